@@ -1,0 +1,78 @@
+// Why something failed, as a code with parameters. Sentences live in messages.en.ts; nothing here or in the database is prose.
+import { Type, type Static } from "typebox";
+
+/** One line of proof under a cause: a log line, an exit, a probe result. */
+export const Evidence = Type.Object({
+  kind: Type.Union([Type.Literal("log"), Type.Literal("exit"), Type.Literal("probe"), Type.Literal("event"), Type.Literal("ports"), Type.Literal("file")]),
+  at: Type.Optional(Type.String({ format: "date-time" })),
+  text: Type.String({ maxLength: 4096 }),
+}, { additionalProperties: false });
+export type Evidence = Static<typeof Evidence>;
+
+/** `code` is a key of the catalogue in messages.en.ts; `params` fill its sentence and its next step. */
+export const Cause = Type.Object({
+  code: Type.String({ pattern: "^[a-z][a-z0-9_]*$" }),
+  params: Type.Record(Type.String(), Type.Union([Type.String(), Type.Number(), Type.Boolean()])),
+  evidence: Type.Array(Evidence, { maxItems: 50 }),
+}, { additionalProperties: false, $id: "Cause" });
+export type Cause = Static<typeof Cause>;
+
+export function cause(code: CauseCode, params: Cause["params"] = {}, evidence: Evidence[] = []): Cause {
+  return { code, params, evidence };
+}
+
+/** Every cause there is: sentence and next step, with `{param}` holes. One entry per language catalogue; a test keeps them equal. */
+export const causesEn = {
+  // instances
+  exited_at_start: { sentence: "The process ended with exit code {exitCode} {after} after it started.", next: "Read the last lines above, mend the program or its config, and deploy again." },
+  exited_zero: { sentence: "The process ended by itself with exit code 0; a {kind} component has to keep running.", next: "Run it in the foreground, or make it a cron component or a task if it is meant to end." },
+  killed_by_signal: { sentence: "The process was ended by {signal} {after} after it started.", next: "Find out who sent the signal; with SIGKILL, look at its memory use." },
+  out_of_memory: { sentence: "The process was killed because it used more than its {limit} of memory.", next: "Raise the component's memory limit or make the program use less." },
+  command_not_found: { sentence: "The start command `{command}` was not found.", next: "Check the spelling, or add the program to the build." },
+  start_command_missing: { sentence: "Nothing says how to start {process}: no Procfile entry, start script or command.", next: "Add a Procfile line `{process}: <command>`, or set `command:` in compose.yaml." },
+  wrong_port: { sentence: "The process listens on port {actual}, but was told to listen on {expected} by $PORT.", next: "Listen on the port that the environment variable PORT names." },
+  not_listening: { sentence: "The process runs but listens on no port; {expected} was expected.", next: "Listen on 127.0.0.1 or 0.0.0.0 at the port that the environment variable PORT names, or make it a worker." },
+  port_taken: { sentence: "Port {port} is taken by {owner}.", next: "Choose another port or stop that program." },
+  never_ready: { sentence: "The instance never became ready: {check} answered {last} {failures} times in {waited}.", next: "Open the logs, and check the readiness probe's path and port." },
+  liveness_failed: { sentence: "The instance was restarted because its liveness probe failed {failures} times: {last}.", next: "Find what blocks the program, or give the probe more time." },
+  crash_loop: { sentence: "The process keeps ending: {restarts} restarts, the last with {last}.", next: "Read the last lines above and mend what ends it." },
+  volume_missing: { sentence: "Volume {volume} is not there.", next: "Create it by deploying the stack again, or restore it from a backup." },
+  start_failed: { sentence: "The process could not be started: {reason}.", next: "Mend what the reason names and deploy again." },
+  // rollouts
+  deadline_exceeded: { sentence: "The rollout made no progress for {waited}: {ready} of {wanted} instances are ready.", next: "Look at `berth logs` and `berth status`, then retry or roll back." },
+  verify_failed: { sentence: "All instances are ready, but {url} answered {status} through the router.", next: "Open the URL and the logs; if that answer is right, point the readiness probe at a path that answers below 500." },
+  verify_wrong_release: { sentence: "{url} was answered by another release than the new one.", next: "Check that no other component claims the same host and path." },
+  dependency_failed: { sentence: "Component {component}, which this one needs, did not come up.", next: "Mend {component} first; `berth status` shows its cause." },
+  superseded: { sentence: "A newer rollout took over.", next: "Follow rollout {rollout} instead." },
+  aborted: { sentence: "{by} stopped this rollout.", next: "`berth rollouts retry` starts it again." },
+  secret_missing: { sentence: "Secret {secret} is not set.", next: "`berth secrets set {secret}` sets it; then deploy again." },
+  artifact_missing: { sentence: "The bundle {digest} is no longer stored.", next: "Build it again: `berth deploy`." },
+  cluster_unreachable: { sentence: "Cluster {cluster} does not answer: {reason}.", next: "`berth doctor` says what is wrong; the work waits and goes on when it answers." },
+  // builds
+  build_failed: { sentence: "The build's `{step}` step failed with exit code {exitCode}: {line}", next: "Mend the error above and deploy again; `berth builds logs` has everything." },
+  build_deadline: { sentence: "The build was stopped after {waited}, its deadline.", next: "Raise the stack's build deadline or make the build faster." },
+  build_cancelled: { sentence: "{by} cancelled the build.", next: "`berth builds retry` starts it again." },
+  tool_missing: { sentence: "This machine has no {tool}{wanted}.", next: "{how}" },
+  tool_version: { sentence: "This machine has {tool} {found}, but the project asks for {wanted}.", next: "{how}" },
+  plan_not_detected: { sentence: "Nothing in {dir} tells what kind of project it is.", next: "Add a Procfile, or one of: {known}." },
+  dockerfile_needs_container_engine: { sentence: "{dir} has a Dockerfile, which the local engine cannot build.", next: "Deploy to a Docker or Kubernetes cluster, or add a Procfile so that it runs as a process." },
+  image_needs_container_engine: { sentence: "Component {component} uses the image {image}, which the local engine cannot run.", next: "Give it `build:` instead, use an addon, or deploy to a Docker or Kubernetes cluster." },
+  git_auth_failed: { sentence: "{url} refused the credentials.", next: "Set a deploy key or token for the source and try again." },
+  git_not_found: { sentence: "{url} has no ref {ref}, or is not there.", next: "Check URL and ref." },
+  git_host_unknown: { sentence: "The host key of {host} is not known.", next: "Add it with `berth sources known-hosts add`, after comparing its fingerprint." },
+  git_failed: { sentence: "git could not fetch {url}: {reason}", next: "Mend what git reports and try again." },
+  lockfile_outdated: { sentence: "{lockfile} does not match {manifest}.", next: "Run `{command}` and commit the result." },
+  dependency_not_found: { sentence: "The package {package} was not found.", next: "Check its name and version in {manifest}." },
+  internal: { sentence: "Berth itself failed: {reason}.", next: "`berth doctor` and the server's log have more; please report it with the request id." },
+} as const satisfies Record<string, { sentence: string; next: string }>;
+export type CauseCode = keyof typeof causesEn;
+
+/** Renders a cause's sentence and next step; an unknown code (from a newer server) is shown as it is. */
+export function renderCause(value: Cause, catalogue: Record<string, { sentence: string; next: string }> = causesEn): { sentence: string; next: string } {
+  const entry = catalogue[value.code] ?? { sentence: value.code, next: "" };
+  return { sentence: fill(entry.sentence, value.params), next: fill(entry.next, value.params) };
+}
+
+export function fill(template: string, params: Record<string, string | number | boolean>): string {
+  return template.replace(/\{(\w+)\}/g, (hole, key: string) => (key in params ? String(params[key]) : hole));
+}

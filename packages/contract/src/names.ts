@@ -1,0 +1,20 @@
+// Names and identifiers as every part of Berth writes them. Must never depend on anything but typebox.
+import { Type, type Static } from "typebox";
+
+/** A DNS label without `--` (slots of a component are `<component>--a` and `--b`), 1 to 40 characters, lower case, starting with a letter. */
+export const namePattern = "^(?!.*--)[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?$";
+export const Name = Type.String({ pattern: namePattern, description: "A DNS label without `--`: lower-case letters, digits and single dashes, starting with a letter, 40 characters at most." });
+export type Name = Static<typeof Name>;
+
+/** An environment variable's name. */
+export const EnvName = Type.String({ pattern: "^[A-Za-z_][A-Za-z0-9_]{0,254}$" });
+
+/** A lower-case host name, optionally with a leading `*.` label. */
+export const Host = Type.String({ maxLength: 253, pattern: "^(?:\\*\\.)?[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$" });
+
+/** SHA-256 of content, in hex, with its algorithm: `sha256:<64 hex digits>`. */
+export const Digest = Type.String({ pattern: "^sha256:[0-9a-f]{64}$" });
+export type Digest = Static<typeof Digest>;
+
+/** RFC 3339 instant in UTC with milliseconds. */
+export const Instant = Type.String({ format: "date-time", description: "RFC 3339, UTC." });

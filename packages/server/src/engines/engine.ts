@@ -1,0 +1,188 @@
+// The two ports over which the planner acts: Engine (what runs) and Traffic (who is sent to it).
+// An engine makes no product decisions: it makes what it is told so, and reports what it sees. It never imports db, http or another engine.
+import type { Duplex } from "node:stream";
+import type { Cause } from "@berth/contract/causes.ts";
+import type { Command, ComponentKind, ComponentSpec, Port, Probe, VolumeMount } from "@berth/contract/spec.ts";
+
+/** Which component of which stack, on the cluster that the engine drives. Names are DNS labels. */
+export interface Ref { readonly stack: string; readonly component: string }
+
+/** Carried by every object that an engine makes. An engine refuses (`stale_generation`) to act with an older epoch or, for the same ref, an older generation. */
+export interface Fence { readonly installation: string; readonly epoch: number; readonly generation: number }
+
+export interface Capabilities {
+  readonly reachable: boolean;
+  readonly version: string;
+  /** `uid`: own user per stack; `namespace`: own view of files and processes; `none`: serves one team only. */
+  readonly isolation: readonly ("uid" | "namespace" | "cgroup" | "none")[];
+  readonly tcp: boolean;
+  readonly weights: boolean;
+  /** `mount`: volumes appear at their absolute path; `env`: only by `BERTH_VOLUME_<NAME>`. */
+  readonly volumes: "mount" | "env";
+  readonly limits: { readonly memory: boolean; readonly cpu: boolean; readonly processes: boolean };
+  /** Sentences' codes for what is missing, for `berth doctor` and the plan. */
+  readonly notices: readonly { readonly code: string; readonly params: Record<string, string> }[];
+}
+
+/** One release of one component, complete: everything an engine needs to run it, with secrets resolved. Never logged. */
+export interface Workload {
+  readonly ref: Ref;
+  readonly stackId: string;
+  readonly kind: ComponentKind;
+  /** `sha256:...` over artifact, config, secret references and spec; written on every instance. */
+  readonly releaseHash: string;
+  readonly releaseNumber: number;
+  readonly artifact: { readonly kind: "bundle"; readonly digest: string } | { readonly kind: "image"; readonly reference: string };
+  /** The program: process type or `command`, already chosen. */
+  readonly command: Command;
+  /** Relative to the artifact's root; `.` when absent. */
+  readonly workdir: string;
+  /** Everything but PORT and volume paths, which the engine adds. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Values in `env` that must be masked in logs. */
+  readonly secretValues: readonly string[];
+  readonly ports: readonly Port[];
+  readonly volumes: readonly VolumeMount[];
+  readonly resources: ComponentSpec["resources"];
+  readonly probes: { readonly startup?: Probe; readonly readiness?: Probe; readonly liveness?: Probe };
+  readonly restart: ComponentSpec["restart"];
+  readonly gracePeriod: number;
+  readonly securityProfile: ComponentSpec["securityProfile"];
+  /** Runtimes that the artifact asks for: tool name -> folder to put first on PATH is the engine's choice. */
+  readonly tools: readonly { readonly name: string; readonly wanted: string }[];
+}
+
+/** Tells one wave of instances of the same release from the next: raised by `restart`. */
+export interface Revision { readonly releaseHash: string; readonly restart: number }
+
+export interface TrackTarget {
+  readonly ref: Ref;
+  readonly track: "stable" | "candidate";
+  readonly workload: Workload;
+  readonly restart: number;
+  /** At least this many instances of exactly this revision exist afterwards (missing ones are started). `ensure` never stops an instance. */
+  readonly replicas: number;
+}
+
+export type InstancePhase = "starting" | "running" | "stopping" | "backoff" | "exited";
+
+export interface ProbeRecord { readonly at: string; readonly probe: "startup" | "readiness" | "liveness"; readonly ok: boolean; readonly detail: string }
+
+export interface Instance {
+  readonly id: string;
+  readonly track: "stable" | "candidate";
+  readonly revision: Revision;
+  readonly releaseNumber: number;
+  readonly phase: InstancePhase;
+  /** Startup and readiness passed, and not since failed. */
+  readonly ready: boolean;
+  /** Since when without a break, RFC 3339. */
+  readonly readySince?: string;
+  readonly startedAt?: string;
+  /** How often the process was started again by the engine itself. */
+  readonly restarts: number;
+  /** Port name -> address where the edge reaches it. */
+  readonly addresses: Readonly<Record<string, { readonly host: string; readonly port: number }>>;
+  readonly pid?: number;
+  readonly lastExit?: { readonly at: string; readonly exitCode?: number; readonly signal?: string; readonly ranFor: number; readonly outOfMemory: boolean };
+  /** Why it is not ready, when that is known. */
+  readonly cause?: Cause;
+  readonly probes: readonly ProbeRecord[];
+}
+
+export interface Observed {
+  readonly ref: Ref;
+  readonly fence: Fence;
+  readonly instances: readonly Instance[];
+}
+
+export interface LogLine {
+  readonly at: string;
+  readonly instance: string;
+  readonly stream: "stdout" | "stderr" | "berth";
+  readonly text: string;
+  /** Opaque position for resuming after this line. */
+  readonly cursor: string;
+}
+export interface LogOptions {
+  readonly instance?: string;
+  /** Only the last so many lines before following. */
+  readonly tail?: number;
+  readonly since?: string;
+  readonly after?: string;
+  readonly follow: boolean;
+}
+
+export interface Session {
+  readonly stream: Duplex;
+  resize(columns: number, rows: number): void;
+  readonly exit: Promise<{ readonly exitCode?: number; readonly signal?: string }>;
+}
+
+export interface TaskRun {
+  /** Unique for ever: an engine that saw this id never starts it again. */
+  readonly id: string;
+  readonly workload: Workload;
+  readonly command: Command;
+  readonly deadline: number;
+  readonly tty: boolean;
+}
+export interface TaskState {
+  readonly id: string;
+  readonly phase: "running" | "succeeded" | "failed";
+  readonly exitCode?: number;
+  readonly signal?: string;
+  readonly startedAt: string;
+  readonly endedAt?: string;
+  readonly cause?: Cause;
+}
+
+export interface Usage { readonly ref: Ref; readonly instance: string; readonly at: string; readonly cpuSeconds: number; readonly memory: number; readonly processes: number }
+
+export interface VolumePort {
+  list(stack: string, signal: AbortSignal): Promise<{ readonly name: string; readonly bytes: number; readonly usedBy: readonly string[] }[]>;
+  /** Deletes the content for good; absent = success. */
+  remove(stack: string, name: string, signal: AbortSignal): Promise<void>;
+}
+
+export interface Engine {
+  readonly kind: "local" | "docker" | "kubernetes";
+  capabilities(signal: AbortSignal): Promise<Capabilities>;
+  /** Pure: what would be applied, for people to read and diff. Secret values are left out. */
+  render(workload: Workload): { readonly name: string; readonly body: unknown }[];
+  /** Unpacks or pulls, makes volumes and config objects. May be long; changes nothing that runs. Errors: coded causes as EngineFailure. */
+  prepare(workload: Workload, fence: Fence, signal: AbortSignal): Promise<void>;
+  ensure(target: TrackTarget, fence: Fence, signal: AbortSignal): Promise<void>;
+  /** Asks these instances to end (SIGTERM, after `grace` ms SIGKILL) and forgets them; returns when told, `observe` shows them go. Unknown id = success. */
+  stop(ref: Ref, instances: readonly string[], grace: number, fence: Fence, signal: AbortSignal): Promise<void>;
+  /** Removes everything of the component but its volumes; absent = success. */
+  remove(ref: Ref, fence: Fence, signal: AbortSignal): Promise<void>;
+  observe(ref: Ref, signal: AbortSignal): Promise<Observed | undefined>;
+  /** Everything of this installation on this cluster. */
+  list(signal: AbortSignal): AsyncIterable<Observed>;
+  logs(ref: Ref, options: LogOptions, signal: AbortSignal): AsyncIterable<LogLine>;
+  exec(ref: Ref, instance: string, command: Command, tty: { readonly columns: number; readonly rows: number } | undefined, signal: AbortSignal): Promise<Session>;
+  forward(ref: Ref, instance: string, port: number, signal: AbortSignal): Promise<Duplex>;
+  /** Starts a one-off run unless this id was seen before (at most once), and returns at once. */
+  startTask(task: TaskRun, fence: Fence, signal: AbortSignal): Promise<void>;
+  /** undefined = this engine never saw the id. */
+  task(id: string, signal: AbortSignal): Promise<TaskState | undefined>;
+  cancelTask(id: string, grace: number, signal: AbortSignal): Promise<void>;
+  taskLogs(id: string, options: LogOptions, signal: AbortSignal): AsyncIterable<LogLine>;
+  usage(refs: readonly Ref[], signal: AbortSignal): Promise<Usage[]>;
+  readonly volumes: VolumePort;
+  /** A hint, never the truth: calls back when something of the ref may have changed. Ends when the signal fires or the connection is lost. */
+  watch?(onChange: (ref: Ref) => void, signal: AbortSignal): Promise<void>;
+}
+
+/** A failure of an engine with the cause that the user should see. */
+export class EngineFailure extends Error {
+  readonly failure: Cause;
+  readonly retryable: boolean;
+  constructor(failure: Cause, options: { retryable: boolean; cause?: unknown }) {
+    super(failure.code, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "EngineFailure";
+    this.failure = failure;
+    this.retryable = options.retryable;
+  }
+}

@@ -1,0 +1,66 @@
+// The Traffic port: one numbered entry per component tells the edge (or a gateway) which hosts lead to which instances, in which shares.
+import type { Cause } from "@berth/contract/causes.ts";
+import type { Fence, Ref } from "./engine.ts";
+
+/** A header or cookie condition; all conditions of a rule must hold. */
+export interface MatchCondition { readonly in: "header" | "cookie"; readonly name: string; readonly match: "exact" | "prefix" | "regex" | "present"; readonly value: string }
+/** The first rule whose conditions all hold sends the request to its track; without one, weights decide. */
+export interface MatchRule { readonly conditions: readonly MatchCondition[]; readonly track: string }
+
+export interface TrafficEndpoint {
+  readonly instance: string;
+  readonly releaseHash: string;
+  readonly host: string;
+  readonly port: number;
+  /** `draining`: no new requests; the ones in flight finish. */
+  readonly state: "active" | "draining";
+}
+export interface TrafficTrack { readonly name: string; /** 0 to 100; shares among tracks with a ready endpoint. */ readonly weight: number; readonly endpoints: readonly TrafficEndpoint[] }
+
+export interface TrafficPort {
+  readonly name: string;
+  readonly protocol: "http" | "tcp";
+  /** Host and path prefix that lead here from outside (http only). */
+  readonly hosts: readonly { readonly host: string; readonly path: string }[];
+  /** Public TCP port on the edge. */
+  readonly published?: number;
+  /** Stable loopback port at which siblings reach this port. */
+  readonly internal: number;
+  readonly tracks: readonly TrafficTrack[];
+}
+
+export interface TrafficEntry {
+  readonly ref: Ref;
+  readonly ports: readonly TrafficPort[];
+  readonly rules: readonly MatchRule[];
+  /** Keeps a client on the track it met first, for so many ms. */
+  readonly sticky?: { readonly cookie: string; readonly maxAge: number };
+  /** ms that requests wait for a ready endpoint before they are refused with 503. */
+  readonly holdFor: number;
+  readonly drainTimeout: number;
+  /** Set when the component is meant to be down, so that the edge's error page can say so. */
+  readonly stopped: boolean;
+}
+
+export interface Applied {
+  /** The entry's generation in force in every router worker; 0 = no such entry. */
+  readonly generation: number;
+  readonly endpoints: readonly { readonly instance: string; readonly ready: boolean; readonly inFlight: number; readonly requests: number; readonly errors: number }[];
+  /** Addresses that could not be listened on, e.g. a published port that is taken. */
+  readonly problems: readonly Cause[];
+}
+
+export interface ProbeAnswer { readonly status: number; readonly releaseHash?: string; readonly error?: string; readonly url: string; readonly took: number }
+
+export interface Traffic {
+  /** Puts the entry in force; returns after every router worker has it. Refuses an older epoch or generation with `stale_generation`. */
+  apply(entry: TrafficEntry, fence: Fence, signal: AbortSignal): Promise<void>;
+  remove(ref: Ref, fence: Fence, signal: AbortSignal): Promise<void>;
+  applied(ref: Ref, signal: AbortSignal): Promise<Applied>;
+  /** All refs with an entry, with the generation in force: for resync. */
+  list(signal: AbortSignal): Promise<readonly { readonly ref: Ref; readonly generation: number }[]>;
+  /** Fetches `path` at this host and port through the door that users go through, pinned to a release by a short-lived signed header. */
+  probe(target: { readonly ref: Ref; readonly port: string; readonly host: string; readonly path: string; readonly releaseHash: string }, signal: AbortSignal): Promise<ProbeAnswer>;
+  /** Where users reach the http routes: `http://HOST:PORT` without a host name filled in. */
+  readonly publicUrl: (host: string, path: string) => string;
+}
