@@ -1,0 +1,69 @@
+// Events and audit: what happened to a thing, and who did what. One watch stream carries many topics and can be resumed.
+import { Type, type Static } from "typebox";
+import { Cause } from "../causes.ts";
+import { Instant, Name } from "../names.ts";
+import { Page, listQuery, type Route } from "../route.ts";
+
+/** `code` is a key of `eventsEn`; objects are named by `topic`: `stack:S`, `component:S/C`, `rollout:S/C/N`, `build:S/N`, `task:S/N`, `volume:S/V`, `cluster:C`. */
+export const Event = Type.Object({
+  id: Type.String({ description: "Also the SSE id; goes back as Last-Event-ID." }), at: Instant, code: Type.String(), params: Type.Record(Type.String(), Type.Unknown()), topics: Type.Array(Type.String()),
+  stack: Type.Optional(Name), component: Type.Optional(Name), cause: Type.Optional(Cause),
+}, { additionalProperties: false, $id: "Event" });
+export type Event = Static<typeof Event>;
+export const AuditEntry = Type.Object({ seq: Type.Optional(Type.Integer()), at: Instant, principal: Type.String(), action: Type.String(), object: Type.String(), params: Type.Record(Type.String(), Type.Unknown()), requestId: Type.Optional(Type.String()), hash: Type.Optional(Type.String()) }, { additionalProperties: false, $id: "AuditEntry" });
+const Topics = Type.Optional(Type.String({ maxLength: 8192, description: "Comma-separated topics; a trailing `*` matches the rest, e.g. `component:shop/*`. Absent = everything you may see." }));
+
+export const eventRoutes = {
+  listEvents: { method: "GET", path: "/events", summary: "List events, newest first", kind: "json", access: "signed-in", query: Type.Object({ ...listQuery, topics: Topics, stack: Type.Optional(Name), component: Type.Optional(Name), code: Type.Optional(Type.String()) }, { additionalProperties: false }), response: Page(Event) },
+  watch: { method: "GET", path: "/watch", summary: "Follow events of many topics; resumes after Last-Event-ID", kind: "events", access: "signed-in", query: Type.Object({ topics: Topics, after: Type.Optional(Type.String({ description: "Like Last-Event-ID; `0` = from the beginning." })) }, { additionalProperties: false }), response: Event },
+  listAudit: { method: "GET", path: "/audit", summary: "List audit entries, newest first", kind: "json", access: { permission: "audit.read", at: "installation" }, query: Type.Object({ ...listQuery, object: Type.Optional(Type.String()), principal: Type.Optional(Type.String()) }, { additionalProperties: false }), response: Page(AuditEntry) },
+} as const satisfies Record<string, Route>;
+
+/** Every event there is. A test keeps emitters and catalogue equal. */
+export const eventsEn = {
+  stack_created: "Stack {stack} was created.",
+  stack_updated: "Stack {stack} was changed.",
+  stack_deleting: "Stack {stack} is being removed.",
+  stack_deleted: "Stack {stack} was removed.",
+  stack_version: "Version {version} of {stack} was made: {reason}.",
+  component_created: "Component {component} was created.",
+  component_updated: "Component {component} was changed.",
+  component_deleting: "Component {component} is being removed.",
+  component_deleted: "Component {component} was removed.",
+  component_scaled: "{component} was scaled from {from} to {to}.",
+  component_restarting: "{component} is being restarted.",
+  component_stopped: "{component} was stopped.",
+  component_started: "{component} was started.",
+  component_state: "{component} is {state}.",
+  component_repaired: "{component} was repaired: {what}.",
+  instance_started: "Instance {instance} of {component} started.",
+  instance_ready: "Instance {instance} of {component} is ready.",
+  instance_unready: "Instance {instance} of {component} is not ready.",
+  instance_exited: "Instance {instance} of {component} ended: {how}.",
+  instance_stopping: "Instance {instance} of {component} is being stopped.",
+  source_created: "Source {revision} was stored.",
+  build_queued: "Build {build} of {context} was queued.",
+  build_started: "Build {build} of {context} started.",
+  build_step: "Build {build}: {step} {state}.",
+  build_succeeded: "Build {build} of {context} succeeded in {took}.",
+  build_failed: "Build {build} of {context} failed.",
+  build_cancelled: "Build {build} of {context} was cancelled.",
+  release_created: "Release {release} of {component} was made.",
+  rollout_created: "Rollout {rollout} of {component} was accepted.",
+  rollout_phase: "Rollout {rollout} of {component}: {phase}.",
+  rollout_progress: "Rollout {rollout} of {component}: {ready} of {wanted} ready.",
+  rollout_succeeded: "Rollout {rollout} of {component} succeeded: release {release} is live.",
+  rollout_failed: "Rollout {rollout} of {component} failed.",
+  rollout_aborted: "Rollout {rollout} of {component} was stopped by {by}.",
+  rollout_superseded: "Rollout {rollout} of {component} gave way to rollout {by}.",
+  config_changed: "Config of {scope} changed to version {version}.",
+  secret_set: "Secret {secret} was set.",
+  secret_deleted: "Secret {secret} was deleted.",
+  volume_created: "Volume {volume} was created.",
+  volume_deleted: "Volume {volume} was deleted.",
+  task_created: "Task {task} of {component} was accepted.",
+  task_started: "Task {task} of {component} started.",
+  task_ended: "Task {task} of {component} ended: {phase}.",
+  cron_missed: "A run of {component} at {scheduledFor} was missed.",
+} as const;
+export type EventCode = keyof typeof eventsEn;

@@ -1,0 +1,78 @@
+// What a route is: one typed entry gives validation, OpenAPI, handler and client types. Every route declares who may call it.
+import { Type, type Static, type TObject, type TSchema } from "typebox";
+
+/** `public`: no token; `signed-in`: any valid token; otherwise a permission (permissions.ts) asked at that scope. The service asks again with the object at hand. */
+export type RouteAccess = "public" | "signed-in" | { readonly permission: string; readonly at: "installation" | "stack" };
+
+/**
+ * `json`: body and answer are JSON. `upload`: the body is a byte stream, the answer JSON. `events`: the answer is text/event-stream,
+ * one `response` object per event's data. `download`: the answer is a byte stream. `terminal`: a WebSocket.
+ */
+export type RouteKind = "json" | "upload" | "events" | "download" | "terminal";
+
+export interface Route {
+  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
+  /** Below /api/v1, with `:name` parameters. */
+  readonly path: string;
+  readonly summary: string;
+  readonly kind: RouteKind;
+  readonly access: RouteAccess;
+  readonly params?: TObject;
+  readonly query?: TObject;
+  readonly body?: TSchema;
+  readonly response: TSchema;
+  readonly status?: 200 | 201 | 202 | 204;
+  /** Accepts Idempotency-Key (creates). */
+  readonly idempotent?: boolean;
+  /** Answers with ETag and obeys If-Match. */
+  readonly versioned?: boolean;
+}
+
+type Schema<T> = T extends TSchema ? Static<T> : undefined;
+type Field<R, K extends string> = K extends keyof R ? Schema<R[K]> : undefined;
+type Part<K extends string, V> = [V] extends [undefined] ? unknown : { readonly [P in K]: V };
+/** What a caller hands in: `params`, `query` and `body` where the route has them. */
+export type Input<R> = Part<"params", Field<R, "params">> & Part<"query", Field<R, "query">> & Part<"body", Field<R, "body">>;
+export type Output<R extends Route> = Static<R["response"]>;
+
+/** No content. */
+export const Empty = Type.Object({}, { additionalProperties: false });
+
+/** A page of a list. `cursor` goes back as `?cursor=` for the next page; absent on the last. */
+export function Page<T extends TSchema>(item: T) {
+  return Type.Object({ items: Type.Array(item), cursor: Type.Optional(Type.String()) }, { additionalProperties: false });
+}
+export const listQuery = {
+  cursor: Type.Optional(Type.String({ maxLength: 1024 })),
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 500, default: 50 })),
+  search: Type.Optional(Type.String({ maxLength: 200, description: "Only items whose name or text contains this." })),
+  sort: Type.Optional(Type.String({ pattern: "^-?[a-zA-Z]+$", description: "A field's name, `-` before it for descending." })),
+};
+export function ListQuery() {
+  return Type.Object(listQuery, { additionalProperties: false });
+}
+
+/** Which verbs this caller may use now; where not, why: a code of `reasonsEn` with parameters. */
+export const Allowed = Type.Record(Type.String(), Type.Object({
+  ok: Type.Boolean(),
+  reason: Type.Optional(Type.Object({ code: Type.String(), params: Type.Record(Type.String(), Type.String()) }, { additionalProperties: false })),
+}, { additionalProperties: false }));
+export type Allowed = Static<typeof Allowed>;
+export const reasonsEn: Record<string, string> = {
+  no_permission: "You do not have the permission {permission} here.",
+  already_stopped: "It is stopped already.",
+  not_stopped: "It is not stopped.",
+  never_released: "Nothing was released yet.",
+  no_older_release: "There is no older release.",
+  rollout_ended: "The rollout has ended.",
+  rollout_running: "The rollout is still running.",
+  rollout_succeeded: "The rollout succeeded.",
+  rollout_superseded: "A newer rollout took over.",
+  build_ended: "The build has ended.",
+  build_not_ended: "The build has not ended.",
+  build_succeeded: "The build succeeded.",
+  task_ended: "The task has ended.",
+  being_deleted: "It is being deleted.",
+  volume_in_use: "A component uses it.",
+  is_cron: "A cron component has no instances of its own; its runs are tasks.",
+};
