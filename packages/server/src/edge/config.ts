@@ -1,0 +1,54 @@
+// The edge's configuration: one JSON file that primary, routers, agent and collector read. No environment variable decides anything here.
+import { readFile } from "node:fs/promises";
+import { Type, type Static } from "typebox";
+import { Value } from "typebox/value";
+
+export const EdgeConfig = Type.Object({
+  /** Berth's home folder, absolute. The edge keeps its state in `<home>/edge` and its logs in `<home>/logs/edge`. */
+  home: Type.String({ pattern: "^/" }),
+  /** Folder of the unix sockets `edge.sock`, `agent.sock`, `logs.sock`. */
+  runDir: Type.String({ pattern: "^/", maxLength: 90 }),
+  /** Fences of another installation are refused. */
+  installation: Type.String({ minLength: 1 }),
+  router: Type.Object({
+    host: Type.String(),
+    port: Type.Integer({ minimum: 0, maximum: 65_535 }),
+    /** A default port that is taken moves to the next free one; a chosen one is an error. */
+    portIsDefault: Type.Boolean(),
+  }),
+  /** Router processes; at least 2, so that the death of one never closes a shared listening socket. */
+  workers: Type.Integer({ minimum: 2, maximum: 256, default: 2 }),
+  /** Addresses or CIDR ranges whose X-Forwarded-* headers are believed. */
+  trustedProxies: Type.Array(Type.String(), { default: [] }),
+  accessLog: Type.Object({
+    maxFileBytes: Type.Integer({ minimum: 4096, default: 32 * 1024 * 1024 }),
+    /** Kept files, the one being written included. */
+    maxFiles: Type.Integer({ minimum: 1, default: 5 }),
+  }, { default: {} }),
+  /** Which children run beside the routers. */
+  children: Type.Object({ agent: Type.Boolean({ default: true }), collector: Type.Boolean({ default: true }) }, { default: {} }),
+  /** ms that requests in flight and children have to finish after an order to stop. */
+  shutdownGrace: Type.Integer({ minimum: 0, default: 10_000 }),
+  /** ms after which a replaced router ends the connections that are still open (upgraded ones, mostly). */
+  retireTimeout: Type.Integer({ minimum: 0, default: 1_800_000 }),
+  /** ms without an answer's first byte before a request is given up with 504. */
+  responseTimeout: Type.Integer({ minimum: 0, default: 300_000 }),
+  /** Settings of the agent and the collector, handed on as they are; each checks its own. */
+  agent: Type.Record(Type.String(), Type.Unknown(), { default: {} }),
+  collector: Type.Record(Type.String(), Type.Unknown(), { default: {} }),
+});
+export type EdgeConfig = Static<typeof EdgeConfig>;
+
+/** Fills in defaults and checks; throws a TypeError that names what is wrong. */
+export function parseEdgeConfig(value: unknown): EdgeConfig {
+  const filled = Value.Default(EdgeConfig, value);
+  if (Value.Check(EdgeConfig, filled)) return filled;
+  const first = Value.Errors(EdgeConfig, filled)[0];
+  throw new TypeError(`edge config${first?.instancePath ?? ""}: ${first?.message ?? "is not valid"}`);
+}
+
+/** Reads the file that the process was given as its argument. */
+export async function readEdgeConfig(file: string | undefined): Promise<EdgeConfig> {
+  if (file === undefined) throw new TypeError("the path of the edge's config file is missing");
+  return parseEdgeConfig(JSON.parse(await readFile(file, "utf8")));
+}

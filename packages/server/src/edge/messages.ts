@@ -1,0 +1,42 @@
+// Messages between the edge's primary and its agent and collector (node:child_process IPC). They carry facts and orders, never requests' content.
+// Both children are forked with the path of the edge's config file as their only argument; a `disconnect` of the channel means that the primary is gone.
+
+/** What the agent knows about instances. `ready` = running, and startup and readiness probes pass. */
+export interface ReadinessMessage {
+  readonly type: "readiness";
+  readonly instances: readonly { readonly id: string; readonly ready: boolean }[];
+  /** true: this is everything there is, an instance that is not named is not ready. false: only these changed. */
+  readonly full: boolean;
+}
+
+/** The child serves its socket and took up its work. Sent once. */
+export interface StartedMessage { readonly type: "started" }
+
+/** Agent or collector -> primary. Until an agent (re)started and sent its first `readiness`, the last known readiness stays in force. */
+export type ChildMessage = ReadinessMessage | StartedMessage;
+
+/** Primary -> agent or collector: end in good order (instances run on). The child exits by itself; it is killed after `shutdownGrace` of the config. */
+export interface ShutdownMessage { readonly type: "shutdown" }
+export type PrimaryMessage = ShutdownMessage;
+
+/** Narrows what arrived over IPC; anything else (from another version) is undefined and to be ignored. */
+export function childMessage(value: unknown): ChildMessage | undefined {
+  if (typeof value !== "object" || value === null || !("type" in value)) return undefined;
+  if (value.type === "started") return { type: "started" };
+  if (value.type !== "readiness" || !("instances" in value) || !Array.isArray(value.instances)) return undefined;
+  const instances: { id: string; ready: boolean }[] = [];
+  for (const item of value.instances as unknown[]) {
+    if (typeof item === "object" && item !== null && "id" in item && "ready" in item && typeof item.id === "string") instances.push({ id: item.id, ready: item.ready === true });
+  }
+  return { type: "readiness", instances, full: "full" in value && value.full === true };
+}
+
+/** Narrows a message of the primary. */
+export function primaryMessage(value: unknown): PrimaryMessage | undefined {
+  return typeof value === "object" && value !== null && "type" in value && value.type === "shutdown" ? { type: "shutdown" } : undefined;
+}
+
+/** Sends to the primary; without a channel (the child was started by hand) or after it closed, nothing happens. */
+export function sendToPrimary(message: ChildMessage): void {
+  if (process.send !== undefined && process.connected) process.send(message, undefined, undefined, () => undefined);
+}
