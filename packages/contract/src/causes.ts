@@ -33,6 +33,7 @@ export const causesEn = {
   wrong_port: { sentence: "The process listens on port {actual}, but was told to listen on {expected} by $PORT.", next: "Listen on the port that the environment variable PORT names." },
   not_listening: { sentence: "The process runs but listens on no port; {expected} was expected.", next: "Listen on 127.0.0.1 or 0.0.0.0 at the port that the environment variable PORT names, or make it a worker." },
   port_taken: { sentence: "Port {port} is taken by {owner}.", next: "Choose another port or stop that program." },
+  port_unavailable: { sentence: "Port {port} could not be opened: {reason}.", next: "Choose another port." },
   never_ready: { sentence: "The instance never became ready: {check} answered {last} {failures} times in {waited}.", next: "Open the logs, and check the readiness probe's path and port." },
   liveness_failed: { sentence: "The instance was restarted because its liveness probe failed {failures} times: {last}.", next: "Find what blocks the program, or give the probe more time." },
   crash_loop: { sentence: "The process keeps ending: {restarts} restarts, the last with {last}.", next: "Read the last lines above and mend what ends it." },

@@ -8,6 +8,8 @@ export const EdgeConfig = Type.Object({
   home: Type.String({ pattern: "^/" }),
   /** Folder of the unix sockets `edge.sock`, `agent.sock`, `logs.sock`. */
   runDir: Type.String({ pattern: "^/", maxLength: 90 }),
+  /** Berth's version, as the edge reports it. */
+  version: Type.String({ default: "0.1.0" }),
   /** Fences of another installation are refused. */
   installation: Type.String({ minLength: 1 }),
   router: Type.Object({

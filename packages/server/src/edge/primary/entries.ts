@@ -1,0 +1,92 @@
+// Applies and removes entries under their fence: first durable on disk, then in force in every router, then answered. One change per component at a time.
+import { cause, type Cause } from "@berth/contract/causes.ts";
+import { BerthError } from "../../core/errors.ts";
+import type { Fence, Ref } from "../../engines/engine.ts";
+import type { TrafficEntry } from "../../engines/traffic.ts";
+import type { AppliedAnswer, ListenerProblem, StoredEntry } from "../ipc.ts";
+import type { Fleet } from "./fleet.ts";
+import { portOwner } from "./ports.ts";
+import type { Readiness } from "./readiness.ts";
+import { compareFences, storeKey, type EntryStore } from "./store.ts";
+
+/** ms that a found port owner is believed; finding it reads all of /proc. */
+const ownerFor = 3_000;
+
+export interface EntriesDeps { readonly installation: string; readonly store: EntryStore; readonly fleet: Fleet; readonly readiness: Readiness; readonly now: () => number }
+
+export class Entries {
+  readonly #deps: EntriesDeps;
+  readonly #inForce = new Map<string, number>();
+  readonly #running = new Map<string, Promise<unknown>>();
+  readonly #owners = new Map<number, { readonly at: number; readonly text: string }>();
+
+  constructor(deps: EntriesDeps) {
+    this.#deps = deps;
+  }
+
+  /** After the routers started with everything that is stored. */
+  allInForce(): void {
+    for (const stored of this.#deps.store.all()) if (stored.entry !== null) this.#inForce.set(storeKey(stored.ref), stored.fence.generation);
+  }
+
+  /** Errors: `stale_generation`, `wrong_state` (another installation's fence). */
+  put(ref: Ref, fence: Fence, entry: TrafficEntry | null): Promise<void> {
+    const key = storeKey(ref);
+    const before = this.#running.get(key) ?? Promise.resolve();
+    const mine = before.catch(() => undefined).then(() => this.#put({ ref, fence, entry }));
+    this.#running.set(key, mine);
+    return mine.finally(() => { if (this.#running.get(key) === mine) this.#running.delete(key); });
+  }
+
+  list(): { readonly ref: Ref; readonly generation: number }[] {
+    return this.#deps.store.all().flatMap(({ ref, entry }) => (entry === null ? [] : [{ ref, generation: this.#inForce.get(storeKey(ref)) ?? 0 }]));
+  }
+
+  async applied(ref: Ref): Promise<AppliedAnswer> {
+    const entry = this.#deps.store.get(ref)?.entry ?? null;
+    // Read before the counts: a generation that comes into force meanwhile must not vouch for counts from before it.
+    const generation = this.#inForce.get(storeKey(ref)) ?? 0;
+    if (entry === null) return { generation: 0, endpoints: [], problems: [] };
+    const counts = new Map((await this.#deps.fleet.counts(ref)).map((one) => [one.instance, one]));
+    const instances = new Set(entry.ports.flatMap((port) => port.tracks.flatMap((track) => track.endpoints.map((endpoint) => endpoint.instance))));
+    const endpoints = [...instances].map((instance) => {
+      const { inFlight = 0, requests = 0, errors = 0 } = counts.get(instance) ?? {};
+      return { instance, ready: this.#deps.readiness.isReady(instance), inFlight, requests, errors };
+    });
+    const failing = this.#deps.fleet.problems().filter((problem) => storeKey(problem.ref) === storeKey(ref));
+    return { generation, endpoints, problems: await Promise.all(failing.map((problem) => this.#cause(problem))) };
+  }
+
+  async #put(stored: StoredEntry): Promise<void> {
+    const { store, fleet, installation } = this.#deps;
+    if (stored.fence.installation !== installation) throw new BerthError("wrong_state", { verb: "This change", reason: "the edge belongs to another installation", hint: "`berth doctor` shows which edge answers here." });
+    const known = store.get(stored.ref);
+    const seenEpoch = store.epoch();
+    if (stored.fence.epoch < seenEpoch || (known !== undefined && compareFences(stored.fence, known.fence) < 0)) {
+      throw new BerthError("stale_generation", { seen: known === undefined || stored.fence.epoch < seenEpoch ? `epoch ${String(seenEpoch)}` : known.fence.generation, given: stored.fence.generation });
+    }
+    if (known === undefined && stored.entry === null) return; // never seen: removed already
+    await store.put(stored);
+    await fleet.apply(stored);
+    if (stored.entry === null) this.#inForce.delete(storeKey(stored.ref));
+    else this.#inForce.set(storeKey(stored.ref), stored.fence.generation);
+  }
+
+  async #cause(problem: ListenerProblem): Promise<Cause> {
+    const { port, code } = problem;
+    if (code !== "EADDRINUSE") return cause("port_unavailable", { port, reason: code === "EACCES" ? "this user may not use ports below 1024" : code });
+    return cause("port_taken", { port, owner: await this.#owner(port) });
+  }
+
+  async #owner(port: number): Promise<string> {
+    const known = this.#owners.get(port);
+    const now = this.#deps.now();
+    if (known !== undefined && now - known.at < ownerFor) return known.text;
+    const owner = await portOwner(port);
+    const own = owner !== undefined && (owner.pid === process.pid || this.#deps.fleet.pids.includes(owner.pid));
+    // Not which component: the reader may not know of it (promise 8).
+    const text = own ? "another component" : owner?.text ?? "another program";
+    this.#owners.set(port, { at: now, text });
+    return text;
+  }
+}

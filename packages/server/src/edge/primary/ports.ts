@@ -1,0 +1,29 @@
+// Who holds a TCP port on this machine, read from /proc, so that "port taken" can name the program. It never fails: what cannot be seen is unknown.
+import { readdir, readFile, readlink } from "node:fs/promises";
+
+const listening = "0A";
+
+/** The program that listens on this port, as `name (pid N)`; undefined when it cannot be found (another user's, as an ordinary user). */
+export async function portOwner(port: number): Promise<{ readonly pid: number; readonly text: string } | undefined> {
+  const inodes = new Set([...(await listenersOf("/proc/net/tcp", port)), ...(await listenersOf("/proc/net/tcp6", port))]);
+  if (inodes.size === 0) return undefined;
+  for (const name of await readdir("/proc").catch(() => [])) {
+    if (!/^\d+$/.test(name)) continue;
+    for (const fd of await readdir(`/proc/${name}/fd`).catch(() => [])) {
+      const target = await readlink(`/proc/${name}/fd/${fd}`).catch(() => "");
+      if (!target.startsWith("socket:[") || !inodes.has(target.slice(8, -1))) continue;
+      const command = (await readFile(`/proc/${name}/comm`, "utf8").catch(() => "")).trim();
+      return { pid: Number(name), text: `${command === "" ? "a program" : command} (pid ${name})` };
+    }
+  }
+  return undefined;
+}
+
+async function listenersOf(file: string, port: number): Promise<string[]> {
+  const hex = port.toString(16).toUpperCase().padStart(4, "0");
+  const text = await readFile(file, "utf8").catch(() => "");
+  return text.split("\n").slice(1).flatMap((line) => {
+    const fields = line.trim().split(/\s+/);
+    return fields[3] === listening && fields[1]?.endsWith(`:${hex}`) === true && fields[9] !== undefined ? [fields[9]] : [];
+  });
+}

@@ -1,0 +1,112 @@
+// The listeners that entries ask for: published TCP ports and the stable loopback ports for siblings. They follow the entries; one that cannot be opened is reported and tried again, never fatal.
+import { createServer, type Server } from "node:net";
+import type { Ref } from "../../engines/engine.ts";
+import type { ListenerProblem } from "../ipc.ts";
+import type { Component, PortTarget } from "./component.ts";
+import type { RouterContext } from "./context.ts";
+import { createHttpServer, listen, stopAccepting } from "./server.ts";
+import { refKey } from "./table.ts";
+import { handleConnection } from "./tcp.ts";
+
+interface Wanted { readonly host: string; readonly port: number; readonly target: PortTarget }
+interface Listener extends Wanted { readonly server: Server; problem: string | undefined }
+
+export interface ListenersDeps { readonly ctx: RouterContext; readonly publicHost: string; readonly report: (problems: ListenerProblem[]) => void }
+
+export class Listeners {
+  readonly #deps: ListenersDeps;
+  readonly #listeners = new Map<string, Listener>();
+  /** Changes run one after the other: a port is closed before it is opened for somebody else. */
+  #last: Promise<void> = Promise.resolve();
+  #stopped = false;
+
+  constructor(deps: ListenersDeps) {
+    this.#deps = deps;
+  }
+
+  /** Opens and closes what a component's entry changed; resolves when that is done and problems are reported. `component` undefined: it is gone. */
+  follow(ref: Ref, component: Component | undefined): Promise<void> {
+    return this.#serially(async () => {
+      const wanted = new Map<string, Wanted>();
+      for (const target of component?.ports.values() ?? []) for (const want of this.#wanted(target)) wanted.set(address(want), want);
+      for (const [key, listener] of this.#listeners) {
+        if (refKey(listener.target.component.ref) !== refKey(ref)) continue;
+        const same = wanted.get(key);
+        if (same?.target === listener.target && protocolOf(listener) === same.target.spec.protocol) wanted.delete(key);
+        else await this.#close(key, listener);
+      }
+      for (const [key, want] of wanted) await this.#open(key, want);
+      this.#report();
+    });
+  }
+
+  /** Tries again what failed. */
+  retry(): Promise<void> {
+    return this.#serially(async () => {
+      const before = this.#problems().length;
+      for (const [key, listener] of this.#listeners) {
+        if (listener.problem === undefined) continue;
+        this.#listeners.delete(key);
+        await this.#open(key, listener);
+      }
+      if (this.#problems().length !== before) this.#report();
+    });
+  }
+
+  /** Accepts nothing new; resolves when every connection is closed. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#last;
+    await Promise.all([...this.#listeners.values()].map((listener) => stopAccepting(listener.server)));
+  }
+
+  #serially(work: () => Promise<void>): Promise<void> {
+    this.#last = this.#last.then(work);
+    return this.#last;
+  }
+
+  #wanted(target: PortTarget): Wanted[] {
+    const { spec } = target;
+    const list: Wanted[] = [{ host: "127.0.0.1", port: spec.internal, target }];
+    if (spec.published !== undefined) list.push({ host: this.#deps.publicHost, port: spec.published, target });
+    return list;
+  }
+
+  async #open(key: string, wanted: Wanted): Promise<void> {
+    if (this.#stopped) return;
+    const holder = this.#listeners.get(key);
+    if (holder !== undefined) {
+      // Somebody else's: the first one keeps it. It is listed under a key of its own, to be tried again.
+      this.#listeners.set(`${key} ${refKey(wanted.target.component.ref)} ${wanted.target.name}`, { ...wanted, server: createServer(), problem: "EADDRINUSE" });
+      return;
+    }
+    const { ctx } = this.#deps;
+    const server = wanted.target.spec.protocol === "http" ? createHttpServer(ctx, wanted.target) : createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => { void handleConnection(ctx, wanted.target, socket); });
+    const problem = await listen(server, wanted.host, wanted.port);
+    this.#listeners.set(address(wanted), { ...wanted, server, problem });
+  }
+
+  async #close(key: string, listener: Listener): Promise<void> {
+    this.#listeners.delete(key);
+    if (!listener.server.listening) return;
+    // The handle is closed at once; connections may live on, so their end is not waited for.
+    void stopAccepting(listener.server);
+    await new Promise((resolve) => { setImmediate(resolve); });
+  }
+
+  #problems(): ListenerProblem[] {
+    return [...this.#listeners.values()].flatMap(({ problem, host, port, target }) => (problem === undefined ? [] : [{ ref: target.component.ref, host, port, code: problem }]));
+  }
+
+  #report(): void {
+    this.#deps.report(this.#problems());
+  }
+}
+
+function address(wanted: Wanted): string {
+  return `${wanted.host}:${String(wanted.port)}`;
+}
+
+function protocolOf(listener: Listener): "http" | "tcp" {
+  return "keepAliveTimeout" in listener.server ? "http" : "tcp";
+}

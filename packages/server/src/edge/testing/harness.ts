@@ -1,0 +1,148 @@
+// Real edges and endpoints for tests: processes and sockets in a folder of their own, all ended and removed afterwards.
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer, type RequestListener, type Server } from "node:http";
+import { connect, createServer as createTcpServer, type AddressInfo, type Server as NetServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import type { Fence, Ref } from "../../engines/engine.ts";
+import { EdgeTraffic } from "../../engines/edge-traffic.ts";
+import type { TrafficEndpoint, TrafficEntry, TrafficPort } from "../../engines/traffic.ts";
+
+/** The product's own entry, and the one with an agent that tests speak through. */
+export const realEntry = fileURLToPath(new URL("../main.ts", import.meta.url));
+const testEntry = fileURLToPath(new URL("./main.ts", import.meta.url));
+
+export const installation = "test";
+export const ref: Ref = { stack: "shop", component: "web" };
+export const host = "web.shop.localhost";
+export const never = new AbortController().signal;
+export const fence = (generation: number, epoch = 1): Fence => ({ installation, epoch, generation });
+
+export class TestEdge implements AsyncDisposable {
+  readonly home: string;
+  readonly traffic: EdgeTraffic;
+  readonly #overrides: Record<string, unknown>;
+  entryFile = testEntry;
+  process: ChildProcess | undefined;
+  port = 0;
+  stderr = "";
+
+  private constructor(home: string, overrides: Record<string, unknown>) {
+    this.home = home;
+    this.#overrides = overrides;
+    this.traffic = new EdgeTraffic({ socketPath: join(home, "run", "edge.sock"), home, cluster: "local", router: { host: "127.0.0.1", port: 0 }, now: Date.now });
+  }
+
+  static async start(overrides: Record<string, unknown> = {}): Promise<TestEdge> {
+    const edge = new TestEdge(await mkdtemp(join(tmpdir(), "berth-edge-")), overrides);
+    try {
+      await edge.up();
+      return edge;
+    } catch (error) {
+      await edge[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Starts the process (again) on the same home folder. */
+  async up(): Promise<void> {
+    const configFile = join(this.home, "edge.json");
+    await writeFile(configFile, JSON.stringify({
+      home: this.home, runDir: join(this.home, "run"), installation, router: { host: "127.0.0.1", port: 0, portIsDefault: false }, workers: 2,
+      children: { agent: true, collector: false }, shutdownGrace: 2_000, ...this.#overrides,
+    }));
+    const child = spawn(process.execPath, [this.entryFile, configFile], { stdio: ["ignore", "ignore", "pipe"] });
+    this.process = child;
+    child.stderr.setEncoding("utf8").on("data", (text: string) => { this.stderr += text; });
+    await until(async () => {
+      if (child.exitCode !== null) throw new Error(`the edge ended: ${this.stderr}`);
+      return this.traffic.hello(never).then((hello) => { this.port = hello.router.port; return hello.pid === child.pid; }, () => false);
+    }, 10_000, "the start of the edge");
+    if (this.entryFile === testEntry) await until(() => existsSync(join(this.home, "run", "agent.sock")));
+  }
+
+  async down(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
+    const child = this.process;
+    this.process = undefined;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = once(child, "exit");
+    child.kill(signal);
+    await gone;
+  }
+
+  /** What the agent reports; resolves when every router knows. `full`: everything else is not ready. */
+  async ready(instances: Readonly<Record<string, boolean>>, full = false): Promise<void> {
+    const message = { type: "readiness", full, instances: Object.entries(instances).map(([id, ready]) => ({ id, ready })) };
+    const socket = connect(join(this.home, "run", "agent.sock"));
+    socket.write(`${JSON.stringify(message)}\n`);
+    await once(socket, "data");
+    socket.destroy();
+    // An entry's acknowledgement comes after everything that was sent to the routers before it.
+    await this.traffic.apply(await webEntry([], { ref: { stack: "test-barrier", component: "none" }, ports: [] }), fence(1), never);
+  }
+
+  async workers(): Promise<readonly number[]> {
+    return (await this.traffic.hello(never)).workers;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.down("SIGTERM");
+    await this.traffic.close();
+    await rm(this.home, { recursive: true, force: true });
+  }
+}
+
+/** Polls a condition; throws with `what` when it does not come true in time. */
+export async function until(condition: () => Promise<boolean> | boolean, ms = 5_000, what = "the condition"): Promise<void> {
+  const deadline = performance.now() + ms;
+  while (!(await condition())) {
+    if (performance.now() > deadline) throw new Error(`${what} did not come true within ${String(ms)} ms`);
+    await sleep(10);
+  }
+}
+
+export interface TestEndpoint extends AsyncDisposable { readonly server: Server; readonly port: number; readonly endpoint: TrafficEndpoint }
+
+/** A real HTTP server as an instance. */
+export async function endpoint(instance: string, listener: RequestListener, options: { readonly releaseHash?: string; readonly port?: number } = {}): Promise<TestEndpoint> {
+  const server = createServer(listener);
+  const port = await listening(server, options.port ?? 0);
+  return {
+    server, port, endpoint: { instance, releaseHash: options.releaseHash ?? "sha256:a", host: "127.0.0.1", port, state: "active" },
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections();
+      if (server.listening) await new Promise((resolve) => { server.close(resolve); });
+    },
+  };
+}
+
+export async function listening(server: NetServer, port = 0): Promise<number> {
+  server.listen(port, "127.0.0.1");
+  await once(server, "listening");
+  return (server.address() as AddressInfo).port;
+}
+
+/** A port that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createTcpServer();
+  const port = await listening(server);
+  await new Promise((resolve) => { server.close(resolve); });
+  return port;
+}
+
+let internal = 0;
+
+/** An entry of one http port with all weight on `stable`. */
+export async function webEntry(endpoints: readonly TrafficEndpoint[], changes: Partial<TrafficEntry> = {}, port: Partial<TrafficPort> = {}): Promise<TrafficEntry> {
+  if (internal === 0) internal = await freePort();
+  return {
+    ref, rules: [], holdFor: 2_000, drainTimeout: 5_000, stopped: false,
+    ports: [{ name: "http", protocol: "http", hosts: [{ host, path: "/" }], internal, tracks: [{ name: "stable", weight: 100, endpoints }], ...port }],
+    ...changes,
+  };
+}

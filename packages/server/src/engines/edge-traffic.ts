@@ -1,0 +1,160 @@
+// The Traffic port over the edge's control socket. It only translates: every decision is the planner's, every fact is the edge's.
+import { Client, Pool, type Dispatcher } from "undici";
+import { errors, type ErrorCode } from "@berth/contract/errors.ts";
+import { BerthError } from "../core/errors.ts";
+import { edgeProtocol, protocolHeader, type Hello } from "../edge/ipc.ts";
+import { loadProbeKey, probeHeader, releaseHeader, signProbe } from "../edge/probe-header.ts";
+import type { Fence, Ref } from "./engine.ts";
+import type { Applied, ProbeAnswer, Traffic, TrafficEntry } from "./traffic.ts";
+
+/** ms that a probe's signed header is valid. */
+const probeLife = 30_000;
+/** ms for one call; applying waits for the disk and for every router. */
+const callTimeout = 30_000;
+
+export interface EdgeTrafficDeps {
+  /** `<run>/edge.sock` */
+  readonly socketPath: string;
+  /** Berth's home folder, where the key for probes lies. */
+  readonly home: string;
+  /** Named in `engine_unavailable`. */
+  readonly cluster: string;
+  /** Where the router is believed to be until the edge says so. */
+  readonly router: { readonly host: string; readonly port: number };
+  /** Unix ms. */
+  readonly now: () => number;
+}
+
+export class EdgeTraffic implements Traffic {
+  readonly #deps: EdgeTrafficDeps;
+  readonly #pool: Pool;
+  #router: { host: string; port: number };
+  #probeKey: Promise<Buffer> | undefined;
+
+  constructor(deps: EdgeTrafficDeps) {
+    this.#deps = deps;
+    this.#router = { ...deps.router };
+    this.#pool = new Pool("http://edge", { socketPath: deps.socketPath, connections: 16, pipelining: 1, headersTimeout: callTimeout, bodyTimeout: callTimeout, keepAliveTimeout: 2_000 });
+  }
+
+  /** What the edge says of itself. Errors: `engine_unavailable` when it does not answer. */
+  async hello(signal: AbortSignal): Promise<Hello> {
+    return await this.#call("GET", "/v1/hello", undefined, signal) as Hello;
+  }
+
+  async apply(entry: TrafficEntry, fence: Fence, signal: AbortSignal): Promise<void> {
+    await this.#call("PUT", refPath("entries", entry.ref), { fence, entry }, signal);
+  }
+
+  async remove(ref: Ref, fence: Fence, signal: AbortSignal): Promise<void> {
+    await this.#call("DELETE", refPath("entries", ref), { fence }, signal);
+  }
+
+  async applied(ref: Ref, signal: AbortSignal): Promise<Applied> {
+    return await this.#call("GET", refPath("applied", ref), undefined, signal) as Applied;
+  }
+
+  async list(signal: AbortSignal): Promise<readonly { readonly ref: Ref; readonly generation: number }[]> {
+    const { entries } = await this.#call("GET", "/v1/entries", undefined, signal) as { entries: readonly { readonly ref: Ref; readonly generation: number }[] };
+    return entries;
+  }
+
+  /** Never throws for what the component does: a refused connection or a time-out is an answer with status 0 and `error`. */
+  async probe(target: { readonly ref: Ref; readonly port: string; readonly host: string; readonly path: string; readonly releaseHash: string }, signal: AbortSignal): Promise<ProbeAnswer> {
+    this.#probeKey ??= loadProbeKey(this.#deps.home);
+    const key = await this.#probeKey;
+    const started = performance.now();
+    const url = this.publicUrl(target.host, target.path);
+    const header = signProbe({ stack: target.ref.stack, component: target.ref.component, releaseHash: target.releaseHash }, this.#deps.now() + probeLife, key);
+    const { host, port } = this.#router;
+    const client = new Client(`http://${dialable(host)}:${String(port)}`);
+    try {
+      const answer = await client.request({ method: "GET", path: target.path, headers: { host: hostHeader(target.host, port), "user-agent": "berth-probe", accept: "*/*", [probeHeader]: header }, signal });
+      await answer.body.dump({ limit: 262_144, signal });
+      const releaseHash = answer.headers[releaseHeader];
+      return { status: answer.statusCode, ...(typeof releaseHash === "string" ? { releaseHash } : {}), url, took: performance.now() - started };
+    } catch (error) {
+      signal.throwIfAborted();
+      return { status: 0, error: error instanceof Error ? error.message : String(error), url, took: performance.now() - started };
+    } finally {
+      await client.destroy();
+    }
+  }
+
+  readonly publicUrl = (host: string, path: string): string => `http://${hostHeader(host, this.#router.port)}${path}`;
+
+  /** Prometheus text of the edge. */
+  async metrics(signal: AbortSignal): Promise<string> {
+    return await this.#call("GET", "/metrics", undefined, signal) as string;
+  }
+
+  /** Replaces every router without losing a connection. */
+  async reload(signal: AbortSignal): Promise<void> {
+    await this.#call("POST", "/v1/reload", undefined, signal);
+  }
+
+  /** Asks the edge to end in good order. */
+  async shutdown(signal: AbortSignal): Promise<void> {
+    await this.#call("POST", "/v1/shutdown", undefined, signal);
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.destroy();
+  }
+
+  async #call(method: Dispatcher.HttpMethod, path: string, body: unknown, signal: AbortSignal): Promise<unknown> {
+    const { statusCode, headers, text } = await this.#exchange(method, path, body, signal);
+    const router = headers["x-berth-router"];
+    if (typeof router === "string") this.#remember(router);
+    if (statusCode >= 400) throw this.#refusal(statusCode, text);
+    if (text === "") return undefined;
+    return String(headers["content-type"]).startsWith("application/json") ? JSON.parse(text) as unknown : text;
+  }
+
+  async #exchange(method: Dispatcher.HttpMethod, path: string, body: unknown, signal: AbortSignal): Promise<{ statusCode: number; headers: Record<string, string | string[] | undefined>; text: string }> {
+    try {
+      const answer = await this.#pool.request({
+        method, path, signal, headers: { [protocolHeader]: String(edgeProtocol), ...(body === undefined ? {} : { "content-type": "application/json" }) },
+        body: body === undefined ? null : JSON.stringify(body),
+      });
+      return { statusCode: answer.statusCode, headers: answer.headers, text: await answer.body.text() };
+    } catch (error) {
+      signal.throwIfAborted();
+      throw new BerthError("engine_unavailable", { cluster: this.#deps.cluster, reason: `the edge does not answer (${error instanceof Error && "code" in error ? String(error.code) : String(error)})` }, { cause: error });
+    }
+  }
+
+  #remember(router: string): void {
+    const colon = router.lastIndexOf(":");
+    this.#router = { host: router.slice(0, colon), port: Number(router.slice(colon + 1)) };
+  }
+
+  #refusal(status: number, text: string): BerthError {
+    const problem = readProblem(text);
+    if (problem === undefined) return new BerthError("engine_unavailable", { cluster: this.#deps.cluster, reason: `the edge answered ${String(status)}` });
+    return new BerthError(problem.code, problem.params);
+  }
+}
+
+function readProblem(text: string): { readonly code: ErrorCode; readonly params: Record<string, string | number | boolean> } | undefined {
+  try {
+    const value = JSON.parse(text) as { code?: unknown; params?: Record<string, string | number | boolean> };
+    return typeof value.code === "string" && value.code in errors ? { code: value.code as ErrorCode, params: value.params ?? {} } : undefined;
+  } catch {
+    return undefined; // not the edge's own answer
+  }
+}
+
+function refPath(noun: "entries" | "applied", ref: Ref): string {
+  return `/v1/${noun}/${ref.stack}/${ref.component}`;
+}
+
+function hostHeader(host: string, port: number): string {
+  return port === 80 ? host : `${host}:${String(port)}`;
+}
+
+/** An address that listens everywhere is reached on the loopback. */
+function dialable(host: string): string {
+  if (host === "0.0.0.0" || host === "::" || host === "") return "127.0.0.1";
+  return host.includes(":") ? `[${host}]` : host;
+}
