@@ -1,9 +1,8 @@
 // `${VAR}` in the values of a Compose file, with Compose's semantics. Expansion is bounded; a variable's value is never expanded again.
 // Source: the interpolation chapter of the Compose specification.
-import type { Position, Tree } from "./tree.ts";
 
-/** undefined = not set. */
-export type Lookup = (name: string) => string | undefined;
+/** undefined = not set. `bare`: used without a default or a message, so that a missing value goes unnoticed unless somebody says so. */
+export type Lookup = (name: string, bare?: boolean) => string | undefined;
 export type Interpolated = { readonly ok: true; readonly text: string } | { readonly ok: false; readonly reason: string; readonly hint: string };
 
 /** What one file may still grow by; shared by all of its values, so that no chain of variables can fill the memory. */
@@ -44,7 +43,7 @@ function expand(template: string, lookup: Lookup, budget: Budget, depth: number)
       index = end + 1;
     } else if (nameStart.test(next)) {
       const end = nameEnd(template, dollar + 1);
-      out.push(spend(lookup(template.slice(dollar + 1, end)) ?? "", budget));
+      out.push(spend(lookup(template.slice(dollar + 1, end), true) ?? "", budget));
       index = end;
     } else {
       out.push("$");
@@ -67,7 +66,7 @@ function braced(inside: string, lookup: Lookup, budget: Budget, depth: number): 
   const operator = /^:?[-?+]/.exec(inside.slice(end, end + 2))?.[0] ?? "";
   if (name === "" || !nameStart.test(name[0] ?? "") || (operator === "" && end < inside.length)) throw new Refusal(`\`\${${shorten(inside)}}\` is not a variable`, "Write `$$` for a dollar sign that is meant as one.");
   const word = () => expand(inside.slice(end + operator.length), lookup, budget, depth + 1);
-  const value = lookup(name);
+  const value = lookup(name, operator === "");
   const present = value !== undefined && !(operator.startsWith(":") && value === "");
   switch (operator) {
     case "": return value ?? "";
@@ -99,21 +98,4 @@ function closingBrace(text: string, open: number): number {
 
 function shorten(text: string): string {
   return text.length > 40 ? `${text.slice(0, 40)}...` : text;
-}
-
-/** Interpolates every text value of a tree (never its keys). */
-export function interpolateTree(tree: Tree, lookup: (name: string, at: Position) => string | undefined, budget: Budget, onProblem: (at: Position, reason: string, hint: string) => void): Tree {
-  switch (tree.type) {
-    case "scalar": {
-      if (typeof tree.value !== "string" || !tree.value.includes("$")) return tree;
-      const result = interpolate(tree.value, (name) => lookup(name, tree.at), budget);
-      if (!result.ok) {
-        onProblem(tree.at, result.reason, result.hint);
-        return tree;
-      }
-      return { ...tree, value: result.text, text: result.text };
-    }
-    case "sequence": return { ...tree, items: tree.items.map((item) => interpolateTree(item, lookup, budget, onProblem)) };
-    case "mapping": return { ...tree, entries: new Map([...tree.entries].map(([key, entry]) => [key, { ...entry, value: interpolateTree(entry.value, lookup, budget, onProblem) }])) };
-  }
 }

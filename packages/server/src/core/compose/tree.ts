@@ -8,7 +8,13 @@ export type MergeTag = "reset" | "override";
 
 interface Placed { readonly at: Position; readonly tag?: MergeTag | undefined }
 /** `text` is the value as Compose prints it where it wants a string: `1.10` is `1.1`, null is empty. */
-export interface Scalar extends Placed { readonly type: "scalar"; readonly value: string | number | boolean | null; readonly text: string }
+export interface Scalar extends Placed {
+  readonly type: "scalar";
+  readonly value: string | number | boolean | null;
+  readonly text: string;
+  /** It names a variable that the caller has not answered for yet, so nothing should be asked for because of it. */
+  readonly uncertain?: boolean;
+}
 export interface Sequence extends Placed { readonly type: "sequence"; readonly items: readonly Tree[] }
 export interface Entry { readonly key: string; readonly keyAt: Position; readonly value: Tree }
 export interface Mapping extends Placed { readonly type: "mapping"; readonly entries: ReadonlyMap<string, Entry> }
@@ -57,6 +63,15 @@ export function isEmpty(tree: Tree): boolean {
     case "scalar": return tree.value === null || tree.value === "";
     case "sequence": return tree.items.length === 0;
     case "mapping": return tree.entries.size === 0;
+  }
+}
+
+/** The tree with each of its scalars replaced. */
+export function mapScalars(tree: Tree, change: (scalar: Scalar) => Scalar): Tree {
+  switch (tree.type) {
+    case "scalar": return change(tree);
+    case "sequence": return { ...tree, items: tree.items.map((item) => mapScalars(item, change)) };
+    case "mapping": return { ...tree, entries: new Map([...tree.entries].map(([key, entry]) => [key, { ...entry, value: mapScalars(entry.value, change) }])) };
   }
 }
 
