@@ -6,7 +6,7 @@ export type RouteAccess = "public" | "signed-in" | { readonly permission: string
 
 /**
  * `json`: body and answer are JSON. `upload`: the body is a byte stream, the answer JSON. `events`: the answer is text/event-stream,
- * one `response` object per event's data. `download`: the answer is a byte stream. `terminal`: a WebSocket.
+ * one `response` object per event's data, in the wire form of sse.ts (`event: end` when nothing will follow). `download`: the answer is a byte stream. `terminal`: a WebSocket that speaks terminal.ts.
  */
 export type RouteKind = "json" | "upload" | "events" | "download" | "terminal";
 
