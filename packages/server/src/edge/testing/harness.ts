@@ -3,7 +3,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer, type RequestListener, type Server } from "node:http";
+import { createServer, request, type IncomingHttpHeaders, type RequestListener, type RequestOptions, type Server } from "node:http";
 import { connect, createServer as createTcpServer, type AddressInfo, type Server as NetServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -58,6 +58,8 @@ export class TestEdge implements AsyncDisposable {
     }));
     const child = spawn(process.execPath, [this.entryFile, configFile], { stdio: ["ignore", "ignore", "pipe"] });
     this.process = child;
+    // A test that failed half-way must leave nothing behind; the children follow their primary.
+    process.once("exit", () => child.kill("SIGKILL"));
     child.stderr.setEncoding("utf8").on("data", (text: string) => { this.stderr += text; });
     await until(async () => {
       if (child.exitCode !== null) throw new Error(`the edge ended: ${this.stderr}`);
@@ -145,4 +147,29 @@ export async function webEntry(endpoints: readonly TrafficEndpoint[], changes: P
     ports: [{ name: "http", protocol: "http", hosts: [{ host, path: "/" }], internal, tracks: [{ name: "stable", weight: 100, endpoints }], ...port }],
     ...changes,
   };
+}
+
+/** Fetches with Node's own client, whole: for tests that need exact control of the head. */
+export function fetchRaw(port: number, options: RequestOptions, body?: Buffer | string): Promise<{ status: number; headers: IncomingHttpHeaders; trailers: NodeJS.Dict<string>; rawHeaders: string[]; body: Buffer }> {
+  return new Promise((resolve, reject) => {
+    const req = request({ host: "127.0.0.1", port, agent: false, ...options }, (res) => {
+      const chunks: Buffer[] = [];
+      res.on("data", (chunk: Buffer) => chunks.push(chunk));
+      res.on("end", () => { resolve({ status: res.statusCode ?? 0, headers: res.headers, trailers: res.trailers, rawHeaders: res.rawHeaders, body: Buffer.concat(chunks) }); });
+      res.on("error", reject);
+    });
+    req.on("error", reject);
+    req.end(body);
+  });
+}
+
+/** Sends bytes as they are and collects what comes back until the other side ends. */
+export function exchangeBytes(port: number, bytes: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: "127.0.0.1", port });
+    let text = "";
+    socket.setEncoding("latin1").on("data", (chunk: string) => { text += chunk; });
+    socket.on("end", () => { socket.end(); resolve(text); }).on("error", reject);
+    socket.write(bytes);
+  });
 }
