@@ -1,0 +1,140 @@
+// The embedded PostgreSQL: found or made, started or reused. It is a process of its own that a restart of Berth never touches,
+// reachable only through a socket in a private folder and with a password that lies outside of it.
+import { randomBytes } from "node:crypto";
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, realpathSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { accountFor, ensurePassable, type Account } from "./embedded/account.ts";
+import { installBinaries, sweepBinaries, type Binaries } from "./embedded/binaries.ts";
+import { appRole, createData, inspectData, writeSettings } from "./embedded/datafolder.ts";
+import { ask, boundLog, findPostmaster, halt, launch, type SocketConnection } from "./embedded/postmaster.ts";
+import { provision } from "./embedded/provision.ts";
+import { withLock } from "./embedded/process.ts";
+import type { Log } from "./log.ts";
+import { DatabaseRefused } from "./refused.ts";
+
+export interface EmbeddedOptions {
+  readonly home: string;
+  readonly runDir: string;
+  readonly log: Log;
+  readonly signal?: AbortSignal;
+  /** ms until the server must take connections; replaying a log after a crash counts. */
+  readonly startTimeout?: number;
+}
+
+export interface Embedded {
+  /** What `pg` needs to connect as the application's role. */
+  readonly connection: SocketConnection;
+  readonly pid: number;
+  /** False when a server that ran already was reused. */
+  readonly started: boolean;
+  /** Stops the database itself; an ordinary stop of Berth leaves it running. */
+  stop(): Promise<void>;
+}
+
+interface Folders { readonly root: string; readonly data: string; readonly lock: string; readonly logFile: string; readonly password: string }
+
+function foldersOf(home: string): Folders {
+  const root = join(home, "postgres");
+  return { root, data: join(root, "data"), lock: join(root, "lock"), logFile: join(root, "postgres.log"), password: join(root, "password") };
+}
+
+/**
+ * Makes sure that the home's database runs, and returns how to reach it. Two callers at once get the same server.
+ * Throws `DatabaseRefused`.
+ */
+export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded> {
+  mkdirSync(options.home, { recursive: true, mode: 0o711 });
+  const home = realpathSync(options.home);
+  const folders = foldersOf(home);
+  mkdirSync(folders.root, { recursive: true, mode: 0o711 });
+  return await withLock(folders.lock, options.signal, async () => {
+    const { pid, connection, started } = await startLocked(folders, home, options);
+    return { pid, connection, started, stop: async () => { await stopEmbedded(home); } };
+  });
+}
+
+/** Stops the home's database. Returns false when it was not running. */
+export async function stopEmbedded(home: string): Promise<boolean> {
+  const folders = foldersOf(home);
+  if (!existsSync(folders.data)) return false;
+  return await withLock(folders.lock, undefined, () => halt(folders.data));
+}
+
+async function startLocked(folders: Folders, home: string, options: EmbeddedOptions): Promise<{ pid: number; connection: SocketConnection; started: boolean }> {
+  const account = accountFor(folders.data);
+  if (account !== undefined) ensurePassable(home);
+  const password = readOrMakePassword(folders.password);
+  const reused = await reuse(account, folders, password, options);
+  if (reused !== undefined) return { ...reused, started: false };
+  const socketDir = makeSocketDir(options.runDir, account);
+  const binaries = installBinaries(folders.root);
+  sweepBinaries(folders.root, binaries.version);
+  if (inspectData(folders.data, binaries.major) === "absent") {
+    options.log.info({ data: folders.data }, "creating the database");
+    await createData(folders.data, binaries, account);
+  }
+  writeSettings(folders.data, account, socketDir);
+  const started = await startAndAsk(folders, binaries, account, socketDir, password, options);
+  options.log.info({ pid: started.pid }, "started the database");
+  return { ...started, started: true };
+}
+
+/** A running server that lets us in is used as it is. Undefined when it ended meanwhile, or had to be stopped. */
+async function reuse(account: Account | undefined, folders: Folders, password: string, options: EmbeddedOptions): Promise<{ pid: number; connection: SocketConnection } | undefined> {
+  const deadline = Date.now() + (options.startTimeout ?? 60_000);
+  for (let now = findPostmaster(folders.data); now !== undefined && Date.now() < deadline; now = findPostmaster(folders.data)) {
+    const connection = connectionTo(now.socketDir, password);
+    if (now.ready && !existsSync(connection.host)) break;
+    if (now.ready && await letIn(connection, now.pid, account, folders)) {
+      boundLog(folders.logFile);
+      options.log.info({ pid: now.pid }, "found the database running");
+      return { pid: now.pid, connection };
+    }
+    await sleep(50, undefined, { signal: options.signal });
+  }
+  if (await halt(folders.data)) options.log.warn({ data: folders.data }, "the running database did not answer; starting it again");
+  return undefined;
+}
+
+async function startAndAsk(folders: Folders, binaries: Binaries, account: Account | undefined, socketDir: string, password: string, options: EmbeddedOptions): Promise<{ pid: number; connection: SocketConnection }> {
+  const connection = connectionTo(socketDir, password);
+  const { pid } = await launch({ dataDir: folders.data, binaries, account, logFile: folders.logFile, timeout: options.startTimeout ?? 60_000, signal: options.signal });
+  if (await letIn(connection, pid, account, folders)) return { pid, connection };
+  await halt(folders.data);
+  throw new DatabaseRefused("not_answering", "PostgreSQL runs but does not answer.", `Its messages are in ${folders.logFile}.`);
+}
+
+/** Asks; a server that does not know our role, password or database (it is new, or the password was lost) is told them. */
+async function letIn(connection: SocketConnection, pid: number, account: Account | undefined, folders: Folders): Promise<boolean> {
+  const answer = await ask(connection);
+  if (answer !== "refuses_login") return answer === "answers";
+  await provision(connection, pid, folders.data, account);
+  return (await ask(connection)) === "answers";
+}
+
+function connectionTo(socketDir: string, password: string): SocketConnection {
+  return { host: socketDir, port: 5432, user: appRole, password, database: appRole };
+}
+
+/** Only the database's user and Berth may enter the folder: not even connecting is possible for anybody else. */
+function makeSocketDir(runDir: string, account: Account | undefined): string {
+  const folder = join(runDir, "postgres");
+  const longest = 107;
+  if (Buffer.byteLength(join(folder, ".s.PGSQL.5432")) > longest) throw new DatabaseRefused("socket_path_too_long", `${folder} is too long for a unix socket's path.`, "Set BERTH_HOME to a shorter path.");
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  chmodSync(folder, 0o700);
+  if (account !== undefined) {
+    chownSync(folder, account.uid, account.gid);
+    ensurePassable(realpathSync(runDir));
+  }
+  return folder;
+}
+
+function readOrMakePassword(path: string): string {
+  if (!existsSync(path)) {
+    writeFileSync(`${path}.draft`, randomBytes(32).toString("base64url"), { mode: 0o600 });
+    renameSync(`${path}.draft`, path);
+  }
+  return readFileSync(path, "utf8").trim();
+}

@@ -1,0 +1,68 @@
+// The pool of connections and the typed query builder over it. Must never turn off durability (synchronous_commit) for speed.
+import { Kysely, PostgresDialect } from "kysely";
+import pg from "pg";
+import type { Log } from "./log.ts";
+import type { Database } from "./tables.ts";
+
+/** How to reach a database: the embedded one's socket, or a DATABASE_URL. */
+export type DatabaseAddress =
+  | { readonly host: string; readonly port: number; readonly user: string; readonly password: string; readonly database: string }
+  | { readonly connectionString: string };
+
+export type Db = Kysely<Database>;
+
+export interface OpenDatabase {
+  readonly db: Db;
+  readonly pool: pg.Pool;
+  /** Waits for queries under way and closes every connection. */
+  close(): Promise<void>;
+}
+
+export interface PoolOptions {
+  readonly address: DatabaseAddress;
+  readonly log: Log;
+  /** Connections at most. */
+  readonly max?: number;
+  /** ms a statement may take, a lock may be waited for, and a transaction may idle. */
+  readonly statementTimeout?: number;
+  readonly lockTimeout?: number;
+  readonly idleInTransactionTimeout?: number;
+}
+
+const int8 = 20;
+
+/** 64-bit numbers as JavaScript numbers, which hold 53 bits: a larger one is an error, never a rounded value. */
+function parseInt8(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value)) throw new RangeError(`${text} does not fit into a number`);
+  return value;
+}
+
+/** The types of columns as this program reads them; the rest is pg's default. */
+export const columnTypes: pg.CustomTypesConfig = {
+  getTypeParser: ((oid: number, format?: "text" | "binary") => (oid === int8 && format !== "binary" ? parseInt8 : pg.types.getTypeParser(oid, format))) as typeof pg.types.getTypeParser,
+};
+
+/** Settings that every connection starts with. */
+export function clientConfig(options: PoolOptions): pg.ClientConfig {
+  return {
+    ...options.address,
+    application_name: "berth",
+    connectionTimeoutMillis: 10_000,
+    statement_timeout: options.statementTimeout ?? 30_000,
+    lock_timeout: options.lockTimeout ?? 15_000,
+    idle_in_transaction_session_timeout: options.idleInTransactionTimeout ?? 30_000,
+    // A server that vanished without a word (a host that lost power) is noticed all the same.
+    query_timeout: (options.statementTimeout ?? 30_000) + 5_000,
+    keepAlive: true,
+    types: columnTypes,
+  };
+}
+
+/** Opens a pool; no connection is made until the first query. */
+export function openDatabase(options: PoolOptions): OpenDatabase {
+  const pool = new pg.Pool({ ...clientConfig(options), max: options.max ?? 20, idleTimeoutMillis: 30_000 });
+  pool.on("error", (error) => { options.log.warn({ error: error.message }, "an idle database connection was lost"); });
+  const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
+  return { db, pool, close: () => db.destroy() };
+}
