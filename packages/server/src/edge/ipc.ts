@@ -6,9 +6,12 @@ import type { TrafficEntry } from "../engines/traffic.ts";
 /** An entry with the fence it was applied under; `entry` null is a tombstone that remembers the generation. */
 export interface StoredEntry { readonly ref: Ref; readonly fence: Fence; readonly entry: TrafficEntry | null }
 
+/** What a router needs of the config; it does not read the file itself, since checking one costs 30 MB of memory per process. */
+export interface RouterSettings { readonly accessLog: string; readonly trustedProxies: readonly string[]; readonly responseTimeout: number }
+
 export type ToRouter =
   /** First message, after `hearing`: everything there is. The router answers `listening` (or `failed`) when it accepts. */
-  | { readonly type: "init"; readonly host: string; readonly port: number; readonly probeKey: string; readonly entries: readonly StoredEntry[]; readonly readiness: readonly (readonly [string, boolean])[] }
+  | { readonly type: "init"; readonly host: string; readonly port: number; readonly settings: RouterSettings; readonly probeKey: string; readonly entries: readonly StoredEntry[]; readonly readiness: readonly (readonly [string, boolean])[] }
   | { readonly type: "entry"; readonly seq: number; readonly stored: StoredEntry }
   | { readonly type: "readiness"; readonly instances: readonly (readonly [string, boolean])[] }
   | { readonly type: "applied"; readonly seq: number; readonly ref: Ref }

@@ -57,8 +57,8 @@ export async function startEdge(deps: EdgeDeps): Promise<RunningEdge> {
     const router = await chooseAddress(config.router, join(edgeDir, "router.json"));
     if (config.router.portIsDefault && router.port !== config.router.port) log("warn", "the default router port is taken, another one is used", { wanted: config.router.port, port: router.port });
     const fleet = new Fleet({
-      config, configFile: deps.configFile, routerFile: childEntry(deps.entryUrl, "router"), log,
-      init: () => ({ type: "init", host: router.host, port: router.port, probeKey, entries: store.all().filter((stored) => stored.entry !== null), readiness: readiness.all() }),
+      config, routerFile: childEntry(deps.entryUrl, "router"), log,
+      init: () => ({ type: "init", host: router.host, port: router.port, settings: { accessLog: accessLogFile(config), trustedProxies: config.trustedProxies, responseTimeout: config.responseTimeout }, probeKey, entries: store.all().filter((stored) => stored.entry !== null), readiness: readiness.all() }),
       keepMetrics: (track) => (store.get({ stack: track.stack, component: track.component })?.entry ?? null) !== null,
     });
     const entries = new Entries({ installation: config.installation, store, fleet, readiness, now: () => performance.now() });
@@ -71,7 +71,7 @@ export async function startEdge(deps: EdgeDeps): Promise<RunningEdge> {
     };
     const agent = child(deps, log, "agent", hear);
     const collector = child(deps, log, "collector", hear);
-    const chores = setInterval(() => { void doChores(config, fleet, log); }, 2_000);
+    const chores = setInterval(() => { void doChores(config, fleet, log); }, 1_000);
     const sampler = setInterval(() => { void fleet.metrics(); }, 10_000);
     const hello = (): Hello => ({ protocol: edgeProtocol, version: deps.version, installation: config.installation, pid: process.pid, startedAt, workers: fleet.pids, agent: agent?.pid ?? null, collector: collector?.pid ?? null, router });
     const reload = oneAtATime(() => fleet.reload());
@@ -103,6 +103,10 @@ export async function startEdge(deps: EdgeDeps): Promise<RunningEdge> {
   }
 }
 
+function accessLogFile(config: EdgeConfig): string {
+  return join(config.home, "logs", "edge", "access.log");
+}
+
 function child(deps: EdgeDeps, log: FleetDeps["log"], name: "agent" | "collector", hear: (child: EdgeChild, message: ChildMessage) => void): SupervisedChild | undefined {
   const file = childEntry(deps.entryUrl, name);
   if (!deps.config.children[name]) return undefined;
@@ -122,7 +126,7 @@ async function doChores(config: EdgeConfig, fleet: Fleet, log: FleetDeps["log"])
   if (fleet.problems().length > 0) fleet.tellAll({ type: "retryListeners" });
   try {
     const { maxFileBytes, maxFiles } = config.accessLog;
-    if (await rotate(join(config.home, "logs", "edge", "access.log"), maxFileBytes, maxFiles)) fleet.tellAll({ type: "reopenLog" });
+    if (await rotate(accessLogFile(config), maxFileBytes, maxFiles)) fleet.tellAll({ type: "reopenLog" });
   } catch (error) {
     log("error", "the access log could not be rotated", { err: String(error) });
   }

@@ -15,7 +15,6 @@ type Question = Asked extends infer Q ? (Q extends Asked ? Omit<Q, "seq"> : neve
 
 export interface FleetDeps {
   readonly config: EdgeConfig;
-  readonly configFile: string;
   readonly routerFile: string;
   /** What a new router has to know, as of now. */
   readonly init: () => Init;
@@ -49,7 +48,7 @@ export class Fleet {
     this.#deps = deps;
     // The primary never accepts: routers accept from the shared socket.
     cluster.schedulingPolicy = cluster.SCHED_NONE;
-    cluster.setupPrimary({ exec: deps.routerFile, args: [deps.configFile], execArgv: [] });
+    cluster.setupPrimary({ exec: deps.routerFile, args: [], execArgv: [] });
   }
 
   get pids(): number[] {

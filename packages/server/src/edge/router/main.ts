@@ -1,9 +1,7 @@
 // A router process: takes its orders from the primary over IPC, serves requests, and survives whatever one request does. It holds no state that the primary could not give again.
 import cluster from "node:cluster";
-import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import pino from "pino";
-import { readEdgeConfig, type EdgeConfig } from "../config.ts";
 import type { FromRouter, MetricsSnapshot, StoredEntry, ToRouter } from "../ipc.ts";
 import { AccessLog } from "./accesslog.ts";
 import { requestIds, trustedAddresses, type RouterContext } from "./context.ts";
@@ -25,13 +23,14 @@ class Router {
   /** Orders take effect in the order they came. */
   #last: Promise<void> = Promise.resolve();
 
-  constructor(config: EdgeConfig, init: Init) {
+  constructor(init: Init) {
+    const { settings } = init;
     const now = (): number => performance.now();
-    const table = new RouteTable({ responseTimeout: config.responseTimeout, now });
-    const log = new AccessLog(join(config.home, "logs", "edge", "access.log"));
+    const table = new RouteTable({ responseTimeout: settings.responseTimeout, now });
+    const log = new AccessLog(settings.accessLog);
     this.#ctx = {
       table, log, stats: new RouterStats(), probeKey: Buffer.from(init.probeKey, "hex"), now, random: Math.random, requestId: requestIds(),
-      isTrusted: trustedAddresses(config.trustedProxies), pipes: new Set(), retiring: false,
+      isTrusted: trustedAddresses(settings.trustedProxies), pipes: new Set(), retiring: false,
     };
     this.#server = createHttpServer(this.#ctx, undefined);
     this.#listeners = new Listeners({ ctx: this.#ctx, publicHost: init.host, report: (problems) => { send({ type: "listeners", problems }); } });
@@ -101,14 +100,13 @@ class Router {
 }
 
 /** The process entry; only the primary starts it. */
-async function main(): Promise<void> {
+function main(): void {
   const log = pino({ name: "edge-router" }, pino.destination({ dest: 2, sync: true }));
-  const config = await readEdgeConfig(process.argv[2]);
   let router: Router | undefined;
   process.on("message", (message: ToRouter) => {
     if (message.type !== "init") return router?.obey(message);
     try {
-      router = new Router(config, message);
+      router = new Router(message);
     } catch (error) {
       return send({ type: "failed", code: error instanceof Error ? error.message : String(error), message: "a router cannot start" });
     }
@@ -124,4 +122,4 @@ async function main(): Promise<void> {
   send({ type: "hearing" });
 }
 
-await main();
+main();

@@ -28,7 +28,7 @@ async function app(listener: RequestListener, changes: Partial<TrafficEntry> = {
   const ref = { stack: `s${String(count)}`, component: "web" };
   const instance = `i${String(count)}`;
   const made = await endpoint(instance, listener);
-  cleanups.push(() => made[Symbol.asyncDispose]());
+  cleanups.push(async () => { await made[Symbol.asyncDispose](); });
   const host = `web.s${String(count)}.localhost`;
   const internal = await freePort();
   await edge.traffic.apply(await webEntry([made.endpoint], { ref, ...changes }, { hosts: [{ host, path: "/" }], internal, ...port }), fence(1), never);
@@ -189,6 +189,12 @@ describe("upgrades", () => {
     socket.destroy();
   }, 10_000);
 
+  it("to HTTP/2, or with a body, are served as ordinary requests", async () => {
+    const { host } = await app(echo);
+    const answer = await fetchRaw(edge.port, { method: "POST", path: "/", headers: { host, connection: "Upgrade, HTTP2-Settings", upgrade: "h2c", "http2-settings": "AAMAAABkAAQAAP__", "content-length": "4" } }, "body");
+    expect([answer.status, answer.body.toString()]).toEqual([200, "body"]);
+  });
+
   it("pass on an ordinary answer when the endpoint declines", async () => {
     const made = await app((_req, res) => { res.writeHead(403, { "x-why": "not you" }); res.end("declined"); });
     const text = await exchangeBytes(edge.port, `GET / HTTP/1.1\r\nhost: ${made.host}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n`);
@@ -282,7 +288,7 @@ describe("routes", () => {
     expect(patternProblem("^b")).toBeUndefined();
     const stable = await endpoint("rs", (_req, res) => { res.end("stable"); });
     const candidate = await endpoint("rc", (_req, res) => { res.end("candidate"); });
-    cleanups.push(() => stable[Symbol.asyncDispose](), () => candidate[Symbol.asyncDispose]());
+    cleanups.push(async () => { await stable[Symbol.asyncDispose](); await candidate[Symbol.asyncDispose](); });
     const host = "rules.example.org";
     const entry = await webEntry([], { ref: { stack: "rules", component: "web" }, sticky: { cookie: "berth-track", maxAge: 60_000 }, rules: [{ track: "candidate", conditions: [{ in: "header", name: "x-beta", match: "present", value: "" }] }] }, {
       internal: await freePort(), hosts: [{ host: "*.example.org", path: "/" }],
@@ -319,7 +325,7 @@ describe("own ports of components", () => {
       socket.on("end", () => { socket.end(`got ${digest(Buffer.concat(chunks))}`); });
     });
     const port = await listening(server);
-    cleanups.push(() => new Promise((resolve) => { server.close(() => { resolve(); }); }));
+    cleanups.push(() => new Promise<void>((resolve) => { server.close(() => { resolve(); }); }));
     const ref = { stack: "tcp", component: "db" };
     const published = await freePort();
     const internal = await freePort();

@@ -18,6 +18,7 @@ export function createHttpServer(ctx: RouterContext, direct: PortTarget | undefi
   const server = createServer({
     ServerResponse: EdgeResponse, maxHeaderSize, keepAliveTimeout, headersTimeout, requestTimeout: 0, connectionsCheckingInterval: 5_000,
     noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000, insecureHTTPParser: false, optimizeEmptyRequests: true,
+    shouldUpgradeCallback: mayUpgrade,
   });
   server.timeout = 0;
   server.on("connection", (socket: Socket) => {
@@ -27,7 +28,10 @@ export function createHttpServer(ctx: RouterContext, direct: PortTarget | undefi
   server.on("request", (req, res) => { new Exchange(ctx, req, res, false).begin(direct); });
   server.on("checkContinue", (req, res) => { new Exchange(ctx, req, res, true).begin(direct); });
   server.on("upgrade", (req, socket, head: Buffer) => { void handleUpgrade(ctx, direct, req, socket, head); });
-  server.on("connect", (_req, socket) => { socket.end(refusal(405)); });
+  server.on("connect", (_req, socket) => {
+    socket.on("error", () => socket.destroy());
+    socket.end(refusal(405));
+  });
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     if (error.code === "ECONNRESET" || !socket.writable) {
       socket.destroy();
@@ -38,6 +42,12 @@ export function createHttpServer(ctx: RouterContext, direct: PortTarget | undefi
     socket.end(refusal(status), () => { socket.destroy(); });
   });
   return server;
+}
+
+/** Offers of HTTP/2 (some clients send one with every request), and anything with a body, are served as ordinary requests, as if they did not ask. */
+function mayUpgrade(req: IncomingMessage): boolean {
+  const { "content-length": length, "transfer-encoding": encoding, upgrade } = req.headers;
+  return encoding === undefined && (length === undefined || length === "0") && !/\bh2c?\b/i.test(upgrade ?? "");
 }
 
 function refusal(status: number): string {
