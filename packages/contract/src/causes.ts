@@ -52,10 +52,13 @@ export const causesEn = {
   // builds
   build_failed: { sentence: "The build's `{step}` step failed with exit code {exitCode}: {line}", next: "Mend the error above and deploy again; `berth builds logs` has everything." },
   build_deadline: { sentence: "The build was stopped after {waited}, its deadline.", next: "Raise the stack's build deadline or make the build faster." },
+  bundle_too_large: { sentence: "What the build made is larger than {limit}.", next: "Leave build results and data that the program does not need out of the folder, and deploy again." },
   build_cancelled: { sentence: "{by} cancelled the build.", next: "`berth builds retry` starts it again." },
   tool_missing: { sentence: "This machine has no {tool}{wanted}.", next: "{how}" },
   tool_version: { sentence: "This machine has {tool} {found}, but the project asks for {wanted}.", next: "{how}" },
   plan_not_detected: { sentence: "Nothing in {dir} tells what kind of project it is.", next: "Add a Procfile, or one of: {known}." },
+  plan_in_subfolder: { sentence: "Nothing in {dir} tells what kind of project it is, but {folders} look like projects.", next: "Choose one as build context: `build: {first}` in compose.yaml, or `berth deploy {first}`." },
+  manifest_invalid: { sentence: "{file} cannot be read: {reason}.", next: "Mend {file} and deploy again." },
   dockerfile_needs_container_engine: { sentence: "{dir} has a Dockerfile, which the local engine cannot build.", next: "Deploy to a Docker or Kubernetes cluster, or add a Procfile so that it runs as a process." },
   image_needs_container_engine: { sentence: "Component {component} uses the image {image}, which the local engine cannot run.", next: "Give it `build:` instead, use an addon, or deploy to a Docker or Kubernetes cluster." },
   git_auth_failed: { sentence: "{url} refused the credentials.", next: "Set a deploy key or token for the source and try again." },

@@ -1,0 +1,64 @@
+// The Builder port: turns a stored source and its plan into an artifact. A builder makes no product decisions:
+// which build runs when, and what becomes of a failed one, is decided by the control plane.
+import type { Readable } from "node:stream";
+import type { BuildPlan } from "@berth/contract/buildplan.ts";
+import type { Cause } from "@berth/contract/causes.ts";
+
+/** The part of the blob store that builders and sources use. */
+export interface BlobReader {
+  /** `not_found` when nothing has this digest. */
+  open(digest: string, signal?: AbortSignal): Promise<Readable>;
+}
+export interface BlobWriter {
+  put(stream: Readable, options?: { readonly expected?: string }, signal?: AbortSignal): Promise<{ readonly digest: string; readonly size: number }>;
+}
+
+/** Who a program runs as when Berth is root. */
+export interface RunAs { readonly uid: number; readonly gid: number }
+
+/** Finds a tool that satisfies a semver range (or `*`) and that `runAs` may execute. */
+export type FindTool = (name: string, wanted: string, runAs: RunAs | undefined) => Promise<
+  | { readonly ok: true; readonly path: string; readonly version: string; readonly binDir: string }
+  | { readonly ok: false; readonly cause: Cause }
+>;
+
+export interface BuildRequest {
+  /** Unique for ever; also the name of the build's folder. */
+  readonly id: string;
+  readonly stackId: string;
+  readonly stackName: string;
+  /** Digest of a stored source: a plain tar as `storeArchive` writes it. */
+  readonly sourceDigest: string;
+  readonly plan: BuildPlan;
+  /** The user's environment for build steps; wins over the plan's. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Values that no log line, cause or event may show. */
+  readonly secretValues: readonly string[];
+  /** ms that the build may take from the call of `build`. */
+  readonly deadline: number;
+}
+
+export interface BuildLine { readonly at: string; readonly stream: "stdout" | "stderr" | "berth"; readonly step?: string; readonly text: string }
+export type BuildEvent =
+  | { readonly type: "log"; readonly line: BuildLine }
+  /** `took` is ms; a step that came from the cache is reported `cached` and nothing else. */
+  | { readonly type: "step"; readonly name: string; readonly state: "started" | "cached" | "finished" | "failed"; readonly took?: number };
+
+export interface UsedTool { readonly name: string; readonly version: string; readonly wanted: string; readonly phase: "build" | "run" | "both" }
+
+export type BuildOutcome =
+  | { readonly ok: true; readonly digest: string; readonly size: number; readonly processes: readonly string[]; readonly tools: readonly UsedTool[] }
+  | { readonly ok: false; readonly cause: Cause };
+
+export interface Builder {
+  readonly kind: "host" | "image";
+  /** What this builder lacks for the plan, with how to get it; said before a build starts. */
+  check(plan: BuildPlan, stackId: string): Promise<Cause | undefined>;
+  /**
+   * Runs the build to its end. A failure of the project is an outcome; rejects with the signal's reason when cancelled, and with what broke when Berth itself failed.
+   * Whatever the end, no process and no folder of the build is left. May be called again with the same id after a crash.
+   */
+  build(request: BuildRequest, onEvent: (event: BuildEvent) => void, signal: AbortSignal): Promise<BuildOutcome>;
+  /** Ends the processes and removes the folders of builds that nobody runs any more: what a crashed control plane left. */
+  sweep(isActive: (id: string) => boolean): Promise<void>;
+}

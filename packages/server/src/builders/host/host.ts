@@ -1,0 +1,247 @@
+// The host builder: executes a build plan on this machine, in a clean folder and as the stack's build user. Code that is built is hostile:
+// nothing of it runs after the build's end, and Berth follows no link that it made.
+import { mkdir, readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { cause, type Cause } from "@berth/contract/causes.ts";
+import type { BuildPlan, BuildStep } from "@berth/contract/buildplan.ts";
+import { duration } from "../../core/rollout/outcome.ts";
+import { joinPath } from "../../core/buildplan/source.ts";
+import { createMask } from "../../core/mask.ts";
+import type { BlobReader, BlobWriter, Builder, BuildEvent, BuildOutcome, BuildRequest, FindTool, RunAs, UsedTool } from "../builder.ts";
+import { killProcesses, killUser } from "../process.ts";
+import { BundleTooLarge, storeBundle } from "./bundle.ts";
+import { markName, stepEnvironment } from "./environment.ts";
+import { BuildLog, logBounds, type LogBounds } from "./log.ts";
+import { keepOutputs, outputKey, restoreOutputs, type OutputPlace } from "./outputs.ts";
+import { buildPlace, makeCaches, makePlace, readLeaders, removePlace, stackCaches, type BuildPlace } from "./place.ts";
+import { runStep, type StepEnd } from "./step.ts";
+import { unpack } from "./unpack.ts";
+import { openBelow, type Walk } from "./walk.ts";
+
+export interface HostLimits {
+  /** Bytes of a bundle before compression. */
+  readonly bundle: number;
+  /** Bytes of a stack's kept outputs. */
+  readonly outputs: number;
+  readonly log: LogBounds;
+}
+export const hostLimits: HostLimits = { bundle: 6 * 1024 ** 3, outputs: 2 * 1024 ** 3, log: logBounds };
+
+export interface HostBuilderDeps {
+  /** Berth's home, absolute. */
+  readonly home: string;
+  readonly blobs: BlobReader & BlobWriter;
+  readonly findTool: FindTool;
+  /** The user that a stack's builds run as, and nothing else does: when its last build ends, all its processes are killed. undefined: Berth is not root. */
+  readonly buildUser: (stackId: string) => RunAs | undefined;
+  readonly clock: () => Date;
+  /** PATH of the system's own programs. */
+  readonly systemPath: string;
+  readonly passEnv: Readonly<Record<string, string>>;
+  readonly limits?: HostLimits;
+}
+
+/** Caches that their tools lock themselves; every other is used by one build at a time. */
+const sharedCaches: ReadonlySet<string> = new Set(["npm", "pnpm", "yarn", "pip", "uv", "poetry", "go", "go-build", "go-mod", "cargo", "gradle", "composer"]);
+
+/** One build while it runs. */
+interface Running {
+  readonly request: BuildRequest;
+  readonly place: BuildPlace;
+  readonly runAs: RunAs | undefined;
+  readonly log: BuildLog;
+  readonly onEvent: (event: BuildEvent) => void;
+  readonly signal: AbortSignal;
+}
+
+class BuildFailed extends Error {
+  readonly failure: Cause;
+  constructor(failure: Cause) { super(failure.code); this.name = "BuildFailed"; this.failure = failure; }
+}
+
+export function createHostBuilder(deps: HostBuilderDeps): Builder {
+  const limits = deps.limits ?? hostLimits;
+  /** uid -> builds that use it now. */
+  const users = new Map<number, number>();
+  const running = new Set<string>();
+  const locks = new Map<string, Promise<void>>();
+
+  async function findTools(plan: BuildPlan, runAs: RunAs | undefined): Promise<{ tools: UsedTool[]; dirs: string[] }> {
+    const tools: UsedTool[] = [];
+    const dirs: string[] = [];
+    for (const { name, wanted, phase } of plan.tools) {
+      const found = await deps.findTool(name, wanted, runAs);
+      if (!found.ok) throw new BuildFailed(found.cause);
+      tools.push({ name, version: found.version, wanted, phase });
+      dirs.push(found.binDir);
+    }
+    return { tools, dirs };
+  }
+
+  async function execute(build: Running): Promise<BuildOutcome> {
+    const { request, place, runAs, log, signal } = build;
+    const { plan } = request;
+    refuseDockerfile(plan);
+    const { tools, dirs } = await findTools(plan, runAs);
+    await makePlace(place, runAs);
+    await unpack(await deps.blobs.open(request.sourceDigest, signal), place.workDir, runAs, signal);
+    await requireRoot(place, plan.root);
+    const release = await lockCaches(locks, request.stackId, plan.caches.map((cache) => cache.name), signal);
+    try {
+      const caches = await makeCaches(deps.home, request.stackId, plan.caches.map((cache) => cache.name), runAs);
+      const env = stepEnvironment({ plan, userEnv: request.env, passEnv: deps.passEnv, root: join(place.workDir, plan.root), homeDir: place.homeDir, tmpDir: place.tmpDir, caches, toolDirs: dirs, systemPath: deps.systemPath, buildId: request.id });
+      const outputs: OutputPlace = { store: join(stackCaches(deps.home, request.stackId), "outputs"), workDir: place.workDir, root: plan.root, runAs, stagingDir: place.stagingDir, limit: limits.outputs };
+      for (const step of plan.steps) await runOrRestore(build, step, { env, outputs, tools });
+    } finally {
+      release();
+    }
+    const walk: Walk = { workDir: place.workDir, root: plan.root, owner: runAs?.uid, exclude: new Set(plan.exclude.map((path) => joinPath(".", path))), links: "enclose", onSkipped: (path, why) => { log.say(`${path} is left out of the bundle: ${why}.`); } };
+    const bundle = await storeBundle(walk, deps.blobs, limits.bundle, signal);
+    return { ok: true, ...bundle, processes: Object.keys(plan.processes), tools };
+  }
+
+  async function runOrRestore(build: Running, step: BuildStep, facts: { readonly env: Readonly<Record<string, string>>; readonly outputs: OutputPlace; readonly tools: readonly UsedTool[] }): Promise<void> {
+    const { request, place, signal, onEvent } = build;
+    const started = performance.now();
+    const took = (): number => Math.round(performance.now() - started);
+    const key = await outputKey(step, facts.outputs, { tools: facts.tools, env: { ...request.plan.env, ...request.env } });
+    if (key !== undefined && await restoreOutputs(key, step, facts.outputs, signal)) {
+      onEvent({ type: "step", name: step.name, state: "cached", took: took() });
+      return;
+    }
+    onEvent({ type: "step", name: step.name, state: "started" });
+    const log = build.log.step(step.name);
+    let end: StepEnd;
+    try {
+      end = await runStep({
+        command: step.command, cwd: join(place.workDir, request.plan.root), env: facts.env, runAs: build.runAs, notesDir: place.notesDir, mark: `${markName}=${request.id}`,
+        ownsUser: () => build.runAs !== undefined && users.get(build.runAs.uid) === 1, log, signal,
+      });
+    } catch (error) {
+      onEvent({ type: "step", name: step.name, state: "failed", took: took() });
+      if (signal.aborted && signal.reason instanceof Late) throw new BuildFailed({ ...cause("build_deadline", { waited: duration(request.deadline) }), evidence: log.scan.failure({ step: step.name, exitCode: "" }).evidence });
+      throw error;
+    }
+    if (end.type === "exit" && end.code === 0) {
+      if (key !== undefined) await keepOutputs(key, step, facts.outputs, signal);
+      onEvent({ type: "step", name: step.name, state: "finished", took: took() });
+      return;
+    }
+    onEvent({ type: "step", name: step.name, state: "failed", took: took() });
+    throw new BuildFailed(failureOf(step, end, log.scan));
+  }
+
+  async function build(request: BuildRequest, onEvent: (event: BuildEvent) => void, signal: AbortSignal): Promise<BuildOutcome> {
+    signal.throwIfAborted();
+    const place = buildPlace(deps.home, request.id);
+    if (running.has(request.id)) throw new Error(`build ${request.id} runs already`);
+    const runAs = deps.buildUser(request.stackId);
+    running.add(request.id);
+    if (runAs !== undefined) users.set(runAs.uid, (users.get(runAs.uid) ?? 0) + 1);
+    const late = new AbortController();
+    const timer = setTimeout(() => { late.abort(new Late()); }, request.deadline);
+    const log = new BuildLog({ onEvent, mask: createMask(request.secretValues), clock: deps.clock, bounds: limits.log });
+    try {
+      // A crashed control plane may have run the same build before.
+      await endBuild(place, request.id, runAs);
+      return await execute({ request, place, runAs, log, onEvent, signal: AbortSignal.any([signal, late.signal]) });
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof BuildFailed) return { ok: false, cause: error.failure };
+      if (late.signal.aborted) return { ok: false, cause: cause("build_deadline", { waited: duration(request.deadline) }) };
+      if (error instanceof BundleTooLarge) return { ok: false, cause: cause("bundle_too_large", { limit: `${String(Math.round(limits.bundle / 1024 ** 2))} MiB` }) };
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      try {
+        await endBuild(place, request.id, runAs);
+      } finally {
+        running.delete(request.id);
+        if (runAs !== undefined) users.set(runAs.uid, (users.get(runAs.uid) ?? 1) - 1);
+      }
+    }
+  }
+
+  /** Kills what is left of a build and removes its folder. */
+  async function endBuild(place: BuildPlace, id: string, runAs: RunAs | undefined): Promise<void> {
+    if ((await stat(place.dir).catch(() => undefined)) === undefined) return;
+    await killProcesses({ leaders: await readLeaders(place), recent: false, mark: `${markName}=${id}` });
+    const others = runAs === undefined ? 0 : (users.get(runAs.uid) ?? 0) - (running.has(id) ? 1 : 0);
+    if (runAs !== undefined && others === 0) await killUser(runAs);
+    await removePlace(place, runAs);
+  }
+
+  return {
+    kind: "host",
+    check: async (plan, stackId) => {
+      try {
+        refuseDockerfile(plan);
+        await findTools(plan, stackId === "" ? undefined : deps.buildUser(stackId));
+        return undefined;
+      } catch (error) {
+        if (error instanceof BuildFailed) return error.failure;
+        throw error;
+      }
+    },
+    build,
+    sweep: async (isActive) => {
+      const top = join(deps.home, "builds");
+      await mkdir(top, { recursive: true, mode: 0o711 });
+      for (const id of await readdir(top)) {
+        if (isActive(id) || running.has(id)) continue;
+        const place = buildPlace(deps.home, id);
+        await endBuild(place, id, await ownerOf(place.workDir));
+      }
+    },
+  };
+}
+
+class Late extends Error {}
+
+function refuseDockerfile(plan: BuildPlan): void {
+  if (plan.kind === "dockerfile") throw new BuildFailed(cause("dockerfile_needs_container_engine", { dir: plan.root }));
+}
+
+async function requireRoot(place: BuildPlace, root: string): Promise<void> {
+  const folder = await openBelow(place.workDir, root);
+  if (folder === undefined) throw new BuildFailed(cause("plan_not_detected", { dir: root, known: "its files (the folder is not in the source)" }));
+  await folder.close();
+}
+
+/** The user that a left-over build ran as; undefined when that is Berth's own. */
+async function ownerOf(dir: string): Promise<RunAs | undefined> {
+  const found = await stat(dir).catch(() => undefined);
+  return found === undefined || found.uid === process.getuid?.() ? undefined : { uid: found.uid, gid: found.gid };
+}
+
+/** Waits for the caches that one build at a time may use; in the order of their names, so that two builds never wait for each other. */
+async function lockCaches(locks: Map<string, Promise<void>>, stackId: string, names: readonly string[], signal: AbortSignal): Promise<() => void> {
+  const held: (() => void)[] = [];
+  const releaseAll = (): void => { for (const release of held) release(); };
+  for (const name of [...new Set(names)].filter((one) => !sharedCaches.has(one)).sort()) {
+    const key = `${stackId}/${name}`;
+    const before = locks.get(key) ?? Promise.resolve();
+    const mine = Promise.withResolvers<void>();
+    const turn = before.then(() => mine.promise);
+    locks.set(key, turn);
+    held.push(() => { mine.resolve(); if (locks.get(key) === turn) locks.delete(key); });
+    const aborted = Promise.withResolvers<void>();
+    const onAbort = (): void => { aborted.resolve(); };
+    signal.addEventListener("abort", onAbort, { once: true });
+    await Promise.race([before, aborted.promise]);
+    signal.removeEventListener("abort", onAbort);
+    if (signal.aborted) { releaseAll(); throw signal.reason; }
+  }
+  return releaseAll;
+}
+
+function failureOf(step: BuildStep, end: StepEnd, scan: { failure(params: { step: string; exitCode: string | number }): Cause }): Cause {
+  switch (end.type) {
+    case "exit": return scan.failure({ step: step.name, exitCode: end.code });
+    case "signal": return scan.failure({ step: step.name, exitCode: end.signal });
+    case "not-started": {
+      const command = "exec" in step.command ? step.command.exec.join(" ") : step.command.shell;
+      return end.reason === "ENOENT" ? cause("command_not_found", { command }) : cause("start_failed", { reason: `${command}: ${end.reason}` });
+    }
+  }
+}

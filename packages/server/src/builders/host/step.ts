@@ -1,0 +1,69 @@
+// Runs one step of a build as processes of its own session and user. When it returns, nothing that the step started is left.
+import { spawn } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import type { Command } from "@berth/contract/spec.ts";
+import type { RunAs } from "../builder.ts";
+import { identityOf, killProcesses, killUser, sendSignal, type ProcessIdentity } from "../process.ts";
+import type { StepLog } from "./log.ts";
+
+export interface StepRun {
+  readonly command: Command;
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly runAs: RunAs | undefined;
+  /** The build's folder for Berth's own notes: who the leaders of its sessions are, so that a later control plane finds them. */
+  readonly notesDir: string;
+  /** `NAME=value` that is in `env`. */
+  readonly mark: string;
+  /** Whether the uid belongs to this build alone at the moment. */
+  readonly ownsUser: () => boolean;
+  readonly log: StepLog;
+  readonly signal: AbortSignal;
+}
+
+export type StepEnd = { readonly type: "exit"; readonly code: number } | { readonly type: "signal"; readonly signal: string } | { readonly type: "not-started"; readonly reason: string };
+
+/** ms between SIGTERM and SIGKILL when a build is cancelled or late. */
+const grace = 1000;
+/** ms that output already printed may take to arrive after everything has ended. */
+const drain = 2000;
+
+/** Runs the command to its end, or until the signal; then throws its reason. */
+export async function runStep(run: StepRun): Promise<StepEnd> {
+  run.signal.throwIfAborted();
+  const [program = "", ...args] = "exec" in run.command ? run.command.exec : ["/bin/sh", "-c", run.command.shell];
+  const child = spawn(program, args, { cwd: run.cwd, env: { ...run.env }, detached: true, stdio: ["ignore", "pipe", "pipe"], ...(run.runAs === undefined ? {} : { uid: run.runAs.uid, gid: run.runAs.gid }) });
+  const ended = new Promise<StepEnd>((resolve) => {
+    child.once("error", (error: NodeJS.ErrnoException) => { resolve({ type: "not-started", reason: error.code ?? error.message }); });
+    child.once("exit", (code, signal) => { resolve(code === null ? { type: "signal", signal: signal ?? "SIGKILL" } : { type: "exit", code }); });
+  });
+  const closed = new Promise<void>((resolve) => { child.once("close", () => { resolve(); }); });
+  child.stdout.on("data", (data: Buffer) => { run.log.push("stdout", data); });
+  child.stderr.on("data", (data: Buffer) => { run.log.push("stderr", data); });
+  const leaders = noteLeader(run, child.pid);
+  const aborted = new Promise<"aborted">((resolve) => { run.signal.addEventListener("abort", () => { resolve("aborted"); }, { once: true }); });
+  const first = await Promise.race([ended, aborted]);
+  if (first === "aborted" && child.pid !== undefined) {
+    sendSignal(-child.pid, "SIGTERM");
+    await Promise.race([ended, pause(grace)]);
+  }
+  await killProcesses({ leaders, recent: true, mark: run.mark });
+  if (run.runAs !== undefined && run.ownsUser()) await killUser(run.runAs);
+  // A process of somebody else may hold the pipe (a container's shim, for instance); what it prints is not the build's.
+  if (first === "aborted" || first.type !== "not-started") await Promise.race([closed, pause(drain)]);
+  child.stdout.destroy();
+  child.stderr.destroy();
+  run.log.end();
+  run.signal.throwIfAborted();
+  return ended;
+}
+
+/** Written before anything else happens, by a call that returns only then: a crash right after leaves what `sweep` needs. */
+function noteLeader(run: StepRun, pid: number | undefined): ProcessIdentity[] {
+  const leader = pid === undefined ? undefined : identityOf(pid);
+  if (leader === undefined) return [];
+  writeFileSync(join(run.notesDir, `leader-${String(leader.pid)}-${leader.startTime}.json`), JSON.stringify(leader), { mode: 0o600 });
+  return [leader];
+}
