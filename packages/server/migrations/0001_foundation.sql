@@ -84,7 +84,7 @@ create table login_tokens (
 
 insert into roles (name, permissions, builtin) values
   ('administrator', '{*}', true),
-  ('operator', '{stacks.read,stacks.write,runtime.operate,releases.deploy,secrets.write,terminal.open,audit.read,users.read}', true),
+  ('operator', '{stacks.create,stacks.read,stacks.write,runtime.operate,releases.deploy,secrets.write,terminal.open,volumes.delete,audit.read,users.read}', true),
   ('developer', '{stacks.create,stacks.read,stacks.write,runtime.operate,releases.deploy,secrets.write,terminal.open}', true),
   ('approver', '{stacks.read,orders.approve}', true),
   ('viewer', '{stacks.read}', true);
@@ -119,7 +119,7 @@ create index events_topics on events using gin (topics) with (fastupdate = off);
 -- Who did what. Entries are appended without a number; one sealer numbers, chains and signs them.
 create table audit (
   id uuid primary key default gen_random_uuid(),
-  at timestamptz(3) not null default clock_timestamp(),
+  at timestamptz(3) not null default now(),
   principal text not null,
   action text not null,
   object text not null,

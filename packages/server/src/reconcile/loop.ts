@@ -1,0 +1,245 @@
+// The generic reconcile loop: takes due rows and runs a handler on each, many at once. Must never let one stuck handler delay
+// another, nor go on with a row whose lease may be somebody else's (promises 2 and 4).
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Listener } from "../db/listen.ts";
+import type { Log } from "../db/log.ts";
+import type { Db } from "../db/pool.ts";
+import { claim, dueChannel, fail, finish, release, renew, type Claim } from "./queue.ts";
+
+export interface HandlerContext {
+  /** Aborted when the lease is lost, the deadline passes, or the process stops; the reason is a `LoopAbort`. */
+  readonly signal: AbortSignal;
+  readonly fence: number;
+}
+/** When to look again; nothing = when somebody asks. */
+export interface HandlerResult { readonly again?: Date }
+export type Handler = (row: Claim, context: HandlerContext) => Promise<HandlerResult | void>;
+
+export type AbortCause = "lease_lost" | "deadline" | "stopping";
+export class LoopAbort extends Error {
+  readonly why: AbortCause;
+  constructor(why: AbortCause) {
+    super(`stopped: ${why}`);
+    this.name = "LoopAbort";
+    this.why = why;
+  }
+}
+
+/** `stuck`: the handler did not heed its signal and was left behind. */
+export type Outcome = "done" | "failed" | "lease_lost" | "stuck" | "released";
+export interface LoopMetrics { claimed?(kind: string): void; ended?(kind: string, outcome: Outcome, ms: number): void; running?(kinds: readonly string[], count: number): void }
+
+export interface LoopOptions {
+  readonly db: Db;
+  readonly kinds: readonly string[];
+  /** Asked before each claim: the clusters that this process can reach now. */
+  readonly clusters: () => readonly string[] | "all";
+  readonly handler: Handler;
+  /** Rows worked on at once. */
+  readonly concurrency: number;
+  readonly holder: string;
+  readonly log: Log;
+  readonly listener?: Listener;
+  readonly metrics?: LoopMetrics;
+  /** A holder that falls silent loses its row after this long. */
+  readonly leaseMs?: number;
+  /** A handler's whole time. Long work belongs into steps that are rows of their own. */
+  readonly deadlineMs?: number;
+  /** How long a handler may take to heed its signal before it is left behind. */
+  readonly abandonMs?: number;
+  readonly pollMs?: number;
+  /** ms to wait after the n-th failure in a row. */
+  readonly backoff?: (attempts: number) => number;
+  /** Milliseconds that only go forward. */
+  readonly clock?: () => number;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+}
+
+export interface Loop {
+  /** Looks for due rows now. */
+  wake(): void;
+  /** Takes no more rows, gives running handlers `graceMs`, then aborts them and hands their rows on. */
+  stop(graceMs?: number): Promise<void>;
+}
+
+interface Running { readonly row: Claim; readonly controller: AbortController; renewedAt: number; readonly ended: Promise<void> }
+
+/** 0.5 s, doubled with each failure up to 2 min, spread by a quarter. */
+export function defaultBackoff(attempts: number, random: () => number = Math.random): number {
+  return Math.min(500 * 2 ** Math.min(attempts - 1, 20), 120_000) * (0.75 + random() / 2);
+}
+
+/** Starts the loop. Every timer and handler it starts ends with `stop`. */
+export function startLoop(options: LoopOptions): Loop {
+  const leaseMs = options.leaseMs ?? 30_000;
+  const deadlineMs = options.deadlineMs ?? 120_000;
+  const abandonMs = options.abandonMs ?? 5_000;
+  const pollMs = options.pollMs ?? 1_000;
+  const clock = options.clock ?? (() => performance.now());
+  const backoff = options.backoff ?? ((attempts) => defaultBackoff(attempts));
+  const running = new Set<Running>();
+  const stopping = new AbortController();
+  const now = options.now ?? Date.now;
+  let woken = false;
+  // The next instant that a handler of ours asked for, so that `again` in 100 ms is not a poll away.
+  let nextLook = Number.POSITIVE_INFINITY;
+  let wakeUp: () => void = () => undefined;
+
+  function wake(): void {
+    woken = true;
+    wakeUp();
+  }
+
+  async function claimLoop(): Promise<void> {
+    let silentFor = 0;
+    while (!stopping.signal.aborted) {
+      woken = false;
+      if (nextLook <= now()) nextLook = Number.POSITIVE_INFINITY;
+      try {
+        await fillSlots();
+        silentFor = 0;
+      } catch (error) {
+        silentFor = Math.min(silentFor === 0 ? 200 : silentFor * 2, 5_000);
+        options.log.warn({ error: String(error), kinds: options.kinds }, "cannot take due work; trying again");
+        await pause(silentFor);
+        continue;
+      }
+      if (!woken) await pause(Math.min(pollMs, Math.max(nextLook - now(), 5)));
+    }
+  }
+
+  /** Until the time is over, somebody wakes us, or we stop. */
+  function pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(done, ms);
+      function done(): void {
+        clearTimeout(timer);
+        wakeUp = () => undefined;
+        resolve();
+      }
+      wakeUp = done;
+      if (stopping.signal.aborted) done();
+    });
+  }
+
+  async function fillSlots(): Promise<void> {
+    const free = options.concurrency - running.size;
+    if (free < 1) return;
+    const asked = clock();
+    const rows = await claim(options.db, { kinds: options.kinds, clusters: options.clusters(), limit: free, holder: options.holder, leaseMs });
+    for (const row of rows) begin(row, asked);
+  }
+
+  function begin(row: Claim, asked: number): void {
+    const controller = new AbortController();
+    options.metrics?.claimed?.(row.kind);
+    const entry: Running = { row, controller, renewedAt: asked, ended: work(row, controller).finally(() => {
+      running.delete(entry);
+      options.metrics?.running?.(options.kinds, running.size);
+      wake();
+    }) };
+    running.add(entry);
+    options.metrics?.running?.(options.kinds, running.size);
+  }
+
+  async function work(row: Claim, controller: AbortController): Promise<void> {
+    const started = clock();
+    const deadline = setTimeout(() => { controller.abort(new LoopAbort("deadline")); }, deadlineMs);
+    let outcome: Outcome;
+    try {
+      const result = await orLeftBehind(Promise.resolve().then(() => options.handler(row, { signal: controller.signal, fence: row.fence })), controller.signal);
+      outcome = await settle(row, controller.signal, result);
+    } catch (error) {
+      // The database is away: the lease runs out and the row is taken again.
+      options.log.warn({ kind: row.kind, key: row.key, error: String(error) }, "could not record how work ended");
+      outcome = "lease_lost";
+    } finally {
+      clearTimeout(deadline);
+    }
+    options.metrics?.ended?.(row.kind, outcome, clock() - started);
+  }
+
+  type Ending = { readonly type: "done"; readonly again: Date | undefined } | { readonly type: "threw"; readonly error: unknown } | { readonly type: "stuck" };
+
+  /** The handler's ending, or `stuck` when it does not heed its signal in time: its slot is freed, and its fence is stale. */
+  async function orLeftBehind(handled: Promise<HandlerResult | void>, signal: AbortSignal): Promise<Ending> {
+    const ended = handled.then((result): Ending => ({ type: "done", again: result?.again }), (error: unknown): Ending => ({ type: "threw", error }));
+    const given = new AbortController();
+    const stuck = new Promise<Ending>((resolve) => {
+      const startTimer = (): void => { sleep(abandonMs, undefined, { signal: given.signal }).then(() => { resolve({ type: "stuck" }); }, () => { /* It ended in time. */ }); };
+      if (signal.aborted) startTimer();
+      else signal.addEventListener("abort", startTimer, { once: true, signal: given.signal });
+    });
+    try {
+      return await Promise.race([ended, stuck]);
+    } finally {
+      given.abort();
+    }
+  }
+
+  async function settle(row: Claim, signal: AbortSignal, ending: Ending): Promise<Outcome> {
+    const why = signal.reason instanceof LoopAbort ? signal.reason.why : undefined;
+    if (ending.type === "done") {
+      const held = await finish(options.db, row, ending.again === undefined ? {} : { again: ending.again });
+      if (ending.again !== undefined) nextLook = Math.min(nextLook, ending.again.getTime());
+      return held ? "done" : "lease_lost";
+    }
+    if (why === "lease_lost") return ending.type === "stuck" ? "stuck" : "lease_lost";
+    if (why === "stopping") return (await release(options.db, row)) ? "released" : "lease_lost";
+    const error = ending.type === "stuck" ? `it took longer than ${deadlineMs} ms and did not stop` : sentence(ending.error);
+    options.log.warn({ kind: row.kind, key: row.key, attempts: row.attempts, error }, "work failed; it will be tried again");
+    const backoffMs = backoff(row.attempts);
+    const held = await fail(options.db, row, { error, backoffMs });
+    nextLook = Math.min(nextLook, now() + backoffMs);
+    return ending.type === "stuck" ? "stuck" : held ? "failed" : "lease_lost";
+  }
+
+  /** Renews what is held; what could not be renewed for most of its lease is given up before the lease runs out. */
+  async function heartbeat(): Promise<void> {
+    const asked = clock();
+    const entries = [...running].filter((entry) => !entry.controller.signal.aborted || entry.controller.signal.reason.why !== "lease_lost");
+    try {
+      const held = await renew(options.db, entries.map((entry) => entry.row), leaseMs);
+      for (const entry of entries) {
+        if (held.has(entry.row.fence)) entry.renewedAt = asked;
+        else if (running.has(entry)) entry.controller.abort(new LoopAbort("lease_lost"));
+      }
+    } catch (error) {
+      options.log.warn({ error: String(error) }, "could not renew leases");
+    }
+  }
+
+  function giveUpSilent(): void {
+    for (const entry of running) if (clock() - entry.renewedAt > leaseMs * 0.8) entry.controller.abort(new LoopAbort("lease_lost"));
+  }
+
+  let beating: Promise<void> | undefined;
+  const beat = setInterval(() => {
+    giveUpSilent();
+    beating ??= heartbeat().finally(() => { beating = undefined; });
+  }, leaseMs / 5);
+  const unlisten = options.listener?.on(dueChannel, (kind) => { if (kind === undefined || options.kinds.includes(kind)) wake(); });
+  const claiming = claimLoop();
+
+  async function stop(graceMs = 5_000): Promise<void> {
+    stopping.abort();
+    wakeUp();
+    unlisten?.();
+    await claiming;
+    const all = Promise.all([...running].map((entry) => entry.ended));
+    const patience = new AbortController();
+    await Promise.race([all, sleep(graceMs, undefined, { signal: patience.signal }).catch(() => undefined)]);
+    patience.abort();
+    for (const entry of running) entry.controller.abort(new LoopAbort("stopping"));
+    await all;
+    clearInterval(beat);
+    await beating;
+  }
+
+  return { wake, stop };
+}
+
+function sentence(error: unknown): string {
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+}
