@@ -238,6 +238,23 @@ describe("ports", () => {
       owner.kill("SIGKILL");
     }
   }, 15_000);
+
+  it("that another component has stay with it, and pass on when it goes", async () => {
+    const port = await freePort();
+    const [a, b] = [await instance("u1"), await instance("u2")];
+    const refs = [{ stack: "first", component: "web" }, { stack: "second", component: "web" }] as const;
+    await edge.ready({ u1: true, u2: true });
+    await edge.traffic.apply(await webEntry([a], { ref: refs[0] }, { hosts: [], internal: await freePort(), published: port }), fence(1), never);
+    await edge.traffic.apply(await webEntry([b], { ref: refs[1] }, { hosts: [], internal: await freePort(), published: port }), fence(1), never);
+    const text = async (): Promise<string> => (await fetchRaw(port, { path: "/", headers: { host: "any" } })).body.toString();
+    expect((await edge.traffic.applied(refs[0], never)).problems).toEqual([]);
+    expect((await edge.traffic.applied(refs[1], never)).problems).toEqual([{ code: "port_taken", params: { port, owner: "another component" }, evidence: [] }]);
+    expect(await text()).toBe("u1");
+    await edge.traffic.remove(refs[0], fence(2), never);
+    await until(async () => (await edge.traffic.applied(refs[1], never)).problems.length === 0, 8_000);
+    for (let index = 0; index < 6; index += 1) expect(await text()).toBe("u2");
+    await edge.traffic.remove(refs[1], fence(2), never);
+  }, 15_000);
 });
 
 describe("under load", () => {

@@ -10,22 +10,30 @@ import { portOwner } from "./ports.ts";
 const handover = 5_000;
 const mostMoves = 100;
 
-/** Throws with the owner's name when a chosen port is taken. `file` remembers a default port that moved (or was left to the system, as 0). */
+/** Throws with the owner's name when a chosen port is taken. `file` remembers which port a default one (or 0) became. */
 export async function chooseAddress(config: EdgeConfig["router"], file: string): Promise<{ readonly host: string; readonly port: number }> {
   const { host, port, portIsDefault } = config;
   const movable = portIsDefault || port === 0;
   const remembered = movable ? await recall(file, config) : undefined;
   const wanted = remembered ?? port;
-  if (wanted !== 0 && await freeWithin(host, wanted, remembered === undefined && movable ? 0 : handover)) return { host, port: wanted };
+  // Only a port that was never ours is given up at once: routers of an edge that just died may still hold ours.
+  if (wanted !== 0 && await freeWithin(host, wanted, remembered === undefined && movable ? 0 : handover)) {
+    if (movable && remembered === undefined) await remember(file, port, wanted);
+    return { host, port: wanted };
+  }
   if (!movable) throw new Error(`port ${String(port)} on ${host} is taken by ${(await portOwner(port))?.text ?? "another program"}; choose another one or stop that program`);
   for (let at = port; at <= Math.min(port + mostMoves, 65_535); at += 1) {
     const found = await tryPort(host, at);
     if (found === undefined) continue;
-    await mkdir(dirname(file), { recursive: true });
-    await writeFile(file, JSON.stringify({ asked: port, port: found }), { mode: 0o600 });
+    await remember(file, port, found);
     return { host, port: found };
   }
   throw new Error(`no free port from ${String(port)} to ${String(port + mostMoves)} on ${host}`);
+}
+
+async function remember(file: string, asked: number, port: number): Promise<void> {
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(file, JSON.stringify({ asked, port }), { mode: 0o600 });
 }
 
 async function recall(file: string, config: EdgeConfig["router"]): Promise<number | undefined> {
@@ -33,7 +41,7 @@ async function recall(file: string, config: EdgeConfig["router"]): Promise<numbe
     const known = JSON.parse(await readFile(file, "utf8")) as { asked?: unknown; port?: unknown };
     return known.asked === config.port && typeof known.port === "number" ? known.port : undefined;
   } catch {
-    return undefined; // never moved
+    return undefined; // the first start
   }
 }
 

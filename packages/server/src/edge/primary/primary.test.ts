@@ -76,6 +76,17 @@ describe("the router's address", () => {
       server.close();
     }
   }, 10_000);
+
+  it("is kept by a default port that a dying edge still holds", async () => {
+    const file = join(folder, "edge", "router.json");
+    const port = await freePort();
+    const asked = { host: "127.0.0.1", port, portIsDefault: true };
+    expect((await chooseAddress(asked, file)).port).toBe(port);
+    const dying = createServer();
+    await listening(dying, port);
+    setTimeout(() => dying.close(), 150);
+    expect((await chooseAddress(asked, file)).port).toBe(port);
+  });
 });
 
 describe("readiness", () => {

@@ -3,8 +3,12 @@ import { randomBytes } from "node:crypto";
 import { BlockList, isIP } from "node:net";
 import type { Duplex } from "node:stream";
 import type { AccessLog } from "./accesslog.ts";
+import type { PortTarget } from "./component.ts";
 import type { RouterStats } from "./stats.ts";
 import type { RouteTable } from "./table.ts";
+
+/** A listener of one port alone. Siblings' X-Forwarded-* are believed: they pass on what they got. */
+export interface Direct { readonly target: PortTarget; readonly sibling: boolean }
 
 export interface RouterContext {
   readonly table: RouteTable;

@@ -5,7 +5,7 @@ import type { Dispatcher } from "undici";
 import { absoluteTarget, hostName } from "../hosts.ts";
 import { probeHeader, releaseHeader, verifyProbe, type ProbePin } from "../probe-header.ts";
 import type { Endpoint, PortTarget, Track } from "./component.ts";
-import { plainAddress, type RouterContext } from "./context.ts";
+import { plainAddress, type Direct, type RouterContext } from "./context.ts";
 import { requestHeaders, responseHeaders, saneRequestId } from "./headers.ts";
 import { refusalAnswer, type RefusalKind } from "./pages.ts";
 import { endpointMayCome, select } from "./selection.ts";
@@ -69,7 +69,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   /** `direct`: the port whose own listener was connected to; otherwise host and path decide. */
-  begin(direct: PortTarget | undefined): void {
+  begin(direct: Direct | undefined): void {
     const req = this.#req;
     let path = req.url ?? "/";
     let authority = req.headers.host ?? "";
@@ -81,14 +81,14 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#path = path;
     this.#host = hostName(authority);
     if (repeatsHost(req.rawHeaders)) return this.#refuse("bad_request");
-    const target = direct ?? this.#ctx.table.find(this.#host, path);
+    const target = direct?.target ?? this.#ctx.table.find(this.#host, path);
     if (target === undefined) return this.#refuse("not_found");
     if (path === "*") return this.#refuse("method");
     this.#target = target;
     const probe = req.headers[probeHeader];
     if (typeof probe === "string") this.#pin = this.#verified(probe, target);
     const remote = this.#remote;
-    const trusted = direct !== undefined || this.#ctx.isTrusted(remote);
+    const trusted = direct?.sibling === true || this.#ctx.isTrusted(remote);
     this.#headers = requestHeaders(req, { host: authority, requestId: this.#requestId, remote, port: req.socket.localPort ?? 0, trusted });
     if (hasBody(req)) this.#body = new UploadBody(req, this.#continue);
     this.#attempt(target);

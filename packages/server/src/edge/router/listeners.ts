@@ -8,7 +8,8 @@ import { createHttpServer, listen, stopAccepting } from "./server.ts";
 import { refKey } from "./table.ts";
 import { handleConnection } from "./tcp.ts";
 
-interface Wanted { readonly host: string; readonly port: number; readonly target: PortTarget }
+/** `sibling`: the loopback port, where only programs of this machine come. */
+interface Wanted { readonly host: string; readonly port: number; readonly target: PortTarget; readonly sibling: boolean }
 interface Listener extends Wanted { readonly server: Server; problem: string | undefined }
 
 export interface ListenersDeps { readonly ctx: RouterContext; readonly publicHost: string; readonly report: (problems: ListenerProblem[]) => void }
@@ -32,7 +33,7 @@ export class Listeners {
       for (const [key, listener] of this.#listeners) {
         if (refKey(listener.target.component.ref) !== refKey(ref)) continue;
         const same = wanted.get(key);
-        if (same?.target === listener.target && protocolOf(listener) === same.target.spec.protocol) wanted.delete(key);
+        if (same?.target === listener.target && same.sibling === listener.sibling && protocolOf(listener) === same.target.spec.protocol) wanted.delete(key);
         else await this.#close(key, listener);
       }
       for (const [key, want] of wanted) await this.#open(key, want);
@@ -47,7 +48,7 @@ export class Listeners {
       for (const [key, listener] of this.#listeners) {
         if (listener.problem === undefined) continue;
         this.#listeners.delete(key);
-        await this.#open(key, listener);
+        await this.#open(address(listener), listener);
       }
       if (this.#problems().length !== before) this.#report();
     });
@@ -67,8 +68,8 @@ export class Listeners {
 
   #wanted(target: PortTarget): Wanted[] {
     const { spec } = target;
-    const list: Wanted[] = [{ host: "127.0.0.1", port: spec.internal, target }];
-    if (spec.published !== undefined) list.push({ host: this.#deps.publicHost, port: spec.published, target });
+    const list: Wanted[] = [{ host: "127.0.0.1", port: spec.internal, target, sibling: true }];
+    if (spec.published !== undefined) list.push({ host: this.#deps.publicHost, port: spec.published, target, sibling: false });
     return list;
   }
 
@@ -81,7 +82,7 @@ export class Listeners {
       return;
     }
     const { ctx } = this.#deps;
-    const server = wanted.target.spec.protocol === "http" ? createHttpServer(ctx, wanted.target) : createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => { void handleConnection(ctx, wanted.target, socket); });
+    const server = wanted.target.spec.protocol === "http" ? createHttpServer(ctx, wanted) : createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => { void handleConnection(ctx, wanted.target, socket); });
     const problem = await listen(server, wanted.host, wanted.port);
     this.#listeners.set(address(wanted), { ...wanted, server, problem });
   }

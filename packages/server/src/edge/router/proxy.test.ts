@@ -312,8 +312,10 @@ describe("routes", () => {
 });
 
 describe("own ports of components", () => {
-  it("give siblings http at a stable loopback port, whatever the host", async () => {
-    const { internal } = await app((req, res) => { res.end(`${req.headers.host ?? ""} ${String(req.headers["x-forwarded-for"])}`); });
+  it("give siblings http at a stable loopback port, whatever the host; forwarding fields are believed there and not on a public port", async () => {
+    const published = await freePort();
+    const { internal } = await app((req, res) => { res.end(`${req.headers.host ?? ""} ${String(req.headers["x-forwarded-for"])}`); }, {}, { published });
+    expect((await fetchRaw(published, { path: "/", headers: { host: "any", "x-forwarded-for": "10.1.1.1" } })).body.toString()).toBe("any 127.0.0.1");
     const answer = await fetchRaw(internal, { path: "/", headers: { host: "localhost", "x-forwarded-for": "10.1.1.1" } });
     expect(answer.body.toString()).toBe("localhost 10.1.1.1, 127.0.0.1");
   });

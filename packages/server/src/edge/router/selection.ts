@@ -28,7 +28,8 @@ const mostWaiting = 4096;
 
 /** Resolves true when an endpoint may have come up within `ms`, false when not. */
 export function endpointMayCome(target: PortTarget, ms: number): Promise<boolean> {
-  if (ms <= 0 || target.component.entry.stopped || target.waiters.size >= mostWaiting) return Promise.resolve(false);
+  const gone = target.component.ports.get(target.name) !== target;
+  if (ms <= 0 || gone || target.component.entry.stopped || target.waiters.size >= mostWaiting) return Promise.resolve(false);
   return new Promise((resolve) => {
     const waiter = { retry: () => { clearTimeout(timer); resolve(true); } };
     const timer = setTimeout(() => { target.waiters.delete(waiter); resolve(false); }, ms);

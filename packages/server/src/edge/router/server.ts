@@ -2,8 +2,7 @@
 import { createServer, STATUS_CODES, type IncomingMessage, type Server } from "node:http";
 import { Server as NetServer, type Socket } from "node:net";
 import type { ConnectionKind } from "../ipc.ts";
-import type { PortTarget } from "./component.ts";
-import type { RouterContext } from "./context.ts";
+import type { Direct, RouterContext } from "./context.ts";
 import { EdgeResponse, Exchange } from "./exchange.ts";
 import { handleUpgrade } from "./upgrade.ts";
 
@@ -12,8 +11,8 @@ const keepAliveTimeout = 75_000;
 const headersTimeout = 30_000;
 const maxHeaderSize = 32 * 1024;
 
-/** `direct`: every request goes to this port, whatever its host. */
-export function createHttpServer(ctx: RouterContext, direct: PortTarget | undefined): Server<typeof IncomingMessage, typeof EdgeResponse> {
+/** `direct`: every request goes to its port, whatever the host. */
+export function createHttpServer(ctx: RouterContext, direct: Direct | undefined): Server<typeof IncomingMessage, typeof EdgeResponse> {
   const kind: ConnectionKind = direct === undefined ? "public" : "internal";
   const server = createServer({
     ServerResponse: EdgeResponse, maxHeaderSize, keepAliveTimeout, headersTimeout, requestTimeout: 0, connectionsCheckingInterval: 5_000,

@@ -5,7 +5,7 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { absoluteTarget, hostName } from "../hosts.ts";
 import type { Endpoint, PortTarget } from "./component.ts";
-import { plainAddress, type RouterContext } from "./context.ts";
+import { plainAddress, type Direct, type RouterContext } from "./context.ts";
 import { requestHeaders, responseHeaders, saneRequestId } from "./headers.ts";
 import { refusalAnswer, type RefusalKind } from "./pages.ts";
 import { joinSockets } from "./pipe.ts";
@@ -14,16 +14,16 @@ import { endpointMayCome, select, type Selection } from "./selection.ts";
 interface Call { readonly requestId: string; readonly host: string; readonly path: string; readonly start: number; readonly remote: string }
 
 /** Takes over an upgrade request's socket. `head`: bytes that came right after the request. */
-export async function handleUpgrade(ctx: RouterContext, direct: PortTarget | undefined, req: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+export async function handleUpgrade(ctx: RouterContext, direct: Direct | undefined, req: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
   const client = socket as Socket;
   client.on("error", () => client.destroy());
   const absolute = absoluteTarget(req.url ?? "/");
   const authority = absolute?.authority ?? req.headers.host ?? "";
   const given = req.headers["x-request-id"];
   const call: Call = { requestId: saneRequestId(given) ? given : ctx.requestId(), host: hostName(authority), path: absolute?.path ?? req.url ?? "/", start: ctx.now(), remote: plainAddress(client.remoteAddress) };
-  const target = direct ?? ctx.table.find(call.host, call.path);
+  const target = direct?.target ?? ctx.table.find(call.host, call.path);
   if (target === undefined) return refuse(ctx, undefined, undefined, call, req, client, "not_found");
-  const trusted = direct !== undefined || ctx.isTrusted(call.remote);
+  const trusted = direct?.sibling === true || ctx.isTrusted(call.remote);
   const headers = requestHeaders(req, { host: authority, requestId: call.requestId, remote: call.remote, port: client.localPort ?? 0, trusted });
   headers.push("connection", "Upgrade", "upgrade", req.headers.upgrade ?? "");
   const deadline = ctx.now() + target.component.entry.holdFor;
