@@ -2,8 +2,10 @@
 import { Readable, Transform, type TransformCallback } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGunzip, createZstdDecompress } from "node:zlib";
-import { extract } from "tar-stream";
+import { extract, type Header } from "tar-stream";
 import type { RawEntry } from "../core/archive.ts";
+
+const block = 512;
 
 export interface TarEntry { readonly raw: RawEntry; readonly content: AsyncIterable<Buffer> }
 
@@ -34,12 +36,11 @@ export async function* readTar(stream: Readable, reading: TarReading): AsyncGene
   let unpacked = 0;
   let failure: unknown;
   const fail = (error: unknown): void => { failure ??= error; };
-  const ending = new EndOfArchive();
+  let end = 0;
   const meter = new Transform({
     transform(chunk: Buffer, _encoding, done: TransformCallback) {
       unpacked += chunk.length;
       try { reading.onProgress?.(received, unpacked); } catch (error) { fail(error); done(new Error("refused")); return; }
-      ending.see(chunk);
       done(null, chunk);
     },
   });
@@ -51,7 +52,9 @@ export async function* readTar(stream: Readable, reading: TarReading): AsyncGene
   try {
     for await (const entry of parser) {
       const { header } = entry;
-      yield { raw: { name: header.name, type: header.type ?? undefined, size: header.size ?? 0, mode: header.mode ?? 0, linkname: header.linkname ?? undefined, pax: (header.pax ?? undefined) as Record<string, string> | undefined }, content: entry as AsyncIterable<Buffer> };
+      end = endOf(header);
+      const content = contentOf(entry as AsyncIterable<Buffer>, (error) => understood(failure ?? error, signal));
+      yield { raw: { name: header.name, type: header.type ?? undefined, size: header.size ?? 0, mode: header.mode ?? 0, linkname: header.linkname ?? undefined, pax: (header.pax ?? undefined) as Record<string, string> | undefined }, content };
       entry.resume();
     }
   } catch (error) {
@@ -63,7 +66,17 @@ export async function* readTar(stream: Readable, reading: TarReading): AsyncGene
     await feeding;
   }
   if (failure !== undefined) throw understood(failure, signal);
-  if (!ending.seen) throw new DamagedArchive("it is cut short");
+  // A tar ends with blocks of zeros; without them something may be missing, though every entry so far is whole.
+  if (unpacked < end + block) throw new DamagedArchive("it is cut short");
+}
+
+/** Whoever reads a content meets the same errors as whoever asks for the next entry. */
+async function* contentOf(entry: AsyncIterable<Buffer>, understand: (error: unknown) => unknown): AsyncGenerator<Buffer> {
+  try {
+    yield* entry;
+  } catch (error) {
+    throw understand(error);
+  }
 }
 
 function understood(error: unknown, signal: AbortSignal): unknown {
@@ -76,15 +89,11 @@ function understood(error: unknown, signal: AbortSignal): unknown {
   return error;
 }
 
-/** A tar ends with blocks of zeros; without them something is missing, though every entry so far is whole. */
-class EndOfArchive {
-  #zeros = 0;
-  see(chunk: Buffer): void {
-    let index = chunk.length;
-    while (index > 0 && chunk[index - 1] === 0 && chunk.length - index < 512) index -= 1;
-    this.#zeros = index === 0 ? this.#zeros + chunk.length : chunk.length - index;
-  }
-  get seen(): boolean { return this.#zeros >= 512; }
+/** Where an entry ends, padding included; tar-stream knows the offset of its content, though its types do not say so. */
+function endOf(header: Header): number {
+  const offset = "byteOffset" in header && typeof header.byteOffset === "number" ? header.byteOffset : 0;
+  const size = header.type === "directory" ? 0 : header.size ?? 0;
+  return offset + Math.ceil(size / block) * block;
 }
 
 async function* decompressed(stream: Readable, onBytes: (bytes: number) => void): AsyncGenerator<Buffer> {

@@ -37,6 +37,8 @@ function isDisconnect(error: unknown): boolean {
 /** As `receiveUpload`, for an archive that Berth itself asked for: the stream's own errors are passed on. */
 export async function storeArchive(stream: Readable, deps: ReceiveDeps, signal: AbortSignal): Promise<StoredArchive> {
   const limits = deps.limits ?? sourceLimits;
+  // The sender may go away before the reading starts; whoever reads meets the error then.
+  stream.on("error", () => undefined);
   await mkdir(deps.tmpDir, { recursive: true, mode: 0o700 });
   const spool = new Spool(deps.tmpDir, `spool-${randomUUID()}`);
   try {
