@@ -16,6 +16,7 @@ export const ComponentChange = Type.Object({
   build: Type.Optional(Type.Object({ context: Type.String(), source: Digest, known: Type.Boolean({ description: "The artifact exists already; nothing is built." }), summary: Type.Array(Type.String()) }, { additionalProperties: false })),
   urls: Type.Array(Type.String()),
 }, { additionalProperties: false });
+export type ComponentChange = Static<typeof ComponentChange>;
 export const StackPlan = Type.Object({
   status: Type.Literal("ready"), id: Type.String(), stack: Name, createsStack: Type.Boolean(), changes: Type.Array(ComponentChange),
   volumes: Type.Object({ create: Type.Array(Name), keep: Type.Array(Name) }, { additionalProperties: false }),

@@ -1,0 +1,86 @@
+// What a release is made of, and the hash that every one of its instances carries (promise 1 compares it, promise 5 restores it whole).
+import type { BuildPlan } from "@berth/contract/buildplan.ts";
+import { cause, type Cause } from "@berth/contract/causes.ts";
+import type { Command, ComponentSpec } from "@berth/contract/spec.ts";
+import { contentHash } from "../canonical.ts";
+
+export interface SecretRef { readonly secret: string; readonly version: number }
+
+/** From the artifact: how it starts and what it needs to run. `$ROOT` and `$PATH` in `env` are filled in by the engine. */
+export interface ReleaseRuntime {
+  readonly command: Command;
+  readonly workdir: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly tools: readonly { readonly name: string; readonly wanted: string }[];
+}
+
+export interface ReleaseContent {
+  readonly artifactDigest: string;
+  readonly config: Readonly<Record<string, string>>;
+  readonly secretRefs: Readonly<Record<string, SecretRef>>;
+  readonly spec: ComponentSpec;
+  readonly runtime: ReleaseRuntime;
+}
+
+/** Replicas are operational and no part of a release: a rollback never un-scales. */
+export function releaseHash(content: ReleaseContent): string {
+  const { replicas: _replicas, ...spec } = content.spec;
+  return contentHash({ ...content, spec });
+}
+
+/** The stack's config, then what the Compose file says, then the component's own config: the later wins. */
+export function resolveConfig(stackConfig: Readonly<Record<string, string>>, spec: Pick<ComponentSpec, "env">, componentConfig: Readonly<Record<string, string>>, runEnv: string): Record<string, string> {
+  return { RUN_ENV: runEnv, ...stackConfig, ...spec.env, ...componentConfig };
+}
+
+export interface SiblingAddress { readonly component: string; readonly protocol: "http" | "tcp"; readonly host: string; readonly port: number }
+
+/** `API_HOST`, `API_PORT`, `API_URL` for a sibling `api`: where the place it runs in reaches it, so no part of a release. */
+export function siblingEnv(siblings: readonly SiblingAddress[]): Record<string, string> {
+  const env: Record<string, string> = {};
+  for (const sibling of siblings) {
+    const name = sibling.component.toUpperCase().replaceAll("-", "_");
+    if (`${name}_HOST` in env) continue;
+    env[`${name}_HOST`] = sibling.host;
+    env[`${name}_PORT`] = String(sibling.port);
+    env[`${name}_URL`] = `${sibling.protocol}://${sibling.host}:${sibling.port}`;
+  }
+  return env;
+}
+
+/** Which command starts the component: its own, or the artifact's process type that fits. */
+export function chooseCommand(component: string, spec: ComponentSpec, plan: BuildPlan): { ok: true; runtime: ReleaseRuntime } | { ok: false; cause: Cause } {
+  const command = spec.command ?? processCommand(component, spec, plan);
+  if (command === undefined) return { ok: false, cause: cause("start_command_missing", { process: spec.process ?? processName(component, spec) }, Object.keys(plan.processes).length === 0 ? [] : [{ kind: "file", text: `The build has these process types: ${Object.keys(plan.processes).join(", ")}` }]) };
+  return {
+    ok: true,
+    runtime: {
+      command: withEntrypoint(spec.entrypoint, command),
+      workdir: spec.workdir ?? ".",
+      env: plan.env,
+      tools: plan.tools.filter((tool) => tool.phase !== "build").map(({ name, wanted }) => ({ name, wanted })),
+    },
+  };
+}
+
+function processName(component: string, spec: ComponentSpec): string {
+  return spec.kind === "web" ? "web" : component;
+}
+
+function processCommand(component: string, spec: ComponentSpec, plan: BuildPlan): Command | undefined {
+  if (spec.process !== undefined) return plan.processes[spec.process]?.command;
+  const names = spec.kind === "web" ? ["web", component] : [component, spec.kind, "worker"];
+  for (const name of names) {
+    const found = plan.processes[name];
+    if (found !== undefined) return found.command;
+  }
+  // A source with one way to start has only that one, whatever it is called.
+  const all = Object.entries(plan.processes).filter(([name]) => name !== "release");
+  return all.length === 1 ? all[0]?.[1].command : undefined;
+}
+
+function withEntrypoint(entrypoint: Command | undefined, command: Command): Command {
+  if (entrypoint === undefined) return command;
+  if ("shell" in entrypoint) return entrypoint;
+  return { exec: [...entrypoint.exec, ...("exec" in command ? command.exec : ["/bin/sh", "-c", command.shell])] };
+}

@@ -1,0 +1,171 @@
+// The HTTP server: the route table's entries become Fastify routes. It checks, calls the handler and renders; it decides nothing.
+import type { IncomingMessage, Server } from "node:http";
+import { Readable } from "node:stream";
+import { apiPrefix, routes, type RouteName } from "@berth/contract/api.ts";
+import type { Route } from "@berth/contract/route.ts";
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import { BerthError } from "../core/errors.ts";
+import { contentHash } from "../core/canonical.ts";
+import type { Access, Principal } from "../db/permissions.ts";
+import type { Call, Handlers, Sent, Versioned } from "../resources/call.ts";
+import { sendEvents } from "./events.ts";
+import { acceptedRequestId, bearerToken, checkHost } from "./guard.ts";
+import { openapi } from "./openapi.ts";
+import { bodyLimit, codedError, problemOf } from "./problem.ts";
+import { serveTerminals } from "./terminal.ts";
+import { compileValidation, type Validate } from "./validate.ts";
+
+export interface HttpDeps {
+  readonly handlers: Handlers;
+  /** Errors: `unauthenticated`, `token_expired`. */
+  readonly authenticate: (token: string) => Promise<{ readonly principal: Principal; readonly by: string }>;
+  readonly access: Access;
+  /** Runs the work once for a principal and key; the kept answer otherwise. */
+  readonly once: (request: { readonly principal: string; readonly key: string; readonly hash: string; readonly status: number }, work: () => Promise<unknown>) => Promise<{ readonly replayed: boolean; readonly response: unknown }>;
+  readonly version: string;
+  /** Host names (without port) by which this server may be addressed. */
+  readonly allowedHosts: ReadonlySet<string>;
+  readonly newRequestId: () => string;
+  /** Prometheus text of the control plane. */
+  readonly metrics: () => Promise<string>;
+  /** Whether the server can do its work; a reason when not. */
+  readonly ready: () => Promise<string | undefined>;
+  readonly onRequest: (entry: { readonly route: string; readonly method: string; readonly status: number; readonly ms: number }) => void;
+  readonly logError: (error: unknown, requestId: string) => void;
+}
+
+const anonymous: Principal = { kind: "user", id: "", scopes: [] };
+const uploadTypes = ["application/x-tar", "application/gzip", "application/zstd", "application/octet-stream"];
+
+export async function createHttpServer(deps: HttpDeps): Promise<FastifyInstance> {
+  const fastify = Fastify({ bodyLimit, genReqId: (request: IncomingMessage) => acceptedRequestId(request.headers) ?? deps.newRequestId(), forceCloseConnections: true, routerOptions: { maxParamLength: 1024, ignoreTrailingSlash: true } });
+  // The platform's own JSON.stringify answers faster than a compiled serializer, and validation is ours.
+  fastify.setValidatorCompiler(() => () => true);
+  fastify.setSerializerCompiler(() => (value) => JSON.stringify(value));
+  fastify.addContentTypeParser(uploadTypes, (_request, payload, done) => { done(null, payload); });
+  fastify.addContentTypeParser("application/json", { parseAs: "string" }, (_request, body, done) => {
+    if (body === "") return done(null, undefined);
+    try {
+      done(null, JSON.parse(String(body)));
+    } catch (error) {
+      done(new BerthError("invalid_request", { reason: "the body is not JSON" }, { cause: error }));
+    }
+  });
+  fastify.addHook("onRequest", async (request, reply) => {
+    reply.header("x-request-id", request.id);
+    checkHost(request.headers, deps.allowedHosts);
+  });
+  fastify.addHook("onResponse", (request, reply, done) => {
+    deps.onRequest({ route: request.routeOptions.url ?? "unknown", method: request.method, status: reply.statusCode, ms: reply.elapsedTime });
+    done();
+  });
+  fastify.setErrorHandler((error, request, reply) => sendProblem(deps, error, request, reply));
+  fastify.setNotFoundHandler((request, reply) => sendProblem(deps, new BerthError("not_found", { kind: "page", name: request.url.split("?")[0] ?? "", hint: `The API is under ${apiPrefix}.` }), request, reply));
+
+  const document = JSON.stringify(openapi(deps.version));
+  fastify.get(`${apiPrefix}/openapi.json`, (_request, reply) => reply.type("application/json").send(document));
+  fastify.get("/healthz", (_request, reply) => reply.type("text/plain").send("ok\n"));
+  fastify.get("/readyz", async (_request, reply) => {
+    const reason = await deps.ready();
+    return reply.code(reason === undefined ? 200 : 503).type("text/plain").send(`${reason ?? "ok"}\n`);
+  });
+  fastify.get("/metrics", async (_request, reply) => reply.type("text/plain; version=0.0.4").send(await deps.metrics()));
+
+  const validators = new Map<RouteName, Validate>();
+  for (const [name, route] of Object.entries(routes) as [RouteName, Route][]) {
+    validators.set(name, compileValidation(route));
+    if (route.kind !== "terminal") addRoute(fastify, deps, name, route, validators.get(name) ?? ((raw) => raw));
+  }
+  serveTerminals(fastify.server as Server, {
+    validate: (name, raw) => (validators.get(name) ?? ((same) => same))(raw),
+    open: (name, input, call) => deps.handlers[name](input as never, call),
+    authorize: (request) => authorizeUpgrade(deps, request),
+    problem: (error, requestId) => problemFor(deps, error, requestId),
+  });
+  await fastify.ready();
+  return fastify;
+}
+
+async function authorizeUpgrade(deps: HttpDeps, request: IncomingMessage): Promise<{ principal: Principal; by: string; requestId: string }> {
+  checkHost(request.headers, deps.allowedHosts);
+  const token = bearerToken(request.headers);
+  if (token === undefined) throw new BerthError("unauthenticated");
+  return { ...(await deps.authenticate(token)), requestId: acceptedRequestId(request.headers) ?? deps.newRequestId() };
+}
+
+function addRoute(fastify: FastifyInstance, deps: HttpDeps, name: RouteName, route: Route, validate: Validate): void {
+  fastify.route({
+    method: route.method,
+    url: route.path === "/" ? apiPrefix : `${apiPrefix}${route.path}`,
+    // The body's size is bounded by what receives it.
+    ...(route.kind === "upload" ? { bodyLimit: Number.MAX_SAFE_INTEGER } : {}),
+    handler: async (request, reply) => {
+      const call = await callOf(deps, route, request, reply);
+      checkContentType(route, request);
+      const input = validate({ params: request.params, query: request.query, body: request.body });
+      const handler = deps.handlers[name] as (input: unknown, call: Call) => unknown;
+      if (route.kind === "events") return sendEvents(reply, handler(input, call) as AsyncIterable<Sent<unknown>>, call.signal, (error) => problemFor(deps, error, request.id));
+      const key = route.idempotent === true ? idempotencyKey(request) : undefined;
+      const answer = async (): Promise<unknown> => handler(input, call);
+      if (key === undefined) return send(reply, route, await answer());
+      const outcome = await deps.once({ principal: call.principal.id, key, hash: contentHash({ route: name, ...input }), status: route.status ?? 200 }, answer);
+      if (outcome.replayed) reply.header("idempotent-replayed", "true");
+      return send(reply, route, outcome.response);
+    },
+  });
+}
+
+async function callOf(deps: HttpDeps, route: Route, request: FastifyRequest, reply: FastifyReply): Promise<Call> {
+  const token = bearerToken(request.headers);
+  const caller = route.access === "public" ? { principal: anonymous, by: "anonymous" } : token === undefined ? undefined : await deps.authenticate(token);
+  if (caller === undefined) throw new BerthError("unauthenticated");
+  // At stack scope the service asks, with the stack at hand; here only what concerns the whole installation.
+  if (typeof route.access === "object" && route.access.at === "installation" && !(await deps.access.may(caller.principal, route.access.permission, {}))) throw new BerthError("forbidden", { action: route.access.permission, permission: route.access.permission });
+  const gone = new AbortController();
+  reply.raw.once("close", () => { if (!reply.raw.writableFinished) gone.abort(new BerthError("client_closed")); });
+  const ifMatch = route.versioned === true ? etagValue(request.headers["if-match"]) : undefined;
+  const lastEventId = request.headers["last-event-id"];
+  return { ...caller, requestId: request.id, signal: gone.signal, ...(ifMatch === undefined ? {} : { ifMatch }), ...(typeof lastEventId === "string" && lastEventId !== "" ? { lastEventId } : {}) };
+}
+
+function etagValue(header: string | undefined): string | undefined {
+  if (header === undefined || header.trim() === "*") return undefined;
+  const match = /^\s*(?:W\/)?"([\x21\x23-\x7e]*)"\s*$/.exec(header);
+  if (match?.[1] === undefined) throw new BerthError("invalid_request", { reason: "If-Match is not an ETag" });
+  return match[1];
+}
+
+function idempotencyKey(request: FastifyRequest): string | undefined {
+  const key = request.headers["idempotency-key"];
+  if (key === undefined) return undefined;
+  if (typeof key !== "string" || !/^[\x21-\x7e]{1,255}$/.test(key)) throw new BerthError("invalid_request", { reason: "Idempotency-Key must be 1 to 255 printable characters" });
+  return key;
+}
+
+function checkContentType(route: Route, request: FastifyRequest): void {
+  if (route.kind === "upload" && !(request.body instanceof Readable)) throw new BerthError("unsupported_media_type", { type: request.headers["content-type"] ?? "", wanted: uploadTypes.join(", ") });
+  if (route.kind === "json" && request.body instanceof Readable) {
+    request.body.resume();
+    throw new BerthError("unsupported_media_type", { type: request.headers["content-type"] ?? "", wanted: "application/json" });
+  }
+}
+
+function send(reply: FastifyReply, route: Route, answer: unknown): FastifyReply {
+  const status = route.status ?? 200;
+  if (status === 204) return reply.code(204).send();
+  const versioned = route.versioned === true && status !== 202;
+  if (versioned) reply.header("etag", `"${(answer as Versioned<unknown>).revision}"`);
+  return reply.code(status).type("application/json").send(JSON.stringify(versioned ? (answer as Versioned<unknown>).body : answer));
+}
+
+function problemFor(deps: HttpDeps, error: unknown, requestId: string): ReturnType<typeof problemOf> {
+  const coded = codedError(error);
+  if (coded.code === "internal") deps.logError(error, requestId);
+  return problemOf(coded, requestId);
+}
+
+function sendProblem(deps: HttpDeps, error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const problem = problemFor(deps, error, request.id);
+  if (problem.status === 401) reply.header("www-authenticate", "Bearer");
+  return reply.code(problem.status).type("application/problem+json").send(JSON.stringify(problem));
+}

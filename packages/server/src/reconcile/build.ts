@@ -1,0 +1,182 @@
+// Builds: a scheduler that admits queued ones fairly, and the run of one. A build that a crashed process left behind is run again from its row (promise 2).
+import { cause, type Cause } from "@berth/contract/causes.ts";
+import type { Build } from "@berth/contract/resources/builds.ts";
+import { chooseNextBuilds } from "../core/buildqueue.ts";
+import type { Builder, BuildEvent, BuildLine } from "../builders/builder.ts";
+import type { SourceTree } from "../core/buildplan/source.ts";
+import { detectBuildPlan } from "../core/buildplan/detect.ts";
+import { duration } from "../core/rollout/outcome.ts";
+import { transaction } from "../db/transaction.ts";
+import type { Db } from "../db/pool.ts";
+import type { BuildLogs } from "../resources/builds/log.ts";
+import * as store from "../resources/builds/store.ts";
+import { stackEvent, wakeComponent } from "../resources/intent.ts";
+import { waitingForBuild } from "../resources/rollouts/store.ts";
+import { findCluster, findStackById, type StackRow } from "../resources/stacks/store.ts";
+import { enqueue } from "./queue.ts";
+
+export interface BuildLoopDeps {
+  readonly db: Db;
+  readonly builder: Builder;
+  readonly logs: BuildLogs;
+  readonly readSourceTree: (digest: string, signal: AbortSignal) => Promise<SourceTree>;
+  readonly clock: () => Date;
+  readonly limits: { readonly total: number; readonly perStack: number };
+  /** ms a build may take unless its options say otherwise. */
+  readonly deadline: number;
+}
+
+/** The build loop's handler. */
+export async function reconcileBuilds(deps: BuildLoopDeps, row: { readonly kind: string; readonly key: string }, signal: AbortSignal): Promise<void> {
+  await (row.kind === "build" ? runBuild(deps, row.key, signal) : scheduleBuilds(deps, row.key));
+}
+
+/** Gives the next queued builds their turn; woken by each new build and each end of one. */
+export async function scheduleBuilds(deps: BuildLoopDeps, clusterName: string): Promise<void> {
+  await transaction(deps.db, async (trx) => {
+    const cluster = await findCluster(trx, clusterName);
+    if (cluster === undefined) return;
+    const open = await store.openBuilds(trx, cluster.id);
+    const item = (build: (typeof open)[number]) => ({ id: build.id, stackId: build.stack_id, queuedAt: build.queued_at.getTime() });
+    const chosen = chooseNextBuilds(open.filter((build) => build.phase === "queued").map(item), open.filter((build) => build.phase === "running").map(item), deps.limits);
+    for (const build of chosen) {
+      await store.updateBuild(trx, build.id, { phase: "running", startedAt: deps.clock() });
+      await enqueue(trx, { kind: "build", key: build.id, cluster: clusterName });
+    }
+  });
+}
+
+export async function runBuild(deps: BuildLoopDeps, buildId: string, signal: AbortSignal): Promise<void> {
+  const build = await store.findBuildById(deps.db, buildId);
+  if (build === undefined || build.phase !== "running") return;
+  const stack = await findStackById(deps.db, build.stack_id);
+  if (stack === undefined) return;
+  if (build.cancel_requested_by !== null) return end(deps, stack, build, { cancelled: build.cancel_requested_by });
+  await deps.logs.reset(build.id);
+  const journal = createJournal(deps, stack, build);
+  await journal.begin();
+  try {
+    const tree = await deps.readSourceTree(build.source_digest, signal);
+    const detected = detectBuildPlan(tree, { root: ".", prefer: build.options.prefer });
+    if (!detected.ok) return await end(deps, stack, build, { failed: detected.cause });
+    await store.updateBuild(deps.db, build.id, { plan: detected.plan });
+    const lacking = await deps.builder.check(detected.plan, stack.id);
+    if (lacking !== undefined) return await end(deps, stack, build, { failed: lacking });
+    const cancelled = new AbortController();
+    const watch = watchForCancel(deps, build.id, cancelled, signal);
+    try {
+      const outcome = await deps.builder.build({ id: build.id, stackId: stack.id, stackName: stack.name, sourceDigest: build.source_digest, plan: detected.plan, env: build.options.args ?? {}, secretValues: [], deadline: build.options.deadline ?? deps.deadline }, journal.onEvent, AbortSignal.any([signal, cancelled.signal]));
+      await journal.flush();
+      await end(deps, stack, build, outcome.ok ? { succeeded: { digest: outcome.digest, size: outcome.size }, steps: journal.steps() } : { failed: outcome.cause, steps: journal.steps() });
+    } catch (error) {
+      await journal.flush();
+      if (!cancelled.signal.aborted) throw error;
+      await end(deps, stack, build, { cancelled: String(cancelled.signal.reason), steps: journal.steps() });
+    } finally {
+      cancelled.abort("ended");
+      await watch;
+    }
+  } finally {
+    await journal.flush();
+  }
+}
+
+/** Looks at the row now and then, whoever asked for the end and wherever. */
+async function watchForCancel(deps: BuildLoopDeps, id: string, cancelled: AbortController, signal: AbortSignal): Promise<void> {
+  const stop = AbortSignal.any([signal, cancelled.signal]);
+  while (!stop.aborted) {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(done, 500);
+      function done(): void {
+        clearTimeout(timer);
+        stop.removeEventListener("abort", done);
+        resolve();
+      }
+      stop.addEventListener("abort", done);
+    });
+    if (stop.aborted) return;
+    const row = await store.findBuildById(deps.db, id);
+    if (row === undefined || row.cancel_requested_by !== null) cancelled.abort(row?.cancel_requested_by ?? "the stack's removal");
+  }
+}
+
+type End = ({ readonly succeeded: { readonly digest: string; readonly size: number } } | { readonly failed: Cause } | { readonly cancelled: string }) & { readonly steps?: Build["steps"] };
+
+async function end(deps: BuildLoopDeps, stack: StackRow, build: store.BuildRow, how: End): Promise<void> {
+  const logDigest = await deps.logs.keep(build.id);
+  const endedAt = deps.clock();
+  const scope = { name: stack.name, teamId: stack.team_id };
+  const topics = [`build:${stack.name}/${build.number}`];
+  const common = { endedAt, ...(logDigest === undefined ? {} : { logDigest }), ...(how.steps === undefined ? {} : { steps: how.steps }) };
+  await transaction(deps.db, async (trx) => {
+    if ("succeeded" in how) {
+      await store.saveArtifact(trx, { digest: how.succeeded.digest, kind: "bundle", size: how.succeeded.size });
+      if (!(await store.updateBuild(trx, build.id, { ...common, phase: "succeeded", artifactDigest: how.succeeded.digest }))) return;
+      await stackEvent(trx, scope, { code: "build_succeeded", params: { build: build.number, context: build.context, took: duration(endedAt.getTime() - (build.started_at ?? build.queued_at).getTime()) }, topics });
+    } else if ("failed" in how) {
+      if (!(await store.updateBuild(trx, build.id, { ...common, phase: "failed", cause: how.failed }))) return;
+      await stackEvent(trx, scope, { code: "build_failed", params: { build: build.number, context: build.context }, cause: how.failed, topics });
+    } else {
+      const why = cause("build_cancelled", { by: how.cancelled });
+      if (!(await store.updateBuild(trx, build.id, { ...common, phase: "cancelled", cause: why }))) return;
+      await stackEvent(trx, scope, { code: "build_cancelled", params: { build: build.number, context: build.context, by: how.cancelled }, cause: why, topics });
+    }
+    for (const waiting of await waitingForBuild(trx, build.id)) await wakeComponent(trx, waiting.component_id, waiting.cluster);
+    await enqueue(trx, { kind: "build-schedule", key: stack.cluster, cluster: stack.cluster });
+  });
+}
+
+/** Writes log lines and steps in the order they came, a few at a time, without holding up the build. */
+function createJournal(deps: BuildLoopDeps, stack: StackRow, build: store.BuildRow) {
+  const steps: Build["steps"] = [];
+  const scope = { name: stack.name, teamId: stack.team_id };
+  const topics = [`build:${stack.name}/${build.number}`];
+  let lines: BuildLine[] = [];
+  let writing: Promise<void> = Promise.resolve();
+  let failure: unknown;
+  let scheduled = false;
+
+  function later(work: () => Promise<void>): void {
+    writing = writing.then(work).catch((error: unknown) => { failure ??= error; });
+  }
+  function writeLines(): void {
+    scheduled = false;
+    const batch = lines;
+    lines = [];
+    later(() => deps.logs.append(build.id, batch));
+  }
+
+  return {
+    steps: () => steps,
+    async begin(): Promise<void> {
+      await transaction(deps.db, async (trx) => {
+        await store.updateBuild(trx, build.id, { attempt: true, steps: [] });
+        await stackEvent(trx, scope, { code: "build_started", params: { build: build.number, context: build.context, attempt: build.attempts + 1 }, topics });
+      });
+    },
+    onEvent(event: BuildEvent): void {
+      if (event.type === "log") {
+        lines.push(event.line);
+        if (!scheduled) {
+          scheduled = true;
+          setTimeout(writeLines, 50).unref();
+        }
+        return;
+      }
+      const known = steps.findIndex((step) => step.name === event.name);
+      const step = { name: event.name, state: event.state, ...(event.took === undefined ? {} : { took: event.took }) };
+      if (known === -1) steps.push(step);
+      else steps[known] = step;
+      const snapshot = steps.map((item) => ({ ...item }));
+      later(() => transaction(deps.db, async (trx) => {
+        await store.updateBuild(trx, build.id, { steps: snapshot });
+        await stackEvent(trx, scope, { code: "build_step", params: { build: build.number, step: event.name, state: event.state }, topics });
+      }));
+    },
+    async flush(): Promise<void> {
+      writeLines();
+      await writing;
+      if (failure !== undefined) throw failure;
+    },
+  };
+}

@@ -1,0 +1,35 @@
+// The component loop's handler: passes over one component until nothing is on its way, for a while at most, then hands the row back.
+import { EngineFailure } from "../engines/engine.ts";
+import { BerthError } from "../core/errors.ts";
+import type { ComponentLoopDeps } from "./component/deps.ts";
+import { passComponent } from "./component/pass.ts";
+
+/** ms after which the row goes back to the queue even when work is left, so that every component gets its turn. */
+const turn = 5_000;
+
+export interface Turn { readonly fence: number; readonly signal: AbortSignal }
+
+/** Answers when it is due again; undefined = when somebody wakes it. */
+export async function reconcileComponent(deps: ComponentLoopDeps, componentId: string, { fence, signal }: Turn): Promise<{ readonly again?: Date }> {
+  const { id, epoch } = deps.installation();
+  const context = { signal, fence: { installation: id, epoch, generation: fence } };
+  const until = deps.clock().getTime() + turn;
+  for (;;) {
+    const { next, loaded } = await onePass(deps, componentId, context);
+    if (next === undefined || loaded === undefined) return {};
+    const now = deps.clock().getTime();
+    if (next >= 1000 || now + next >= until) return { again: new Date(now + next) };
+    if (next > 0) await deps.waitForHint({ stack: loaded.stack.name, component: loaded.component.name }, next, signal);
+    signal.throwIfAborted();
+  }
+}
+
+async function onePass(deps: ComponentLoopDeps, componentId: string, context: Parameters<typeof passComponent>[2]): ReturnType<typeof passComponent> {
+  try {
+    return await passComponent(deps, componentId, context);
+  } catch (error) {
+    // The queue keeps the row and tries again; what runs is not touched by a cluster that does not answer.
+    if (error instanceof EngineFailure) throw new BerthError("engine_unavailable", { cluster: "", reason: error.failure.code, ...error.failure.params }, { cause: error });
+    throw error;
+  }
+}

@@ -1,0 +1,22 @@
+// What the component loop is given, and what one pass may ask for next.
+import type { Db } from "../../db/pool.ts";
+import type { SecretBox } from "../../db/secretbox.ts";
+import type { Fence, Ref } from "../../engines/engine.ts";
+import type { Places } from "../../resources/deps.ts";
+
+export interface ComponentLoopDeps {
+  readonly db: Db;
+  readonly places: Places;
+  readonly secretBox: SecretBox;
+  readonly clock: () => Date;
+  readonly installation: () => { readonly id: string; readonly epoch: number };
+  /** Ends when the engine hints that this ref changed, after `ms`, or with the signal. */
+  readonly waitForHint: (ref: Ref, ms: number, signal: AbortSignal) => Promise<void>;
+  /** Counts a repair of drift, for the metric that should stay flat. */
+  readonly countRepair: (stack: string, component: string, what: string) => void;
+}
+
+export interface PassContext { readonly signal: AbortSignal; readonly fence: Fence }
+
+/** When the next pass is due, in ms; undefined = nothing left to do. */
+export type Next = number | undefined;

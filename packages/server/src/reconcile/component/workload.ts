@@ -1,0 +1,36 @@
+// From a stored release to the workload that an engine runs: secrets are opened here, at the last moment, and nowhere else.
+import { siblingEnv } from "../../core/release/release.ts";
+import { BerthError } from "../../core/errors.ts";
+import type { Db } from "../../db/pool.ts";
+import type { SecretBox } from "../../db/secretbox.ts";
+import type { Workload } from "../../engines/engine.ts";
+import type { ReleaseRow } from "../../resources/releases/store.ts";
+import { openSecrets } from "../../resources/secrets/store.ts";
+import type { Loaded } from "./load.ts";
+
+export async function workloadOf(db: Db, secretBox: SecretBox, loaded: Pick<Loaded, "component" | "stack" | "siblings">, release: ReleaseRow): Promise<Workload> {
+  const secrets = await openSecrets(db, secretBox, loaded.stack.id, release.secret_refs);
+  for (const [variable, ref] of Object.entries(release.secret_refs)) if (!(variable in secrets)) throw new BerthError("secret_not_found", { secret: ref.secret });
+  const { startup, readiness, liveness } = release.spec.probes;
+  return {
+    ref: { stack: loaded.stack.name, component: loaded.component.name },
+    stackId: loaded.stack.id,
+    kind: release.spec.kind,
+    releaseHash: release.hash,
+    releaseNumber: release.number,
+    artifact: { kind: "bundle", digest: release.artifact_digest },
+    command: release.runtime.command,
+    workdir: release.runtime.workdir,
+    artifactEnv: release.runtime.env,
+    env: { ...siblingEnv(loaded.siblings), ...release.config, ...secrets },
+    secretValues: Object.values(secrets),
+    ports: release.spec.ports,
+    volumes: release.spec.volumes,
+    resources: release.spec.resources,
+    probes: { ...(startup === undefined ? {} : { startup }), ...(readiness === undefined ? {} : { readiness }), ...(liveness === undefined ? {} : { liveness }) },
+    restart: release.spec.restart,
+    gracePeriod: release.spec.gracePeriod,
+    securityProfile: release.spec.securityProfile,
+    tools: release.runtime.tools,
+  };
+}

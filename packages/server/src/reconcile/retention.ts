@@ -1,0 +1,51 @@
+// Retention: old builds, releases, tasks, events and blobs go; never anything that a kept release, an open rollout or a running build needs.
+import { sql } from "kysely";
+import type { BlobStore } from "../blobs/store.ts";
+import type { Db } from "../db/pool.ts";
+import { deleteExpiredPlans } from "../resources/plans/store.ts";
+import { deleteOldTasks } from "../resources/tasks/store.ts";
+
+export interface RetentionLimits {
+  /** Newest releases kept of each component, beside the one that serves. */
+  readonly releases: number;
+  readonly rollouts: number;
+  readonly builds: number;
+  readonly tasks: number;
+  /** ms that events are kept. */
+  readonly events: number;
+  /** ms that a blob must be old before it may go: an upload is stored before its row is. */
+  readonly blobGrace: number;
+}
+export const defaultRetention: RetentionLimits = { releases: 20, rollouts: 100, builds: 50, tasks: 200, events: 30 * 86_400_000, blobGrace: 6 * 3_600_000 };
+
+export async function retain(deps: { readonly db: Db; readonly blobs: BlobStore; readonly clock: () => Date }, limits: RetentionLimits): Promise<{ readonly blobs: number }> {
+  const { db } = deps;
+  const now = deps.clock();
+  await deleteExpiredPlans(db, now);
+  await deleteOldTasks(db, limits.tasks);
+  await sql`delete from rollouts where id in (select id from (select id, row_number() over (partition by component_id order by number desc) as age from rollouts where ended_at is not null) aged where age > ${limits.rollouts})`.execute(db);
+  await sql`delete from releases r where id in (select id from (select id, row_number() over (partition by component_id order by number desc) as age from releases) aged where age > ${limits.releases})
+    and not exists (select 1 from components c where c.stable_release_id = r.id)
+    and not exists (select 1 from rollouts o where o.ended_at is null and r.id in (o.release_id, o.from_release_id))
+    and not exists (select 1 from tasks t where t.release_id = r.id and t.ended_at is null)`.execute(db);
+  await sql`delete from builds b where id in (select id from (select id, row_number() over (partition by stack_id order by number desc) as age from builds) aged where age > ${limits.builds})
+    and phase in ('succeeded', 'failed', 'cancelled')
+    and not exists (select 1 from releases r where r.build_id = b.id) and not exists (select 1 from rollouts o where o.build_id = b.id and o.ended_at is null)`.execute(db);
+  await sql`delete from sources s where created_at < ${new Date(now.getTime() - limits.blobGrace)} and not exists (select 1 from builds b where b.source_id = s.id)
+    and id not in (select id from (select id, row_number() over (partition by stack_id order by created_at desc) as age from sources where stack_id is not null) aged where age <= ${limits.builds})`.execute(db);
+  await sql`delete from artifacts a where created_at < ${new Date(now.getTime() - limits.blobGrace)} and not exists (select 1 from releases r where r.artifact_digest = a.digest) and not exists (select 1 from builds b where b.artifact_digest = a.digest)`.execute(db);
+  await sql`delete from events where at < ${new Date(now.getTime() - limits.events)}`.execute(db);
+  return { blobs: await removeUnreferencedBlobs(deps, now.getTime() - limits.blobGrace) };
+}
+
+async function removeUnreferencedBlobs(deps: { readonly db: Db; readonly blobs: BlobStore }, before: number): Promise<number> {
+  let removed = 0;
+  for await (const blob of deps.blobs.list()) {
+    if (blob.storedAt.getTime() >= before) continue;
+    const { rows } = await sql<{ used: boolean }>`select exists (select 1 from sources where digest = ${blob.digest}) or exists (select 1 from artifacts where digest = ${blob.digest}) or exists (select 1 from builds where log_digest = ${blob.digest} or source_digest = ${blob.digest}) as used`.execute(deps.db);
+    if (rows[0]?.used !== false) continue;
+    await deps.blobs.remove(blob.digest);
+    removed += 1;
+  }
+  return removed;
+}

@@ -1,0 +1,33 @@
+// What every service is told about a call, and the handler types that the route table demands.
+import type { Readable } from "node:stream";
+import type { Routes, RouteName } from "@berth/contract/api.ts";
+import type { Input, Output, Route } from "@berth/contract/route.ts";
+import type { Session } from "../engines/engine.ts";
+import type { Principal } from "../db/permissions.ts";
+
+export interface Call {
+  readonly principal: Principal;
+  /** Shown to people: a user's name. */
+  readonly by: string;
+  readonly requestId: string;
+  readonly signal: AbortSignal;
+  /** From If-Match, without quotes; undefined when the caller does not mind. */
+  readonly ifMatch?: string;
+  /** From Last-Event-ID. */
+  readonly lastEventId?: string;
+}
+
+/** An answer with its revision, which becomes the ETag. */
+export interface Versioned<T> { readonly body: T; readonly revision: string }
+/** One server-sent event. */
+export interface Sent<T> { readonly id?: string; readonly data: T }
+
+export type Handler<R extends Route> = R["kind"] extends "events" ? (input: Input<R>, call: Call) => AsyncIterable<Sent<Output<R>>>
+  : R["kind"] extends "upload" ? (input: Input<R> & { readonly body: Readable }, call: Call) => Promise<Output<R>>
+  : R["kind"] extends "terminal" ? (input: Input<R>, call: Call) => Promise<Session>
+  : R extends { readonly versioned: true } ? (R["status"] extends 202 | 204 ? (input: Input<R>, call: Call) => Promise<Output<R>> : (input: Input<R>, call: Call) => Promise<Versioned<Output<R>>>)
+  : (input: Input<R>, call: Call) => Promise<Output<R>>;
+
+export type Handlers = { readonly [N in RouteName]: Handler<Routes[N]> };
+/** The handlers of one resource: `satisfies HandlersOf<typeof stackRoutes>` in its routes.ts. */
+export type HandlersOf<T extends Record<string, Route>> = { readonly [N in keyof T]: Handler<T[N]> };

@@ -1,0 +1,8 @@
+// HTTP face of clusters.
+import type { clusterRoutes } from "@berth/contract/resources/clusters.ts";
+import type { HandlersOf } from "../call.ts";
+import type { ClusterService } from "./service.ts";
+
+export function clusterHandlers(clusters: ClusterService): HandlersOf<typeof clusterRoutes> {
+  return { listClusters: (_input, call) => clusters.list(call), showCluster: ({ params }, call) => clusters.show(call, params.cluster) };
+}

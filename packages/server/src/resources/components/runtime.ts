@@ -1,0 +1,77 @@
+// What runs of a component, asked of its engine directly: logs, usage, terminals. Nothing here is stored.
+import type { LogLine } from "@berth/contract/resources/components.ts";
+import { Command } from "@berth/contract/spec.ts";
+import { Value } from "typebox/value";
+import { BerthError } from "../../core/errors.ts";
+import { mergeByTime } from "../../core/merge-lines.ts";
+import { transaction } from "../../db/transaction.ts";
+import type { Session } from "../../engines/engine.ts";
+import type { Call, Sent } from "../call.ts";
+import type { ResourceDeps } from "../deps.ts";
+import { audit } from "../intent.ts";
+import type { StackService } from "../stacks/service.ts";
+import type { LogQuery } from "../tasks/service.ts";
+import type { ComponentService } from "./service.ts";
+import { allComponents } from "./store.ts";
+
+export interface TerminalQuery { readonly instance?: string; readonly command: string; readonly tty?: boolean; readonly columns?: number; readonly rows?: number }
+export type RuntimeService = ReturnType<typeof createRuntimeService>;
+
+export function createRuntimeService(deps: ResourceDeps, stacks: StackService, components: ComponentService) {
+  return {
+    async *logs(call: Call, stackName: string, name: string, query: LogQuery): AsyncIterable<Sent<LogLine>> {
+      const { stack } = await components.find(call, stackName, name);
+      const { follow, ...rest } = query;
+      const options = { ...rest, follow: follow ?? false, ...(call.lastEventId === undefined ? {} : { after: call.lastEventId }) };
+      for await (const line of deps.places.engine(stack.cluster).logs({ stack: stack.name, component: name }, options, call.signal)) yield { id: line.cursor, data: { ...line, component: name } };
+    },
+
+    /** All components, in order of time as far as the past goes; a follower cannot resume by id, so that there is none. */
+    async *stackLogs(call: Call, stackName: string, query: LogQuery): AsyncIterable<Sent<LogLine>> {
+      const stack = await stacks.find(call, stackName);
+      const rows = await allComponents(deps.db, stack.id);
+      const engine = deps.places.engine(stack.cluster);
+      const { follow, ...rest } = query;
+      const sources = rows.map((row) => named(row.name, engine.logs({ stack: stack.name, component: row.name }, { ...rest, follow: follow ?? false }, call.signal)));
+      for await (const line of mergeByTime(sources, follow === true ? 50 : undefined, (item) => item.at)) yield { data: line };
+    },
+
+    async usage(call: Call, stackName: string) {
+      const stack = await stacks.find(call, stackName);
+      const rows = await allComponents(deps.db, stack.id);
+      const usage = await deps.places.engine(stack.cluster).usage(rows.map((row) => ({ stack: stack.name, component: row.name })), call.signal);
+      return { items: rows.map((row) => ({ component: row.name, instances: usage.filter((item) => item.ref.component === row.name).map(({ instance, at, cpuSeconds, memory, processes }) => ({ instance, at, cpuSeconds, memory, processes })) })) };
+    },
+
+    /** Errors: `wrong_state` when nothing runs; `not_found` for an instance that is not there. */
+    async terminal(call: Call, stackName: string, name: string, query: TerminalQuery): Promise<Session> {
+      const { stack, component } = await components.find(call, stackName, name, "terminal.open");
+      const command = parseCommand(query.command);
+      const engine = deps.places.engine(stack.cluster);
+      const ref = { stack: stack.name, component: component.name };
+      const instances = (await engine.observe(ref, call.signal))?.instances.filter((instance) => instance.phase === "running") ?? [];
+      const chosen = query.instance === undefined ? (instances.find((instance) => instance.ready) ?? instances[0]) : instances.find((instance) => instance.id === query.instance);
+      if (chosen === undefined) {
+        if (query.instance !== undefined) throw new BerthError("not_found", { kind: "instance", name: query.instance, hint: instances.length === 0 ? "Nothing of it runs." : `These run: ${instances.map((instance) => instance.id).join(", ")}.` });
+        throw new BerthError("wrong_state", { verb: "Opening a terminal", reason: `nothing of ${name} runs`, hint: "`berth run` runs a command in a process of its own." });
+      }
+      await transaction(deps.db, (trx) => audit(trx, call, "terminal.open", `component:${stackName}/${name}`, { instance: chosen.id, command: "exec" in command ? (command.exec[0] ?? "") : "sh" }));
+      return engine.exec(ref, chosen.id, command, query.tty === true ? { columns: query.columns ?? 80, rows: query.rows ?? 24 } : undefined, call.signal);
+    },
+  };
+}
+
+async function* named<T>(component: string, lines: AsyncIterable<T>): AsyncIterable<T & { component: string }> {
+  for await (const line of lines) yield { ...line, component };
+}
+
+function parseCommand(text: string): Command {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new BerthError("invalid_request", { reason: "command is not JSON" }, { cause: error });
+  }
+  if (!Value.Check(Command, value)) throw new BerthError("invalid_request", { reason: "command is neither {exec: [...]} nor {shell: ...}" });
+  return value;
+}

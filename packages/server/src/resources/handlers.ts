@@ -1,0 +1,48 @@
+// Joins the resources' handlers into the one object that the HTTP server serves. The types demand that no route is forgotten.
+import type { EventReader } from "../db/events.ts";
+import { createBuildService } from "./builds/service.ts";
+import { buildHandlers } from "./builds/routes.ts";
+import type { BuildLogs } from "./builds/log.ts";
+import type { Handlers } from "./call.ts";
+import { clusterHandlers } from "./clusters/routes.ts";
+import { createClusterService } from "./clusters/service.ts";
+import { componentHandlers } from "./components/routes.ts";
+import { createRuntimeService } from "./components/runtime.ts";
+import { createComponentService } from "./components/service.ts";
+import { configHandlers } from "./config/routes.ts";
+import { createConfigService } from "./config/service.ts";
+import { eventHandlers } from "./events/routes.ts";
+import { createEventService } from "./events/service.ts";
+import { installationHandlers, type InstallationFacts } from "./installation/routes.ts";
+import { createDeployService } from "./plans/deploy.ts";
+import { createExportService } from "./plans/export.ts";
+import { planHandlers } from "./plans/routes.ts";
+import { createPlanService, type PlanDeps } from "./plans/service.ts";
+import { releaseHandlers } from "./releases/routes.ts";
+import { createReleaseService } from "./releases/service.ts";
+import { rolloutHandlers } from "./rollouts/routes.ts";
+import { createRolloutService } from "./rollouts/service.ts";
+import { sourceHandlers } from "./sources/routes.ts";
+import { createSourceService, type SourceDeps } from "./sources/service.ts";
+import { stackHandlers } from "./stacks/routes.ts";
+import { createStackService } from "./stacks/service.ts";
+import { taskHandlers } from "./tasks/routes.ts";
+import { createTaskService } from "./tasks/service.ts";
+import { tokenHandlers } from "./tokens/routes.ts";
+import { createTokenService } from "./tokens/service.ts";
+import { volumeHandlers } from "./volumes/routes.ts";
+import { createVolumeService } from "./volumes/service.ts";
+
+export type HandlerDeps = PlanDeps & SourceDeps & { readonly buildLogs: BuildLogs; readonly events: EventReader };
+
+export function createHandlers(deps: HandlerDeps, facts: InstallationFacts): Handlers {
+  const stacks = createStackService(deps);
+  const components = createComponentService(deps, stacks);
+  const tokens = createTokenService(deps);
+  return {
+    ...installationHandlers(deps, facts, tokens), ...tokenHandlers(tokens), ...stackHandlers(stacks, createExportService(deps, stacks)), ...planHandlers(createPlanService(deps, stacks)), ...sourceHandlers(createSourceService(deps, stacks)),
+    ...componentHandlers(components, createRuntimeService(deps, stacks, components), createDeployService(deps, components)), ...configHandlers(createConfigService(deps, stacks, components)), ...buildHandlers(createBuildService(deps, stacks)),
+    ...releaseHandlers(createReleaseService(deps, components)), ...rolloutHandlers(createRolloutService(deps, stacks, components)), ...taskHandlers(createTaskService(deps, stacks, components)), ...volumeHandlers(createVolumeService(deps, stacks)),
+    ...eventHandlers(createEventService(deps, stacks)), ...clusterHandlers(createClusterService(deps)),
+  };
+}

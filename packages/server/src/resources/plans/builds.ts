@@ -1,0 +1,45 @@
+// Which builds a definition needs: one for each distinct context and options, however many components share it.
+import type { BuildPlan } from "@berth/contract/buildplan.ts";
+import { renderCause, type Cause } from "@berth/contract/causes.ts";
+import type { ComponentSpec } from "@berth/contract/spec.ts";
+import { detectBuildPlan } from "../../core/buildplan/detect.ts";
+import { contentHash } from "../../core/canonical.ts";
+import { BerthError } from "../../core/errors.ts";
+import type { BuildOptions } from "../../db/tables-stacks.ts";
+import type { SourceTree } from "../../core/buildplan/source.ts";
+
+export interface NeededBuild { readonly context: string; readonly source: string; readonly key: string; readonly options: BuildOptions; readonly components: readonly string[] }
+
+/** Changes when the way that plans are executed does, so that old artifacts are not taken for new ones. */
+const recipe = 1;
+
+export function buildKey(source: string, options: BuildOptions): string {
+  return contentHash({ recipe, source, options });
+}
+
+/** Errors: `invalid_request` when a context has no source. */
+export function neededBuilds(components: Readonly<Record<string, ComponentSpec>>, sources: Readonly<Record<string, string>>, prefer: BuildOptions["prefer"]): NeededBuild[] {
+  const builds = new Map<string, NeededBuild>();
+  for (const [name, spec] of Object.entries(components)) {
+    if (spec.build === undefined) continue;
+    const source = sources[spec.build.context];
+    if (source === undefined) throw new BerthError("invalid_request", { reason: `the context ${spec.build.context} of ${name} has no source` });
+    const options: BuildOptions = { prefer, ...(spec.build.dockerfile === undefined ? {} : { dockerfile: spec.build.dockerfile }), ...(spec.build.args === undefined ? {} : { args: spec.build.args }) };
+    const key = buildKey(source, options);
+    const known = builds.get(key);
+    builds.set(key, { context: spec.build.context, source, key, options, components: [...(known?.components ?? []), name] });
+  }
+  return [...builds.values()];
+}
+
+/** The plan for an uploaded context, whose root is the upload's root. Errors: `plan_not_possible` with the cause's sentence. */
+export function planFor(tree: SourceTree, context: string, prefer: BuildOptions["prefer"]): BuildPlan {
+  const detected = detectBuildPlan(tree, { root: ".", prefer });
+  if (!detected.ok) throw planError(detected.cause, context);
+  return detected.plan;
+}
+
+export function planError(why: Cause, context: string): BerthError {
+  const said = renderCause(why);
+  return new BerthError("plan_not_possible", { reason: said.sentence.replace(/\.$/, "") + (context === "." ? "" : ` (${context})`), hint: said.next }, { details: why });
+}

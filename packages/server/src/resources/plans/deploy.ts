@@ -1,0 +1,32 @@
+// `berth deploy`: one component released from a source, or again from its newest artifact with the config of now.
+import type { Deployment } from "@berth/contract/resources/plans.ts";
+import { BerthError } from "../../core/errors.ts";
+import { transaction } from "../../db/transaction.ts";
+import { findBuildById } from "../builds/store.ts";
+import type { Call } from "../call.ts";
+import type { ComponentService } from "../components/service.ts";
+import type { ResourceDeps } from "../deps.ts";
+import { findRelease } from "../releases/store.ts";
+import { applyDefinition } from "./apply.ts";
+import { neededBuilds } from "./builds.ts";
+
+export type DeployService = ReturnType<typeof createDeployService>;
+
+export function createDeployService(deps: ResourceDeps, components: ComponentService) {
+  return {
+    async deploy(call: Call, stackName: string, name: string, from: { source?: string; context?: string }): Promise<Deployment> {
+      return transaction(deps.db, async (trx) => {
+        const { stack, component } = await components.find(call, stackName, name, "releases.deploy", { trx, lock: true });
+        const stable = component.stable_release_id === null ? undefined : await findRelease(trx, component.stable_release_id);
+        const built = stable?.build_id == null ? undefined : await findBuildById(trx, stable.build_id);
+        const source = from.source ?? built?.source_digest;
+        if (source === undefined) throw new BerthError("wrong_state", { verb: "Deploying", reason: "it has no source yet", hint: "Run `berth deploy` in its folder, or `berth up`." });
+        const context = from.context ?? component.spec.build?.context ?? ".";
+        const spec = { ...component.spec, build: { ...component.spec.build, context } };
+        const builds = neededBuilds({ [name]: spec }, { [context]: source }, deps.places.engine(stack.cluster).kind === "local" ? "process" : "image");
+        // Asked for by name, so it is released even when nothing changed: its instances are replaced and verified again.
+        return applyDefinition(deps, trx, call, stack, { definition: { components: { [name]: { ...spec, dependsOn: [] } }, volumes: {}, configs: {}, secrets: {}, notes: [] }, sources: { [context]: source }, builds, remove: [], reason: "deploy" }, { restartUnchanged: true });
+      });
+    },
+  };
+}

@@ -1,0 +1,94 @@
+// Rollouts: showing them, stopping one, trying one again.
+import type { Rollout, RolloutPhase } from "@berth/contract/resources/rollouts.ts";
+import { rolloutVerbs } from "../../core/allowed.ts";
+import { BerthError } from "../../core/errors.ts";
+import type { Page } from "../../core/page.ts";
+import { transaction } from "../../db/transaction.ts";
+import { retryBuildIn } from "../builds/retry.ts";
+import type { Call } from "../call.ts";
+import type { ComponentService } from "../components/service.ts";
+import { resolveIntent } from "../config/resolve.ts";
+import type { ResourceDeps } from "../deps.ts";
+import { audit, wakeComponent } from "../intent.ts";
+import { decodeCursor, defaultLimit, toPage, type PageRequest } from "../page.ts";
+import type { MayHere, StackHandle, StackService } from "../stacks/service.ts";
+import { acceptRollouts } from "./accept.ts";
+import * as store from "./store.ts";
+
+export type RolloutService = ReturnType<typeof createRolloutService>;
+
+export function createRolloutService(deps: ResourceDeps, stacks: StackService, components: ComponentService) {
+  async function page(call: Call, stack: StackHandle, query: PageRequest & { phase?: RolloutPhase; version?: number }, componentId?: string): Promise<Page<Rollout>> {
+    const limit = query.limit ?? defaultLimit;
+    const cursor = query.cursor === undefined ? undefined : decodeCursor(query.cursor, 2);
+    const rows = await store.listRollouts(deps.db, {
+      stackId: stack.id, limit, ...(componentId === undefined ? {} : { componentId }), ...(query.phase === undefined ? {} : { phase: query.phase }), ...(query.version === undefined ? {} : { version: query.version }),
+      ...(cursor === undefined ? {} : { before: { at: String(cursor[0]), id: String(cursor[1]) } }),
+    });
+    const may = await stacks.permissionsIn(call, stack);
+    return toPage(rows, limit, (row) => present(stack.name, row, may), (row) => [row.created_at.toISOString(), row.id]);
+  }
+
+  async function show(call: Call, stackName: string, name: string, number: number): Promise<Rollout> {
+    const { stack, component } = await components.find(call, stackName, name);
+    const [row] = await store.listRollouts(deps.db, { stackId: stack.id, componentId: component.id, number, limit: 1 });
+    if (row === undefined) throw new BerthError("not_found", { kind: "rollout", name: number, hint: `\`berth rollouts list -c ${name}\` shows them.` });
+    return present(stack.name, row, await stacks.permissionsIn(call, stack));
+  }
+
+  return {
+    show,
+
+    async listOfStack(call: Call, stackName: string, query: PageRequest & { phase?: RolloutPhase; version?: number }): Promise<Page<Rollout>> {
+      return page(call, await stacks.find(call, stackName), query);
+    },
+
+    async list(call: Call, stackName: string, name: string, query: PageRequest & { phase?: RolloutPhase }): Promise<Page<Rollout>> {
+      const { stack, component } = await components.find(call, stackName, name);
+      return page(call, stack, query, component.id);
+    },
+
+    async abort(call: Call, stackName: string, name: string, number: number): Promise<Rollout> {
+      await transaction(deps.db, async (trx) => {
+        const { stack, component } = await components.find(call, stackName, name, "releases.deploy", { trx, lock: true });
+        const rollout = await store.findRollout(trx, component.id, number);
+        if (rollout === undefined) throw new BerthError("not_found", { kind: "rollout", name: number, hint: `\`berth rollouts list -c ${name}\` shows them.` });
+        if (rollout.ended_at !== null) throw new BerthError("wrong_state", { verb: "Aborting", reason: `the rollout ${rollout.phase} already`, hint: "`berth rollback` brings an older release back." });
+        await store.updateRollout(trx, rollout.id, { abortRequestedBy: call.by });
+        await audit(trx, call, "rollouts.abort", `rollout:${stackName}/${name}/${number}`);
+        await wakeComponent(trx, component.id, stack.cluster);
+      });
+      return show(call, stackName, name, number);
+    },
+
+    /** A new rollout of the same intent, with the config of now; a build that failed runs again. */
+    async retry(call: Call, stackName: string, name: string, number: number): Promise<Rollout> {
+      const made = await transaction(deps.db, async (trx) => {
+        const { stack, component } = await components.find(call, stackName, name, "releases.deploy", { trx, lock: true });
+        const rollout = await store.findRollout(trx, component.id, number);
+        if (rollout === undefined) throw new BerthError("not_found", { kind: "rollout", name: number, hint: `\`berth rollouts list -c ${name}\` shows them.` });
+        if (rollout.ended_at === null || rollout.phase === "succeeded" || rollout.number !== component.last_rollout) throw new BerthError("wrong_state", { verb: "Retrying", reason: rollout.ended_at === null ? "the rollout is still running" : rollout.phase === "succeeded" ? "the rollout succeeded" : "a newer rollout took over", hint: "`berth status` shows where things stand." });
+        const intent = await resolveIntent(trx, stack, component.id, component.spec);
+        const from = rollout.build_id !== null ? { build: await retryBuildIn(trx, call, stack, rollout.build_id) } : rollout.release_id !== null ? { release: rollout.release_id } : undefined;
+        if (from === undefined) throw new BerthError("wrong_state", { verb: "Retrying", reason: "neither its build nor its release is kept", hint: "Deploy again." });
+        const accepted = await acceptRollouts(trx, call, stack, [{ component, spec: component.spec, ...intent, from }], `retry of rollout ${number}`);
+        await audit(trx, call, "rollouts.retry", `rollout:${stackName}/${name}/${number}`);
+        return accepted.rollouts[0]?.number;
+      });
+      if (made === undefined) throw new BerthError("internal");
+      return show(call, stackName, name, made);
+    },
+  };
+}
+
+function present(stack: string, row: store.RolloutListRow, may: MayHere): Rollout {
+  const { progress } = row;
+  return {
+    stack, component: row.component, number: row.number, phase: row.phase, reason: row.reason, strategy: row.spec.strategy.type,
+    ...(row.build_number === null ? {} : { build: row.build_number }), ...(row.release_number === null ? {} : { release: row.release_number }), ...(row.from_number === null ? {} : { from: row.from_number }),
+    wanted: row.spec.kind === "cron" ? 0 : row.replicas, updated: progress.updated ?? 0, ready: progress.available ?? 0, waitsFor: row.waits_names ?? [],
+    ...(row.step === null ? {} : { step: row.step }), ...(row.verified === null ? {} : { verified: row.verified }), ...(row.cause === null ? {} : { cause: row.cause }),
+    createdAt: row.created_at.toISOString(), ...(row.started_at === null ? {} : { startedAt: row.started_at.toISOString() }), ...(row.ended_at === null ? {} : { endedAt: row.ended_at.toISOString() }), createdBy: row.created_by,
+    allowed: rolloutVerbs(may, { phase: row.phase, newest: row.newest }),
+  };
+}

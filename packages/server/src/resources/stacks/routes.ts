@@ -1,0 +1,20 @@
+// HTTP face of stacks: arguments in, service call, answer out.
+import type { stackRoutes } from "@berth/contract/resources/stacks.ts";
+import type { HandlersOf } from "../call.ts";
+import type { ExportService } from "../plans/export.ts";
+import type { StackService } from "./service.ts";
+
+export function stackHandlers(stacks: StackService, exporter: ExportService): HandlersOf<typeof stackRoutes> {
+  return {
+    listStacks: ({ query }, call) => stacks.list(call, query),
+    createStack: ({ body }, call) => stacks.create(call, body),
+    showStack: ({ params }, call) => stacks.show(call, params.stack),
+    updateStack: ({ params, body }, call) => stacks.update(call, params.stack, body),
+    deleteStack: async ({ params, query }, call) => {
+      await stacks.remove(call, params.stack, { volumes: query.volumes ?? false });
+      return {};
+    },
+    listStackVersions: ({ params, query }, call) => stacks.versions(call, params.stack, query),
+    exportStack: async ({ params }, call) => ({ compose: await exporter.compose(call, params.stack) }),
+  };
+}

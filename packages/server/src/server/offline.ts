@@ -1,0 +1,58 @@
+// What the command line does to an installation whose server does not run: stop the rest, or reach its database.
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { sql } from "kysely";
+import type { Config } from "../config.ts";
+import { startEmbedded, stopEmbedded } from "../db/embedded.ts";
+import { silentLog } from "../db/log.ts";
+import { openDatabase, type DatabaseAddress, type Db } from "../db/pool.ts";
+import { EdgeTraffic } from "../engines/edge-traffic.ts";
+import { LocalEngine } from "../engines/local/engine.ts";
+import type { Paths } from "../paths.ts";
+
+/** Opens the installation's database for one piece of work; an embedded one that was not running runs on afterwards. */
+export async function withDatabase<T>(config: Config, work: (db: Db) => Promise<T>): Promise<T> {
+  const address: DatabaseAddress = config.databaseUrl === undefined ? (await startEmbedded({ home: config.home, runDir: config.runDir, log: silentLog })).connection : { connectionString: config.databaseUrl };
+  const database = openDatabase({ address, log: silentLog, max: 1 });
+  try {
+    return await work(database.db);
+  } finally {
+    await database.close();
+  }
+}
+
+/** Stops the embedded database and, when asked to, every instance and the edge before it. */
+export async function stopEverything(config: Config, paths: Paths, options: { readonly instances: boolean }): Promise<{ readonly anything: boolean }> {
+  let anything = false;
+  if (options.instances && existsSync(paths.edgeSocket)) {
+    const signal = AbortSignal.timeout(120_000);
+    const traffic = new EdgeTraffic({ socketPath: paths.edgeSocket, home: config.home, cluster: "local", router: config.router, now: Date.now });
+    const answers = await traffic.hello(signal).then(() => true, () => false);
+    if (answers) {
+      anything = true;
+      await stopInstances(config, paths, signal);
+      await traffic.shutdown(signal);
+    }
+    await traffic.close();
+  }
+  // Nothing to stop in a home that never had a database of its own.
+  if (config.databaseUrl === undefined && existsSync(join(paths.home, "postgres"))) anything = (await stopEmbedded(config.home)) || anything;
+  return { anything };
+}
+
+async function stopInstances(config: Config, paths: Paths, signal: AbortSignal): Promise<void> {
+  const engine = new LocalEngine({ home: config.home, agentSocket: paths.agentSocket, logsSocket: paths.logsSocket, cluster: "local", openBlob: () => Promise.reject(new Error("nothing is unpacked here")) });
+  const fence = await withDatabase(config, async (db) => {
+    const { id, epoch } = await db.selectFrom("installation").select(["id", "epoch"]).executeTakeFirstOrThrow();
+    const { rows } = await sql<{ fence: number }>`select nextval('fences') as fence`.execute(db);
+    return { installation: id, epoch, generation: rows[0]?.fence ?? 0 };
+  });
+  for await (const observed of engine.list(signal)) if (observed.instances.length > 0) await engine.stop(observed.ref, observed.instances.map((instance) => instance.id), 10_000, fence, signal);
+  const left = async (): Promise<number> => {
+    let count = 0;
+    for await (const observed of engine.list(signal)) count += observed.instances.length;
+    return count;
+  };
+  while ((await left()) > 0) await new Promise((resolve) => setTimeout(resolve, 100));
+  await engine.close();
+}
