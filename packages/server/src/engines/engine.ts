@@ -37,6 +37,8 @@ export interface Workload {
   readonly command: Command;
   /** Relative to the artifact's root; `.` when absent. */
   readonly workdir: string;
+  /** From the artifact, below `env`: `$ROOT` stands for the folder that the artifact lies in, `$PATH` for the engine's own PATH. */
+  readonly artifactEnv: Readonly<Record<string, string>>;
   /** Everything but PORT and volume paths, which the engine adds. */
   readonly env: Readonly<Record<string, string>>;
   /** Values in `env` that must be masked in logs. */
