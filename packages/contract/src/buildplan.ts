@@ -45,6 +45,20 @@ export const BuildPlan = Type.Object({
   exclude: Type.Array(Type.String()),
   staticSite: Type.Optional(Type.Object({ dir: Type.String(), spa: Type.Boolean() }, { additionalProperties: false })),
   dockerfile: Type.Optional(Type.String()),
+  /** What app.json declares beside the build; its values are in `env` already. */
+  app: Type.Optional(Type.Object({
+    env: Type.Record(Type.String(), Type.Object({
+      value: Type.Optional(Type.String()),
+      /** Without a value somebody has to set it before the first release. */
+      required: Type.Boolean(),
+      /** A random secret is to be made when it is not set. */
+      generate: Type.Boolean(),
+      description: Type.Optional(Type.String()),
+    }, { additionalProperties: false })),
+    formation: Type.Record(Type.String(), Type.Object({ quantity: Type.Integer({ minimum: 0 }) }, { additionalProperties: false })),
+    /** Runs once, after the first release of the stack. */
+    postdeploy: Type.Optional(Command),
+  }, { additionalProperties: false })),
   /** What was found and why, in the order it was decided; what was looked at and not taken, too. */
   findings: Type.Array(Type.Object({ file: Type.String(), says: Type.String() }, { additionalProperties: false })),
   warnings: Type.Array(Type.Object({ code: Type.String(), params: Type.Record(Type.String(), Type.String()) }, { additionalProperties: false })),

@@ -39,6 +39,8 @@ export const causesEn = {
   crash_loop: { sentence: "The process keeps ending: {restarts} restarts, the last with {last}.", next: "Read the last lines above and mend what ends it." },
   volume_missing: { sentence: "Volume {volume} is not there.", next: "Create it by deploying the stack again, or restore it from a backup." },
   start_failed: { sentence: "The process could not be started: {reason}.", next: "Mend what the reason names and deploy again." },
+  task_deadline: { sentence: "The run was ended after {waited}, its deadline.", next: "Give it a longer deadline or less to do." },
+  run_lost: { sentence: "The run did not finish: {reason}.", next: "Look at its log to see how far it came, then run it again." },
   // rollouts
   deadline_exceeded: { sentence: "The rollout made no progress for {waited}: {ready} of {wanted} instances are ready.", next: "Look at `berth logs` and `berth status`, then retry or roll back." },
   verify_failed: { sentence: "All instances are ready, but {url} answered {status} through the router.", next: "Open the URL and the logs; if that answer is right, point the readiness probe at a path that answers below 500." },

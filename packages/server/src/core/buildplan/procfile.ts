@@ -1,0 +1,35 @@
+// Reads a Procfile: process types and the lines that start them. Lines that cannot be read become warnings, never a failure.
+import type { Command } from "@berth/contract/spec.ts";
+import { commandOf } from "./command.ts";
+import type { Notes } from "./draft.ts";
+import type { Look } from "./source.ts";
+
+export interface Procfile {
+  readonly file: string;
+  readonly processes: ReadonlyMap<string, Command>;
+  /** The `release:` line: what has to run before a new release takes traffic. */
+  readonly release?: Command;
+}
+
+/** undefined when the folder has none, or none with a usable line. */
+export function readProcfile(look: Look, notes: Notes): Procfile | undefined {
+  const text = look.read("Procfile");
+  if (text === undefined) return undefined;
+  const file = look.label("Procfile");
+  const lines = new Map<string, Command>();
+  for (const [index, line] of text.replace(/^\uFEFF/, "").split(/\r?\n/).entries()) {
+    if (/^\s*(?:#|$)/.test(line)) continue;
+    const match = /^\s*([A-Za-z0-9_-]{1,63})\s*:\s*(\S.*?)\s*$/.exec(line);
+    if (match === null) {
+      notes.warn("procfile_line_unreadable", { file, line: String(index + 1) });
+      continue;
+    }
+    const [, name = "", command = ""] = match;
+    if (lines.has(name)) notes.warn("procfile_repeated", { file, process: name });
+    lines.set(name, commandOf(command));
+  }
+  const release = lines.get("release");
+  lines.delete("release");
+  if (lines.size === 0 && release === undefined) return undefined;
+  return release === undefined ? { file, processes: lines } : { file, processes: lines, release };
+}
