@@ -1,10 +1,7 @@
-// Runs one program in a session of its own and ends all of it: its process group, and what left the group but still carries the build's mark.
+// Finds and ends everything that a program started: its session, its descendants, and what left both but still carries the program's mark.
 // Knows what a process is by pid, start time and boot id, so that a reused pid is never killed.
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { readFileSync, readdirSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
-import type { RunAs } from "./builder.ts";
 
 export interface ProcessIdentity { readonly pid: number; /** Clock ticks after boot, /proc/PID/stat field 22. */ readonly startTime: string; readonly bootId: string }
 
@@ -92,11 +89,4 @@ export async function killProcesses(prey: Prey, patience = 10_000): Promise<void
     for (const victim of victims) if (readStat(victim.pid)?.startTime === victim.startTime) sendSignal(victim.pid, "SIGKILL");
     await pause(Math.min(2 ** round, 50));
   }
-}
-
-/** As root: kills every process of a uid at one instant, so that not even one that forks faster than it is found can survive. Only for a uid that nothing else uses. */
-export async function killUser(runAs: RunAs): Promise<void> {
-  if (runAs.uid === 0) throw new Error("the root user's processes are not for killing");
-  const child = spawn("/bin/sh", ["-c", "kill -s KILL -1"], { uid: runAs.uid, gid: runAs.gid, stdio: "ignore", env: {} });
-  await once(child, "exit");
 }

@@ -1,24 +1,23 @@
 // Runs one step of a build as processes of its own session and user. When it returns, nothing that the step started is left.
 import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
+import { setPriority } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Command } from "@berth/contract/spec.ts";
-import type { RunAs } from "../builder.ts";
-import { identityOf, killProcesses, killUser, sendSignal, type ProcessIdentity } from "../process.ts";
+import { identityOf, killProcesses, sendSignal, type ProcessIdentity } from "../process.ts";
+import type { Confinement } from "./confine.ts";
 import type { StepLog } from "./log.ts";
 
 export interface StepRun {
   readonly command: Command;
   readonly cwd: string;
   readonly env: Readonly<Record<string, string>>;
-  readonly runAs: RunAs | undefined;
+  readonly confinement: Confinement;
   /** The build's folder for Berth's own notes: who the leaders of its sessions are, so that a later control plane finds them. */
   readonly notesDir: string;
   /** `NAME=value` that is in `env`. */
   readonly mark: string;
-  /** Whether the uid belongs to this build alone at the moment. */
-  readonly ownsUser: () => boolean;
   readonly log: StepLog;
   readonly signal: AbortSignal;
 }
@@ -33,8 +32,9 @@ const drain = 2000;
 /** Runs the command to its end, or until the signal; then throws its reason. */
 export async function runStep(run: StepRun): Promise<StepEnd> {
   run.signal.throwIfAborted();
-  const [program = "", ...args] = "exec" in run.command ? run.command.exec : ["/bin/sh", "-c", run.command.shell];
-  const child = spawn(program, args, { cwd: run.cwd, env: { ...run.env }, detached: true, stdio: ["ignore", "pipe", "pipe"], ...(run.runAs === undefined ? {} : { uid: run.runAs.uid, gid: run.runAs.gid }) });
+  const { program, args, user } = run.confinement.wrap("exec" in run.command ? run.command.exec : ["/bin/sh", "-c", run.command.shell]);
+  const child = spawn(program, args, { cwd: run.cwd, env: { ...run.env }, detached: true, stdio: ["ignore", "pipe", "pipe"], ...(user === undefined ? {} : { uid: user.uid, gid: user.gid }) });
+  if (child.pid !== undefined) lowerPriority(child.pid);
   const ended = new Promise<StepEnd>((resolve) => {
     child.once("error", (error: NodeJS.ErrnoException) => { resolve({ type: "not-started", reason: error.code ?? error.message }); });
     child.once("exit", (code, signal) => { resolve(code === null ? { type: "signal", signal: signal ?? "SIGKILL" } : { type: "exit", code }); });
@@ -50,7 +50,6 @@ export async function runStep(run: StepRun): Promise<StepEnd> {
     await Promise.race([ended, pause(grace)]);
   }
   await killProcesses({ leaders, recent: true, mark: run.mark });
-  if (run.runAs !== undefined && run.ownsUser()) await killUser(run.runAs);
   // A process of somebody else may hold the pipe (a container's shim, for instance); what it prints is not the build's.
   if (first === "aborted" || first.type !== "not-started") await Promise.race([closed, pause(drain)]);
   child.stdout.destroy();
@@ -58,6 +57,15 @@ export async function runStep(run: StepRun): Promise<StepEnd> {
   run.log.end();
   run.signal.throwIfAborted();
   return ended;
+}
+
+/** Instances and router come first on a machine that also builds; a step that has ended already needs nothing. */
+function lowerPriority(pid: number): void {
+  try {
+    setPriority(pid, 10);
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && (error.code === "ESRCH" || error.code === "ERR_SYSTEM_ERROR"))) throw error;
+  }
 }
 
 /** Written before anything else happens, by a call that returns only then: a crash right after leaves what `sweep` needs. */

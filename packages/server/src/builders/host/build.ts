@@ -8,8 +8,9 @@ import { duration } from "../../core/rollout/outcome.ts";
 import { joinPath } from "../../core/buildplan/source.ts";
 import { createMask } from "../../core/mask.ts";
 import type { BlobReader, BlobWriter, Builder, BuildEvent, BuildOutcome, BuildRequest, FindTool, RunAs, UsedTool } from "../builder.ts";
-import { killProcesses, killUser } from "../process.ts";
+import { killProcesses } from "../process.ts";
 import { BundleTooLarge, storeBundle } from "./bundle.ts";
+import { findConfinement, notStarted, type Confinement } from "./confine.ts";
 import { markName, stepEnvironment } from "./environment.ts";
 import { BuildLog, logBounds, type LogBounds } from "./log.ts";
 import { keepOutputs, outputKey, restoreOutputs, type OutputPlace } from "./outputs.ts";
@@ -32,14 +33,17 @@ export interface HostBuilderDeps {
   readonly home: string;
   readonly blobs: BlobReader & BlobWriter;
   readonly findTool: FindTool;
-  /** The user that a stack's builds run as, and nothing else does: when its last build ends, all its processes are killed. undefined: Berth is not root. */
-  readonly buildUser: (stackId: string) => RunAs | undefined;
-  readonly clock: () => Date;
+  /** The user that a stack's builds run as; undefined when Berth is not root. */
+  readonly uidFor: (stackId: string) => RunAs | undefined | Promise<RunAs | undefined>;
+  readonly clock?: () => Date;
   /** PATH of the system's own programs. */
-  readonly systemPath: string;
-  readonly passEnv: Readonly<Record<string, string>>;
+  readonly systemPath?: string;
+  /** What every build on this machine needs to reach the network: proxies, mirrors, certificate files. */
+  readonly passEnv?: Readonly<Record<string, string>>;
   readonly limits?: HostLimits;
 }
+
+const usualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** Caches that their tools lock themselves; every other is used by one build at a time. */
 const sharedCaches: ReadonlySet<string> = new Set(["npm", "pnpm", "yarn", "pip", "uv", "poetry", "go", "go-build", "go-mod", "cargo", "gradle", "composer"]);
@@ -61,10 +65,16 @@ class BuildFailed extends Error {
 
 export function createHostBuilder(deps: HostBuilderDeps): Builder {
   const limits = deps.limits ?? hostLimits;
-  /** uid -> builds that use it now. */
-  const users = new Map<number, number>();
+  const clock = deps.clock ?? (() => new Date());
+  const confinements = new Map<number | undefined, Promise<Confinement>>();
   const running = new Set<string>();
   const locks = new Map<string, Promise<void>>();
+
+  function confinementFor(runAs: RunAs | undefined): Promise<Confinement> {
+    const known = confinements.get(runAs?.uid) ?? findConfinement(runAs);
+    confinements.set(runAs?.uid, known);
+    return known;
+  }
 
   async function findTools(plan: BuildPlan, runAs: RunAs | undefined): Promise<{ tools: UsedTool[]; dirs: string[] }> {
     const tools: UsedTool[] = [];
@@ -89,7 +99,7 @@ export function createHostBuilder(deps: HostBuilderDeps): Builder {
     const release = await lockCaches(locks, request.stackId, plan.caches.map((cache) => cache.name), signal);
     try {
       const caches = await makeCaches(deps.home, request.stackId, plan.caches.map((cache) => cache.name), runAs);
-      const env = stepEnvironment({ plan, userEnv: request.env, passEnv: deps.passEnv, root: join(place.workDir, plan.root), homeDir: place.homeDir, tmpDir: place.tmpDir, caches, toolDirs: dirs, systemPath: deps.systemPath, buildId: request.id });
+      const env = stepEnvironment({ plan, userEnv: request.env, passEnv: deps.passEnv ?? {}, root: join(place.workDir, plan.root), homeDir: place.homeDir, tmpDir: place.tmpDir, caches, toolDirs: dirs, systemPath: deps.systemPath ?? usualPath, buildId: request.id });
       const outputs: OutputPlace = { store: join(stackCaches(deps.home, request.stackId), "outputs"), workDir: place.workDir, root: plan.root, runAs, stagingDir: place.stagingDir, limit: limits.outputs };
       for (const step of plan.steps) await runOrRestore(build, step, { env, outputs, tools });
     } finally {
@@ -114,8 +124,7 @@ export function createHostBuilder(deps: HostBuilderDeps): Builder {
     let end: StepEnd;
     try {
       end = await runStep({
-        command: step.command, cwd: join(place.workDir, request.plan.root), env: facts.env, runAs: build.runAs, notesDir: place.notesDir, mark: `${markName}=${request.id}`,
-        ownsUser: () => build.runAs !== undefined && users.get(build.runAs.uid) === 1, log, signal,
+        command: step.command, cwd: join(place.workDir, request.plan.root), env: facts.env, confinement: await confinementFor(build.runAs), notesDir: place.notesDir, mark: `${markName}=${request.id}`, log, signal,
       });
     } catch (error) {
       onEvent({ type: "step", name: step.name, state: "failed", took: took() });
@@ -135,12 +144,11 @@ export function createHostBuilder(deps: HostBuilderDeps): Builder {
     signal.throwIfAborted();
     const place = buildPlace(deps.home, request.id);
     if (running.has(request.id)) throw new Error(`build ${request.id} runs already`);
-    const runAs = deps.buildUser(request.stackId);
+    const runAs = await deps.uidFor(request.stackId);
     running.add(request.id);
-    if (runAs !== undefined) users.set(runAs.uid, (users.get(runAs.uid) ?? 0) + 1);
     const late = new AbortController();
     const timer = setTimeout(() => { late.abort(new Late()); }, request.deadline);
-    const log = new BuildLog({ onEvent, mask: createMask(request.secretValues), clock: deps.clock, bounds: limits.log });
+    const log = new BuildLog({ onEvent, mask: createMask(request.secretValues), clock, bounds: limits.log });
     try {
       // A crashed control plane may have run the same build before.
       await endBuild(place, request.id, runAs);
@@ -153,12 +161,7 @@ export function createHostBuilder(deps: HostBuilderDeps): Builder {
       throw error;
     } finally {
       clearTimeout(timer);
-      try {
-        await endBuild(place, request.id, runAs);
-      } finally {
-        running.delete(request.id);
-        if (runAs !== undefined) users.set(runAs.uid, (users.get(runAs.uid) ?? 1) - 1);
-      }
+      await endBuild(place, request.id, runAs).finally(() => running.delete(request.id));
     }
   }
 
@@ -166,8 +169,6 @@ export function createHostBuilder(deps: HostBuilderDeps): Builder {
   async function endBuild(place: BuildPlace, id: string, runAs: RunAs | undefined): Promise<void> {
     if ((await stat(place.dir).catch(() => undefined)) === undefined) return;
     await killProcesses({ leaders: await readLeaders(place), recent: false, mark: `${markName}=${id}` });
-    const others = runAs === undefined ? 0 : (users.get(runAs.uid) ?? 0) - (running.has(id) ? 1 : 0);
-    if (runAs !== undefined && others === 0) await killUser(runAs);
     await removePlace(place, runAs);
   }
 
@@ -176,7 +177,7 @@ export function createHostBuilder(deps: HostBuilderDeps): Builder {
     check: async (plan, stackId) => {
       try {
         refuseDockerfile(plan);
-        await findTools(plan, stackId === "" ? undefined : deps.buildUser(stackId));
+        await findTools(plan, stackId === "" ? undefined : await deps.uidFor(stackId));
         return undefined;
       } catch (error) {
         if (error instanceof BuildFailed) return error.failure;
@@ -237,7 +238,11 @@ async function lockCaches(locks: Map<string, Promise<void>>, stackId: string, na
 
 function failureOf(step: BuildStep, end: StepEnd, scan: { failure(params: { step: string; exitCode: string | number }): Cause }): Cause {
   switch (end.type) {
-    case "exit": return scan.failure({ step: step.name, exitCode: end.code });
+    case "exit": {
+      const failure = scan.failure({ step: step.name, exitCode: end.code });
+      if (end.code === 127 && "exec" in step.command && notStarted.test(String(failure.params["line"]))) return { ...cause("command_not_found", { command: step.command.exec.join(" ") }), evidence: failure.evidence };
+      return failure;
+    }
     case "signal": return scan.failure({ step: step.name, exitCode: end.signal });
     case "not-started": {
       const command = "exec" in step.command ? step.command.exec.join(" ") : step.command.shell;
