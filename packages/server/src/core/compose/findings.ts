@@ -1,4 +1,5 @@
 // Everything that reading a Compose file turned up: problems, notes, and what has to be asked for. Collected, never thrown, so that a user sees all of it at once.
+import type { NoteCode } from "@berth/contract/notes.ts";
 import type { Position } from "./tree.ts";
 
 export interface ComposeProblem {
@@ -17,7 +18,7 @@ export class Findings {
   readonly neededFiles = new Set<string>();
   readonly neededVariables = new Set<string>();
   readonly #problems = new Map<string, ComposeProblem>();
-  readonly #notes = new Map<string, { code: string; params: Record<string, string>; components: Set<string> }>();
+  readonly #notes = new Map<string, { code: NoteCode; params: Record<string, string>; components: Set<string> }>();
 
   /** The file contradicts the Compose specification, or itself. */
   invalid(at: Position, complaint: Complaint): void { this.#add("compose_invalid", at, complaint); }
@@ -26,7 +27,7 @@ export class Findings {
   refused(at: Position, complaint: Complaint): void { this.#add("compose_refused", at, complaint); }
 
   /** Says something once, however many components it concerns: they are listed. */
-  note(code: string, at: Position, component: string, params: Record<string, string>): void {
+  note(code: NoteCode, at: Position, component: string, params: Record<string, string>): void {
     const id = JSON.stringify([code, params]);
     const known = this.#notes.get(id);
     if (known !== undefined) known.components.add(component);

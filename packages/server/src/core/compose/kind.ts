@@ -10,12 +10,11 @@ export interface KindHints {
   readonly hasCommand: boolean;
   readonly hasSchedule: boolean;
   readonly hasDomains: boolean;
-  readonly hasPorts: boolean;
-  /** It has ports, and none of them speaks HTTP. */
+  /** Under `ports`: meant for the outside. What is under `expose` is for siblings. */
+  readonly isPublished: boolean;
+  /** It has ports of either sort, and none of them speaks HTTP. */
   readonly tcpOnly: boolean;
   readonly hasVolume: boolean;
-  /** Its healthcheck asks its own port by HTTP. */
-  readonly answersHttp: boolean;
 }
 
 /** Images of databases and brokers, by the last part of their name, with the port at which siblings expect them. */
@@ -36,8 +35,8 @@ export function inferKind(hints: KindHints): ComponentKind {
   if (hints.hasSchedule) return "cron";
   if (hints.hasDomains || hints.process === "web") return "web";
   if (hints.image !== undefined && stores.has(imageName(hints.image))) return "stateful";
-  if (hints.hasPorts) return hints.tcpOnly && hints.hasVolume ? "stateful" : "web";
-  if (hints.answersHttp) return "web";
+  if (hints.tcpOnly && hints.hasVolume) return "stateful";
+  if (hints.isPublished) return "web";
   if (hints.builds && !hints.hasCommand && webNames.has(hints.name)) return "web";
   return "worker";
 }
@@ -47,8 +46,8 @@ export const kindRules: readonly string[] = [
   "With `x-berth: { schedule: ... }` it is `cron`.",
   "With `x-berth: { domains: ... }`, or with `process: web`, it is `web`.",
   `With the image of a known database or broker (${[...stores.keys()].join(", ")}) it is \`stateful\`.`,
-  "With `ports` or `expose` it is `web`; but if it has a named volume and speaks nothing but TCP, it is `stateful`.",
-  "With a `healthcheck` that asks its own port by HTTP it is `web`.",
+  "With a named volume and ports (`ports` or `expose`) that speak nothing but TCP it is `stateful`.",
+  "With `ports` it is `web`.",
   `With \`build\`, without a command, and called ${[...webNames].map((name) => `\`${name}\``).join(", ")} it is \`web\`.`,
-  "Anything else is a `worker`.",
+  "Anything else is a `worker`: nobody outside reaches it. With `expose`, or a `healthcheck` that asks a port of its own, its siblings do.",
 ];

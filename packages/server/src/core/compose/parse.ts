@@ -160,6 +160,7 @@ function mergeTag(tag: string | undefined): MergeTag | undefined {
 function scalar(node: { value: unknown; source?: string | undefined; type?: string | undefined }, at: Position, tag: MergeTag | undefined): Scalar {
   // Under an unknown tag the parser takes a plain scalar for text; what it would have been without the tag counts.
   const value = tag === "override" && node.type === "PLAIN" ? parseDocument(node.source ?? "").toJS() as unknown : node.value;
+  if (tag === "reset") return { ...nullScalar(at), tag };
   if (typeof value === "string" || typeof value === "boolean") return { type: "scalar", value, text: String(value), at, tag };
   if (typeof value === "number") return { type: "scalar", value, text: numberText(value, node.source), at, tag };
   return { ...nullScalar(at), tag };

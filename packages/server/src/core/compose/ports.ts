@@ -56,7 +56,7 @@ function shortPort(place: Place, item: Tree): DeclaredPort[] {
   const hostText = parts.length > 1 ? parts.at(-2) ?? "" : "";
   const ip = parts.slice(0, -2).join(":").replace(/^\[|\]$/g, "");
   const host = hostText === "" ? undefined : splitTarget(hostText);
-  const wrong = target === undefined || (hostText !== "" && (host === undefined || host.transport !== "")) || (ip !== "" && !/^[0-9a-fA-F.:]+$/.test(ip));
+  const wrong = target === undefined || (hostText !== "" && (host === undefined || host.transport !== "")) || (ip !== "" && !isAddress(ip));
   if (wrong) { complain(place, item.at, "ports", `\`${text}\` is not a port`, "Write `8080:3000`, with the public port first."); return []; }
   if (target.transport !== "" && target.transport !== "tcp") { refuseTransport(place, item.at, "ports", target.transport); return []; }
   const width = target.to - target.from;
@@ -92,6 +92,10 @@ function range(from: number, to: number): number[] {
   return Array.from({ length: Math.min(to - from, mostPorts) + 1 }, (_, index) => from + index);
 }
 
+function isAddress(ip: string): boolean {
+  return /^[0-9]{1,3}(?:\.[0-9]{1,3}){3}$/.test(ip) || (/^[0-9a-fA-F:]{2,39}$/.test(ip) && (ip.includes("::") || ip.split(":").length === 8));
+}
+
 function isLoopback(ip: string): boolean {
   return ip.startsWith("127.") || ip === "::1";
 }
@@ -100,35 +104,34 @@ function refuseTransport(place: Place, at: Position, key: string, transport: str
   refuse(place, at, key, `the router leads HTTP and TCP, not ${transport.toUpperCase()}`, "Remove the port; what runs beside it stays as it is.");
 }
 
-/** How a port is spoken to when nobody says so: HTTP for what takes web traffic, TCP for the rest and for ports that are known for something else. */
-export function protocolOf(port: DeclaredPort, web: boolean, said: ReadonlyMap<number, Protocol>): Protocol {
-  return said.get(port.target) ?? port.protocol ?? (web && !tcpPorts.has(port.target) ? "http" : "tcp");
+/** How a port is spoken to when nobody says so: HTTP, but TCP at the ports that are known for something else. */
+export function protocolOf(port: DeclaredPort, said: ReadonlyMap<number, Protocol>): Protocol {
+  return said.get(port.target) ?? port.protocol ?? (tcpPorts.has(port.target) ? "tcp" : "http");
 }
 
-/** Nothing but TCP, as far as can be told before the kind is known. */
 export function isTcpOnly(ports: readonly DeclaredPort[], said: ReadonlyMap<number, Protocol>): boolean {
-  return ports.length > 0 && ports.every((port) => protocolOf(port, true, said) === "tcp");
+  return ports.length > 0 && ports.every((port) => protocolOf(port, said) === "tcp");
 }
 
-/** The component's ports. An HTTP port is reached by host name, so its public number is noted; a TCP port keeps it, unless Compose would open it on a loopback address only. */
-export function componentPorts(place: Place, declared: readonly DeclaredPort[], web: boolean, said: ReadonlyMap<number, Protocol>): Port[] {
+/** The component's ports. `routed`: the router leads to it by host name, so the public number of an HTTP port is noted. A TCP port keeps its number, unless Compose would open it on a loopback address only. */
+export function componentPorts(place: Place, declared: readonly DeclaredPort[], routed: boolean, said: ReadonlyMap<number, Protocol>): Port[] {
   const ports = new Map<number, Port>();
   for (const port of declared) {
-    const protocol = protocolOf(port, web, said);
+    const protocol = protocolOf(port, said);
     const known = ports.get(port.target);
-    const published = known?.published ?? publicPort(place, port, protocol);
+    const published = known?.published ?? publicPort(place, port, protocol, routed);
     ports.set(port.target, { name: known?.name ?? portName(place, port, protocol, [...ports.values()]), protocol, port: port.target, ...(published === undefined ? {} : { published }) });
   }
   return [...ports.values()];
 }
 
-function publicPort(place: Place, port: DeclaredPort, protocol: Protocol): number | undefined {
+function publicPort(place: Place, port: DeclaredPort, protocol: Protocol, routed: boolean): number | undefined {
   if (port.published === undefined) return undefined;
-  if (protocol === "http") {
+  if (protocol === "http" && routed) {
     if (port.published !== 0) place.findings.note("compose_port_routed", port.at, place.component, { port: String(port.target), published: String(port.published) });
     return undefined;
   }
-  if (port.published !== 0 && !port.loopback) return port.published;
+  if (protocol === "tcp" && port.published !== 0 && !port.loopback) return port.published;
   place.findings.note("compose_port_internal", port.at, place.component, { port: String(port.target) });
   return undefined;
 }

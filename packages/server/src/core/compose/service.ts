@@ -45,7 +45,7 @@ export function readService(place: ServicePlace, service: Mapping): ComponentSpe
   const declared = declaredPorts(place, service, image);
   const kind = inferKind({
     said: own?.kind, name: place.component, process: own?.process, image, builds: build !== undefined, hasCommand: command !== undefined || entrypoint !== undefined, hasSchedule: own?.schedule !== undefined,
-    hasDomains: (own?.domains ?? []).length > 0, hasPorts: declared.length > 0 || (Array.isArray(own?.ports) && own.ports.length > 0), tcpOnly: isTcpOnly(declared, saidProtocols(own)), hasVolume: volumes.length > 0, answersHttp: check?.asks?.type === "http",
+    hasDomains: (own?.domains ?? []).length > 0, isPublished: declared.some((port) => port.published !== undefined), tcpOnly: isTcpOnly(declared, saidProtocols(own)), hasVolume: volumes.length > 0,
   });
   const base = defaultSpec(kind);
   const deploy = readDeploy(place, service);
@@ -139,8 +139,9 @@ function portsOf(place: Place, kind: ComponentSpec["kind"], declared: readonly D
     if (declared[0] !== undefined) place.findings.note("compose_key_ignored", declared[0].at, place.component, { key: "ports", instead: "what runs by schedule takes no traffic" });
     return [];
   }
-  const ports = componentPorts(place, declared, kind === "web", saidProtocols(own));
-  if (ports.length > 0 || kind !== "web") return withoutPortVariable(place, ports, variables);
+  const ports = componentPorts(place, declared, kind === "web" || (kind === "stateful" && (own?.domains ?? []).length > 0), saidProtocols(own));
+  if (ports.length > 0 || (kind !== "web" && check?.asks === undefined)) return withoutPortVariable(place, ports, variables);
+  if (kind !== "web" && check?.asks !== undefined) return withoutPortVariable(place, [{ name: check.asks.type, protocol: check.asks.type, ...(check.asks.port === undefined ? {} : { port: check.asks.port }) }], variables);
   const told = /^[0-9]{1,5}$/.exec(variables.get("PORT")?.value ?? "")?.[0];
   const port = told === undefined ? check?.asks?.port : Number(told);
   return withoutPortVariable(place, [{ name: "http", protocol: "http", ...(port === undefined || port < 1 || port > 65_535 ? {} : { port }) }], variables);
@@ -169,7 +170,8 @@ function readWorkdir(place: ServicePlace, tree: Tree | undefined): string | unde
 function checkWhole(place: ServicePlace, service: Mapping, spec: ComponentSpec): void {
   if (spec.kind === "cron" && spec.schedule === undefined) complain(place, service.at, "x-berth.kind", "a component of the kind cron needs a schedule", "Add `x-berth: { schedule: \"30 3 * * *\" }`.");
   if (spec.kind !== "cron" && spec.schedule !== undefined) complain(place, service.at, "x-berth.schedule", `a component of the kind ${spec.kind} has no schedule`, "Leave `kind` out, or make it `cron`.");
-  if (spec.domains.length > 0 && !spec.ports.some((port) => port.protocol === "http")) complain(place, service.at, "x-berth.domains", "it has domains, but no HTTP port that they could lead to", "Add `ports: [\"8080:3000\"]` with the port of the program.");
+  if (spec.domains.length > 0 && (spec.kind === "worker" || spec.kind === "cron")) complain(place, service.at, "x-berth.domains", `a component of the kind ${spec.kind} is not reached from outside, so it has no domains`, "Leave `kind` out, or make it `web`.");
+  else if (spec.domains.length > 0 && !spec.ports.some((port) => port.protocol === "http")) complain(place, service.at, "x-berth.domains", "it has domains, but no HTTP port that they could lead to", "Add `ports: [\"8080:3000\"]` with the port of the program.");
   const names = spec.ports.map((port) => port.name);
   if (new Set(names).size < names.length) complain(place, service.at, "x-berth.ports", "two ports have one name", "Name them apart.");
   for (const error of itemsOf(place, get(service, "profiles"), "profiles")) textOf(place, error, "profiles");

@@ -32,9 +32,9 @@ const buildRules: readonly KeyRule[] = [
   refused("network", "a build has its own network", "Remove it.", ["default"]),
   harmless("cache_from", "builds of one stack share a cache"),
   harmless("cache_to", "builds of one stack share a cache"),
-  harmless("no_cache", "`berth deploy --no-cache` builds without the cache"),
-  harmless("no_cache_filter", "`berth deploy --no-cache` builds without the cache"),
-  harmless("pull", "base images are named by digest in the build's record"),
+  harmless("no_cache", "what has changed is built again"),
+  harmless("no_cache_filter", "what has changed is built again"),
+  harmless("pull", "what has changed is built again"),
   harmless("labels", "artifacts carry Berth's own labels"),
   harmless("tags", "artifacts are known by their digest"),
   harmless("platforms", "built for the machine that it runs on"),
@@ -42,8 +42,8 @@ const buildRules: readonly KeyRule[] = [
   harmless("isolation", "builds are isolated by Berth"),
   harmless("shm_size", "the machine's default holds"),
   harmless("ulimits", "the build's own limits hold"),
-  harmless("provenance", "every artifact records its source and build plan"),
-  harmless("sbom", "every artifact records its source and build plan"),
+  harmless("provenance", "a build records its source and how it was built"),
+  harmless("sbom", "a build records its source and how it was built"),
 ];
 
 const topVolumeRules: readonly KeyRule[] = [

@@ -108,10 +108,13 @@ function within(area: AreaName, key: string): string {
   return [...parts, key].join(".");
 }
 
+const areaNames = Object.keys(areas) as AreaName[];
+
 function unknownKey(place: Place, area: AreaName, key: string, at: Position): void {
+  const title = (name: AreaName) => (name === "top" ? "the top level" : areas[name].title.replace(/^[A-Z]/, (letter) => letter.toLowerCase()));
   const here = areas[area].rules.map((rule) => rule.key);
   const close = nearest(key, here);
-  const elsewhere = close === undefined ? Object.values(areas).find((other) => other.rules.some((rule) => rule.key === key)) : undefined;
-  const hint = close !== undefined ? `Did you mean \`${close}\`?` : elsewhere === undefined ? "Own keys start with `x-`." : `It belongs to ${elsewhere.title.replace(/^[A-Z]/, (letter) => letter.toLowerCase())}.`;
-  place.findings.invalid(at, { key: within(area, key), component: place.component, reason: `\`${short(key)}\` is not a key of ${areas[area].title.replace(/^[A-Z]/, (letter) => letter.toLowerCase())}`, hint });
+  const elsewhere = close === undefined ? areaNames.find((other) => areas[other].rules.some((rule) => rule.key === key)) : undefined;
+  const hint = close !== undefined ? `Did you mean \`${close}\`?` : elsewhere === undefined ? "Own keys start with `x-`." : `It belongs to ${title(elsewhere)}.`;
+  place.findings.invalid(at, { key: within(area, key), component: place.component, reason: `\`${short(key)}\` is not a key of ${title(area)}`, hint });
 }

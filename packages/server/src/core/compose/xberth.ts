@@ -68,7 +68,7 @@ function deep(tree: Tree): unknown {
   switch (tree.type) {
     case "scalar": return tree.value;
     case "sequence": return tree.items.map(deep);
-    case "mapping": return Object.fromEntries([...tree.entries.values()].filter((entry) => !isNull(entry.value)).map((entry) => [entry.key, entry.value.type === "scalar" ? (durations.has(entry.key) ? milliseconds(entry.value) : numeric(entry.key, entry.value)) : deep(entry.value)]));
+    case "mapping": return Object.fromEntries([...tree.entries.values()].filter((entry) => !isNull(entry.value)).map((entry) => [entry.key, entry.value.type === "scalar" ? (durations.has(entry.key) ? milliseconds(entry.value) : numeric(entry.key, entry.value)) : entry.key === "headers" ? plain(entry.value) : deep(entry.value)]));
   }
 }
 
@@ -97,7 +97,7 @@ function report<T extends TSchema>(place: Place, tree: Mapping, schema: T, value
     told.add(error.instancePath);
     const allowed = errors.filter((other) => other.keyword === "const" && other.instancePath === error.instancePath).map((other) => String((other.params as { allowedValue?: unknown }).allowedValue));
     const key = `x-berth${error.instancePath.replaceAll("/", ".")}`;
-    complain(place, locate(tree, error.instancePath), key, `\`${key}\` ${sentence(error, allowed)}`, hintFor(error.instancePath));
+    complain(place, locate(tree, error.instancePath), key, `\`${key}\` ${error.instancePath === "/schedule/cron" ? "is not a cron expression" : sentence(error, allowed)}`, hintFor(error.instancePath));
   }
   if (told.size === 0) complain(place, tree.at, "x-berth", "`x-berth` does not have the form that it should", "");
   return false;
@@ -113,7 +113,10 @@ function sentence(error: { keyword: string; message: string; params: object }, a
   }
 }
 
+const cronHint = "Write five fields, minute first: `30 3 * * *` is every night at 3:30.";
+
 function hintFor(path: string): string {
+  if (path === "/schedule/cron") return cronHint;
   const key = path.split("/").at(-1) ?? "";
   if (durations.has(key)) return "Write a duration, as `30s` or `5m`.";
   if (key === "host" || path.startsWith("/domains")) return "Write a host name, as `shop.example.com` or `example.com/shop`.";
@@ -126,7 +129,7 @@ function checkSchedule(place: Place, tree: Mapping, value: XBerth): boolean {
   const at = get(tree, "schedule")?.at ?? tree.at;
   const fields = schedule.cron.trim().split(/\s+/);
   if (fields.length !== 5 || fields.some((field) => !/^[0-9A-Za-z*,/#?-]+$/.test(field))) {
-    complain(place, at, "x-berth.schedule", `\`${schedule.cron}\` is not a cron expression`, "Write five fields, minute first: `30 3 * * *` is every night at 3:30.");
+    complain(place, at, "x-berth.schedule", `\`${schedule.cron}\` is not a cron expression`, cronHint);
     return false;
   }
   if (schedule.timeZone === undefined || isTimeZone(schedule.timeZone)) return true;
