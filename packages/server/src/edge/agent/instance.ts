@@ -1,0 +1,500 @@
+// One supervised instance: started, watched, probed, started again after a pause, ended with grace. Everything it knows is on disk before it matters,
+// so that another agent process can go on with the same process ids (promise 2). It decides nothing about how many there should be.
+import { closeSync, constants, mkdirSync, openSync, readSync, statSync, watch, writeSync, type FSWatcher } from "node:fs";
+import { join } from "node:path";
+import { cause, type Cause } from "@berth/contract/causes.ts";
+import type { Instance as InstanceView } from "../../engines/engine.ts";
+import { causeOf, exitCause, intrudedBy } from "./diagnose.ts";
+import { mainPort } from "./environment.ts";
+import { errorCode, errorText, writeJson } from "./files.ts";
+import { makePipes, writeProgram, type Program } from "./launch.ts";
+import { programOf, StartRefused, type Machine } from "./machine.ts";
+import { Prober, type StallWatch } from "./prober.ts";
+import { isAlive, signalAll, type ProcessStat } from "./procfs.ts";
+import { freshState, readState, type Spec, type State } from "./record.ts";
+import { runCommand } from "./command.ts";
+import { readExit, readPids, spawnShim, type ExitStatus } from "./shim.ts";
+
+/** ms: pause before the first new start, the longest pause, how long a shim may take to report, how long its exit file may lag behind. */
+const backoff = { first: 100, most: 30_000 };
+const launchPatience = 10_000;
+const exitPatience = 1_000;
+const keptProbes = 10;
+
+export interface InstanceDeps {
+  readonly machine: Machine;
+  readonly stalls: StallWatch;
+  /** Something that `observe` shows has changed. */
+  readonly onChange: (instance: Supervised) => void;
+  readonly onReady: (instance: Supervised, ready: boolean) => void;
+  /** It ended for good and all its processes are gone. */
+  readonly onGone: (instance: Supervised) => void;
+}
+
+export class Supervised {
+  readonly spec: Spec;
+  readonly dir: string;
+  readonly #deps: InstanceDeps;
+  readonly #state: State;
+  #pipes: number[] = [];
+  #hold: number | undefined;
+  #watcher: FSWatcher | undefined;
+  #prober: Prober | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #program: Program | undefined;
+  /** Steps happen one after another; a wish during a step means one more. */
+  #stepping = false;
+  #again = false;
+  #closed = false;
+  #deadSince: number | undefined;
+  #causeEvidence: { readonly run: number; readonly at: number } | undefined;
+
+  constructor(spec: Spec, dir: string, state: State, deps: InstanceDeps) {
+    this.spec = spec;
+    this.dir = dir;
+    this.#state = state;
+    this.#deps = deps;
+  }
+
+  /** Writes the order down, makes the pipes and begins. After this returned, a crash of the agent does not lose the instance. */
+  static async create(spec: Spec, dir: string, deps: InstanceDeps): Promise<Supervised> {
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    await makePipes(dir, deps.machine.stacks.open(spec.workload.stackId).user);
+    writeJson(join(dir, "log.json"), { stack: spec.ref.stack, component: spec.ref.component, instance: spec.id, secrets: spec.workload.secretValues });
+    writeJson(join(dir, "spec.json"), spec, { durable: true });
+    const instance = new Supervised(spec, dir, freshState(deps.machine.boot), deps);
+    instance.#open();
+    instance.advance();
+    return instance;
+  }
+
+  /** Goes on with an instance of an earlier agent process. */
+  static adopt(spec: Spec, dir: string, deps: InstanceDeps): Supervised {
+    const { machine } = deps;
+    const state = readState(join(dir, "state.json"), machine.boot);
+    const instance = new Supervised(spec, dir, state, deps);
+    instance.#open();
+    if (state.boot !== machine.boot) instance.#afterReboot();
+    else if (state.phase === "running") instance.#probe();
+    else if (state.phase === "launched") instance.#resumeLaunch();
+    instance.advance();
+    return instance;
+  }
+
+  /** Holds the pipes of an instance that ended for good, until its last lines are read. */
+  static departed(spec: Spec, dir: string, deps: InstanceDeps): Supervised {
+    const instance = new Supervised(spec, dir, { ...readState(join(dir, "state.json"), deps.machine.boot), phase: "exited" }, deps);
+    instance.#open();
+    return instance;
+  }
+
+  get id(): string { return this.spec.id; }
+  get state(): Readonly<State> { return this.#state; }
+  get ready(): boolean { return this.#state.ready && (this.#state.phase === "running"); }
+  get stopping(): boolean { return this.#state.phase === "stopping"; }
+
+  /** Leaves the process running and lets go of everything this agent holds. */
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#prober?.stop();
+    this.#watcher?.close();
+    for (const handle of [...this.#pipes, this.#hold]) if (handle !== undefined) closeSync(handle);
+    this.#pipes = [];
+    this.#hold = undefined;
+  }
+
+  /** SIGTERM now, SIGKILL to everything left after `grace` ms. A shorter grace of a later call wins. */
+  stop(grace: number): void {
+    const state = this.#state;
+    const killAt = this.#deps.machine.now() + grace;
+    state.killAt = state.phase === "stopping" ? Math.min(state.killAt ?? killAt, killAt) : killAt;
+    if (state.phase !== "stopping") {
+      this.#prober?.stop();
+      this.#notReady();
+      state.phase = "stopping";
+      delete state.termed;
+    }
+    this.#save();
+    this.advance();
+  }
+
+  /** Ends the current run for a reason of Berth's own; the restart policy decides what follows. */
+  end(why: Cause): void {
+    const state = this.#state;
+    if (state.ending !== undefined || (state.phase !== "running" && state.phase !== "launched")) return;
+    this.#prober?.stop();
+    state.ending = why;
+    state.killAt = this.#deps.machine.now() + this.spec.workload.gracePeriod;
+    this.#notReady();
+    this.#save();
+    this.advance();
+  }
+
+  /** Looks at the world and does what is due. Cheap when nothing is; called on every hint and by a sweep. */
+  advance(): void {
+    this.#again = true;
+    if (this.#stepping || this.#closed) return;
+    this.#stepping = true;
+    const steps = async (): Promise<void> => {
+      while (this.#again && !this.#closed) {
+        this.#again = false;
+        await this.#step();
+      }
+    };
+    steps().catch((error: unknown) => {
+      this.#deps.machine.say("instance step failed", { instance: this.id, error: errorText(error) });
+    }).finally(() => { this.#stepping = false; });
+  }
+
+  async #step(): Promise<void> {
+    const state = this.#state;
+    const now = this.#deps.machine.now();
+    switch (state.phase) {
+      case "waiting":
+        if (now >= state.wakeAt) await this.#launch();
+        else this.#wake(state.wakeAt - now);
+        return;
+      case "launched":
+      case "running": return this.#follow(now);
+      case "stopping": return this.#end(now);
+      case "exited": return;
+      default: throw new Error(`unknown phase ${String(state.phase satisfies never)}`);
+    }
+  }
+
+  async #launch(): Promise<void> {
+    const { machine } = this.#deps;
+    const state = this.#state;
+    try {
+      this.#program = await this.#newProgram();
+      writeProgram(this.#program);
+    } catch (error) {
+      return this.#cannotStart(error instanceof StartRefused ? error.failure : cause("start_failed", { reason: errorText(error) }));
+    }
+    if (this.#closed || this.#state.phase !== "waiting") return;
+    this.#emptyHold();
+    Object.assign(state, { phase: "launched", run: state.run + 1, live: true, boot: machine.boot, startedAt: machine.now(), started: false, ready: false } satisfies Partial<State>);
+    for (const key of ["shim", "program", "readySince", "ending", "killAt", "termed"] as const) delete state[key];
+    // Before the start: whoever finds this record knows that a process of this run may exist.
+    this.#save();
+    try {
+      await spawnShim(machine.shim, this.dir, state.run);
+    } catch (error) {
+      // The machine is out of processes or memory: tried again after a pause, like a crash.
+      return this.#cannotStart(cause("start_failed", { reason: errorText(error) }));
+    }
+    this.#wake(launchPatience);
+  }
+
+  #cannotStart(why: Cause): void {
+    if (this.#closed || this.#state.phase === "stopping") return;
+    this.#state.lastCause = why;
+    if (this.spec.task === undefined) this.#startLater();
+    else this.#rest();
+  }
+
+  /** launched, running: takes note of the process and of its end. */
+  #follow(now: number): void {
+    const state = this.#state;
+    this.#learnPids();
+    if (state.phase === "launched" && state.program !== undefined) {
+      state.phase = "running";
+      this.#save();
+      this.#probe();
+      this.#deps.onChange(this);
+    }
+    if (state.ending !== undefined) this.#signalWhenDue(now);
+    const exit = this.#exitNow(now);
+    if (exit !== undefined) this.#ended(exit);
+    else if (state.phase === "launched" && now - (state.startedAt ?? now) > launchPatience) {
+      this.#void();
+      this.#cannotStart(cause("start_failed", { reason: "the process did not begin" }));
+    }
+  }
+
+  #learnPids(): void {
+    if (this.#state.program !== undefined || this.#state.run === 0) return;
+    const pids = readPids(this.dir, this.#state.run);
+    if (pids !== undefined) Object.assign(this.#state, pids);
+  }
+
+  /** How the current run ended; undefined while it lives. A program whose shim was killed leaves no status. */
+  #exitNow(now: number): ExitStatus | undefined {
+    const state = this.#state;
+    const exit = readExit(this.dir, state.run);
+    if (exit !== undefined) return exit;
+    if (state.program === undefined || isAlive(state.program)) {
+      this.#deadSince = undefined;
+      return undefined;
+    }
+    this.#deadSince ??= now;
+    return now - this.#deadSince > exitPatience || (state.shim !== undefined && !isAlive(state.shim)) ? {} : undefined;
+  }
+
+  #members(): ProcessStat[] {
+    return this.#deps.machine.processes().membersOf(this.#state.program, this.id);
+  }
+
+  #signalWhenDue(now: number): void {
+    const state = this.#state;
+    if (state.program === undefined) return;
+    if (state.termed !== true) {
+      state.termed = true;
+      this.#save();
+      signalGroup(state.program, "SIGTERM");
+      this.#wake(Math.max(0, (state.killAt ?? now) - now));
+    }
+    if (now >= (state.killAt ?? now)) signalAll(this.#members(), "SIGKILL");
+  }
+
+  #ended(exit: ExitStatus): void {
+    const { machine } = this.#deps;
+    const state = this.#state;
+    this.#prober?.stop();
+    this.#deadSince = undefined;
+    // A child that outlived its program would hold the port and the volume against the next run.
+    signalAll(this.#members(), "SIGKILL");
+    this.#releaseShim();
+    const at = this.#exitTime();
+    const ranFor = Math.max(0, at - (state.startedAt ?? at));
+    this.#notReady();
+    state.lastExit = { at: new Date(at).toISOString(), ...exit, ranFor, outOfMemory: false };
+    const { restart } = this.spec.workload;
+    const wanted = this.spec.task === undefined && (restart === "always" || (restart === "on-failure" && (exit.exitCode !== 0 || state.ending !== undefined)));
+    state.lastCause = state.ending ?? exitCause(this.spec, state, exit, []);
+    this.#causeEvidence = undefined;
+    if (ranFor >= machine.steadyAfter) state.failures = 0;
+    state.live = false;
+    for (const key of ["ending", "killAt", "termed", "shim", "program"] as const) delete state[key];
+    if (wanted) this.#startLater();
+    else this.#rest();
+  }
+
+  #rest(): void {
+    Object.assign(this.#state, { phase: "exited", live: false } satisfies Partial<State>);
+    this.#save();
+    this.#deps.onChange(this);
+  }
+
+  /** mtime of the exit file: the agent may have been away when it happened. */
+  #exitTime(): number {
+    return statSync(join(this.dir, `exit-${this.#state.run}`), { throwIfNoEntry: false })?.mtimeMs ?? this.#deps.machine.now();
+  }
+
+  #startLater(): void {
+    const state = this.#state;
+    const pause = Math.min(backoff.most, backoff.first * 2 ** state.failures);
+    Object.assign(state, { phase: "waiting", live: false, failures: Math.min(20, state.failures + 1), wakeAt: this.#deps.machine.now() + pause } satisfies Partial<State>);
+    if (state.run > 0) state.restarts += 1;
+    this.#save();
+    this.#wake(pause);
+    this.#deps.onChange(this);
+  }
+
+  #end(now: number): void {
+    const state = this.#state;
+    this.#learnPids();
+    // Launched a moment ago: either the shim reports soon, or it never had the right to begin.
+    const unknown = state.live && state.program === undefined && readExit(this.dir, state.run) === undefined;
+    if (unknown && now - (state.startedAt ?? now) < launchPatience && !this.#void()) return;
+    this.#signalWhenDue(now);
+    if (state.program !== undefined && isAlive(state.program)) return;
+    const left = this.#members();
+    if (left.length > 0) return signalAll(left, now >= (state.killAt ?? now) ? "SIGKILL" : "SIGTERM");
+    if (state.live) {
+      const at = this.#exitTime();
+      state.lastExit = { at: new Date(at).toISOString(), ...readExit(this.dir, state.run), ranFor: Math.max(0, at - (state.startedAt ?? at)), outOfMemory: false };
+      this.#releaseShim();
+    }
+    this.#rest();
+    this.#deps.onGone(this);
+  }
+
+  /** Takes the claim of the current run, so that a shim that comes late does nothing. false: the shim has it already. */
+  #void(): boolean {
+    try {
+      closeSync(openSync(join(this.dir, `claim-${this.#state.run}`), "wx", 0o600));
+      return true;
+    } catch (error) {
+      if (errorCode(error) === "EEXIST") return false;
+      throw error;
+    }
+  }
+
+  /** The earlier agent died between the record and the shim's report: if no shim has claimed the run, none ever will. */
+  #resumeLaunch(): void {
+    this.#learnPids();
+    const state = this.#state;
+    if (state.program !== undefined || readExit(this.dir, state.run) !== undefined || !this.#void()) return;
+    if (this.spec.task === undefined) Object.assign(state, { phase: "waiting", live: false, wakeAt: 0 } satisfies Partial<State>);
+    else this.#cannotStart(cause("run_lost", { reason: "Berth was ended while it started" }));
+  }
+
+  #afterReboot(): void {
+    const state = this.#state;
+    const told = state.phase;
+    state.live = false;
+    for (const key of ["shim", "program", "ending", "termed"] as const) delete state[key];
+    Object.assign(state, { boot: this.#deps.machine.boot, ready: false, failures: 0, wakeAt: 0 } satisfies Partial<State>);
+    if (told === "launched" || told === "running") {
+      state.phase = this.spec.task === undefined ? "waiting" : "exited";
+      if (this.spec.task !== undefined) state.lastCause = cause("run_lost", { reason: "the machine was restarted meanwhile" });
+    }
+    this.#save();
+  }
+
+  #probe(): void {
+    const { machine, stalls } = this.#deps;
+    const { workload, ports } = this.spec;
+    const state = this.#state;
+    const main = mainPort(workload);
+    const port = main === undefined ? undefined : ports[main];
+    const mapped = Object.fromEntries(workload.ports.flatMap((one) => (one.port === undefined || ports[one.name] === undefined ? [] : [[one.port, ports[one.name]]]))) as Record<number, number>;
+    const readiness = workload.probes.readiness ?? (port === undefined ? undefined : { check: { type: "tcp" as const } });
+    this.#prober?.stop();
+    this.#prober = new Prober({
+      target: { host: "127.0.0.1", port, mapped, run: (command, signal) => this.run(command, signal) },
+      probes: { ...workload.probes, ...(readiness === undefined ? {} : { readiness }) },
+      already: { started: state.started, ready: state.ready }, stalls, now: machine.now,
+      onRecord: (record) => {
+        state.probes = [...state.probes.slice(1 - keptProbes), record];
+      },
+      onStarted: () => {
+        if (state.started) return;
+        state.started = true;
+        this.#save();
+        this.#deps.onChange(this);
+      },
+      onReady: (ready) => {
+        if (ready) {
+          Object.assign(state, { ready, readySince: machine.now(), everReady: true } satisfies Partial<State>);
+          this.#save();
+          this.#deps.onReady(this, true);
+          this.#deps.onChange(this);
+        } else {
+          this.#notReady();
+          this.#save();
+          this.#deps.onChange(this);
+        }
+      },
+      onFailed: (probe, failures, last) => {
+        const evidence = state.probes.filter((one) => one.probe === probe).map((one) => ({ kind: "probe" as const, at: one.at, text: one.detail }));
+        const waited = `${((machine.now() - (state.startedAt ?? 0)) / 1000).toFixed(1)} s`;
+        this.end(probe === "liveness" ? cause("liveness_failed", { failures, last }, evidence) : cause("never_ready", { check: "the startup probe", last, failures, waited }, evidence));
+      },
+      confirm: () => port === undefined || intrudedBy(port, this.#members()) === undefined,
+    });
+    this.#prober.start();
+  }
+
+  /** Runs a command beside the program: same user, folder, environment and volumes. */
+  async run(command: Program["command"], signal: AbortSignal): Promise<{ readonly code: number | undefined; readonly output: string }> {
+    return runCommand(await this.program(command, false), signal);
+  }
+
+  async program(command: Program["command"], tty: boolean): Promise<Program> {
+    this.#program ??= await this.#newProgram();
+    return { ...this.#program, command, tty };
+  }
+
+  #newProgram(): Promise<Program> {
+    const { id, dir, spec: { workload, ports, task } } = this;
+    return programOf(this.#deps.machine, { id, dir, workload, command: task?.command ?? workload.command, ports, tty: task?.tty ?? false });
+  }
+
+  #notReady(): void {
+    const was = this.#state.ready;
+    this.#state.ready = false;
+    delete this.#state.readySince;
+    if (was) this.#deps.onReady(this, false);
+  }
+
+  /** What `observe` shows. Evidence for the cause is gathered here, not earlier: log lines arrive a little after the exit. */
+  async view(): Promise<InstanceView> {
+    const state = this.#state;
+    const { spec } = this;
+    const isRunning = state.phase === "running" || state.phase === "stopping";
+    const why = await this.#cause();
+    return {
+      id: spec.id, track: spec.track, revision: { releaseHash: spec.workload.releaseHash, restart: spec.restart }, releaseNumber: spec.workload.releaseNumber,
+      phase: viewPhase(state), ready: this.ready, restarts: state.restarts, probes: state.probes,
+      addresses: Object.fromEntries(Object.entries(spec.ports).map(([name, port]) => [name, { host: "127.0.0.1", port }])),
+      ...(this.ready && state.readySince !== undefined ? { readySince: new Date(state.readySince).toISOString() } : {}),
+      ...(state.startedAt === undefined ? {} : { startedAt: new Date(state.startedAt).toISOString() }),
+      ...(isRunning && state.program !== undefined ? { pid: state.program.pid } : {}),
+      ...(state.lastExit === undefined ? {} : { lastExit: state.lastExit }),
+      ...(why === undefined ? {} : { cause: why }),
+    };
+  }
+
+  async #cause(): Promise<Cause | undefined> {
+    const state = this.#state;
+    if (this.ready || state.phase === "stopping") return undefined;
+    const { machine } = this.#deps;
+    const settled = this.#causeEvidence;
+    const fresh = settled === undefined || settled.run !== state.restarts || settled.at < machine.now() - 1000;
+    const why = await causeOf({ machine, spec: this.spec, state, members: () => this.#members(), fresh });
+    if (fresh) this.#causeEvidence = { run: state.restarts, at: machine.now() };
+    return why;
+  }
+
+  /** Processes and their use, for `usage`. */
+  members(): ProcessStat[] {
+    return this.#state.phase === "waiting" || this.#state.phase === "exited" ? [] : this.#members();
+  }
+
+  #open(): void {
+    const open = (name: string): number => openSync(join(this.dir, name), constants.O_RDWR | constants.O_NONBLOCK);
+    // Held open from before the start until all lines are taken: a pipe's content dies with its last holder.
+    this.#pipes = [open("stdout"), open("stderr")];
+    this.#hold = open("hold");
+    this.#watcher = watch(this.dir, (_event, name) => {
+      if (name?.startsWith("pid-") === true || name?.startsWith("exit-") === true) this.advance();
+    });
+    this.#watcher.on("error", (error) => this.#deps.machine.say("watch failed", { instance: this.id, error: error.message }));
+  }
+
+  #releaseShim(): void {
+    if (this.#hold !== undefined) writeSync(this.#hold, "\n");
+  }
+
+  #emptyHold(): void {
+    const rest = Buffer.alloc(64);
+    try {
+      while (this.#hold !== undefined && readSync(this.#hold, rest) > 0);
+    } catch (error) {
+      if (errorCode(error) !== "EAGAIN") throw error;
+    }
+  }
+
+  #wake(ms: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.advance(), ms);
+  }
+
+  #save(): void {
+    writeJson(join(this.dir, "state.json"), this.#state);
+  }
+}
+
+function signalGroup(program: { readonly pid: number; readonly start: string }, signal: NodeJS.Signals): void {
+  if (!isAlive(program)) return;
+  try {
+    process.kill(-program.pid, signal);
+  } catch (error) {
+    // Ended between the look and the signal.
+    if (errorCode(error) !== "ESRCH") throw error;
+  }
+}
+
+function viewPhase(state: State): InstanceView["phase"] {
+  switch (state.phase) {
+    case "waiting": return state.run === 0 && state.lastCause === undefined ? "starting" : "backoff";
+    case "launched": return "starting";
+    case "running": return state.started ? "running" : "starting";
+    case "stopping": return "stopping";
+    case "exited": return "exited";
+    default: throw new Error(`unknown phase ${String(state.phase satisfies never)}`);
+  }
+}

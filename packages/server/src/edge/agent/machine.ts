@@ -1,0 +1,152 @@
+// What the agent knows of the machine it works on, found out once at its start: whose user instances get, whether volumes can be mounted, which runtimes there are.
+import { execFile } from "node:child_process";
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { cause, type Cause } from "@berth/contract/causes.ts";
+import type { Command } from "@berth/contract/spec.ts";
+import type { Workload } from "../../engines/engine.ts";
+import { findTool, standardPath, toolFolder } from "../../engines/local/tools.ts";
+import type { AgentConfig } from "./config.ts";
+import { environmentOf } from "./environment.ts";
+import { errorText, shellQuote, writeWhole } from "./files.ts";
+import { chainOf, type Program } from "./launch.ts";
+import { mountScript, refusedMounts, type Mount } from "./mounts.ts";
+import { Ports } from "./ports.ts";
+import { bootId, ProcessTable } from "./procfs.ts";
+import { shimScript, systemPath } from "./shim.ts";
+import { Stacks } from "./stacks.ts";
+import { installStatic } from "./static-install.ts";
+
+export interface Machine {
+  readonly home: string;
+  readonly instancesDir: string;
+  readonly tasksDir: string;
+  readonly logsDir: string;
+  readonly runtimeDir: string;
+  /** Path of the shim's script. */
+  readonly shim: string;
+  readonly boot: string;
+  readonly ownUsers: boolean;
+  readonly mounting: boolean;
+  readonly steadyAfter: number;
+  readonly stacks: Stacks;
+  readonly ports: Ports;
+  readonly now: () => number;
+  readonly random: () => number;
+  /** Processes as they are now, at most 20 ms old. */
+  readonly processes: () => ProcessTable;
+  readonly say: (event: string, fields: Readonly<Record<string, unknown>>) => void;
+}
+
+/** A start that cannot succeed, with the cause the user should see. */
+export class StartRefused extends Error {
+  readonly failure: Cause;
+  constructor(failure: Cause) {
+    super(failure.code);
+    this.name = "StartRefused";
+    this.failure = failure;
+  }
+}
+
+export async function openMachine(config: AgentConfig, deps: Pick<Machine, "now" | "random" | "say">): Promise<Machine> {
+  const root = process.getuid?.() === 0;
+  const ownUsers = config.agent.isolation === "own-user" || (config.agent.isolation === "auto" && root);
+  if (ownUsers && !root) throw new TypeError("agent config/agent/isolation: own-user needs root");
+  const edge = join(config.home, "edge");
+  const stacks = new Stacks(config.home, ownUsers ? config.agent.firstUid : undefined);
+  const machineDirs = { instancesDir: join(edge, "instances"), tasksDir: join(edge, "tasks") };
+  for (const folder of [edge, ...Object.values(machineDirs)]) {
+    mkdirSync(folder, { recursive: true });
+    chmodSync(folder, 0o700);
+  }
+  const runtimeDir = join(config.home, "runtime");
+  installStatic(runtimeDir);
+  const shim = join(edge, "shim");
+  writeWhole(shim, shimScript);
+  let table = { at: Number.NEGATIVE_INFINITY, processes: new ProcessTable() };
+  const processes = (): ProcessTable => {
+    const at = deps.now();
+    if (at - table.at > 20 || at < table.at) table = { at, processes: new ProcessTable() };
+    return table.processes;
+  };
+  return {
+    ...deps, ...machineDirs, home: config.home, logsDir: join(config.home, "logs"), runtimeDir, shim, boot: bootId(), ownUsers, stacks,
+    mounting: config.agent.volumes === "auto" && (await canMount(join(edge, "mount-try"))), steadyAfter: config.agent.steadyAfter,
+    ports: new Ports(config.agent.ports, deps.random), processes,
+  };
+}
+
+/** Tries the real thing, since each of kernel, container and security module may refuse it. */
+async function canMount(folder: string): Promise<boolean> {
+  const dirs = { staging: join(folder, "root"), source: join(folder, "volume") };
+  try {
+    for (const dir of Object.values(dirs)) mkdirSync(dir, { recursive: true });
+    const target = "/berth-mount-try";
+    writeWhole(join(folder, "mounts"), mountScript({ staging: dirs.staging, mounts: [{ source: dirs.source, target, readOnly: false }], keep: [] }));
+    writeWhole(join(folder, "env"), "");
+    const [command = "", ...args] = enterCommand(folder, chainOf({ dir: folder, workdir: "/", command: { exec: ["/bin/sh", "-c", `true > ${target}/works`] }, env: {}, mounts: [{ source: dirs.source, target, readOnly: false }], keep: [], tty: false }));
+    await new Promise<void>((resolve, reject) => {
+      execFile(command, args, { cwd: "/", env: { PATH: systemPath }, timeout: 10_000 }, (error) => (error === null ? resolve() : reject(error)));
+    });
+    return existsSync(join(dirs.source, "works"));
+  } catch {
+    // Any refusal means the same: volumes by variable only, which capabilities say.
+    return false;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** A command that runs a chain with the environment file where the chain expects it. */
+export function enterCommand(dir: string, chain: readonly string[]): string[] {
+  return ["/bin/sh", "-c", `exec 3< ${shellQuote(join(dir, "env"))}; exec "$@"`, "berth", ...chain];
+}
+
+export const releaseDir = (machine: Machine, stackId: string, digest: string): string => join(machine.stacks.open(stackId).releases, digest.replace(/^sha256:/, ""));
+
+export interface ProgramOf {
+  readonly id: string;
+  readonly dir: string;
+  readonly workload: Workload;
+  readonly command: Command;
+  readonly ports: Readonly<Record<string, number>>;
+  readonly tty: boolean;
+}
+
+/** Everything about a program but its start; makes volumes and folders that are missing. Throws StartRefused. */
+export async function programOf(machine: Machine, of: ProgramOf, signal?: AbortSignal): Promise<Program> {
+  const { workload } = of;
+  const stack = machine.stacks.open(workload.stackId);
+  const root = rootOf(machine, workload);
+  const path: string[] = [];
+  for (const tool of workload.tools) {
+    const answer = await findTool(tool.name, tool.wanted, { ...(stack.user === undefined ? {} : { runAs: stack.user }), path: [], runtimeDir: machine.runtimeDir }, signal);
+    if ("failure" in answer) throw new StartRefused(answer.failure);
+    path.push(toolFolder(machine.runtimeDir, answer.found));
+  }
+  const binds = workload.volumes.map((volume): Mount & { volume: string } => ({ volume: volume.volume, source: machine.stacks.volume(workload.stackId, volume.volume), target: volume.path, readOnly: volume.readOnly === true }));
+  const mounts = machine.mounting ? binds : [];
+  // Not the program's own folders only: a volume over Berth's home would hide what later steps of the start need.
+  const keep = [machine.home, root];
+  const refused = refusedMounts(mounts, keep);
+  if (refused !== undefined) throw new StartRefused(cause("start_failed", { reason: refused }));
+  const volumes = Object.fromEntries(binds.map((bind) => [bind.volume, machine.mounting ? bind.target : bind.source]));
+  const env = environmentOf({
+    workload, instance: of.id, ports: of.ports, root, home: stack.home, tmp: machine.stacks.temporary(workload.stackId, of.id), volumes,
+    path: [...path, join(machine.runtimeDir, "bin"), ...standardPath].join(":"),
+  });
+  return { dir: of.dir, ...(stack.user === undefined ? {} : { user: stack.user }), workdir: join(root, workload.workdir), command: of.command, env, mounts, keep, tty: of.tty };
+}
+
+function rootOf(machine: Machine, workload: Workload): string {
+  if (workload.artifact.kind === "image") throw new StartRefused(cause("image_needs_container_engine", { component: workload.ref.component, image: workload.artifact.reference }));
+  const root = releaseDir(machine, workload.stackId, workload.artifact.digest);
+  try {
+    readdirSync(root);
+  } catch (error) {
+    throw new StartRefused(cause("artifact_missing", { digest: workload.artifact.digest }, [{ kind: "file", text: errorText(error) }]));
+  }
+  const workdir = join(root, workload.workdir);
+  if (workdir !== root && !workdir.startsWith(`${root}/`)) throw new StartRefused(cause("start_failed", { reason: `the folder ${workload.workdir} lies outside the release` }));
+  return root;
+}

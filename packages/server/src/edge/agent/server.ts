@@ -1,0 +1,121 @@
+// The agent's socket: translates calls into orders to the supervisor and the tasks, and what they know into answers. It decides nothing.
+import type { Server } from "node:http";
+import { namePattern } from "@berth/contract/names.ts";
+import { Type, type Static, type TSchema } from "typebox";
+import { Value } from "typebox/value";
+import { BerthError } from "../../core/errors.ts";
+import type { Ref, TaskRun, TrackTarget } from "../../engines/engine.ts";
+import type { CapabilitiesAnswer, ObserveAnswer, StackAnswer, TaskAnswer, UsageAnswer, WatchLine } from "../../engines/local/protocol.ts";
+import { capabilitiesOf } from "./capabilities.ts";
+import { acceptExec } from "./exec.ts";
+import { FenceSchema } from "./fences.ts";
+import { bodyOf, serve, type Call } from "./http.ts";
+import type { Machine } from "./machine.ts";
+import type { Supervisor } from "./supervisor.ts";
+import type { Tasks } from "./tasks.ts";
+
+export interface ServerDeps { readonly machine: Machine; readonly supervisor: Supervisor; readonly tasks: Tasks; readonly onError: (error: unknown) => void }
+
+const name = Type.String({ pattern: namePattern });
+const RefSchema = Type.Object({ stack: name, component: name });
+/** What this process itself relies on; the rest of a workload was checked where it was made. */
+const WorkloadSchema = Type.Object({
+  ref: RefSchema, stackId: Type.String({ pattern: "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$" }), releaseHash: Type.String({ minLength: 1 }), workdir: Type.String(), env: Type.Record(Type.String(), Type.String()),
+  ports: Type.Array(Type.Object({ name })), volumes: Type.Array(Type.Object({ volume: name, path: Type.String({ pattern: "^/" }) })), secretValues: Type.Array(Type.String()),
+  artifact: Type.Union([Type.Object({ kind: Type.Literal("bundle"), digest: Type.String({ pattern: "^sha256:[0-9a-f]{64}$" }) }), Type.Object({ kind: Type.Literal("image"), reference: Type.String() })]),
+});
+const EnsureBody = Type.Object({ target: Type.Object({ ref: RefSchema, track: Type.Union([Type.Literal("stable"), Type.Literal("candidate")]), restart: Type.Integer(), replicas: Type.Integer({ minimum: 0, maximum: 1000 }), workload: WorkloadSchema }), fence: FenceSchema });
+const StopBody = Type.Object({ ref: RefSchema, instances: Type.Array(Type.String()), grace: Type.Number({ minimum: 0 }), fence: FenceSchema });
+const RefBody = Type.Object({ ref: RefSchema, fence: FenceSchema });
+const UsageBody = Type.Object({ refs: Type.Array(RefSchema) });
+const TaskBody = Type.Object({ task: Type.Object({ id: Type.String({ pattern: "^[a-z0-9][a-z0-9-]{0,62}$" }), deadline: Type.Number({ minimum: 0 }), tty: Type.Boolean(), workload: WorkloadSchema }), fence: FenceSchema });
+const CancelBody = Type.Object({ grace: Type.Number({ minimum: 0 }) });
+
+async function read<T extends TSchema>(call: Call, schema: T): Promise<Static<T>> {
+  const value = await bodyOf(call.request);
+  if (Value.Check(schema, value)) return value;
+  const first = Value.Errors(schema, value)[0];
+  throw new BerthError("invalid_request", { reason: `${first?.instancePath ?? ""} ${first?.message ?? "is not valid"}`.trim() });
+}
+
+const refOf = (stack: string | undefined, component: string | undefined): Ref => {
+  const ref = { stack, component };
+  if (Value.Check(RefSchema, ref)) return ref;
+  throw new BerthError("invalid_request", { reason: "stack and component have to be names" });
+};
+
+export function createAgentServer(deps: ServerDeps): Server {
+  const server = serve((call) => route(deps, call), deps.onError);
+  server.on("upgrade", (request, socket, head) => acceptExec(deps, request, socket, head));
+  return server;
+}
+
+async function route(deps: ServerDeps, call: Call): Promise<object | "answered" | undefined> {
+  const { machine, supervisor, tasks } = deps;
+  const [version, noun, first, second] = call.path;
+  const key = `${call.request.method ?? ""} ${version ?? ""}/${noun ?? ""}`;
+  switch (key) {
+    case "GET v1/capabilities": return { capabilities: capabilitiesOf(machine) } satisfies CapabilitiesAnswer;
+    case "PUT v1/instances": {
+      const { target, fence } = await read(call, EnsureBody);
+      // Checked above as far as this process relies on it; newer fields pass through unharmed.
+      return supervisor.ensure(target as unknown as TrackTarget, fence).then(() => undefined);
+    }
+    case "POST v1/instances": {
+      const { ref, instances, grace, fence } = await read(call, StopBody);
+      return supervisor.stop(ref, instances, grace, fence).then(() => undefined);
+    }
+    case "DELETE v1/components": {
+      const { ref, fence } = await read(call, RefBody);
+      return supervisor.remove(ref, fence).then(() => undefined);
+    }
+    case "POST v1/fences": {
+      const { ref, fence } = await read(call, RefBody);
+      supervisor.checkFence(ref, fence);
+      return undefined;
+    }
+    case "GET v1/components": {
+      if (first === undefined) return { observed: await supervisor.list() } satisfies ObserveAnswer;
+      const observed = await supervisor.observe(refOf(first, second));
+      return { observed: observed === undefined ? [] : [observed] } satisfies ObserveAnswer;
+    }
+    case "POST v1/usage": return { usage: supervisor.usage((await read(call, UsageBody)).refs) } satisfies UsageAnswer;
+    case "GET v1/watch": return watch(supervisor, call);
+    case "PUT v1/stacks": {
+      const { dir, user } = machine.stacks.open(first ?? "");
+      return { dir, ...(user === undefined ? {} : { uid: user.uid, gid: user.gid }) } satisfies StackAnswer;
+    }
+    case "GET v1/stacks": return { releases: supervisor.releasesInUse(first ?? "") };
+    case "GET v1/volumes": return { usedBy: supervisor.volumeUsers(first ?? "", second ?? "") };
+    case "PUT v1/tasks": {
+      const { task, fence } = await read(call, TaskBody);
+      return tasks.start(task as unknown as TaskRun, fence).then(() => undefined);
+    }
+    case "GET v1/tasks": {
+      const found = await tasks.state(first ?? "");
+      if (found === undefined) throw new BerthError("not_found", { kind: "task", name: first ?? "", hint: "This machine never saw it." });
+      return found satisfies TaskAnswer;
+    }
+    case "POST v1/tasks": {
+      const { grace } = await read(call, CancelBody);
+      tasks.cancel(first ?? "", grace);
+      return undefined;
+    }
+    default: throw new BerthError("not_found", { kind: "path", name: call.url.pathname, hint: "The agent's socket is for the control plane." });
+  }
+}
+
+function watch(supervisor: Supervisor, { request, response }: Call): "answered" {
+  response.writeHead(200, { "content-type": "application/jsonl" });
+  response.write("\n");
+  const end = supervisor.watch((ref) => {
+    // A reader that does not keep up loses hints only; the truth is in `observe`.
+    if (response.writableLength < 1_048_576) response.write(`${JSON.stringify({ ref } satisfies WatchLine)}\n`);
+  });
+  const alive = setInterval(() => response.write("\n"), 10_000);
+  request.once("close", () => {
+    clearInterval(alive);
+    end();
+  });
+  return "answered";
+}

@@ -1,0 +1,156 @@
+// One-off runs: started at most once per id for ever, whatever crashes in between. The id is on disk before the start, and stays there after everything else of the run is gone.
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { cause, type Cause } from "@berth/contract/causes.ts";
+import { EngineFailure, type Fence, type Ref, type TaskRun, type TaskState } from "../../engines/engine.ts";
+import type { TaskAnswer } from "../../engines/local/protocol.ts";
+import { Departures } from "./departures.ts";
+import { duration } from "./diagnose.ts";
+import { errorText, readJson, writeJson } from "./files.ts";
+import type { Fences } from "./fences.ts";
+import { Supervised, type InstanceDeps } from "./instance.ts";
+import type { Machine } from "./machine.ts";
+import type { StallWatch } from "./prober.ts";
+import { readSpec, type Spec } from "./record.ts";
+
+const sweepPeriod = 250;
+
+export interface TasksDeps {
+  readonly machine: Machine;
+  readonly fences: Fences;
+  readonly stalls: StallWatch;
+  /** ms that the outcome of an ended run is told; its id is remembered for ever. */
+  readonly keepFor: number;
+}
+
+interface Kept { readonly ref: Ref; readonly state: TaskState }
+
+export class Tasks {
+  readonly #deps: TasksDeps;
+  readonly #records: string;
+  readonly #running = new Map<string, Supervised>();
+  readonly #departures: Departures;
+  #sweep: NodeJS.Timeout | undefined;
+
+  constructor(deps: TasksDeps) {
+    this.#deps = deps;
+    this.#records = join(deps.machine.home, "edge", "task-records");
+    this.#departures = new Departures(deps.machine);
+    mkdirSync(this.#records, { recursive: true, mode: 0o700 });
+  }
+
+  /** Goes on with the runs of an earlier agent. What was never begun is not begun now. */
+  open(): void {
+    const { machine } = this.#deps;
+    for (const id of readdirSync(machine.tasksDir)) {
+      const dir = join(machine.tasksDir, id);
+      const spec = readSpec(join(dir, "spec.json"));
+      if (spec?.task === undefined) {
+        rmSync(dir, { recursive: true, force: true });
+        continue;
+      }
+      if (existsSync(join(dir, "ended"))) {
+        this.#departures.add(Supervised.departed(spec, dir, this.#instanceDeps()));
+        continue;
+      }
+      const run = Supervised.adopt(spec, dir, this.#instanceDeps());
+      this.#running.set(id, run);
+    }
+    this.#sweep = setInterval(() => this.#look(), sweepPeriod);
+  }
+
+  close(): void {
+    clearInterval(this.#sweep);
+    for (const run of this.#running.values()) run.close();
+    this.#departures.close();
+  }
+
+  /** Returns when the run is on its way; does nothing for an id that was seen before. Errors: `stale_generation`. */
+  async start(task: TaskRun, fence: Fence): Promise<void> {
+    const { machine, fences } = this.#deps;
+    const { ref, artifact } = task.workload;
+    if (this.#record(task.id) !== undefined) return;
+    fences.pass(ref, fence);
+    if (artifact.kind === "image") throw new EngineFailure(cause("image_needs_container_engine", { component: ref.component, image: artifact.reference }), { retryable: false });
+    const startedAt = new Date(machine.now()).toISOString();
+    this.#write(task.id, { ref, state: { id: task.id, phase: "failed", startedAt, endedAt: startedAt, cause: cause("run_lost", { reason: "Berth was ended before it began" }) } });
+    // A task has no address: nobody routes to it.
+    const workload = { ...task.workload, probes: {}, ports: [], restart: "never" as const };
+    const spec: Spec = { id: task.id, ref, track: "stable", restart: 0, workload, fence, ports: {}, task: { command: task.command, tty: task.tty, deadline: task.deadline } };
+    try {
+      this.#running.set(task.id, await Supervised.create(spec, join(machine.tasksDir, task.id), this.#instanceDeps()));
+    } catch (error) {
+      this.#write(task.id, { ref, state: { id: task.id, phase: "failed", startedAt, endedAt: startedAt, cause: cause("start_failed", { reason: errorText(error) }) } });
+    }
+  }
+
+  async state(id: string): Promise<TaskAnswer | undefined> {
+    const run = this.#running.get(id);
+    if (run !== undefined) return { ref: run.spec.ref, state: await stateOf(run) };
+    return this.#record(id);
+  }
+
+  cancel(id: string, grace: number): void {
+    this.#running.get(id)?.stop(grace);
+  }
+
+  #instanceDeps(): InstanceDeps {
+    const { machine, stalls } = this.#deps;
+    return { machine, stalls, onChange: (run) => this.#noteEnd(run), onReady: () => undefined, onGone: (run) => this.#noteEnd(run) };
+  }
+
+  #noteEnd(run: Supervised): void {
+    if (run.state.phase !== "exited" || this.#departures.has(run.id) || this.#running.get(run.id) !== run) return;
+    // The outcome first: after a crash here the folder is looked at again, and the outcome is written again.
+    this.#departures.add(run, async () => {
+      await this.#keep(run);
+      this.#running.delete(run.id);
+    });
+    void this.#keep(run);
+  }
+
+  async #keep(run: Supervised): Promise<void> {
+    this.#write(run.id, { ref: run.spec.ref, state: await stateOf(run) });
+  }
+
+  #look(): void {
+    const now = this.#deps.machine.now();
+    for (const run of this.#running.values()) {
+      const { phase, startedAt } = run.state;
+      if (phase === "exited") this.#noteEnd(run);
+      else if (phase !== "stopping" && startedAt !== undefined && run.spec.task !== undefined && now - startedAt > run.spec.task.deadline) run.end(cause("task_deadline", { waited: duration(run.spec.task.deadline) }));
+      run.advance();
+    }
+    this.#departures.look();
+  }
+
+  #file(id: string): string {
+    return join(this.#records, `${id}.json`);
+  }
+
+  /** An outcome that is kept no longer leaves the id behind, with an empty file. */
+  #record(id: string): Kept | undefined {
+    if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(id) || !existsSync(this.#file(id))) return undefined;
+    const value = readJson(this.#file(id));
+    return isKept(value) ? value : undefined;
+  }
+
+  #write(id: string, kept: Kept): void {
+    writeJson(this.#file(id), kept, { durable: true });
+  }
+}
+
+function isKept(value: unknown): value is Kept {
+  return typeof value === "object" && value !== null && "ref" in value && "state" in value;
+}
+
+async function stateOf(run: Supervised): Promise<TaskState> {
+  const { state } = run;
+  const startedAt = new Date(state.startedAt ?? statSync(join(run.dir, "spec.json")).mtimeMs).toISOString();
+  if (state.phase !== "exited") return { id: run.id, phase: "running", startedAt };
+  const { lastExit } = state;
+  const endedAt = lastExit?.at ?? startedAt;
+  if (lastExit?.exitCode === 0 && state.lastCause?.code !== "task_deadline") return { id: run.id, phase: "succeeded", exitCode: 0, startedAt, endedAt };
+  const why: Cause | undefined = (await run.view()).cause;
+  return { id: run.id, phase: "failed", startedAt, endedAt, ...(lastExit?.exitCode === undefined ? {} : { exitCode: lastExit.exitCode }), ...(lastExit?.signal === undefined ? {} : { signal: lastExit.signal }), ...(why === undefined ? {} : { cause: why }) };
+}

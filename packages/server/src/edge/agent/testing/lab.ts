@@ -1,0 +1,208 @@
+// A home folder with a real agent and a real collector for tests, and programs to run in it. Everything that it started is gone afterwards.
+import { spawn, type ChildProcess } from "node:child_process";
+import { createHash, randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { buffer } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { zstdCompressSync } from "node:zlib";
+import { pack } from "tar-stream";
+import type { Fence, Instance, LogLine, LogOptions, Ref, TrackTarget, Workload } from "../../../engines/engine.ts";
+import { LocalEngine } from "../../../engines/local/engine.ts";
+import { ProcessTable, signalAll } from "../procfs.ts";
+import { readSpec } from "../record.ts";
+
+export const never = new AbortController().signal;
+export const installation = "lab";
+export const isRoot = process.getuid?.() === 0;
+const agentEntry = fileURLToPath(new URL("../main.ts", import.meta.url));
+const collectorEntry = fileURLToPath(new URL("../../collector/main.ts", import.meta.url));
+
+export interface LabOptions {
+  readonly agent?: Readonly<Record<string, unknown>>;
+  readonly collector?: Readonly<Record<string, unknown>>;
+  /** Runs the Berth processes as an ordinary user (the tests are root). */
+  readonly asUser?: number;
+  readonly withoutCollector?: boolean;
+}
+
+/** Waits for a condition; the label says what did not happen. */
+export async function until<T>(condition: () => Promise<T | undefined | false> | T | undefined | false, label: string, timeout = 10_000): Promise<T> {
+  const deadline = Date.now() + timeout;
+  for (;;) {
+    const value = await condition();
+    if (value !== undefined && value !== false) return value;
+    if (Date.now() > deadline) throw new Error(`did not happen: ${label}`);
+    await sleep(20);
+  }
+}
+
+type Name = "agent" | "collector";
+
+export class Lab implements AsyncDisposable {
+  readonly home: string;
+  readonly engine: LocalEngine;
+  readonly blobs = new Map<string, Buffer>();
+  readonly processes = new Map<Name, ChildProcess>();
+  readonly #options: LabOptions;
+  /** What agent and collector had to say. */
+  complaints = "";
+  #generation = 0;
+
+  private constructor(home: string, options: LabOptions) {
+    this.home = home;
+    this.#options = options;
+    this.engine = new LocalEngine({
+      home, agentSocket: join(home, "run", "agent.sock"), logsSocket: join(home, "run", "logs.sock"), cluster: "local",
+      openBlob: (digest) => {
+        const bytes = this.blobs.get(digest);
+        return bytes === undefined ? Promise.reject(new Error("no such blob")) : Promise.resolve(Readable.from([bytes], { objectMode: false }));
+      },
+    });
+  }
+
+  static async open(options: LabOptions = {}): Promise<Lab> {
+    const home = await mkdtemp(join(tmpdir(), "berth-lab-"));
+    const lab = new Lab(home, options);
+    mkdirSync(join(home, "run"));
+    if (options.asUser !== undefined) for (const path of [home, join(home, "run")]) chownSync(path, options.asUser, options.asUser);
+    writeFileSync(join(home, "edge.json"), JSON.stringify({ home, runDir: join(home, "run"), installation, agent: options.agent ?? {}, collector: options.collector ?? {} }), { mode: 0o644 });
+    chmodSync(join(home, "edge.json"), 0o644);
+    try {
+      await lab.up("agent");
+      if (options.withoutCollector !== true) await lab.up("collector");
+      return lab;
+    } catch (error) {
+      await lab[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  async up(name: Name): Promise<void> {
+    const { asUser } = this.#options;
+    const command = [process.execPath, name === "agent" ? agentEntry : collectorEntry, join(this.home, "edge.json")];
+    const drop = asUser === undefined ? [] : ["setpriv", `--reuid=${asUser}`, `--regid=${asUser}`, "--clear-groups", "--"];
+    const [file = "", ...args] = [...drop, ...command];
+    const child = spawn(file, args, { stdio: ["ignore", "ignore", "pipe"], env: { PATH: "/usr/bin:/bin", HOME: this.home } });
+    this.processes.set(name, child);
+    child.stderr.setEncoding("utf8").on("data", (text: string) => { this.complaints += text; });
+    const path = name === "agent" ? "/v1/capabilities" : "/v1/hello";
+    await until(async () => {
+      if (child.exitCode !== null) throw new Error(`${name} ended: ${this.complaints}`);
+      return this.answers(name, path);
+    }, `${name} answers`);
+  }
+
+  async answers(name: Name, path: string): Promise<boolean> {
+    const socketPath = join(this.home, "run", name === "agent" ? "agent.sock" : "logs.sock");
+    if (!existsSync(socketPath)) return false;
+    const { request } = await import("node:http");
+    return new Promise((resolve) => {
+      const ask = request({ socketPath, path }, (response) => { response.resume(); resolve(response.statusCode === 200); });
+      ask.once("error", () => resolve(false));
+      ask.end();
+    });
+  }
+
+  async kill(name: Name, signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
+    const child = this.processes.get(name);
+    this.processes.delete(name);
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = once(child, "exit");
+    child.kill(signal);
+    await gone;
+  }
+
+  /** A stored bundle with these files; names that end in `.sh` or lie in `bin/` are executable. */
+  async bundle(files: Readonly<Record<string, string>>): Promise<string> {
+    const archive = pack();
+    for (const [name, text] of Object.entries(files)) archive.entry({ name, mode: name.endsWith(".sh") || name.startsWith("bin/") ? 0o755 : 0o644 }, text);
+    archive.finalize();
+    const bytes = zstdCompressSync(await buffer(archive));
+    const digest = `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+    this.blobs.set(digest, bytes);
+    return digest;
+  }
+
+  fence(generation: number = (this.#generation += 1), epoch = 1): Fence {
+    return { installation, epoch, generation };
+  }
+
+  async workload(files: Readonly<Record<string, string>>, over: Partial<Workload> = {}): Promise<Workload> {
+    const digest = await this.bundle({ "README": "a bundle is never empty", ...files });
+    return {
+      ref: { stack: "shop", component: "web" }, stackId: "stack-1", kind: "web", releaseHash: `sha256:${createHash("sha256").update(digest + JSON.stringify(over)).digest("hex")}`, releaseNumber: 1,
+      artifact: { kind: "bundle", digest }, command: { exec: ["/bin/sh", "run.sh"] }, workdir: ".", artifactEnv: {}, env: {}, secretValues: [], ports: [], volumes: [], resources: {}, probes: {},
+      restart: "always", gracePeriod: 2_000, securityProfile: "restricted", tools: [], ...over,
+    };
+  }
+
+  /** Prepares and ensures. */
+  async run(workload: Workload, over: Partial<TrackTarget> = {}): Promise<void> {
+    const fence = this.fence();
+    await this.engine.prepare(workload, fence, never);
+    await this.engine.ensure({ ref: workload.ref, track: "stable", workload, restart: 0, replicas: 1, ...over }, fence, never);
+  }
+
+  async instances(ref: Ref = { stack: "shop", component: "web" }): Promise<readonly Instance[]> {
+    return (await this.engine.observe(ref, never))?.instances ?? [];
+  }
+
+  /** The only instance, once the condition holds. */
+  async instance(condition: (instance: Instance) => boolean, label: string, timeout?: number, ref?: Ref): Promise<Instance> {
+    let last: Instance | undefined;
+    return until(async () => {
+      [last] = await this.instances(ref);
+      return last !== undefined && condition(last) ? last : undefined;
+    }, label, timeout).catch((error: unknown) => { throw new Error(`${String(error)}; last seen: ${JSON.stringify(last)}; ${this.complaints}`); });
+  }
+
+  async logs(options: Partial<LogOptions> = {}, ref: Ref = { stack: "shop", component: "web" }): Promise<LogLine[]> {
+    const lines: LogLine[] = [];
+    for await (const line of this.engine.logs(ref, { follow: false, ...options }, never)) lines.push(line);
+    return lines;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    // The agent first, so that nothing starts again; then every process that carries the mark of an instance of this home.
+    await this.kill("agent");
+    for (const folder of ["instances", "tasks"]) {
+      const dir = join(this.home, "edge", folder);
+      for (const id of existsSync(dir) ? readdirSync(dir) : []) {
+        const table = new ProcessTable();
+        const spec = readSpec(join(dir, id, "spec.json"));
+        if (spec !== undefined) signalAll(table.membersOf(undefined, id), "SIGKILL");
+        signalAll(table.all.filter((one) => shimOf(one.pid, join(dir, id))), "SIGKILL");
+      }
+    }
+    await this.kill("collector");
+    await this.engine.close();
+    await rm(this.home, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+function shimOf(pid: number, dir: string): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").includes(dir);
+  } catch {
+    // Ended meanwhile.
+    return false;
+  }
+}
+
+export const uniqueName = (prefix: string): string => `${prefix}-${randomUUID().slice(0, 8)}`;
+
+/** An HTTP server that answers its release and environment; knows `/exit?code=`, `/slow`. */
+export const webProgram = `
+import { createServer } from "node:http";
+createServer((request, response) => {
+  const url = new URL(request.url, "http://x");
+  if (url.pathname === "/exit") process.exit(Number(url.searchParams.get("code")));
+  response.end(JSON.stringify({ env: process.env, pid: process.pid, cwd: process.cwd(), uid: process.getuid() }));
+}).listen(process.env.PORT, "127.0.0.1", () => console.log("listening on " + process.env.PORT));
+`;
