@@ -26,7 +26,7 @@ export const errors = {
   payload_too_large: { status: 413, detail: "That is more than {limit} bytes.", hint: "{hint}" },
   unsupported_media_type: { status: 415, detail: "The content type `{type}` is not accepted here.", hint: "Send {wanted}." },
   compose_invalid: { status: 422, detail: "{file}{at}: {reason}.", hint: "{hint}" },
-  compose_refused: { status: 422, detail: "{file}: {key} of {component} is refused: {reason}.", hint: "{hint}" },
+  compose_refused: { status: 422, detail: "{file}{at}: {key} of {component} is refused: {reason}.", hint: "{hint}" },
   compose_needs: { status: 422, detail: "The plan needs more files or variables: {list}.", hint: "Send them with the request." },
   archive_refused: { status: 422, detail: "The archive is refused: {reason}.", hint: "{hint}" },
   source_refused: { status: 422, detail: "The source is refused: {reason}.", hint: "{hint}" },

@@ -48,6 +48,7 @@ describe("override files", () => {
     ["single values are replaced", `${build}\nworking_dir: x`, "working_dir: y", { workdir: "y" }],
     ["null keeps what was said", `${build}\nworking_dir: x`, "working_dir:", { workdir: "x" }],
     ["environment merges by name, list or mapping", `${build}\nenvironment: [A=1, B=1]`, "environment: {B: 2, C: 3}", { env: { A: "1", B: "2", C: "3" } }],
+    ["a variable without a value takes the shell's, here none", `${build}\nenvironment: {A: 1, B: 1}`, "environment: [B]", { env: { A: "1" } }],
     ["a command is replaced", `${build}\ncommand: [a, b]`, "command: [c]", { command: { exec: ["c"] } }],
     ["a healthcheck's test is replaced, its times stay", `${build}\nhealthcheck: {test: [CMD, a, b], interval: 2s}`, "healthcheck: {test: [CMD, c]}", { probes: { readiness: { check: { type: "exec", command: { exec: ["c"] } }, period: 2000 } } }],
     ["ports are appended, a repeated one counts once", `${build}\nports: ["1000:80"]`, "ports: [\"1000:80\", \"2000:90\"]", { ports: [{ name: "http", protocol: "http", port: 80 }, { name: "http-90", protocol: "http", port: 90 }] }],

@@ -38,7 +38,7 @@ export function merge(base: Tree, over: Tree, path: readonly string[], options: 
   if (isNull(over)) return base;
   if (isNull(base)) return over;
   const [left, right] = rule === undefined ? [base, over] : [shaped(base, rule), shaped(over, rule)];
-  if (left.type === "mapping" && right.type === "mapping") return mergeMappings(left, right, path, options);
+  if (left.type === "mapping" && right.type === "mapping") return rule === "keyed" ? mergeKeyed(left, right, options) : mergeMappings(left, right, path, options);
   if (left.type === "sequence" && right.type === "sequence") {
     options.budget.entries -= left.items.length + right.items.length;
     return { ...right, items: [...left.items, ...right.items] };
@@ -61,6 +61,17 @@ export function mergeMappings(base: Mapping, over: Mapping, path: readonly strin
     const value = known === undefined ? entry.value : merge(known.value, entry.value, [...path, key], options);
     if (value === undefined) entries.delete(key);
     else entries.set(key, { ...entry, value });
+  }
+  return { ...over, entries };
+}
+
+/** `NAME: value` pairs: the later one counts, also when it says nothing, which means "from the shell". */
+function mergeKeyed(base: Mapping, over: Mapping, options: MergeOptions): Mapping {
+  options.budget.entries -= base.entries.size + over.entries.size;
+  const entries = new Map(base.entries);
+  for (const [key, entry] of over.entries) {
+    if (entry.value.tag === "reset" && !options.keepTags) entries.delete(key);
+    else entries.set(key, entry);
   }
   return { ...over, entries };
 }
