@@ -158,9 +158,10 @@ create table due (
   kind text not null,
   key text not null,
   cluster text not null,
-  due_at timestamptz(3),
+  -- Not rounded to milliseconds: what is due now must not be due half a millisecond later.
+  due_at timestamptz,
   lease_holder text,
-  lease_until timestamptz(3),
+  lease_until timestamptz,
   fence bigint not null default 0,
   -- Claims since the last one that ended well.
   attempts integer not null default 0,

@@ -95,8 +95,13 @@ async function writeDraft(path: string, stream: Readable, signal: AbortSignal | 
   let size = 0;
   const file = await open(path, "wx", 0o600);
   try {
-    const measure = new Transform({ transform(chunk: Buffer, _encoding, done) { hash.update(chunk); size += chunk.length; done(undefined, chunk); } });
-    await pipeline(stream, measure, file.createWriteStream({ autoClose: false }), signal === undefined ? {} : { signal });
+    await pipeline(stream, async (source: AsyncIterable<Buffer>) => {
+      for await (const chunk of source) {
+        hash.update(chunk);
+        size += chunk.length;
+        for (let from = 0; from < chunk.length;) from += (await file.write(chunk, from)).bytesWritten;
+      }
+    }, signal === undefined ? {} : { signal });
     await file.sync();
   } finally {
     await file.close();

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { accountFor, ensurePassable, type Account } from "./embedded/account.ts";
 import { installBinaries, sweepBinaries, type Binaries } from "./embedded/binaries.ts";
-import { appRole, createData, inspectData, writeSettings } from "./embedded/datafolder.ts";
+import { appRole, createData, inspectData, isAccessOpen, writeAccess, writeSettings } from "./embedded/datafolder.ts";
 import { ask, boundLog, findPostmaster, halt, launch, type SocketConnection } from "./embedded/postmaster.ts";
 import { provision } from "./embedded/provision.ts";
 import { withLock } from "./embedded/process.ts";
@@ -61,6 +61,30 @@ export async function stopEmbedded(home: string): Promise<boolean> {
   return await withLock(folders.lock, undefined, () => halt(folders.data));
 }
 
+/**
+ * Watches the database until the signal aborts and starts it again when it is gone, e.g. after it was killed for memory; the pool
+ * and the listener connect again by themselves.
+ */
+export async function keepEmbedded(options: EmbeddedOptions & { readonly signal: AbortSignal; readonly everyMs?: number }): Promise<void> {
+  const folders = foldersOf(realpathSync(options.home));
+  let pause = options.everyMs ?? 1_000;
+  while (await waited(pause, options.signal)) {
+    if (findPostmaster(folders.data) !== undefined) continue;
+    try {
+      options.log.warn({ data: folders.data }, "the database is gone; starting it again");
+      await startEmbedded(options);
+      pause = options.everyMs ?? 1_000;
+    } catch (error) {
+      pause = Math.min(pause * 2, 30_000);
+      options.log.error({ error: String(error) }, "the database could not be started again");
+    }
+  }
+}
+
+function waited(ms: number, signal: AbortSignal): Promise<boolean> {
+  return sleep(ms, true, { signal }).catch(() => false);
+}
+
 async function startLocked(folders: Folders, home: string, options: EmbeddedOptions): Promise<{ pid: number; connection: SocketConnection; started: boolean }> {
   const account = accountFor(folders.data);
   if (account !== undefined) ensurePassable(home);
@@ -88,6 +112,7 @@ async function reuse(account: Account | undefined, folders: Folders, password: s
     if (now.ready && !existsSync(connection.host)) break;
     if (now.ready && await letIn(connection, now.pid, account, folders)) {
       boundLog(folders.logFile);
+      closeAccess(now.pid, account, folders);
       options.log.info({ pid: now.pid }, "found the database running");
       return { pid: now.pid, connection };
     }
@@ -99,7 +124,7 @@ async function reuse(account: Account | undefined, folders: Folders, password: s
 
 async function startAndAsk(folders: Folders, binaries: Binaries, account: Account | undefined, socketDir: string, password: string, options: EmbeddedOptions): Promise<{ pid: number; connection: SocketConnection }> {
   const connection = connectionTo(socketDir, password);
-  const { pid } = await launch({ dataDir: folders.data, binaries, account, logFile: folders.logFile, timeout: options.startTimeout ?? 60_000, signal: options.signal });
+  const { pid } = await launch({ dataDir: folders.data, socketDir, binaries, account, logFile: folders.logFile, timeout: options.startTimeout ?? 60_000, signal: options.signal });
   if (await letIn(connection, pid, account, folders)) return { pid, connection };
   await halt(folders.data);
   throw new DatabaseRefused("not_answering", "PostgreSQL runs but does not answer.", `Its messages are in ${folders.logFile}.`);
@@ -111,6 +136,13 @@ async function letIn(connection: SocketConnection, pid: number, account: Account
   if (answer !== "refuses_login") return answer === "answers";
   await provision(connection, pid, folders.data, account);
   return (await ask(connection)) === "answers";
+}
+
+/** A crash in the middle of provisioning left the superuser's door open. */
+function closeAccess(pid: number, account: Account | undefined, folders: Folders): void {
+  if (!isAccessOpen(folders.data)) return;
+  writeAccess(folders.data, account, "closed");
+  process.kill(pid, "SIGHUP");
 }
 
 function connectionTo(socketDir: string, password: string): SocketConnection {

@@ -30,6 +30,7 @@ export interface PoolOptions {
 }
 
 const int8 = 20;
+const int8Array = 1016;
 
 /** 64-bit numbers as JavaScript numbers, which hold 53 bits: a larger one is an error, never a rounded value. */
 function parseInt8(text: string): number {
@@ -38,9 +39,16 @@ function parseInt8(text: string): number {
   return value;
 }
 
+const parseTexts = pg.types.getTypeParser(int8Array, "text") as (text: string) => (string | null)[];
+const parseInt8Array = (text: string): (number | null)[] => parseTexts(text).map((item) => (item === null ? null : parseInt8(item)));
+
 /** The types of columns as this program reads them; the rest is pg's default. */
 export const columnTypes: pg.CustomTypesConfig = {
-  getTypeParser: ((oid: number, format?: "text" | "binary") => (oid === int8 && format !== "binary" ? parseInt8 : pg.types.getTypeParser(oid, format))) as typeof pg.types.getTypeParser,
+  getTypeParser: ((oid: number, format?: "text" | "binary") => {
+    if (format !== "binary" && oid === int8) return parseInt8;
+    if (format !== "binary" && oid === int8Array) return parseInt8Array;
+    return pg.types.getTypeParser(oid, format);
+  }) as typeof pg.types.getTypeParser,
 };
 
 /** Settings that every connection starts with. */
@@ -63,6 +71,8 @@ export function clientConfig(options: PoolOptions): pg.ClientConfig {
 export function openDatabase(options: PoolOptions): OpenDatabase {
   const pool = new pg.Pool({ ...clientConfig(options), max: options.max ?? 20, idleTimeoutMillis: 30_000 });
   pool.on("error", (error) => { options.log.warn({ error: error.message }, "an idle database connection was lost"); });
+  // One that is lost while in use fails its query; without a listener the same loss would end this process too.
+  pool.on("connect", (client) => { client.on("error", (error) => { options.log.warn({ error: error.message }, "a database connection was lost"); }); });
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
   return { db, pool, close: () => db.destroy() };
 }

@@ -1,7 +1,7 @@
 // Makes the data folder of the embedded database and refuses, in words, one that it cannot serve.
 // Must never publish a half-made folder: it is built aside, synced to disk and renamed.
 import { spawn } from "node:child_process";
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, statfsSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { DatabaseRefused } from "../refused.ts";
 import { giveTo, namedRun, type Account, type NamedRun } from "./account.ts";
@@ -31,6 +31,8 @@ function truncated(dataDir: string, what: string): DatabaseRefused {
 /** Runs initdb and publishes the folder. Throws `disk_full`, `no_user` or `start_failed`. */
 export async function createData(dataDir: string, binaries: Binaries, account: Account | undefined): Promise<void> {
   const root = dirname(dataDir);
+  const disk = statfsSync(root);
+  if (disk.bavail * disk.bsize < 100 * 1024 * 1024) throw diskFull(root);
   for (const entry of readdirSync(root)) if (entry.startsWith(".new-")) rmSync(join(root, entry), { recursive: true, force: true });
   const draft = mkdtempSync(join(root, ".new-"));
   const data = join(draft, basename(dataDir));
@@ -73,8 +75,15 @@ async function runNamed(how: NamedRun, account: Account | undefined, program: st
 
 /** Writes Berth's settings over what is there, so that each start uses the newest; an operator's own go to `extra.conf`. */
 export function writeSettings(data: string, account: Account | undefined, socketDir: string): void {
+  const extra = join(data, "extra.conf");
+  if (!existsSync(extra)) writeOwned(extra, "# Your own settings; they win over postgresql.conf.\n", account);
   writeOwned(join(data, "postgresql.conf"), confText(socketDir), account);
   writeAccess(data, account, "closed");
+}
+
+/** True when a crash left the rules for login open that are only meant for provisioning. */
+export function isAccessOpen(data: string): boolean {
+  return readFileSync(join(data, "pg_hba.conf"), "utf8") !== hbaText(appRole, "closed");
 }
 
 /** Who may log in: the application's role with its password and, while `open`, the superuser of the private socket folder. */
@@ -105,8 +114,12 @@ function run(program: string, args: string[], as: { uid?: number; gid?: number }
 
 /** The refusal that fits a program's last words. */
 export function startFailure(said: string, folder: string): DatabaseRefused {
-  if (/No space left on device|Disk quota exceeded/.test(said)) return new DatabaseRefused("disk_full", `The disk under ${folder} is full.`, "Free some space and start Berth again; nothing that was accepted is lost.");
+  if (/No space left on device|Disk quota exceeded/.test(said)) return diskFull(folder);
   const lines = said.trim().split("\n").filter((line) => /FATAL|PANIC|ERROR|error:/.test(line));
   const line = (lines.at(-1) ?? said.trim().split("\n").at(-1) ?? "").replace(/^.*?(FATAL|PANIC|ERROR|error): */, "");
   return new DatabaseRefused("start_failed", `PostgreSQL did not start: ${line === "" ? "it gave no reason" : line}.`, `The messages of PostgreSQL are in ${join(folder, "postgres.log")}.`);
+}
+
+function diskFull(folder: string): DatabaseRefused {
+  return new DatabaseRefused("disk_full", `The disk that holds ${folder} is full.`, "Free some space (100 MB at least) and start Berth again; nothing that was accepted is lost.");
 }

@@ -17,15 +17,15 @@ export interface Postmaster { readonly pid: number; readonly socketDir: string; 
 
 /** The server that works in this data folder now; undefined when there is none, whatever postmaster.pid says. */
 export function findPostmaster(dataDir: string): Postmaster | undefined {
-  const lines = pidFileLines(dataDir);
+  const lines = linesOf(join(dataDir, "postmaster.pid"));
   const pid = Number(lines?.[0]);
   if (lines === undefined || !Number.isSafeInteger(pid) || pid < 2 || !worksIn(pid, dataDir)) return undefined;
   return { pid, socketDir: lines[4] ?? "", ready: lines[7]?.trim() === "ready" };
 }
 
-function pidFileLines(dataDir: string): string[] | undefined {
+function linesOf(path: string): string[] | undefined {
   try {
-    return readFileSync(join(dataDir, "postmaster.pid"), "utf8").split("\n");
+    return readFileSync(path, "utf8").split("\n");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
@@ -42,6 +42,18 @@ function worksIn(pid: number, dataDir: string): boolean {
   }
 }
 
+/**
+ * No server works in this data folder, so whatever process its lock files name is a stranger or a zombie, to which PostgreSQL
+ * would give way. Throws `start_failed` when the socket folder serves another database.
+ */
+function clearStaleLocks(dataDir: string, socketDir: string): void {
+  const socketLock = join(socketDir, ".s.PGSQL.5432.lock");
+  const [pid, owner = ""] = linesOf(socketLock) ?? [];
+  if (owner !== "" && owner !== dataDir && worksIn(Number(pid), owner)) throw new DatabaseRefused("start_failed", `The database in ${owner} uses the socket folder ${socketDir}.`, "Give each BERTH_HOME a run folder of its own.");
+  rmSync(socketLock, { force: true });
+  rmSync(join(dataDir, "postmaster.pid"), { force: true });
+}
+
 const logLimit = 4 * 1024 * 1024;
 
 /** Empties the log when it has grown past its bound; the server appends, so it writes on at the start. */
@@ -50,7 +62,7 @@ export function boundLog(path: string): void {
   if (stat !== undefined && stat.size > logLimit) truncateSync(path, 0);
 }
 
-export interface LaunchOptions { readonly dataDir: string; readonly binaries: Binaries; readonly account: Account | undefined; readonly logFile: string; readonly timeout: number; readonly signal?: AbortSignal | undefined }
+export interface LaunchOptions { readonly dataDir: string; readonly socketDir: string; readonly binaries: Binaries; readonly account: Account | undefined; readonly logFile: string; readonly timeout: number; readonly signal?: AbortSignal | undefined }
 
 /** Starts a detached server and waits until it takes connections. Throws `start_failed`, `disk_full` or `not_answering`. */
 export async function launch(options: LaunchOptions): Promise<Postmaster> {
@@ -64,9 +76,8 @@ export async function launch(options: LaunchOptions): Promise<Postmaster> {
   }
 }
 
-async function launchOnce({ dataDir, binaries, account, logFile, signal }: LaunchOptions, deadline: number): Promise<Postmaster | string> {
-  // No server works here, so whatever process this file names is a stranger or a zombie, which PostgreSQL would wait for.
-  rmSync(join(dataDir, "postmaster.pid"), { force: true });
+async function launchOnce({ dataDir, socketDir, binaries, account, logFile, signal }: LaunchOptions, deadline: number): Promise<Postmaster | string> {
+  clearStaleLocks(dataDir, socketDir);
   boundLog(logFile);
   const from = statSync(logFile, { throwIfNoEntry: false })?.size ?? 0;
   const log = openSync(logFile, "a", 0o600);
@@ -100,7 +111,9 @@ export async function ask(connection: SocketConnection): Promise<Answer> {
     return "answers";
   } catch (error) {
     const code = (error as { code?: string }).code ?? "";
-    return ["28P01", "28000", "3D000", "42501"].includes(code) ? "refuses_login" : "silent";
+    if (["28P01", "28000", "3D000"].includes(code)) return "refuses_login";
+    // Any other word of the server's, such as "too many connections", is a sign of life; 57P.. says that it starts or stops.
+    return /^[0-9A-Z]{5}$/.test(code) && !code.startsWith("57P") && code !== "EPIPE" ? "answers" : "silent";
   } finally {
     await client.end().catch(() => undefined);
   }

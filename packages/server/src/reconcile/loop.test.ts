@@ -1,0 +1,171 @@
+// The loop: bounded, undisturbed by a stuck handler, quick to wake, and safe when its lease or the database goes away.
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { useTestDatabase } from "../../test/database.ts";
+import { createListener, type Listener } from "../db/listen.ts";
+import { silentLog } from "../db/log.ts";
+import { enqueue, type Claim } from "./queue.ts";
+import { defaultBackoff, startLoop, type Handler, type Loop, type LoopAbort, type LoopOptions, type Outcome } from "./loop.ts";
+
+const database = useTestDatabase();
+const db = () => database().db;
+let loops: Loop[] = [];
+let listeners: Listener[] = [];
+let outcomes: Outcome[] = [];
+
+beforeEach(async () => {
+  outcomes = [];
+  await db().deleteFrom("due").execute();
+});
+afterEach(async () => {
+  await Promise.all(loops.map((loop) => loop.stop(0)));
+  await Promise.all(listeners.map((listener) => listener.close()));
+  loops = [];
+  listeners = [];
+});
+
+function run(handler: Handler, more: Partial<LoopOptions> = {}): Loop {
+  const loop = startLoop({ db: db(), kinds: ["k"], clusters: () => "all", handler, concurrency: 4, holder: "test", log: silentLog, pollMs: 20, metrics: { ended: (_, outcome) => { outcomes.push(outcome); } }, ...more });
+  loops.push(loop);
+  return loop;
+}
+const ask = (key: string) => enqueue(db(), { kind: "k", key, cluster: "local" });
+const rows = () => db().selectFrom("due").selectAll().orderBy("key").execute();
+const forever = () => new Promise<never>(() => undefined);
+const untilAborted = (signal: AbortSignal) => new Promise<never>((_, reject) => { signal.addEventListener("abort", () => { reject(signal.reason as Error); }, { once: true }); });
+
+describe("the loop", () => {
+  it("works on everything that is due, so many at once and no more", async () => {
+    let now = 0;
+    let most = 0;
+    const done: string[] = [];
+    await Promise.all(["a", "b", "c", "d", "e", "f", "g"].map(ask));
+    run(async (row) => {
+      most = Math.max(most, ++now);
+      await new Promise((resolve) => setImmediate(resolve));
+      now -= 1;
+      done.push(row.key);
+    }, { concurrency: 3 });
+    await expect.poll(() => done.sort()).toEqual(["a", "b", "c", "d", "e", "f", "g"]);
+    await expect.poll(rows).toEqual([]);
+    expect(most).toBeGreaterThan(1);
+    expect(most).toBeLessThanOrEqual(3);
+  });
+
+  it("looks again when the handler says so, and when somebody asked meanwhile", async () => {
+    const seen: number[] = [];
+    await ask("a");
+    run(async () => {
+      seen.push(performance.now());
+      return seen.length < 3 ? { again: new Date(Date.now() + 30) } : undefined;
+    }, { pollMs: 10_000 });
+    await expect.poll(() => seen.length).toBe(3);
+    await expect.poll(rows).toEqual([]);
+  });
+
+  it("is woken by a hint, long before its poll", async () => {
+    const listener = createListener({ address: database().address, log: silentLog });
+    listeners.push(listener);
+    const done: string[] = [];
+    run(async (row) => { done.push(row.key); }, { pollMs: 600_000, listener });
+    await listener.ready;
+    await ask("a");
+    await expect.poll(() => done).toEqual(["a"]);
+  });
+
+  it("keeps working while one handler is stuck, and takes its slot back after the deadline", async () => {
+    const done: string[] = [];
+    await ask("stuck");
+    let stuckRuns = 0;
+    run(async (row) => {
+      if (row.key === "stuck" && ++stuckRuns === 1) return forever();
+      done.push(row.key);
+    }, { concurrency: 2, deadlineMs: 200, abandonMs: 50, backoff: () => 10 });
+    await expect.poll(() => stuckRuns).toBe(1);
+    await ask("other");
+    await expect.poll(() => done).toContain("other");
+    await expect.poll(() => done).toContain("stuck");
+    expect(outcomes).toContain("stuck");
+  });
+
+  it("records a failure and tries again after the back-off", async () => {
+    let tries = 0;
+    await ask("a");
+    run(async () => {
+      if (++tries < 3) throw new Error("not yet");
+    }, { backoff: (attempts) => attempts * 20 });
+    await expect.poll(() => tries).toBe(3);
+    await expect.poll(rows).toEqual([]);
+    expect(outcomes.filter((one) => one === "failed")).toHaveLength(2);
+  });
+
+  it("keeps a lease as long as the work takes", async () => {
+    let runs = 0;
+    let end: () => void = () => undefined;
+    const ended = new Promise<void>((resolve) => { end = resolve; });
+    await ask("a");
+    run(async () => { runs += 1; await ended; }, { leaseMs: 200 });
+    const from = performance.now();
+    await expect.poll(() => performance.now() - from, { timeout: 3_000 }).toBeGreaterThan(700);
+    expect(runs).toBe(1);
+    end();
+    await expect.poll(rows).toEqual([]);
+    expect(outcomes).toEqual(["done"]);
+  });
+
+  it("aborts the handler when its lease was taken, and does not end the row that is another's now", async () => {
+    let reason: LoopAbort | undefined;
+    const claims: Claim[] = [];
+    await ask("a");
+    run(async (row, { signal }) => {
+      claims.push(row);
+      if (claims.length === 1) await untilAborted(signal).catch((error: unknown) => { reason = error as LoopAbort; });
+      else await untilAborted(signal);
+    }, { leaseMs: 300 });
+    await expect.poll(() => claims.length).toBe(1);
+    await db().updateTable("due").set({ fence: 999_999_999, lease_holder: "another", lease_until: new Date(Date.now() + 60_000) }).execute();
+    await expect.poll(() => reason?.why).toBe("lease_lost");
+    await expect.poll(() => outcomes).toEqual(["lease_lost"]);
+    expect(await rows()).toMatchObject([{ lease_holder: "another", fence: 999_999_999 }]);
+  });
+
+  it("gives up by itself before the lease runs out when the database is away", async () => {
+    const own = database().open({ max: 2 });
+    let reason: string | undefined;
+    let heldFor = 0;
+    await ask("a");
+    run(async (_, { signal }) => {
+      const from = performance.now();
+      // From here on this process cannot reach the database.
+      await own.close();
+      await untilAborted(signal).catch((error: unknown) => { reason = (error as LoopAbort).why; heldFor = performance.now() - from; });
+    }, { db: own.db, leaseMs: 500 });
+    await expect.poll(() => reason, { timeout: 5_000 }).toBe("lease_lost");
+    expect(heldFor).toBeLessThan(550);
+  });
+
+  it("stops gracefully: waits for handlers, then hands their rows on at once", async () => {
+    const started: string[] = [];
+    let finishQuick: () => void = () => undefined;
+    const quick = new Promise<void>((resolve) => { finishQuick = resolve; });
+    await ask("quick");
+    await ask("slow");
+    const loop = run(async (row, { signal }) => {
+      started.push(row.key);
+      await (row.key === "quick" ? quick : untilAborted(signal));
+    });
+    await expect.poll(() => started.length).toBe(2);
+    const stopped = loop.stop(300);
+    finishQuick();
+    await stopped;
+    expect(outcomes.sort()).toEqual(["done", "released"]);
+    expect(await rows()).toMatchObject([{ key: "slow", lease_holder: null, attempts: 0 }]);
+    await ask("late");
+    expect(started).toHaveLength(2);
+  });
+
+  it("backs off exponentially, within bounds", () => {
+    expect(defaultBackoff(1, () => 0.5)).toBe(500);
+    expect(defaultBackoff(4, () => 0.5)).toBe(4_000);
+    expect(defaultBackoff(1_000, () => 1)).toBe(150_000);
+  });
+});
