@@ -6,13 +6,13 @@ import { fileURLToPath } from "node:url";
 import pino from "pino";
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
 import { openBlobFolder } from "./blobs/folder.ts";
-import { createHostBuilder } from "./builders/host/host.ts";
+import { createHostBuilder } from "./builders/host/build.ts";
 import { createCheckHost } from "./builders/source/egress.ts";
 import { fetchGit, orRefusal } from "./builders/source/git.ts";
 import { readSourceTree } from "./builders/source/tree.ts";
 import { receiveUpload } from "./builders/source/upload.ts";
 import type { Config } from "./config.ts";
-import { filesOfInterest } from "./core/buildplan/detect.ts";
+import { filesOfInterest } from "./core/buildplan/interest.ts";
 import { startEmbedded } from "./db/embedded.ts";
 import { createEventReader } from "./db/events.ts";
 import { abandonIdempotent, beginIdempotent, finishIdempotent, removeOldIdempotency } from "./db/idempotency.ts";
@@ -86,7 +86,7 @@ export async function startApp(config: Config): Promise<App> {
   const buildLogs = createBuildLogs(paths.buildLogs, blobs);
   const isRoot = process.getuid?.() === 0;
   const findTool = createToolFinder(config.home, config.systemPath.split(":"));
-  const builder = createHostBuilder({ home: config.home, blobs, findTool, buildUser: createBuildUsers(join(config.home, "build-users.json"), isRoot), clock, systemPath: config.systemPath, passEnv: config.networkEnv });
+  const builder = createHostBuilder({ home: config.home, blobs, findTool, uidFor: createBuildUsers(join(config.home, "build-users.json"), isRoot), clock, systemPath: config.systemPath, passEnv: config.networkEnv });
   const readTree = (digest: string, signal: AbortSignal): ReturnType<typeof readSourceTree> => readSourceTree(blobs, digest, filesOfInterest, signal);
   const hints = createHints({ db, engine, cluster: "local", log });
 

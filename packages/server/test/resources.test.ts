@@ -1,5 +1,6 @@
 // Resources over a real database: what services accept, refuse and record, before any loop acts on it.
 import { Readable } from "node:stream";
+import type { PlanRequest, StackPlan } from "@berth/contract/resources/plans.ts";
 import tar from "tar-stream";
 import { describe, expect, test } from "vitest";
 import { BerthError } from "../src/core/errors.ts";
@@ -25,6 +26,15 @@ async function upload(stack: string, files: Record<string, string>): Promise<str
 const hello = { "package.json": JSON.stringify({ name: "hello", scripts: { start: "node server.js" } }), "server.js": "require('http').createServer((q, r) => r.end('hi')).listen(process.env.PORT)" };
 const noCompose = ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
 const request = { files: {}, absent: noCompose, composeFiles: [], variables: {}, profiles: [], sources: {} };
+
+/** Answers what a plan asks for as a caller does who has no such file or variable. */
+async function planFor(stack: string, body: PlanRequest): Promise<StackPlan> {
+  const { handlers, call } = services();
+  const answer = await handlers.createPlan({ params: { stack }, body }, call());
+  if (answer.status === "ready") return answer;
+  if (answer.contexts.length > 0) throw new Error(`no source for ${answer.contexts.join(", ")}`);
+  return planFor(stack, { ...body, absent: [...body.absent, ...answer.files], variables: { ...body.variables, ...Object.fromEntries(answer.variables.map((name) => [name, null])) } });
+}
 
 async function deploy(stack: string, files: Record<string, string> = hello): Promise<void> {
   const { handlers, call } = services();
@@ -116,10 +126,9 @@ describe("a plan", () => {
     const { handlers, call } = services();
     const compose = "services:\n  one:\n    build: .\n    command: node server.js\n    x-berth: { kind: worker }\n  two:\n    build: .\n    command: node server.js\n    depends_on: [one]\n    x-berth: { kind: worker }\n";
     const digest = await upload("shared", { ...hello, "compose.yaml": compose });
-    const body = { ...request, files: { "compose.yaml": compose }, absent: [".env", "compose.yml", "docker-compose.yaml", "docker-compose.yml", "compose.override.yaml", "compose.override.yml", "docker-compose.override.yml", "docker-compose.override.yaml"], sources: { ".": digest } };
+    const body = { ...request, files: { "compose.yaml": compose }, absent: [], sources: { ".": digest } };
     const apply = async () => {
-      const plan = await handlers.createPlan({ params: { stack: "shared" }, body }, call());
-      if (plan.status !== "ready") throw new Error(JSON.stringify(plan));
+      const plan = await planFor("shared", body);
       return handlers.applyPlan({ params: { stack: "shared", plan: plan.id }, body: {} }, call());
     };
     const first = await apply();
@@ -150,12 +159,10 @@ describe("hosts", () => {
     const { handlers, call } = services();
     const compose = (name: string) => `services:\n  ${name}:\n    build: .\n    x-berth: { kind: web, domains: [shop.example.com] }\n`;
     const digest = await upload("hosts-a", hello);
-    const plan = async (stack: string, name: string) => handlers.createPlan({ params: { stack }, body: { ...request, files: { "compose.yaml": compose(name) }, composeFiles: ["compose.yaml"], absent: [".env"], sources: { ".": digest } } }, call());
+    const plan = (stack: string, name: string) => planFor(stack, { ...request, files: { "compose.yaml": compose(name) }, composeFiles: ["compose.yaml"], absent: [], sources: { ".": digest } });
     const first = await plan("hosts-a", "web");
-    if (first.status !== "ready") throw new Error(JSON.stringify(first));
     await handlers.applyPlan({ params: { stack: "hosts-a", plan: first.id }, body: {} }, call());
     const second = await plan("hosts-b", "api");
-    if (second.status !== "ready") throw new Error(JSON.stringify(second));
     expect(await code(handlers.applyPlan({ params: { stack: "hosts-b", plan: second.id }, body: {} }, call()))).toBe("host_taken");
     expect(await code(handlers.showStack({ params: { stack: "hosts-b" } }, call()))).toBe("not_found");
   });
