@@ -10,7 +10,7 @@ import { createMask } from "../../core/mask.ts";
 import type { BlobReader, BlobWriter, Builder, BuildEvent, BuildOutcome, BuildRequest, FindTool, RunAs, UsedTool } from "../builder.ts";
 import { killProcesses } from "../process.ts";
 import { BundleTooLarge, storeBundle } from "./bundle.ts";
-import { findConfinement, notStarted, type Confinement } from "./confine.ts";
+import { findConfinement, type Confinement } from "./confine.ts";
 import { markName, stepEnvironment } from "./environment.ts";
 import { BuildLog, logBounds, type LogBounds } from "./log.ts";
 import { keepOutputs, outputKey, restoreOutputs, type OutputPlace } from "./outputs.ts";
@@ -124,7 +124,7 @@ export function createHostBuilder(deps: HostBuilderDeps): Builder {
     let end: StepEnd;
     try {
       end = await runStep({
-        command: step.command, cwd: join(place.workDir, request.plan.root), env: facts.env, confinement: await confinementFor(build.runAs), notesDir: place.notesDir, mark: `${markName}=${request.id}`, log, signal,
+        command: step.command, cwd: join(place.workDir, request.plan.root), env: facts.env, confinement: await confinementFor(build.runAs), runAs: build.runAs, notesDir: place.notesDir, log, signal,
       });
     } catch (error) {
       onEvent({ type: "step", name: step.name, state: "failed", took: took() });
@@ -240,13 +240,19 @@ function failureOf(step: BuildStep, end: StepEnd, scan: { failure(params: { step
   switch (end.type) {
     case "exit": {
       const failure = scan.failure({ step: step.name, exitCode: end.code });
-      if (end.code === 127 && "exec" in step.command && notStarted.test(String(failure.params["line"]))) return { ...cause("command_not_found", { command: step.command.exec.join(" ") }), evidence: failure.evidence };
+      // The shell that starts the program is Berth's own when the command is an argument array.
+      const [program = ""] = "exec" in step.command ? step.command.exec : [];
+      if (end.code === 127 && program !== "" && String(failure.params["line"]).includes(`${program}: `)) return { ...cause("command_not_found", { command: spokenCommand(step) }), evidence: failure.evidence };
       return failure;
     }
     case "signal": return scan.failure({ step: step.name, exitCode: end.signal });
     case "not-started": {
-      const command = "exec" in step.command ? step.command.exec.join(" ") : step.command.shell;
+      const command = spokenCommand(step);
       return end.reason === "ENOENT" ? cause("command_not_found", { command }) : cause("start_failed", { reason: `${command}: ${end.reason}` });
     }
   }
+}
+
+function spokenCommand(step: BuildStep): string {
+  return "exec" in step.command ? step.command.exec.join(" ") : step.command.shell;
 }

@@ -1,5 +1,6 @@
 // Wraps a build step's program so that it runs as the build's user, without a way to more rights, and, where this machine allows it, with a process
-// view of its own: then the end of its first process is the end of all of them, whatever they do to hide. Decides nothing about files.
+// view of its own: then the end of its first process is the end of all of them, whatever they do to hide.
+// Nothing that still has Berth's rights ever sees the build's environment: LD_PRELOAD or PATH in it would be a way to become root.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import type { RunAs } from "../builder.ts";
@@ -7,42 +8,55 @@ import type { RunAs } from "../builder.ts";
 export interface Confined {
   readonly program: string;
   readonly args: readonly string[];
-  /** Set when the wrapper does not change the user itself. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Set when the system call that starts the program changes the user; wrappers do it themselves. */
   readonly user: RunAs | undefined;
+  /** What the wrapper reads from its file descriptor 3. */
+  readonly input: string | undefined;
 }
 /** How programs are started on this machine; found out once. */
 export interface Confinement {
   /** `namespace`: own process view. `user`: own user only. `none`: Berth's own user; what hides from its parents and its mark may stay. */
   readonly level: "namespace" | "user" | "none";
-  wrap(argv: readonly string[]): Confined;
+  /** `mark` is an entry of `env` that the wrappers carry, too. */
+  wrap(argv: readonly string[], env: Readonly<Record<string, string>>, mark: string): Confined;
 }
 
-/** A wrapper's own word when the program is not there; with exit code 127. */
-export const notStarted = /^(?:setpriv|unshare): failed to execute /;
+const wrapperPath = "/usr/sbin:/usr/bin:/sbin:/bin";
+/**
+ * Takes the build's environment from descriptor 3 and stays as the parent of the program: the first process of a namespace would not be
+ * ended by its own signals. Its exit code is the program's, or 128 and the signal's number.
+ */
+const entrance = 'eval "$(cat <&3)"; exec 3<&-; "$@"; exit "$?"';
+/** Variables that a shell keeps for itself and refuses to set. */
+const shellsOwn: ReadonlySet<string> = new Set(["_", "UID", "EUID", "PPID", "SHELLOPTS", "BASHOPTS", "BASH_VERSINFO"]);
 
 /** Tries the strongest form first; what this machine refuses (a container without rights, a hardened kernel) is left out. */
 export async function findConfinement(runAs: RunAs | undefined): Promise<Confinement> {
   const drop = runAs === undefined ? [] : ["setpriv", `--reuid=${String(runAs.uid)}`, `--regid=${String(runAs.gid)}`, "--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--"];
   const own = ["unshare", ...(runAs === undefined ? ["--user", "--map-current-user"] : []), "--pid", "--fork", "--kill-child", "--mount-proc", "--"];
-  if (await works([...own, ...drop, "true"])) return { level: "namespace", wrap: prefixed([...own, ...drop]) };
+  if (await works([...own, ...drop, "true"])) return { level: "namespace", wrap: wrapped([...own, ...drop]) };
   if (runAs === undefined) return { level: "none", wrap: plain(undefined) };
-  if (await works([...drop, "true"])) return { level: "user", wrap: prefixed(drop) };
+  if (await works([...drop, "true"])) return { level: "user", wrap: wrapped(drop) };
   return { level: "user", wrap: plain(runAs) };
 }
 
-function prefixed(prefix: readonly string[]): Confinement["wrap"] {
-  const [program = "", ...before] = prefix;
-  return (argv) => ({ program, args: [...before, ...argv], user: undefined });
+function wrapped(wrapper: readonly string[]): Confinement["wrap"] {
+  const [program = "", ...args] = wrapper;
+  return (argv, env, mark) => ({ program, args: [...args, "sh", "-c", entrance, "sh", ...argv], env: { PATH: wrapperPath, [mark]: env[mark] ?? "" }, user: undefined, input: exportsOf(env) });
+}
+
+function exportsOf(env: Readonly<Record<string, string>>): string {
+  const settable = Object.entries(env).filter(([name]) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) && !shellsOwn.has(name));
+  return settable.map(([name, value]) => `export ${name}='${value.replaceAll("'", `'\\''`)}'\n`).join("");
 }
 
 function plain(user: RunAs | undefined): Confinement["wrap"] {
-  return ([program = "", ...args]) => ({ program, args, user });
+  return ([program = "", ...args], env) => ({ program, args, env, user, input: undefined });
 }
 
 async function works([program = "", ...args]: readonly string[]): Promise<boolean> {
-  const child = spawn(program, args, { cwd: "/", stdio: "ignore", env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" } });
-  const ended = once(child, "exit");
+  const child = spawn(program, args, { cwd: "/", stdio: "ignore", env: { PATH: wrapperPath } });
   const failed = new Promise<false>((resolve) => { child.once("error", () => { resolve(false); }); });
-  ended.catch(() => undefined);
-  return Promise.race([failed, ended.then(([code]) => code === 0, () => false)]);
+  return Promise.race([failed, once(child, "exit").then(([code]) => code === 0, () => false)]);
 }

@@ -1,23 +1,26 @@
 // Runs one step of a build as processes of its own session and user. When it returns, nothing that the step started is left.
-import { spawn } from "node:child_process";
+import { spawn, type ChildProcess } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { setPriority } from "node:os";
 import { join } from "node:path";
+import type { Readable, Writable } from "node:stream";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Command } from "@berth/contract/spec.ts";
+import type { RunAs } from "../builder.ts";
 import { identityOf, killProcesses, sendSignal, type ProcessIdentity } from "../process.ts";
 import type { Confinement } from "./confine.ts";
+import { markName } from "./environment.ts";
 import type { StepLog } from "./log.ts";
+import { openPipes, type OutputPipe } from "./pipes.ts";
 
 export interface StepRun {
   readonly command: Command;
   readonly cwd: string;
   readonly env: Readonly<Record<string, string>>;
   readonly confinement: Confinement;
+  readonly runAs: RunAs | undefined;
   /** The build's folder for Berth's own notes: who the leaders of its sessions are, so that a later control plane finds them. */
   readonly notesDir: string;
-  /** `NAME=value` that is in `env`. */
-  readonly mark: string;
   readonly log: StepLog;
   readonly signal: AbortSignal;
 }
@@ -32,16 +35,16 @@ const drain = 2000;
 /** Runs the command to its end, or until the signal; then throws its reason. */
 export async function runStep(run: StepRun): Promise<StepEnd> {
   run.signal.throwIfAborted();
-  const { program, args, user } = run.confinement.wrap("exec" in run.command ? run.command.exec : ["/bin/sh", "-c", run.command.shell]);
-  const child = spawn(program, args, { cwd: run.cwd, env: { ...run.env }, detached: true, stdio: ["ignore", "pipe", "pipe"], ...(user === undefined ? {} : { uid: user.uid, gid: user.gid }) });
+  const { program, args, env, user, input } = run.confinement.wrap("exec" in run.command ? run.command.exec : ["/bin/sh", "-c", run.command.shell], run.env, markName);
+  const [stdout, stderr] = await openPipes(run.notesDir, run.runAs);
+  const child = started(() => spawn(program, args, { cwd: run.cwd, env, detached: true, stdio: ["ignore", stdout.writeFd, stderr.writeFd, input === undefined ? "ignore" : "pipe"], ...(user === undefined ? {} : { uid: user.uid, gid: user.gid }) }), [stdout, stderr]);
   if (child.pid !== undefined) lowerPriority(child.pid);
+  if (input !== undefined) giveInput(child.stdio[3] as Writable, input);
   const ended = new Promise<StepEnd>((resolve) => {
     child.once("error", (error: NodeJS.ErrnoException) => { resolve({ type: "not-started", reason: error.code ?? error.message }); });
     child.once("exit", (code, signal) => { resolve(code === null ? { type: "signal", signal: signal ?? "SIGKILL" } : { type: "exit", code }); });
   });
-  const closed = new Promise<void>((resolve) => { child.once("close", () => { resolve(); }); });
-  child.stdout.on("data", (data: Buffer) => { run.log.push("stdout", data); });
-  child.stderr.on("data", (data: Buffer) => { run.log.push("stderr", data); });
+  const read = Promise.all([logged(stdout.readable, "stdout", run.log), logged(stderr.readable, "stderr", run.log)]);
   const leaders = noteLeader(run, child.pid);
   const aborted = new Promise<"aborted">((resolve) => { run.signal.addEventListener("abort", () => { resolve("aborted"); }, { once: true }); });
   const first = await Promise.race([ended, aborted]);
@@ -49,14 +52,39 @@ export async function runStep(run: StepRun): Promise<StepEnd> {
     sendSignal(-child.pid, "SIGTERM");
     await Promise.race([ended, pause(grace)]);
   }
-  await killProcesses({ leaders, recent: true, mark: run.mark });
+  await killProcesses({ leaders, recent: true, mark: `${markName}=${run.env[markName] ?? ""}` });
   // A process of somebody else may hold the pipe (a container's shim, for instance); what it prints is not the build's.
-  if (first === "aborted" || first.type !== "not-started") await Promise.race([closed, pause(drain)]);
-  child.stdout.destroy();
-  child.stderr.destroy();
+  await Promise.race([read, pause(drain)]);
+  for (const pipe of [stdout, stderr]) pipe.readable.destroy();
   run.log.end();
   run.signal.throwIfAborted();
   return ended;
+}
+
+/** What cannot even be tried (a NUL in an argument) throws, and must leave no pipe open. */
+function started(start: () => ChildProcess, pipes: readonly OutputPipe[]): ChildProcess {
+  try {
+    return start();
+  } catch (error) {
+    for (const pipe of pipes) pipe.readable.destroy();
+    throw error;
+  } finally {
+    for (const pipe of pipes) pipe.release();
+  }
+}
+
+function logged(stream: Readable, name: "stdout" | "stderr", log: StepLog): Promise<void> {
+  stream.on("data", (data: Buffer) => { log.push(name, data); });
+  return new Promise((resolve) => {
+    stream.once("close", () => { resolve(); });
+    stream.once("error", () => { resolve(); });
+  });
+}
+
+/** A wrapper that ends before it has read everything has failed, and says so by its exit code. */
+function giveInput(stream: Writable, text: string): void {
+  stream.on("error", () => undefined);
+  stream.end(text);
 }
 
 /** Instances and router come first on a machine that also builds; a step that has ended already needs nothing. */

@@ -1,7 +1,7 @@
 // Runs git with nothing of this machine's configuration, no prompt, no hook, its own session, a deadline and a bound on what it writes.
 // Arguments are always an array; credentials never are among them.
 import { spawn } from "node:child_process";
-import type { Readable } from "node:stream";
+import { PassThrough, pipeline, type Readable } from "node:stream";
 import { identityOf, killProcesses, type ProcessIdentity } from "../process.ts";
 import type { RunAs } from "../builder.ts";
 
@@ -49,7 +49,7 @@ export async function runGit(setting: GitSetting, args: readonly string[], consu
   setting.signal.addEventListener("abort", onAbort, { once: true });
   try {
     const stderr = collect(child.stderr);
-    const stdout = consume === undefined ? collect(child.stdout) : consume(child.stdout).then(() => "");
+    const stdout = consume === undefined ? collect(child.stdout) : consume(kept(child.stdout)).then(() => "");
     const said = await Promise.all([stdout, stderr, ended]).catch(async (error: unknown) => {
       await endAll();
       throw setting.signal.aborted ? setting.signal.reason : error;
@@ -60,6 +60,13 @@ export async function runGit(setting: GitSetting, args: readonly string[], consu
     setting.signal.removeEventListener("abort", onAbort);
     await ending;
   }
+}
+
+/** Read from the first moment: Node.js throws away what nobody reads by the time a child ends. */
+function kept(stream: Readable): Readable {
+  const copy = new PassThrough();
+  pipeline(stream, copy, () => undefined);
+  return copy;
 }
 
 async function collect(stream: Readable): Promise<string> {
