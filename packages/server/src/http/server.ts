@@ -116,7 +116,8 @@ function addRoute(fastify: FastifyInstance, deps: HttpDeps, name: RouteName, rou
 }
 
 async function callOf(deps: HttpDeps, route: Route, request: FastifyRequest, reply: FastifyReply): Promise<Call> {
-  const token = bearerToken(request.headers);
+  // A token that is no longer valid must not keep its holder from signing in again.
+  const token = route.access === "public" ? undefined : bearerToken(request.headers);
   const caller = route.access === "public" ? { principal: anonymous, by: "anonymous" } : token === undefined ? undefined : await deps.authenticate(token);
   if (caller === undefined) throw new BerthError("unauthenticated");
   // At stack scope the service asks, with the stack at hand; here only what concerns the whole installation.

@@ -1,0 +1,95 @@
+// The main job from source to a verified URL, and what must not happen on the way: lost requests, forgotten work, half-told failures.
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { TestBerth, isAlive, startLoad, until, webApp } from "./harness.ts";
+
+let berth: TestBerth;
+beforeAll(async () => { berth = await TestBerth.start(); }, 120_000);
+afterAll(async () => { await berth?.stop(); }, 120_000);
+
+const host = (stack: string, component = "web"): string => `${component}.${stack}.localhost`;
+
+describe("a folder", () => {
+  test("becomes a URL that answers, and a rollout that says it was fetched through the router", async () => {
+    const [rollout] = await berth.deployed("first", webApp("one"));
+    expect(rollout).toMatchObject({ phase: "succeeded", release: 1, wanted: 1, ready: 1 });
+    expect(rollout?.verified?.[0]).toMatchObject({ status: 200 });
+    expect((await berth.get(host("first"))).body).toMatch(/^one web-/);
+    const { state, ready, urls } = await berth.client.showComponent({ params: { stack: "first", component: "web" } });
+    expect({ state, ready, urls: urls.length }).toEqual({ state: "healthy", ready: 1, urls: 1 });
+  });
+
+  test("that did not change makes no new release", async () => {
+    await berth.deployed("same", webApp("one"));
+    const again = await berth.up("same", webApp("one"));
+    expect(again).toMatchObject({ rollouts: [], builds: [], unchanged: ["web"] });
+  });
+
+  test("that changed replaces every instance without losing a request, and a rollback brings artifact and config back together", async () => {
+    await berth.deployed("roll", webApp("one"));
+    await berth.client.scaleComponent({ params: { stack: "roll", component: "web" }, body: { replicas: 3 } });
+    await until(async () => (await berth.client.showComponent({ params: { stack: "roll", component: "web" } })).ready === 3 || undefined, "three ready instances");
+    const load = startLoad(berth, host("roll"));
+    await berth.client.updateConfig({ params: { stack: "roll", component: "web" }, body: { values: { COLOUR: "green" } } });
+    await berth.deployed("roll", webApp("two"));
+    expect(JSON.parse((await berth.get(host("roll"), "/env")).body)).toMatchObject({ COLOUR: "green", RUN_ENV: "production" });
+    const back = await berth.client.rollbackComponent({ params: { stack: "roll", component: "web" }, body: { release: 1 } });
+    expect((await berth.ended("roll", "web", back.rollouts[0]?.number ?? 0)).phase).toBe("succeeded");
+    const restart = await berth.client.restartComponent({ params: { stack: "roll", component: "web" } });
+    expect((await berth.ended("roll", "web", restart.rollout ?? 0)).phase).toBe("succeeded");
+    await berth.client.scaleComponent({ params: { stack: "roll", component: "web" }, body: { replicas: 1 } });
+    await until(async () => (await berth.client.listInstances({ params: { stack: "roll", component: "web" } })).items.length === 1 || undefined, "one instance to be left");
+    const { requests, failed } = await load.stop();
+    expect(failed).toEqual([]);
+    expect(requests).toBeGreaterThan(100);
+    expect((await berth.get(host("roll"))).body).toMatch(/^one /);
+    expect(JSON.parse((await berth.get(host("roll"), "/env")).body)).not.toHaveProperty("COLOUR");
+    expect((await berth.client.showComponent({ params: { stack: "roll", component: "web" } })).replicas).toBe(1);
+  });
+});
+
+describe("a release that does not come up", () => {
+  test("fails with its cause, and the one before goes on serving", async () => {
+    await berth.deployed("safe", webApp("one"));
+    const load = startLoad(berth, host("safe"));
+    const bad = { ...webApp("two"), "server.js": "console.error('Error: no database here'); process.exit(3)" };
+    const made = await berth.up("safe", bad);
+    const rollout = await berth.ended("safe", "web", made.rollouts[0]?.number ?? 0);
+    expect(rollout).toMatchObject({ phase: "failed", cause: { code: "exited_at_start", params: { exitCode: 3 } } });
+    expect(JSON.stringify(rollout.cause?.evidence)).toContain("no database here");
+    const { failed } = await load.stop();
+    expect(failed).toEqual([]);
+    expect((await berth.get(host("safe"))).body).toMatch(/^one /);
+    const good = await berth.deployed("safe", webApp("three"));
+    expect(good[0]?.phase).toBe("succeeded");
+  });
+});
+
+describe("the control plane", () => {
+  test("may be killed and started again: same instances, same process ids, work goes on", async () => {
+    await berth.deployed("kill", webApp("one"));
+    const pids = async (): Promise<(number | undefined)[]> => (await berth.client.listInstances({ params: { stack: "kill", component: "web" } })).items.map((instance) => instance.pid);
+    const before = await pids();
+    const made = await berth.up("kill", webApp("two"));
+    const load = startLoad(berth, host("kill"));
+    const pid = berth.serverPid();
+    process.kill(pid, "SIGKILL");
+    await until(async () => !isAlive(pid) || undefined, "the server to be gone");
+    expect(before.every((instance) => instance !== undefined && isAlive(instance))).toBe(true);
+    await berth.startServer();
+    expect((await berth.ended("kill", "web", made.rollouts[0]?.number ?? 0)).phase).toBe("succeeded");
+    const { failed } = await load.stop();
+    expect(failed).toEqual([]);
+    expect((await berth.get(host("kill"))).body).toMatch(/^two /);
+  });
+});
+
+describe("a stack", () => {
+  test("is removed with everything it runs", async () => {
+    await berth.deployed("gone", webApp("one"));
+    const [instance] = (await berth.client.listInstances({ params: { stack: "gone", component: "web" } })).items;
+    await berth.client.deleteStack({ params: { stack: "gone" }, query: {} });
+    await until(async () => berth.client.showStack({ params: { stack: "gone" } }).then(() => undefined, () => true), "the stack to be gone");
+    expect(isAlive(instance?.pid ?? 1)).toBe(false);
+    expect((await berth.get(host("gone"))).status).toBe(404);
+  });
+});

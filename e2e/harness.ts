@@ -1,0 +1,202 @@
+// A whole Berth for end-to-end tests: real server, edge, PostgreSQL and processes in a home of their own, spoken to through the typed client.
+import { execFile } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { request as httpRequest, type IncomingHttpHeaders } from "node:http";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { createClient, type Client } from "@berth/contract/client.ts";
+import type { Deployment, PlanRequest } from "@berth/contract/resources/plans.ts";
+import type { Rollout } from "@berth/contract/resources/rollouts.ts";
+import tar from "tar-stream";
+
+const run = promisify(execFile);
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const built = join(root, "dist", "server.js");
+/** The built server where there is one that is meant to be tested, else the sources. */
+const serverProgram = process.env["BERTH_TEST_BUILT"] === "1" && existsSync(built) ? built : join(root, "packages", "server", "src", "main.ts");
+
+export type Files = Readonly<Record<string, string>>;
+export interface Answer { readonly status: number; readonly headers: IncomingHttpHeaders; readonly body: string }
+
+export class TestBerth {
+  readonly home = mkdtempSync(join(tmpdir(), "be-"));
+  readonly env: Readonly<Record<string, string>>;
+  client!: Client;
+  url = "";
+  token = "";
+  router: { host: string; port: number } = { host: "127.0.0.1", port: 0 };
+
+  constructor(more: Record<string, string> = {}) {
+    const { PATH = "/usr/bin:/bin", HOME = "/root" } = process.env;
+    this.env = { PATH, HOME, LANG: "C.UTF-8", BERTH_HOME: this.home, BERTH_PORT: "0", BERTH_ROUTER_PORT: "0", ...more };
+  }
+
+  static async start(more: Record<string, string> = {}): Promise<TestBerth> {
+    const berth = new TestBerth(more);
+    try {
+      await berth.startServer();
+      await berth.login();
+      return berth;
+    } catch (error) {
+      await berth.stop();
+      throw error;
+    }
+  }
+
+  /** Runs the server's own command line. */
+  async server(...args: string[]): Promise<string> {
+    return (await run(process.execPath, [serverProgram, "server", ...args], { env: this.env, timeout: 150_000 })).stdout;
+  }
+
+  async startServer(): Promise<void> {
+    await this.server("start");
+    const file = JSON.parse(readFileSync(join(this.home, "server.json"), "utf8")) as { url: string };
+    this.url = file.url;
+    this.client = createClient({ baseUrl: this.url, ...(this.token === "" ? {} : { token: this.token }) });
+    const { routerUrl } = await this.client.showInstallation();
+    this.router = { host: new URL(routerUrl).hostname, port: Number(new URL(routerUrl).port) };
+  }
+
+  async login(): Promise<void> {
+    const token = readFileSync(join(this.home, "admin-token"), "utf8").trim();
+    this.token = (await createClient({ baseUrl: this.url }).login({ body: { token } })).token;
+    this.client = createClient({ baseUrl: this.url, token: this.token });
+  }
+
+  serverPid(): number {
+    return (JSON.parse(readFileSync(join(this.home, "server.json"), "utf8")) as { pid: number }).pid;
+  }
+
+  /** Ends everything and removes the home; the log is shown when the test wants to know more. */
+  async stop(): Promise<void> {
+    try {
+      await this.server("stop", "--all");
+    } finally {
+      rmSync(this.home, { recursive: true, force: true, maxRetries: 5 });
+    }
+  }
+
+  log(): string {
+    const file = join(this.home, "logs", "server.log");
+    return existsSync(file) ? readFileSync(file, "utf8") : "";
+  }
+
+  async upload(stack: string, files: Files): Promise<string> {
+    const bytes = await archive(files);
+    const source = await this.client.uploadSource({ params: { stack }, query: {}, contentType: "application/x-tar", body: () => new Blob([new Uint8Array(bytes)]).stream() });
+    return source.digest;
+  }
+
+  /** What `berth up` does: plan, answer what it needs, apply. `contexts`: build context -> files. */
+  async up(stack: string, project: Files, contexts: Readonly<Record<string, Files>> = { ".": project }, more: Partial<PlanRequest> = {}): Promise<Deployment> {
+    let request: PlanRequest = { files: {}, absent: [], composeFiles: [], variables: {}, profiles: [], sources: {}, ...more };
+    for (let round = 0; round < 10; round += 1) {
+      const plan = await this.client.createPlan({ params: { stack }, body: request });
+      if (plan.status === "ready") return this.client.applyPlan({ params: { stack, plan: plan.id }, body: {} });
+      const sources: Record<string, string> = {};
+      for (const context of plan.contexts) sources[context] = await this.upload(stack, contexts[context] ?? {});
+      request = {
+        ...request, sources: { ...request.sources, ...sources }, variables: { ...request.variables, ...Object.fromEntries(plan.variables.map((name) => [name, null])) },
+        files: { ...request.files, ...Object.fromEntries(plan.files.flatMap((name) => { const text = project[name]; return text === undefined ? [] : [[name, text]]; })) },
+        absent: [...request.absent, ...plan.files.filter((name) => !(name in project))],
+      };
+    }
+    throw new Error("the plan never became ready");
+  }
+
+  /** The rollout once it has ended. */
+  async ended(stack: string, component: string, rollout: number, within = 60_000): Promise<Rollout> {
+    return until(async () => {
+      const found = await this.client.showRollout({ params: { stack, component, rollout } });
+      return found.endedAt === undefined ? undefined : found;
+    }, `rollout ${rollout} of ${component} to end`, within, () => this.log());
+  }
+
+  /** Deploys and waits until every rollout has succeeded. */
+  async deployed(stack: string, project: Files, contexts?: Readonly<Record<string, Files>>): Promise<Rollout[]> {
+    const made = await this.up(stack, project, contexts);
+    const ended = await Promise.all(made.rollouts.map((rollout) => this.ended(stack, rollout.component, rollout.number)));
+    const bad = ended.find((rollout) => rollout.phase !== "succeeded");
+    if (bad !== undefined) throw new Error(`rollout of ${bad.component} ${bad.phase}: ${JSON.stringify(bad.cause)}`);
+    return ended;
+  }
+
+  /** Through the router, as a browser would: the name in the Host header, the connection to the router's address. */
+  get(host: string, path = "/", headers: Record<string, string> = {}): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const request = httpRequest({ host: this.router.host, port: this.router.port, path, headers: { host, ...headers } }, (response) => {
+        const chunks: Buffer[] = [];
+        response.on("data", (chunk: Buffer) => chunks.push(chunk)).on("error", reject).on("end", () => { resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks).toString("utf8") }); });
+      });
+      request.on("error", reject).end();
+    });
+  }
+}
+
+/** Waits for a condition; fails with what was waited for. */
+export async function until<T>(look: () => Promise<T | undefined>, what: string, within = 30_000, evidence: () => string = () => ""): Promise<T> {
+  const end = Date.now() + within;
+  for (;;) {
+    const found = await look();
+    if (found !== undefined) return found;
+    if (Date.now() > end) throw new Error(`waited ${within} ms for ${what}\n${evidence().split("\n").slice(-15).join("\n")}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+export async function archive(files: Files): Promise<Buffer> {
+  const pack = tar.pack();
+  for (const [name, text] of Object.entries(files)) pack.entry({ name }, text);
+  pack.finalize();
+  const chunks: Buffer[] = [];
+  for await (const chunk of pack) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}
+
+/** Load through the router until stopped; counts what was answered and what was not. */
+export function startLoad(berth: TestBerth, host: string, path = "/", workers = 4): { stop(): Promise<{ requests: number; failed: string[] }> } {
+  let stopped = false;
+  let requests = 0;
+  const failed: string[] = [];
+  const work = async (): Promise<void> => {
+    while (!stopped) {
+      try {
+        const answer = await berth.get(host, path);
+        if (answer.status !== 200) failed.push(`${answer.status} ${answer.body.slice(0, 100)}`);
+      } catch (error) {
+        failed.push(String(error));
+      }
+      requests += 1;
+    }
+  };
+  const running = Array.from({ length: workers }, work);
+  return { async stop() { stopped = true; await Promise.all(running); return { requests, failed }; } };
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
+  } catch (error) {
+    if (["ESRCH", "ENOENT"].includes((error as NodeJS.ErrnoException).code ?? "")) return false;
+    throw error;
+  }
+}
+
+/** A web component in Node.js without dependencies; `version` is in its answer. */
+export const webApp = (version: string, more = ""): Files => ({
+  "package.json": JSON.stringify({ name: "web", scripts: { start: "node server.js" } }),
+  "server.js": `const http = require("http");
+const server = http.createServer((request, response) => {
+  if (request.url === "/env") return response.end(JSON.stringify(process.env));
+  if (request.url === "/slow") return setTimeout(() => response.end("slow"), 1500);
+  response.end("${version} " + process.env.BERTH_INSTANCE);
+});
+${more}
+server.listen(process.env.PORT, () => console.log("listening on " + process.env.PORT));
+process.on("SIGTERM", () => { console.log("stopping"); server.close(() => process.exit(0)); server.closeIdleConnections(); });
+`,
+});
+
