@@ -256,7 +256,7 @@ async function stranger(as: { uid?: number; gid?: number }): Promise<{ parent: C
 
 /** A child that ended and whose parent never asks for its exit status. */
 async function zombie(as: { uid?: number; gid?: number }): Promise<{ parent: ChildProcess; pid: number }> {
-  const parent = spawn("/bin/sh", ["-c", "true & echo $!; exec sleep 60"], { ...as, stdio: ["ignore", "pipe", "ignore"] });
+  const parent = spawn("/bin/sh", ["-c", "sleep 0.1 & echo $!; exec sleep 60"], { ...as, stdio: ["ignore", "pipe", "ignore"] });
   const [line] = (await once(parent.stdout, "data")) as [Buffer];
   const pid = Number(line.toString());
   while (processStat(pid)?.state !== "Z") await sleep(5);

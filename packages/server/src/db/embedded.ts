@@ -5,7 +5,7 @@ import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, realpathSync
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { accountFor, ensurePassable, type Account } from "./embedded/account.ts";
-import { installBinaries, sweepBinaries, type Binaries } from "./embedded/binaries.ts";
+import { findPackage, installBinaries, sweepBinaries, type Binaries } from "./embedded/binaries.ts";
 import { appRole, createData, inspectData, isAccessOpen, writeAccess, writeSettings } from "./embedded/datafolder.ts";
 import { ask, boundLog, findPostmaster, halt, launch, type SocketConnection } from "./embedded/postmaster.ts";
 import { provision } from "./embedded/provision.ts";
@@ -91,10 +91,12 @@ async function startLocked(folders: Folders, home: string, options: EmbeddedOpti
   const password = readOrMakePassword(folders.password);
   const reused = await reuse(account, folders, password, options);
   if (reused !== undefined) return { ...reused, started: false };
+  const source = findPackage();
+  const found = inspectData(folders.data, source.major);
   const socketDir = makeSocketDir(options.runDir, account);
-  const binaries = installBinaries(folders.root);
+  const binaries = installBinaries(folders.root, source);
   sweepBinaries(folders.root, binaries.version);
-  if (inspectData(folders.data, binaries.major) === "absent") {
+  if (found === "absent") {
     options.log.info({ data: folders.data }, "creating the database");
     await createData(folders.data, binaries, account);
   }

@@ -30,7 +30,7 @@ export interface PoolOptions {
 }
 
 const int8 = 20;
-const int8Array = 1016;
+const int8Array: number = 1016;
 
 /** 64-bit numbers as JavaScript numbers, which hold 53 bits: a larger one is an error, never a rounded value. */
 function parseInt8(text: string): number {
@@ -47,7 +47,7 @@ export const columnTypes: pg.CustomTypesConfig = {
   getTypeParser: ((oid: number, format?: "text" | "binary") => {
     if (format !== "binary" && oid === int8) return parseInt8;
     if (format !== "binary" && oid === int8Array) return parseInt8Array;
-    return pg.types.getTypeParser(oid, format);
+    return pg.types.getTypeParser(oid, format) as unknown;
   }) as typeof pg.types.getTypeParser,
 };
 

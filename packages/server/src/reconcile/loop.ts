@@ -179,7 +179,7 @@ export function startLoop(options: LoopOptions): Loop {
   }
 
   async function settle(row: Claim, signal: AbortSignal, ending: Ending): Promise<Outcome> {
-    const why = signal.reason instanceof LoopAbort ? signal.reason.why : undefined;
+    const why = abortedBy(signal);
     if (ending.type === "done") {
       const held = await finish(options.db, row, ending.again === undefined ? {} : { again: ending.again });
       if (ending.again !== undefined) nextLook = Math.min(nextLook, ending.again.getTime());
@@ -198,7 +198,7 @@ export function startLoop(options: LoopOptions): Loop {
   /** Renews what is held; what could not be renewed for most of its lease is given up before the lease runs out. */
   async function heartbeat(): Promise<void> {
     const asked = clock();
-    const entries = [...running].filter((entry) => !entry.controller.signal.aborted || entry.controller.signal.reason.why !== "lease_lost");
+    const entries = [...running].filter((entry) => abortedBy(entry.controller.signal) !== "lease_lost");
     try {
       const held = await renew(options.db, entries.map((entry) => entry.row), leaseMs);
       for (const entry of entries) {
@@ -238,6 +238,10 @@ export function startLoop(options: LoopOptions): Loop {
   }
 
   return { wake, stop };
+}
+
+function abortedBy(signal: AbortSignal): AbortCause | undefined {
+  return signal.reason instanceof LoopAbort ? signal.reason.why : undefined;
 }
 
 function sentence(error: unknown): string {

@@ -5,9 +5,9 @@ import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
 import { DatabaseRefused } from "../refused.ts";
 
-export interface Binaries { readonly version: string; /** Major version, e.g. 18. */ readonly major: number; readonly bin: string }
+export interface Binaries { readonly version: string; readonly bin: string }
 
-interface PackageFolder { readonly native: string; readonly version: string }
+export interface PackageFolder { readonly native: string; readonly version: string; /** Major version of PostgreSQL, e.g. 18. */ readonly major: number }
 
 /** Finds the installed package for this machine. Throws `no_binaries` when there is none. */
 export function findPackage(): PackageFolder {
@@ -20,14 +20,14 @@ export function findPackage(): PackageFolder {
   }
   const folder = dirname(dirname(entry));
   const { version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as { version: string };
-  return { native: join(folder, "native"), version };
+  return { native: join(folder, "native"), version, major: Number.parseInt(version, 10) };
 }
 
 /**
  * Links (or, where that is not possible, copies) what is needed to `<root>/<version>/`: other users may read it even when the
  * checkout lies in a private folder, and replacing node_modules does not take files away from a running database.
  */
-export function installBinaries(root: string, source: PackageFolder = findPackage()): Binaries {
+export function installBinaries(root: string, source: PackageFolder): Binaries {
   const target = join(root, source.version);
   if (!existsSync(target)) {
     const draft = mkdtempSync(join(root, ".install-"));
@@ -40,7 +40,7 @@ export function installBinaries(root: string, source: PackageFolder = findPackag
       rmSync(draft, { recursive: true, force: true });
     }
   }
-  return { version: source.version, major: Number.parseInt(source.version, 10), bin: join(target, "bin") };
+  return { version: source.version, bin: join(target, "bin") };
 }
 
 /** Removes programs of other versions; only while no database runs from them. */
