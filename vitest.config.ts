@@ -1,11 +1,33 @@
-// How every test of the repository runs: unit tests beside the code, against real PostgreSQL.
+// How every test of the repository runs. `unit`: beside the code, against real PostgreSQL and real processes; `local`: the built server
+// and command line on the local engine (e2e/); `long`: soak and crash tests that `npm run test:long` adds.
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 
+const globalSetup = ["packages/server/test/global-setup.ts"].filter((file) => existsSync(join(import.meta.dirname, file)));
+const long = "**/*.long.test.ts";
+const outside = ["**/node_modules/**", "**/dist/**", "**/fixtures/**", "**/*-fixtures/**", "examples/**"];
+
 export default defineConfig({
+  cacheDir: ".cache/vite",
   test: {
-    include: ["packages/*/src/**/*.test.ts", "packages/*/test/**/*.test.ts"],
-    globalSetup: ["packages/server/test/global-setup.ts"],
-    testTimeout: 20_000,
-    hookTimeout: 30_000,
+    pool: "forks",
+    maxWorkers: 2,
+    // A test that leaves a promise behind fails, whatever its assertions said.
+    dangerouslyIgnoreUnhandledErrors: false,
+    projects: [
+      {
+        extends: true,
+        test: { name: "unit", include: ["packages/*/src/**/*.test.ts", "packages/*/test/**/*.test.ts", "tools/**/*.test.ts"], exclude: [...outside, long], globalSetup, testTimeout: 20_000, hookTimeout: 60_000 },
+      },
+      {
+        extends: true,
+        test: { name: "local", include: ["e2e/**/*.test.ts"], exclude: [...outside, long], testTimeout: 120_000, hookTimeout: 180_000 },
+      },
+      {
+        extends: true,
+        test: { name: "long", include: [`packages/*/src/${long}`, `e2e/${long}`], exclude: outside, globalSetup, testTimeout: 1_200_000, hookTimeout: 180_000 },
+      },
+    ],
   },
 });

@@ -1,0 +1,42 @@
+// Turns vitest's JSON report into numbers that cannot hide a failure. Pure.
+
+/** The part of vitest's JSON report (jest's format) that counts. */
+export interface VitestReport {
+  readonly testResults: readonly {
+    readonly name: string;
+    readonly status: string;
+    readonly assertionResults: readonly { readonly fullName: string; readonly status: string }[];
+  }[];
+}
+
+export interface Run {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+  /** Skipped tests that a machine with every tool would run. */
+  readonly refusedSkips: readonly string[];
+}
+
+/** Root and an ordinary user see different things; a test for the other one is rightly skipped when its name says so. */
+function isForOtherUser(name: string, asRoot: boolean): boolean {
+  return asRoot ? /\bas an ordinary user\b/.test(name) : /\bas root\b/.test(name);
+}
+
+/** Counts one run. A file that could not be loaded, a failure outside of tests and a run without tests each count as one failure. */
+export function countRun(report: VitestReport | undefined, exitCode: number, asRoot: boolean): Run {
+  if (report === undefined) return { passed: 0, failed: 1, skipped: 0, refusedSkips: [] };
+  const tests = report.testResults.flatMap((file) => file.assertionResults);
+  const passed = tests.filter((test) => test.status === "passed").length;
+  const failedTests = tests.filter((test) => test.status === "failed").length;
+  const brokenFiles = report.testResults.filter((file) => file.status === "failed" && !file.assertionResults.some((test) => test.status === "failed")).length;
+  const skips = tests.filter((test) => test.status !== "passed" && test.status !== "failed");
+  const counted = failedTests + brokenFiles;
+  const failed = counted === 0 && (exitCode !== 0 || passed === 0) ? 1 : counted;
+  return { passed, failed, skipped: skips.length, refusedSkips: skips.map((test) => test.fullName).filter((name) => !isForOtherUser(name, asRoot)) };
+}
+
+export function addRuns(runs: readonly Run[]): Run {
+  return runs.reduce((sum, run) => ({
+    passed: sum.passed + run.passed, failed: sum.failed + run.failed, skipped: sum.skipped + run.skipped, refusedSkips: [...sum.refusedSkips, ...run.refusedSkips],
+  }), { passed: 0, failed: 0, skipped: 0, refusedSkips: [] });
+}
