@@ -14,6 +14,8 @@ export interface Spec {
   readonly workload: Workload;
   readonly fence: Fence;
   readonly ports: Readonly<Record<string, number>>;
+  /** Unix ms; the order in which instances are shown. */
+  readonly createdAt: number;
   /** Set for a task: it runs once, whatever happens, and ends by itself. */
   readonly task?: { readonly command: Command; readonly tty: boolean; readonly deadline: number };
 }

@@ -80,7 +80,7 @@ export class Supervisor {
       this.#deps.fences.pass(target.ref, fence);
       const { workload } = target;
       if (workload.artifact.kind === "image") throw new EngineFailure(cause("image_needs_container_engine", { component: target.ref.component, image: workload.artifact.reference }), { retryable: false });
-      const alike = this.#of(target.ref).filter((one) => one.spec.track === target.track && one.spec.workload.releaseHash === workload.releaseHash && one.spec.restart === target.restart && !one.stopping);
+      const alike = this.#of(target.ref).filter((one) => one.spec.track === target.track && one.spec.workload.releaseHash === workload.releaseHash && one.spec.restart === target.restart && !one.stopping && target.leaving?.includes(one.id) !== true);
       const missing = Math.max(0, target.replicas - alike.length);
       await Promise.all(Array.from({ length: missing }, () => this.#create(target, fence)));
       if (missing > 0) this.#changed(target.ref);
@@ -95,7 +95,7 @@ export class Supervisor {
       const ports: Record<string, number> = {};
       for (const port of target.workload.ports) ports[port.name] = await machine.ports.take(id);
       const { ref, track, restart, workload } = target;
-      const instance = await Supervised.create({ id, ref, track, restart, workload, fence, ports }, join(machine.instancesDir, id), this.#instanceDeps());
+      const instance = await Supervised.create({ id, ref, track, restart, workload, fence, ports, createdAt: machine.now() }, join(machine.instancesDir, id), this.#instanceDeps());
       this.#instances.set(id, instance);
     } catch (error) {
       machine.ports.release(id);
@@ -169,7 +169,7 @@ export class Supervisor {
 
   #of(ref: Ref): Supervised[] {
     const key = refKey(ref);
-    return [...this.#instances.values()].filter((one) => refKey(one.spec.ref) === key);
+    return [...this.#instances.values()].filter((one) => refKey(one.spec.ref) === key).sort((a, b) => a.spec.createdAt - b.spec.createdAt || a.id.localeCompare(b.id));
   }
 
   #changed(ref: Ref): void {

@@ -76,7 +76,7 @@ export class Tasks {
     this.#write(task.id, { ref, state: { id: task.id, phase: "failed", startedAt, endedAt: startedAt, cause: cause("run_lost", { reason: "Berth was ended before it began" }) } });
     // A task has no address: nobody routes to it.
     const workload = { ...task.workload, probes: {}, ports: [], restart: "never" as const };
-    const spec: Spec = { id: task.id, ref, track: "stable", restart: 0, workload, fence, ports: {}, task: { command: task.command, tty: task.tty, deadline: task.deadline } };
+    const spec: Spec = { id: task.id, ref, track: "stable", restart: 0, workload, fence, ports: {}, createdAt: machine.now(), task: { command: task.command, tty: task.tty, deadline: task.deadline } };
     try {
       this.#running.set(task.id, await Supervised.create(spec, join(machine.tasksDir, task.id), this.#instanceDeps()));
     } catch (error) {

@@ -1,0 +1,120 @@
+// Finds the pipes of instances and tasks, reads them into the stores of their components, and knows every store by its component.
+import { existsSync, mkdirSync, readdirSync, readFileSync, watch, type FSWatcher } from "node:fs";
+import { join } from "node:path";
+import { namePattern } from "@berth/contract/names.ts";
+import { Type, type Static } from "typebox";
+import { Value } from "typebox/value";
+import type { Ref } from "../../engines/engine.ts";
+import { refKey } from "../../engines/local/protocol.ts";
+import type { CollectorSettings } from "./config.ts";
+import { componentDir } from "./files.ts";
+import { Source } from "./source.ts";
+import { ComponentStore, Stamps } from "./store.ts";
+
+const sweepPeriod = 250;
+const name = Type.String({ pattern: namePattern });
+/** Written by the agent beside the pipes, last of all, so that everything is there when this is. */
+const LogFile = Type.Object({ stack: name, component: name, instance: Type.String({ pattern: "^[a-z0-9][a-z0-9-]{0,62}$" }), secrets: Type.Array(Type.String()) });
+
+export interface CollectorDeps {
+  readonly home: string;
+  readonly settings: CollectorSettings;
+  readonly now: () => number;
+  readonly say: (event: string, fields: Readonly<Record<string, unknown>>) => void;
+}
+
+export class Collector {
+  readonly #deps: CollectorDeps;
+  readonly #folders: readonly string[];
+  readonly #stamps: Stamps;
+  readonly #stores = new Map<string, ComponentStore>();
+  /** undefined: drained, and waiting for the agent to remove the folder. */
+  readonly #sources = new Map<string, Source | undefined>();
+  #watchers: FSWatcher[] = [];
+  #sweep: NodeJS.Timeout | undefined;
+  #soon: NodeJS.Timeout | undefined;
+
+  constructor(deps: CollectorDeps) {
+    this.#deps = deps;
+    this.#folders = ["instances", "tasks"].map((folder) => join(deps.home, "edge", folder));
+    this.#stamps = new Stamps(deps.now);
+  }
+
+  start(): void {
+    for (const folder of this.#folders) {
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      const watcher = watch(folder, () => this.#lookSoon());
+      watcher.on("error", (error) => this.#deps.say("watch failed", { error: error.message }));
+      this.#watchers.push(watcher);
+    }
+    this.#look();
+    this.#sweep = setInterval(() => this.#look(), sweepPeriod);
+  }
+
+  close(): void {
+    clearInterval(this.#sweep);
+    clearTimeout(this.#soon);
+    for (const watcher of this.#watchers) watcher.close();
+    for (const source of this.#sources.values()) source?.close();
+    for (const store of this.#stores.values()) store.close();
+  }
+
+  store(ref: Ref): ComponentStore {
+    const known = this.#stores.get(refKey(ref));
+    if (known !== undefined) return known;
+    const { maxFileBytes, maxFiles } = this.#deps.settings;
+    const store = new ComponentStore(componentDir(join(this.#deps.home, "logs"), ref), { maxFileBytes, maxFiles }, this.#stamps);
+    this.#stores.set(refKey(ref), store);
+    return store;
+  }
+
+  /** The stamp of the newest line there is. */
+  newest(): number {
+    return this.#stamps.last;
+  }
+
+  #lookSoon(): void {
+    clearTimeout(this.#soon);
+    this.#soon = setTimeout(() => this.#look(), 10);
+  }
+
+  #look(): void {
+    const there = new Set<string>();
+    for (const folder of this.#folders) {
+      for (const id of readdirSync(folder)) {
+        const dir = join(folder, id);
+        there.add(dir);
+        try {
+          this.#lookAt(dir);
+        } catch (error) {
+          // One broken folder must not cost the others their lines.
+          this.#deps.say("logs not read", { dir, error: error instanceof Error ? error.message : String(error) });
+        }
+      }
+    }
+    for (const [dir, source] of this.#sources) {
+      if (there.has(dir)) continue;
+      source?.close();
+      this.#sources.delete(dir);
+    }
+  }
+
+  #lookAt(dir: string): void {
+    if (this.#sources.has(dir)) {
+      if (this.#sources.get(dir)?.look() === true) this.#sources.set(dir, undefined);
+      return;
+    }
+    const file = join(dir, "log.json");
+    if (!existsSync(file) || existsSync(join(dir, "drained"))) return;
+    const about = readAbout(file);
+    if (about === undefined) return;
+    const source = new Source({ dir, instance: about.instance, secrets: about.secrets, maxLineBytes: this.#deps.settings.maxLineBytes }, this.store({ stack: about.stack, component: about.component }), this.#deps.now);
+    this.#sources.set(dir, source);
+    source.open();
+  }
+}
+
+function readAbout(file: string): Static<typeof LogFile> | undefined {
+  const value: unknown = JSON.parse(readFileSync(file, "utf8"));
+  return Value.Check(LogFile, value) ? value : undefined;
+}

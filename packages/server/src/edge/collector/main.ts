@@ -1,0 +1,98 @@
+// Process entry of the collector, a child of the edge's primary: reads what instances write, keeps it bounded on disk and serves it on `logs.sock`.
+import { chmodSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { namePattern } from "@berth/contract/names.ts";
+import { BerthError } from "../../core/errors.ts";
+import { listen, serve, type Call } from "../agent/http.ts";
+import { primaryMessage, sendToPrimary } from "../messages.ts";
+import { Collector } from "./collector.ts";
+import { readCollectorConfig } from "./config.ts";
+import { stampOf } from "./files.ts";
+import { readLines, type Query } from "./query.ts";
+
+function say(event: string, fields: Readonly<Record<string, unknown>>): void {
+  process.stderr.write(`${JSON.stringify({ name: "collector", level: 40, time: Date.now(), msg: event, ...fields })}\n`);
+}
+
+const named = new RegExp(namePattern);
+
+function queryOf(url: URL): Query {
+  const { searchParams } = url;
+  const [instance, tail, since, after] = ["instance", "tail", "since", "after"].map((key) => searchParams.get(key) ?? undefined);
+  const cursor = after === undefined ? undefined : stampOf(after);
+  if (after !== undefined && cursor === undefined) throw new BerthError("invalid_request", { reason: "that is no cursor of a log line" });
+  const from = since === undefined ? undefined : Date.parse(since) * 1000 - 1;
+  if (Number.isNaN(from)) throw new BerthError("invalid_request", { reason: "since is no instant" });
+  const count = tail === undefined ? undefined : Number(tail);
+  if (count !== undefined && !(Number.isSafeInteger(count) && count >= 0 && count <= 100_000)) throw new BerthError("invalid_request", { reason: "tail is no number of lines" });
+  const begin = Math.max(cursor ?? 0, from ?? 0);
+  return { follow: searchParams.get("follow") === "true", resumed: cursor !== undefined, after: begin, ...(instance === undefined ? {} : { instance }), ...(count === undefined ? {} : { tail: count }) };
+}
+
+async function sendLogs(collector: Collector, { request, response, url, path }: Call): Promise<"answered"> {
+  const [, , stack = "", component = ""] = path;
+  if (!named.test(stack) || !named.test(component)) throw new BerthError("invalid_request", { reason: "stack and component have to be names" });
+  const query = queryOf(url);
+  const gone = new AbortController();
+  response.once("close", () => gone.abort());
+  request.resume();
+  response.writeHead(200, { "content-type": "application/jsonl" });
+  response.flushHeaders();
+  const alive = query.follow ? setInterval(() => response.write("\n"), 10_000) : undefined;
+  try {
+    for await (const line of readLines(collector.store({ stack, component }), query, () => collector.newest(), gone.signal)) {
+      if (!response.write(`${JSON.stringify(line)}\n`)) await drained(response, gone.signal);
+    }
+  } finally {
+    clearInterval(alive);
+  }
+  response.end();
+  return "answered";
+}
+
+function drained(response: NodeJS.EventEmitter, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      response.off("drain", done);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    response.once("drain", done);
+    signal.addEventListener("abort", done, { once: true });
+    if (signal.aborted) done();
+  });
+}
+
+async function main(): Promise<void> {
+  const config = readCollectorConfig(process.argv[2]);
+  mkdirSync(config.runDir, { recursive: true });
+  if (process.getuid?.() !== 0) chmodSync(config.runDir, 0o700);
+  const collector = new Collector({ home: config.home, settings: config.collector, now: Date.now, say });
+  const server = serve((call) => {
+    const [version, noun] = call.path;
+    if (call.request.method === "GET" && version === "v1" && noun === "hello") return Promise.resolve({ pid: process.pid });
+    if (call.request.method === "GET" && version === "v1" && noun === "logs") return sendLogs(collector, call);
+    return Promise.reject(new BerthError("not_found", { kind: "path", name: call.url.pathname, hint: "The collector's socket is for the control plane." }));
+  }, (error) => say("call failed", { error: String(error) }));
+  // The socket is the lock: two collectors would share out the lines of one pipe.
+  await listen(server, join(config.runDir, "logs.sock"));
+  collector.start();
+  const end = (): void => {
+    collector.close();
+    server.close();
+    server.closeAllConnections();
+    process.exit(0);
+  };
+  process.on("SIGTERM", end).on("SIGINT", end);
+  if (process.send !== undefined) {
+    process.on("message", (value) => { if (primaryMessage(value) !== undefined) end(); });
+    process.on("disconnect", end);
+  }
+  sendToPrimary({ type: "started" });
+}
+
+process.on("unhandledRejection", (error) => say("unhandled", { error: String(error) }));
+main().catch((error: unknown) => {
+  say("collector cannot start", { error: error instanceof Error ? error.message : String(error) });
+  process.exit(1);
+});

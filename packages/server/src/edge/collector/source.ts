@@ -1,0 +1,137 @@
+// Reads one instance's two pipes into its component's store. A pipe is looked at every few milliseconds at most and only 64 KiB at a time: so a flood
+// waits in its own pipe instead of starving others, and hardly anything is ever in the hands of this process when it is killed.
+import { closeSync, constants, existsSync, openSync, readFileSync, readSync, rmSync, writeFileSync } from "node:fs";
+import { Socket } from "node:net";
+import { join } from "node:path";
+import { LineSplitter } from "./lines.ts";
+import { createMask } from "./mask.ts";
+import type { ComponentStore } from "./store.ts";
+
+const chunkBytes = 65_536;
+/** ms between two looks at one pipe: at most about 6 MiB a second. */
+const pace = 10;
+/** ms after which a line without an end is shown all the same, e.g. a prompt. */
+const idle = 1_000;
+
+export interface SourceOf { readonly dir: string; readonly instance: string; readonly secrets: readonly string[]; readonly maxLineBytes: number }
+
+class Pipe {
+  readonly #path: string;
+  readonly #heldFile: string;
+  readonly #splitter: LineSplitter;
+  readonly #onLines: (lines: readonly string[]) => void;
+  readonly #now: () => number;
+  #socket: Socket | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #lastByte: number;
+
+  constructor(of: SourceOf, name: "stdout" | "stderr", onLines: (lines: readonly string[]) => void, now: () => number) {
+    this.#path = join(of.dir, name);
+    this.#heldFile = join(of.dir, `held-${name}`);
+    const held = existsSync(this.#heldFile) ? readFileSync(this.#heldFile) : Buffer.alloc(0);
+    this.#splitter = new LineSplitter(createMask(of.secrets), of.maxLineBytes, held);
+    this.#onLines = onLines;
+    this.#now = now;
+    this.#lastByte = now();
+  }
+
+  open(): void {
+    // Read-write: then it never ends, however often the program at the other end is started again.
+    const handle = openSync(this.#path, constants.O_RDWR | constants.O_NONBLOCK);
+    const buffer = Buffer.allocUnsafe(chunkBytes);
+    const socket = new Socket({
+      fd: handle, readable: true, writable: false,
+      onread: {
+        buffer,
+        callback: (length: number) => {
+          this.#take(buffer.subarray(0, length));
+          this.#timer = setTimeout(() => socket.resume(), pace);
+          return false;
+        },
+      },
+    });
+    socket.on("error", () => socket.destroy());
+    this.#socket = socket;
+  }
+
+  #take(bytes: Buffer): void {
+    this.#lastByte = this.#now();
+    this.#write(this.#splitter.push(bytes));
+  }
+
+  /** Lines first, then the note of what is held: a kill between the two repeats the beginning of a line, and loses none. */
+  #write(lines: readonly string[]): void {
+    this.#onLines(lines);
+    const { held } = this.#splitter;
+    if (held.length > 0) writeFileSync(this.#heldFile, held, { mode: 0o600 });
+    else if (existsSync(this.#heldFile)) rmSync(this.#heldFile, { force: true });
+  }
+
+  flushIdle(): void {
+    if (this.#splitter.held.length === 0 || this.#now() - this.#lastByte < idle) return;
+    const lines = this.#splitter.flush(false);
+    if (lines.length > 0) this.#write(lines);
+  }
+
+  /** Nobody writes any more: takes what is left. */
+  drain(): void {
+    const handle = openSync(this.#path, constants.O_RDONLY | constants.O_NONBLOCK);
+    this.close();
+    const buffer = Buffer.allocUnsafe(chunkBytes);
+    try {
+      for (let length = read(handle, buffer); length > 0; length = read(handle, buffer)) this.#take(buffer.subarray(0, length));
+    } finally {
+      closeSync(handle);
+    }
+    this.#write(this.#splitter.flush(true));
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#socket?.destroy();
+    this.#socket = undefined;
+  }
+}
+
+/** Bytes read; 0 when the pipe is empty. */
+function read(handle: number, buffer: Buffer): number {
+  try {
+    return readSync(handle, buffer);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "EAGAIN") return 0;
+    throw error;
+  }
+}
+
+export class Source {
+  readonly #of: SourceOf;
+  readonly #store: ComponentStore;
+  readonly #pipes: readonly Pipe[];
+
+  constructor(of: SourceOf, store: ComponentStore, now: () => number) {
+    this.#of = of;
+    this.#store = store;
+    this.#pipes = (["stdout", "stderr"] as const).map((name) => new Pipe(of, name, (lines) => store.append(of.instance, name, lines), now));
+  }
+
+  open(): void {
+    this.#store.begin(this.#of.instance);
+    for (const pipe of this.#pipes) pipe.open();
+  }
+
+  /** true when the instance has ended for good and all its lines are written. */
+  look(): boolean {
+    if (!existsSync(join(this.#of.dir, "ended"))) {
+      for (const pipe of this.#pipes) pipe.flushIdle();
+      return false;
+    }
+    for (const pipe of this.#pipes) pipe.drain();
+    this.#store.end(this.#of.instance);
+    writeFileSync(join(this.#of.dir, "drained"), "", { mode: 0o600 });
+    return true;
+  }
+
+  close(): void {
+    for (const pipe of this.#pipes) pipe.close();
+  }
+}

@@ -1,0 +1,83 @@
+// The store of a component's lines: bounded, in order, and honest about what is gone.
+import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { LogLine } from "../../engines/engine.ts";
+import { readLines, type Query } from "./query.ts";
+import { ComponentStore, Stamps } from "./store.ts";
+
+let dir = "";
+beforeEach(() => { dir = mkdtempSync(join(tmpdir(), "berth-store-")); });
+afterEach(() => { rmSync(dir, { recursive: true, force: true }); });
+
+const stamps = new Stamps(Date.now);
+const limits = { maxFileBytes: 4096, maxFiles: 4 };
+
+async function read(store: ComponentStore, query: Partial<Query> = {}): Promise<LogLine[]> {
+  const found: LogLine[] = [];
+  for await (const line of readLines(store, { follow: false, resumed: false, ...query }, () => stamps.last, new AbortController().signal)) found.push(line);
+  return found;
+}
+const diskBytes = (): number => readdirSync(dir).filter((name) => name.endsWith(".log")).reduce((sum, name) => sum + statSync(join(dir, name)).size, 0);
+
+describe("store", () => {
+  it("gives all lines of all instances back in the order of their arrival, also to a later process", async () => {
+    const store = new ComponentStore(dir, { maxFileBytes: 1_000_000, maxFiles: 4 }, stamps);
+    const expected = Array.from({ length: 3_000 }, (_, index) => `line ${index}`);
+    expected.forEach((text, index) => store.append(`web-${"abc"[index % 3]}`, index % 2 === 0 ? "stdout" : "stderr", [text]));
+    expect((await read(store)).map((line) => line.text)).toEqual(expected);
+    store.close();
+    const later = new ComponentStore(dir, { maxFileBytes: 1_000_000, maxFiles: 4 }, new Stamps(() => 0));
+    expect((await read(later)).map((line) => line.text)).toEqual(expected);
+    expect((await read(later, { tail: 7 })).map((line) => line.text)).toEqual(expected.slice(-7));
+    expect((await read(later, { instance: "web-b", tail: 2 })).map((line) => line.text)).toEqual(["line 2995", "line 2998"]);
+  });
+
+  it("stays within its bound, and tells a reader whose place is gone", async () => {
+    const store = new ComponentStore(dir, limits, stamps);
+    store.begin("web-a");
+    store.append("web-a", "stdout", ["first"]);
+    const [first] = await read(store);
+    for (let index = 0; index < 2_000; index += 1) store.append("web-a", "stdout", [`line ${index} of a flood`]);
+    expect(diskBytes()).toBeLessThanOrEqual(4096 * 4 + 200);
+    const after = Number.parseInt(first?.cursor ?? "", 36);
+    const resumed = await read(store, { after, resumed: true });
+    expect(resumed[0]?.stream).toBe("berth");
+    expect(resumed.at(-1)?.text).toBe("line 1999 of a flood");
+    expect((await read(store)).every((line) => line.stream !== "berth")).toBe(true);
+    expect((await read(store, { after: Number.parseInt(resumed.at(-3)?.cursor ?? "", 36), resumed: true })).map((line) => line.text)).toEqual(["line 1998 of a flood", "line 1999 of a flood"]);
+  });
+
+  it("lets a flood of one instance cost no line of another", async () => {
+    const store = new ComponentStore(dir, limits, stamps);
+    for (const instance of ["web-quiet", "web-loud"]) store.begin(instance);
+    store.append("web-quiet", "stdout", ["I am here"]);
+    for (let index = 0; index < 3_000; index += 1) store.append("web-loud", "stdout", [`noise ${index}`]);
+    expect((await read(store, { instance: "web-quiet" })).map((line) => line.text)).toEqual(["I am here"]);
+    expect(diskBytes()).toBeLessThanOrEqual(4096 * 4 + 200);
+  });
+
+  it("gives room from instances that are gone before it takes from one that lives", async () => {
+    const store = new ComponentStore(dir, limits, stamps);
+    for (let index = 0; index < 100; index += 1) {
+      store.begin(`web-${index}`);
+      store.append(`web-${index}`, "stdout", ["x".repeat(300)]);
+      store.end(`web-${index}`);
+    }
+    store.begin("web-live");
+    for (let index = 0; index < 100; index += 1) store.append("web-live", "stdout", [`live ${index}`]);
+    expect((await read(store, { instance: "web-live" })).length).toBe(100);
+  });
+
+  it("follows: a line is there as soon as it is written", async () => {
+    const store = new ComponentStore(dir, limits, stamps);
+    const end = new AbortController();
+    const lines = readLines(store, { follow: true, resumed: false }, () => stamps.last, end.signal);
+    const next = lines.next();
+    store.append("web-a", "stdout", ["hello"]);
+    expect((await next).value?.text).toBe("hello");
+    end.abort();
+    expect((await lines.next()).done).toBe(true);
+  });
+});
