@@ -13,7 +13,7 @@ import { readSourceTree } from "./builders/source/tree.ts";
 import { receiveUpload } from "./builders/source/upload.ts";
 import type { Config } from "./config.ts";
 import { filesOfInterest } from "./core/buildplan/interest.ts";
-import { startEmbedded } from "./db/embedded.ts";
+import { keepEmbedded, startEmbedded } from "./db/embedded.ts";
 import { createEventReader } from "./db/events.ts";
 import { abandonIdempotent, beginIdempotent, finishIdempotent, removeOldIdempotency } from "./db/idempotency.ts";
 import { ensureInstallation } from "./db/installation.ts";
@@ -27,7 +27,7 @@ import { EdgeTraffic } from "./engines/edge-traffic.ts";
 import { LocalEngine } from "./engines/local/engine.ts";
 import { createHttpServer } from "./http/server.ts";
 import { pathsOf } from "./paths.ts";
-import { enqueue } from "./reconcile/queue.ts";
+import { enqueue, freeLeases } from "./reconcile/queue.ts";
 import { createBuildLogs } from "./resources/builds/log.ts";
 import type { ResourceDeps } from "./resources/deps.ts";
 import { createHandlers } from "./resources/handlers.ts";
@@ -132,6 +132,8 @@ export async function startApp(config: Config): Promise<App> {
   await ensureAdminToken(db, paths.adminToken, clock());
 
   await builder.sweep(() => false);
+  // The home's lock says that no other process works for this machine.
+  await freeLeases(db, ["local"]);
   for (const kind of ["resync", "build-schedule"]) await enqueue(db, { kind, key: "local", cluster: "local" });
   await enqueue(db, { kind: "retention", key: "installation", cluster: "local" });
   const loops = startLoops({
@@ -143,6 +145,7 @@ export async function startApp(config: Config): Promise<App> {
     housekeeping: async () => { await removeOldIdempotency(db, clock()); },
   });
   const background = [
+    ...(config.databaseUrl === undefined ? [keepEmbedded({ home: config.home, runDir: config.runDir, log, signal: life.signal })] : []),
     hints.run(life.signal),
     runSealer({ db, keyFile: paths.auditKey, epoch: installation.epoch, log }, life.signal),
     watchEdge({ ensure: () => ensureEdge(config, paths, installation.id, traffic, life.signal), log }, life.signal),

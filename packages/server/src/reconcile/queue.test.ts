@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
 import { useTestDatabase } from "../../test/database.ts";
 import { transaction } from "../db/transaction.ts";
-import { assertHeld, claim, enqueue, fail, finish, queueStats, release, renew, type Claim } from "./queue.ts";
+import { assertHeld, claim, enqueue, fail, finish, freeLeases, queueStats, release, renew, type Claim } from "./queue.ts";
 
 const database = useTestDatabase();
 const db = () => database().db;
@@ -94,6 +94,18 @@ describe("the queue", () => {
     await transaction(db(), (trx) => assertHeld(trx, second));
     expect(await finish(db(), second)).toBe(true);
     await expect(transaction(db(), (trx) => assertHeld(trx, second))).rejects.toMatchObject({ code: "stale_generation" });
+  });
+
+  it("frees at a start what the process before held, with a higher fence, and only for its own clusters", async () => {
+    await ask("a");
+    await ask("b", { cluster: "elsewhere" });
+    const held = await take();
+    expect(await freeLeases(db(), ["local"])).toBe(1);
+    const again = await takeOne();
+    expect(again.key).toBe("a");
+    const before = held.find((row) => row.key === "a");
+    expect(again.fence).toBeGreaterThan(before?.fence ?? Infinity);
+    expect(before === undefined ? true : await finish(db(), before)).toBe(false);
   });
 
   it("never repeats a fence, not even after the row went away and came back", async () => {
