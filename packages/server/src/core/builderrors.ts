@@ -72,7 +72,8 @@ const boilerplate = /^npm (?:ERR!|error) (?:A complete log|\s*\S*\/_logs\/)|^\s*
 const escapes = /\u001b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[@-Z\\-_])/g;
 /** A line without terminal colours and cursor movements. */
 export function plainText(line: string): string {
-  return line.replace(escapes, "").replace(/^.*\r(?=.)/, "").trimEnd();
+  const plain = line.replace(escapes, "").trimEnd();
+  return plain.slice(plain.lastIndexOf("\r") + 1);
 }
 
 interface Seen { readonly at: string; readonly text: string }

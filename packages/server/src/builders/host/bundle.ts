@@ -10,7 +10,8 @@ export class BundleTooLarge extends Error {}
 
 /**
  * Stores the bundle and returns its digest (over the compressed bytes) and size. Throws BundleTooLarge past `limit` bytes of content.
- * zstd level 1: on a node_modules of 180 MB it takes a fifth of the time that writing the plain bytes to disk would, for a quarter of the space.
+ * zstd level 1, measured on a node_modules of 9,600 files and 211 MB: 74 MB in 2.8 s, against 211 MB in 1.7 s without compression. Bundles are
+ * kept for as long as a release needs them, so that space counts more than that second; small bundles do not feel it.
  */
 export async function storeBundle(walk: Walk, blobs: BlobWriter, limit: number, signal: AbortSignal): Promise<{ digest: string; size: number }> {
   const packed = createZstdCompress({ params: { [zlib.ZSTD_c_compressionLevel]: 1 } });
