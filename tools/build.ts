@@ -9,7 +9,7 @@ import { build, type BuildOptions } from "rolldown";
 const root = join(import.meta.dirname, "..");
 const dist = join(root, "dist");
 
-/** What becomes `dist/<name>.js`. One bundle each, without shared chunks: a program that runs while dist/ is rebuilt never meets files of another build. */
+/** What becomes `dist/<name>.js`. One bundle each, without shared chunks: a program that goes on running while dist/ is rebuilt never meets files of another build. */
 const programs: Readonly<Record<string, string>> = {
   "server": "packages/server/src/main.ts",
   "edge": "packages/server/src/edge/main.ts",
@@ -54,7 +54,11 @@ function options(name: string, entry: string, folder: string): BuildOptions {
     external,
     treeshake: true,
     transform: { target: "node24" },
-    output: { file: join(folder, `${name}.js`), format: "esm", codeSplitting: false, sourcemap: true, comments: false },
+    output: {
+      format: "esm", sourcemap: true, comments: false,
+      // The command line loads its bulk by a dynamic import, after it has turned on Node's cache of compiled code.
+      ...(name === "berth" ? { dir: folder, entryFileNames: "berth.js", chunkFileNames: "berth/[name]-[hash].js" } : { file: join(folder, `${name}.js`), codeSplitting: false }),
+    },
     logLevel: "warn",
     onLog(level, log, handle) {
       // typebox and others use `eval`-like probes and pure annotations in places that do not matter here.
