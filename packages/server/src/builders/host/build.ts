@@ -41,6 +41,8 @@ export interface HostBuilderDeps {
   /** What every build on this machine needs to reach the network: proxies, mirrors, certificate files. */
   readonly passEnv?: Readonly<Record<string, string>>;
   readonly limits?: HostLimits;
+  /** How programs are confined; by default as strongly as this machine allows. */
+  readonly findConfinement?: (runAs: RunAs | undefined) => Promise<Confinement>;
 }
 
 const usualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -71,7 +73,7 @@ export function createHostBuilder(deps: HostBuilderDeps): Builder {
   const locks = new Map<string, Promise<void>>();
 
   function confinementFor(runAs: RunAs | undefined): Promise<Confinement> {
-    const known = confinements.get(runAs?.uid) ?? findConfinement(runAs);
+    const known = confinements.get(runAs?.uid) ?? (deps.findConfinement ?? findConfinement)(runAs);
     confinements.set(runAs?.uid, known);
     return known;
   }

@@ -36,9 +36,13 @@ export async function findConfinement(runAs: RunAs | undefined): Promise<Confine
   const drop = runAs === undefined ? [] : ["setpriv", `--reuid=${String(runAs.uid)}`, `--regid=${String(runAs.gid)}`, "--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--"];
   const own = ["unshare", ...(runAs === undefined ? ["--user", "--map-current-user"] : []), "--pid", "--fork", "--kill-child", "--mount-proc", "--"];
   if (await works([...own, ...drop, "true"])) return { level: "namespace", wrap: wrapped([...own, ...drop]) };
-  if (runAs === undefined) return { level: "none", wrap: plain(undefined) };
-  if (await works([...drop, "true"])) return { level: "user", wrap: wrapped(drop) };
-  return { level: "user", wrap: plain(runAs) };
+  if (runAs !== undefined && await works([...drop, "true"])) return { level: "user", wrap: wrapped(drop) };
+  return plainConfinement(runAs);
+}
+
+/** Without any wrapper: for machines that have none of them. */
+export function plainConfinement(runAs: RunAs | undefined): Confinement {
+  return { level: runAs === undefined ? "none" : "user", wrap: ([program = "", ...args], env) => ({ program, args, env, user: runAs, input: undefined }) };
 }
 
 function wrapped(wrapper: readonly string[]): Confinement["wrap"] {
@@ -49,10 +53,6 @@ function wrapped(wrapper: readonly string[]): Confinement["wrap"] {
 function exportsOf(env: Readonly<Record<string, string>>): string {
   const settable = Object.entries(env).filter(([name]) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) && !shellsOwn.has(name));
   return settable.map(([name, value]) => `export ${name}='${value.replaceAll("'", `'\\''`)}'\n`).join("");
-}
-
-function plain(user: RunAs | undefined): Confinement["wrap"] {
-  return ([program = "", ...args], env) => ({ program, args, env, user, input: undefined });
 }
 
 async function works([program = "", ...args]: readonly string[]): Promise<boolean> {

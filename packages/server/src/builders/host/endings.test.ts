@@ -8,9 +8,10 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { BuildEvent } from "../builder.ts";
 import { findProcesses, readStat } from "../process.ts";
 import { planOf, stepOf, testHost, until, type TestHost } from "../testing/host.ts";
-import { findConfinement } from "./confine.ts";
+import { findConfinement, plainConfinement } from "./confine.ts";
 
 let host: TestHost;
+const { level } = await findConfinement(process.getuid?.() === 0 ? { uid: 61_234, gid: 61_234 } : undefined);
 beforeEach(async () => { host = await testHost(); });
 afterEach(() => host.dispose());
 
@@ -61,14 +62,33 @@ describe("nothing lives on", () => {
     expect(withWord(word)).toEqual([]);
     await nothingIsLeft();
   });
-  it("with a namespace, not even what wiped its environment and left its session", async () => {
-    const { level } = await findConfinement(host.user);
-    if (level !== "namespace") { console.warn("skipped: this machine gives builds no process namespace"); return; }
+  it.skipIf(level !== "namespace")("with a namespace, not even what wiped its environment and left its session", async () => {
     const word = freshWord();
     const hidden = `(setsid env -i setsid sh -c '(sh -c "while :; do /bin/sleep 0.2; done # ${word}" >/dev/null 2>&1 &)' &)`;
     const { outcome } = await host.run({ sourceDigest: await host.upload({ x: "" }), plan: planOf({ steps: [stepOf(`${hidden}; sleep 0.3; echo up`)] }) });
     expect(outcome.ok).toBe(true);
     await until("it is gone", () => withWord(word).length === 0);
+  });
+  it("on a machine without namespaces, by the mark that every process of a build carries", async () => {
+    const bare = await testHost({ findConfinement: (runAs) => Promise.resolve(plainConfinement(runAs)) });
+    try {
+      const word = freshWord();
+      const sourceDigest = await bare.upload({ x: "" });
+      const up = `${daemon(word)}; while ! pgrep -f '# ${word}' >/dev/null; do sleep 0.02; done`;
+      expect((await bare.run({ sourceDigest, plan: planOf({ steps: [stepOf(up)] }) })).outcome.ok).toBe(true);
+      expect(withWord(word)).toEqual([]);
+      const abort = new AbortController();
+      const running = bare.run({ sourceDigest, plan: planOf({ steps: [stepOf(`trap '' TERM; ${up}; while :; do sleep 0.1; done`)] }) }, abort.signal);
+      running.catch(() => undefined);
+      await until("the daemon runs", () => withWord(`# ${word}`).length > 0);
+      abort.abort(new Error("stop"));
+      await expect(running).rejects.toThrow("stop");
+      expect(withWord(word)).toEqual([]);
+      expect((await bare.run({ sourceDigest, plan: planOf({ steps: [stepOf({ exec: ["no-such-program"] })] }) })).outcome).toMatchObject({ ok: false, cause: { code: "command_not_found" } });
+      expect(await readdir(join(bare.home, "builds"))).toEqual([]);
+    } finally {
+      await bare.dispose();
+    }
   });
   it("a cancel before the build, and one while it waits for a cache, start nothing", async () => {
     const sourceDigest = await host.upload({ x: "" });

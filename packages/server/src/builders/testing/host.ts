@@ -65,7 +65,7 @@ function findHere(dir: string): FindTool {
     if (name === "node") return Promise.resolve({ ok: true, path: nodeFor(dir), version: process.versions.node, binDir: dirname(nodeFor(dir)) });
     const path = ["/usr/local/bin", "/usr/bin", "/bin"].map((folder) => join(folder, name === "python" ? "python3" : name)).find(isExecutable);
     if (path === undefined) return Promise.resolve({ ok: false, cause: cause("tool_missing", { tool: name, wanted: wanted === "*" ? "" : ` ${wanted}`, how: "Install it." }) });
-    return Promise.resolve({ ok: true, path, version: /\d+(?:\.\d+)+/.exec(execFileSync(path, ["--version"], { encoding: "utf8", env: { PATH: `${dirname(process.execPath)}:/usr/bin:/bin` } }))?.[0] ?? "0", binDir: dirname(path) });
+    return Promise.resolve({ ok: true, path, version: /\d+(?:\.\d+)+/.exec(execFileSync(path, ["--version"], { encoding: "utf8", env: { PATH: `${dirname(process.execPath)}:/usr/bin:/bin`, HOME: dirname(dir) } }))?.[0] ?? "0", binDir: dirname(path) });
   };
 }
 
