@@ -2,7 +2,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { ApiError, ConnectionError } from "./client-errors.ts";
-import { createClient, etagOf } from "./client.ts";
+import { etagOf } from "./client-etag.ts";
+import { createClient } from "./client.ts";
 import { SseParser, sseData, sseEnd, sseHeartbeat, sseProblem } from "./sse.ts";
 import { readTerminalControl, readTerminalFrame, terminalFrame } from "./terminal.ts";
 

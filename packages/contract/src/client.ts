@@ -2,6 +2,7 @@
 import type { Static, TSchema } from "typebox";
 import { apiPrefix, routes, type RouteName, type Routes } from "./api.ts";
 import { ApiError, ConnectionError, answerError, connectionError } from "./client-errors.ts";
+import { rememberEtag } from "./client-etag.ts";
 import { pause, readEvents, type EventOptions, type Received } from "./client-events.ts";
 import type { Output, Route } from "./route.ts";
 
@@ -27,7 +28,7 @@ type Arguments<R, O> = Record<never, never> extends ClientInput<R> ? [input?: Cl
 
 export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
-  /** As etagOf gave it; the call fails with `precondition_failed` when the object changed since. */
+  /** As etagOf (client-etag.ts) gave it; the call fails with `precondition_failed` when the object changed since. */
   readonly ifMatch?: string | undefined;
   /** Made by the client when absent. */
   readonly idempotencyKey?: string | undefined;
@@ -37,12 +38,6 @@ export type ClientCall<R extends Route> = R["kind"] extends "events" ? (...args:
   : R["kind"] extends "download" ? (...args: Arguments<R, CallOptions>) => Promise<ReadableStream<Uint8Array>>
   : (...args: Arguments<R, CallOptions>) => Promise<Output<R>>;
 export type Client = { readonly [N in RouteName]: ClientCall<Routes[N]> };
-
-const etags = new WeakMap<object, string>();
-/** The ETag that came with this answer; goes back as `ifMatch`. */
-export function etagOf(answer: object): string | undefined {
-  return etags.get(answer);
-}
 
 /**
  * A function per route. Reads, uploads and calls with an Idempotency-Key (made here for creates, and the same at every attempt) are tried again
@@ -73,7 +68,7 @@ function callOf(name: RouteName, route: Route, client: ClientOptions): (input?: 
 async function readJson(answer: Response, url: string): Promise<object> {
   const body = answer.status === 204 ? {} : await jsonOf(answer, url);
   const etag = answer.headers.get("etag");
-  if (etag !== null) etags.set(body, etag);
+  if (etag !== null) rememberEtag(body, etag);
   return body;
 }
 
