@@ -15,7 +15,7 @@ import type { Config } from "./config.ts";
 import { filesOfInterest } from "./core/buildplan/interest.ts";
 import { keepEmbedded, startEmbedded } from "./db/embedded.ts";
 import { createEventReader } from "./db/events.ts";
-import { abandonIdempotent, beginIdempotent, finishIdempotent, removeOldIdempotency } from "./db/idempotency.ts";
+import { removeOldIdempotency } from "./db/idempotency.ts";
 import { ensureInstallation } from "./db/installation.ts";
 import { createListener } from "./db/listen.ts";
 import { migrate } from "./db/migrate.ts";
@@ -25,6 +25,7 @@ import { openSecretBox } from "./db/secretbox.ts";
 import { verifyToken } from "./db/tokens.ts";
 import { EdgeTraffic } from "./engines/edge-traffic.ts";
 import { LocalEngine } from "./engines/local/engine.ts";
+import { idempotentOnce } from "./http/once.ts";
 import { createHttpServer } from "./http/server.ts";
 import { pathsOf } from "./paths.ts";
 import { enqueue, freeLeases } from "./reconcile/queue.ts";
@@ -110,19 +111,7 @@ export async function startApp(config: Config): Promise<App> {
   const http = await createHttpServer({
     handlers, access, version: config.version, allowedHosts: new Set(["localhost", "127.0.0.1", "::1", config.api.host, ...config.allowedHosts]), newRequestId: randomUUID,
     authenticate: async (token) => { const verified = await verifyToken(db, token, clock()); return { principal: verified.principal, by: verified.userName }; },
-    once: async ({ status, ...request }, work) => {
-      const begun = await beginIdempotent(db, request, clock());
-      if (begun.kind === "replay") return { replayed: true, response: begun.response };
-      let response: unknown;
-      try {
-        response = await work();
-      } catch (error) {
-        await abandonIdempotent(db, begun.attempt);
-        throw error;
-      }
-      await finishIdempotent(db, begun.attempt, { status, response });
-      return { replayed: false, response };
-    },
+    once: idempotentOnce(db, clock),
     metrics: () => registry.metrics(),
     ready: async () => { await db.selectFrom("installation").select("id").executeTakeFirst(); return undefined; },
     onRequest: ({ route, method, status, ms }) => { requests.observe({ route, method, status }, ms / 1000); },

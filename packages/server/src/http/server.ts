@@ -10,6 +10,7 @@ import type { Access, Principal } from "../db/permissions.ts";
 import type { Call, Handlers, Sent, Versioned } from "../resources/call.ts";
 import { sendEvents } from "./events.ts";
 import { acceptedRequestId, bearerToken, checkHost } from "./guard.ts";
+import type { Once } from "./once.ts";
 import { openapi } from "./openapi.ts";
 import { bodyLimit, codedError, problemOf } from "./problem.ts";
 import { serveTerminals } from "./terminal.ts";
@@ -21,7 +22,7 @@ export interface HttpDeps {
   readonly authenticate: (token: string) => Promise<{ readonly principal: Principal; readonly by: string }>;
   readonly access: Access;
   /** Runs the work once for a principal and key; the kept answer otherwise. */
-  readonly once: (request: { readonly principal: string; readonly key: string; readonly hash: string; readonly status: number }, work: () => Promise<unknown>) => Promise<{ readonly replayed: boolean; readonly response: unknown }>;
+  readonly once: Once;
   readonly version: string;
   /** Host names (without port) by which this server may be addressed. */
   readonly allowedHosts: ReadonlySet<string>;
@@ -104,7 +105,10 @@ function addRoute(fastify: FastifyInstance, deps: HttpDeps, name: RouteName, rou
       checkContentType(route, request);
       const input = validate({ params: request.params, query: request.query, body: request.body });
       const handler = deps.handlers[name] as (input: unknown, call: Call) => unknown;
-      if (route.kind === "events") return sendEvents(reply, handler(input, call) as AsyncIterable<Sent<unknown>>, call.signal, (error) => problemFor(deps, error, request.id));
+      if (route.kind === "events") {
+        const token = bearerToken(request.headers) ?? "";
+        return sendEvents(reply, handler(input, call) as AsyncIterable<Sent<unknown>>, call.signal, { problem: (error) => problemFor(deps, error, request.id), stillAllowed: async () => { await deps.authenticate(token); } });
+      }
       const key = route.idempotent === true ? idempotencyKey(request) : undefined;
       const answer = async (): Promise<unknown> => handler(input, call);
       if (key === undefined) return send(reply, route, await answer());
