@@ -1,5 +1,24 @@
-// Where one resource uses the store of another, and why. The list may shrink; the check says when an entry is not needed any more.
+// Where one resource uses the store of another, and why (docs/decisions/0003). The list may shrink; the check says when an entry is not needed any more.
 
 /** `from -> to` and the reason. */
 export const sharedStores: ReadonlyMap<string, string> = new Map([
+  ["builds -> stacks", "a build's number comes from its stack's row, under its lock"],
+  ["builds -> rollouts", "the rollouts that wait for a cancelled build are woken with it"],
+  ["components -> volumes", "a definition makes its missing volumes"],
+  ["components -> releases", "restart and rollback read the release under the component's lock"],
+  ["components -> rollouts", "a restart is refused while a rollout is open, under the same lock"],
+  ["config -> secrets", "a release's secret references are resolved where its config is"],
+  ["config -> components", "a change of config may release every component of the stack"],
+  ["plans -> builds", "applying a plan reuses or queues builds"],
+  ["plans -> components", "applying a plan writes its components"],
+  ["plans -> releases", "a plan says whether the release that serves would change"],
+  ["plans -> rollouts", "a component with an open rollout is never unchanged"],
+  ["plans -> secrets", "a Compose file may give values to secrets"],
+  ["plans -> sources", "a plan's sources become the stack's when it is applied"],
+  ["plans -> stacks", "applying a plan raises the stack's revision"],
+  ["plans -> volumes", "a plan shows which volumes it would make"],
+  ["rollouts -> components", "a rollout's number comes from its component's row, under its lock"],
+  ["rollouts -> stacks", "a stack version's number comes from the stack's row, under its lock"],
+  ["tasks -> releases", "a task runs in the release that serves"],
+  ["tasks -> stacks", "a task's number comes from its stack's row, under its lock"],
 ]);
