@@ -108,6 +108,7 @@ describe("kinds", () => {
   it("refuses sparse files, absolute links and sizes out of bounds", () => {
     expect(refusal(() => checkEntry({ ...raw, type: "file", pax: { "GNU.sparse.major": "1" } }, sourceLimits))).toMatch(/sparse/);
     expect(refusal(() => checkEntry({ ...raw, type: "symlink", linkname: "/etc/passwd" }, sourceLimits))).toMatch(/absolute/);
+    expect(refusal(() => checkEntry({ ...raw, type: "symlink", linkname: "/usr/bin/python3" }, { ...sourceLimits, absoluteLinks: true }))).toBe("accepted");
     expect(refusal(() => checkEntry({ ...raw, type: "file", size: sourceLimits.fileBytes + 1 }, sourceLimits))).toMatch(/larger/);
     expect(refusal(() => checkEntry({ ...raw, type: "file", size: -1 }, sourceLimits))).toMatch(/not valid/);
   });

@@ -10,6 +10,8 @@ export interface ArchiveLimits {
   /** Unpacked bytes for each byte received, looked at after the first `ratioAfter` unpacked bytes. */
   readonly ratio: number;
   readonly ratioAfter: number;
+  /** Links to absolute paths are taken: in what Berth itself has packed they name programs of the machine (a Python environment's interpreter). */
+  readonly absoluteLinks?: boolean;
 }
 
 export const sourceLimits: ArchiveLimits = { files: 100_000, totalBytes: 2 * 1024 ** 3, fileBytes: 1024 ** 3, ratio: 200, ratioAfter: 32 * 1024 ** 2 };
@@ -68,7 +70,7 @@ export function checkEntry(raw: RawEntry, limits: ArchiveLimits): ArchiveItem {
     case "directory":
       return { type: "directory", path };
     case "symlink":
-      return { type: "symlink", path, target: linkTarget(path, raw.linkname) };
+      return { type: "symlink", path, target: linkTarget(path, raw.linkname, limits) };
     case "link":
       return { type: "copy", path, of: entryPath(raw.linkname ?? "") };
     case "character-device":
@@ -81,9 +83,9 @@ export function checkEntry(raw: RawEntry, limits: ArchiveLimits): ArchiveItem {
   }
 }
 
-function linkTarget(path: string, target: string | undefined): string {
+function linkTarget(path: string, target: string | undefined, limits: ArchiveLimits): string {
   if (path === "." || target === undefined || target === "" || target.includes("\0") || target.includes("\u{FFFD}")) throw refused(`the link \`${shown(path)}\` is not valid`);
-  if (target.startsWith("/")) throw refused(`the link \`${shown(path)}\` leads to the absolute path \`${shown(target)}\``);
+  if (target.startsWith("/") && limits.absoluteLinks !== true) throw refused(`the link \`${shown(path)}\` leads to the absolute path \`${shown(target)}\``);
   if (Buffer.byteLength(target) > 2048) throw refused(`the link \`${shown(path)}\` is too long`);
   return target;
 }
@@ -166,7 +168,7 @@ const maxSteps = 5_000_000;
 function checkLinks(items: ReadonlyMap<string, ArchiveItem>): void {
   let steps = 0;
   for (const item of items.values()) {
-    if (item.type !== "symlink") continue;
+    if (item.type !== "symlink" || item.target.startsWith("/")) continue;
     const at = item.path.split("/").slice(0, -1);
     const ahead = item.target.split("/").reverse();
     let hops = 0;

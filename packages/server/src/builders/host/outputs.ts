@@ -34,7 +34,7 @@ export async function outputKey(step: BuildStep, place: OutputPlace, facts: { re
   if ([...step.inputs, ...step.outputs].some((path) => leadsOut(joinPath(place.root, path)))) return undefined;
   const inputs: (readonly [string, string])[] = [];
   for (const input of [...step.inputs].sort()) inputs.push([input, await hashOf(place, joinPath(place.root, input))]);
-  const tools = facts.tools.map((tool) => [tool.name, tool.version]).sort();
+  const tools = facts.tools.map((tool) => `${tool.name} ${tool.version}`).sort();
   const text = canonicalJson({ format: 1, root: place.root, command: step.command, outputs: [...step.outputs].sort(), inputs, tools, env: facts.env, platform: `${process.platform}-${process.arch}` });
   return createHash("sha256").update(text).digest("hex");
 }

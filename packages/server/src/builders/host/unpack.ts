@@ -15,7 +15,7 @@ export async function unpack(stream: Readable, dir: string, owner: RunAs | undef
   const links: { readonly path: string; readonly target: string }[] = [];
   const folders = new Set<string>();
   const writing = new Set<Promise<void>>();
-  let failure: unknown;
+  let failure: Error | undefined;
   const makeFolder = async (path: string): Promise<void> => {
     if (path === "." || folders.has(path)) return;
     folders.add(path);
@@ -34,7 +34,7 @@ export async function unpack(stream: Readable, dir: string, owner: RunAs | undef
       for await (const data of content) chunks.push(data);
       if (failure !== undefined) throw failure;
       if (writing.size >= atOnce) await Promise.race(writing);
-      const one: Promise<void> = writeFileTo(target, chunks).catch((error: unknown) => { failure ??= error; }).finally(() => writing.delete(one));
+      const one: Promise<void> = writeFileTo(target, chunks).catch((error: unknown) => { failure ??= error instanceof Error ? error : new Error(String(error)); }).finally(() => writing.delete(one));
       writing.add(one);
     }
   } finally {
