@@ -1,6 +1,6 @@
 // `extends:`: a service that starts from another one, of this file or of another, and says only what differs.
 import type { Environment } from "./input.ts";
-import { openDocuments, type Loading } from "./load.ts";
+import { openDocuments, type Loading } from "./documents.ts";
 import { merge, mergeMappings, withoutTags, type MergeOptions } from "./merge.ts";
 import { folderOf } from "./paths.ts";
 import { nearest } from "../nearest.ts";

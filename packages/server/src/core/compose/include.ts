@@ -1,14 +1,17 @@
 // `include:`: other Compose files, read with their own folder and `.env`, whose parts come in below those of the file that includes them.
 import { get, mapping, type Mapping, type Scalar, type Tree } from "./tree.ts";
 import { readDotenvs, type Environment } from "./input.ts";
-import { loadModel, type Loading } from "./load.ts";
+import type { Loading } from "./documents.ts";
 import { mergeMappings } from "./merge.ts";
 import { folderOf, outside } from "./paths.ts";
 
 const imported = ["services", "volumes", "networks", "secrets", "configs", "models"] as const;
 
+/** Reads files that belong together into one tree; an include is read as a project is. */
+export type LoadModel = (paths: readonly string[], dir: string, environment: Environment, chain: readonly string[], loading: Loading) => Mapping | undefined;
+
 /** The file with everything that it includes; `chain` holds the files that are being read, to find circles. */
-export function applyIncludes(file: Mapping, environment: Environment, chain: readonly string[], loading: Loading): Mapping {
+export function applyIncludes(file: Mapping, environment: Environment, chain: readonly string[], loading: Loading, loadModel: LoadModel): Mapping {
   const include = get(file, "include");
   if (include === undefined) return file;
   if (include.type !== "sequence") {
@@ -18,7 +21,7 @@ export function applyIncludes(file: Mapping, environment: Environment, chain: re
   const rest: Mapping = { ...file, entries: new Map([...file.entries].filter(([key]) => key !== "include")) };
   let base = mapping([], file.at);
   for (const item of include.items) {
-    const model = includeOne(item, environment, chain, loading);
+    const model = includeOne(item, environment, chain, loading, loadModel);
     if (model === undefined) continue;
     const parts: Mapping = { ...model, entries: new Map([...model.entries].filter(([key]) => imported.some((name) => name === key))) };
     base = mergeMappings(base, parts, [], { findings: loading.findings, budget: loading.entries, keepTags: false });
@@ -26,7 +29,7 @@ export function applyIncludes(file: Mapping, environment: Environment, chain: re
   return mergeMappings(base, rest, [], { findings: loading.findings, budget: loading.entries, keepTags: true });
 }
 
-function includeOne(item: Tree, environment: Environment, chain: readonly string[], loading: Loading): Mapping | undefined {
+function includeOne(item: Tree, environment: Environment, chain: readonly string[], loading: Loading, loadModel: LoadModel): Mapping | undefined {
   const { findings } = loading;
   if (item.type === "mapping") {
     for (const entry of item.entries.values()) {
