@@ -1,6 +1,8 @@
 // Says why an instance is not ready, from what can be seen on this machine: exits, log lines, probe history and who listens where (promise 6).
 // It reports only what it saw; while nothing is certain yet it says nothing.
+import { setTimeout as sleep } from "node:timers/promises";
 import { cause, type Cause, type Evidence } from "@berth/contract/causes.ts";
+import type { ProbeRecord } from "../../engines/engine.ts";
 import { lastLines } from "../collector/files.ts";
 import { mainPort } from "./environment.ts";
 import { argumentsOf } from "./launch.ts";
@@ -9,8 +11,8 @@ import { ownerOf, portsOf, type PortOwner, type ProcessStat } from "./procfs.ts"
 import type { Spec, State } from "./record.ts";
 import type { ExitStatus } from "./shim.ts";
 
-/** ms without becoming ready after which the ports are looked at, and after which a silent program is worth a word. */
-const patience = { ports: 2_000, silent: 5_000 };
+/** ms without becoming ready after which the ports are looked at, after which a silent program is worth a word, and how long lines may lag behind an exit. */
+const patience = { ports: 2_000, silent: 5_000, lines: 400 };
 const evidenceLines = 20;
 
 export interface Facts {
@@ -39,7 +41,13 @@ export async function causeOf(facts: Facts): Promise<Cause | undefined> {
   if (state.lastExit === undefined || state.lastCause === undefined) return state.ending ?? state.lastCause;
   // Also while the next run is on its way: a program that keeps ending would otherwise have a cause only half of the time.
   if (!facts.fresh && state.lastCause.evidence.length > 1) return state.lastCause;
-  const lines = await linesOf(facts, Date.parse(state.lastExit.at) - state.lastExit.ranFor - 1000);
+  const endedAt = Date.parse(state.lastExit.at);
+  let lines = await linesOf(facts, endedAt - state.lastExit.ranFor - 1000);
+  // The last words of a program take a moment through the collector; a cause that is told without them would be the one that is kept.
+  while (lines.length === 0 && machine.now() - endedAt < patience.lines) {
+    await sleep(25);
+    lines = await linesOf(facts, endedAt - state.lastExit.ranFor - 1000);
+  }
   const own = ["liveness_failed", "never_ready", "task_deadline", "run_lost"].includes(state.lastCause.code);
   if (own) return { ...state.lastCause, evidence: [...state.lastCause.evidence.filter((one) => one.kind === "probe"), ...lines] };
   if (state.lastCause.code === "start_failed" && state.phase === "waiting" && !state.live && state.lastCause.params["reason"] !== undefined && state.lastCause.evidence.length === 0) return state.lastCause;
@@ -125,7 +133,14 @@ async function listeningCause(facts: Facts, age: number): Promise<Cause | undefi
   const failing = state.probes.filter((one) => one.probe !== "liveness" && !one.ok);
   const last = failing.at(-1);
   if (last === undefined || !state.probes.some((one) => !one.ok)) return undefined;
-  const probe = spec.workload.probes[last.probe];
-  const check = probe?.check.type === "http" ? `GET ${probe.check.path}` : probe?.check.type === "exec" ? "the probe's command" : `port ${expected ?? ""}`;
-  return cause("never_ready", { check, last: last.detail, failures: failing.length, waited: duration(age) }, [...history, ...(await linesOf(facts, (state.startedAt ?? 0) - 1000))]);
+  return cause("never_ready", { check: describeProbe(spec, last.probe), last: last.detail, failures: failing.length, waited: duration(age) }, [...history, ...(await linesOf(facts, (state.startedAt ?? 0) - 1000))]);
+}
+
+/** What is looked at, as people know it: `GET /health`. */
+export function describeProbe(spec: Spec, name: ProbeRecord["probe"]): string {
+  const check = spec.workload.probes[name]?.check;
+  if (check?.type === "http") return `GET ${check.path}`;
+  if (check?.type === "exec") return `the ${name} probe's command`;
+  const main = mainPort(spec.workload);
+  return `port ${check?.port ?? (main === undefined ? "" : spec.ports[main]) ?? ""}`;
 }

@@ -4,7 +4,7 @@ import { closeSync, constants, mkdirSync, openSync, readSync, statSync, watch, w
 import { join } from "node:path";
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import type { Instance as InstanceView } from "../../engines/engine.ts";
-import { causeOf, exitCause, intrudedBy } from "./diagnose.ts";
+import { causeOf, describeProbe, exitCause, intrudedBy } from "./diagnose.ts";
 import { mainPort } from "./environment.ts";
 import { errorCode, errorText, writeJson } from "./files.ts";
 import { makePipes, writeProgram, type Program } from "./launch.ts";
@@ -15,10 +15,11 @@ import { freshState, readState, type Spec, type State } from "./record.ts";
 import { runCommand } from "./command.ts";
 import { readExit, readPids, spawnShim, type ExitStatus } from "./shim.ts";
 
-/** ms: pause before the first new start, the longest pause, how long a shim may take to report, how long its exit file may lag behind. */
+/** ms: pause before the first new start, the longest pause, how long a shim may take to report, how long its exit file may lag behind, and after which time an instance counts as having come up. */
 const backoff = { first: 100, most: 30_000 };
 const launchPatience = 10_000;
 const exitPatience = 1_000;
+const proven = 10_000;
 const keptProbes = 10;
 
 export interface InstanceDeps {
@@ -260,6 +261,8 @@ export class Supervised {
     const ranFor = Math.max(0, at - (state.startedAt ?? at));
     this.#notReady();
     state.lastExit = { at: new Date(at).toISOString(), ...exit, ranFor, outOfMemory: false };
+    // Without a check only time tells that it had come up.
+    state.everReady ||= ranFor >= proven;
     const { restart } = this.spec.workload;
     const wanted = this.spec.task === undefined && (restart === "always" || (restart === "on-failure" && (exit.exitCode !== 0 || state.ending !== undefined)));
     state.lastCause = state.ending ?? exitCause(this.spec, state, exit, []);
@@ -299,7 +302,7 @@ export class Supervised {
     const unknown = state.live && state.program === undefined && readExit(this.dir, state.run) === undefined;
     if (unknown && now - (state.startedAt ?? now) < launchPatience && !this.#void()) return;
     this.#signalWhenDue(now);
-    if (state.program !== undefined && isAlive(state.program)) return;
+    if (state.live && state.program !== undefined && this.#exitNow(now) === undefined) return;
     const left = this.#members();
     if (left.length > 0) return signalAll(left, now >= (state.killAt ?? now) ? "SIGKILL" : "SIGTERM");
     if (state.live) {
@@ -368,7 +371,7 @@ export class Supervised {
       },
       onReady: (ready) => {
         if (ready) {
-          Object.assign(state, { ready, readySince: machine.now(), everReady: true } satisfies Partial<State>);
+          Object.assign(state, { ready, readySince: machine.now(), everReady: state.everReady || readiness !== undefined } satisfies Partial<State>);
           this.#save();
           this.#deps.onReady(this, true);
           this.#deps.onChange(this);
@@ -381,7 +384,7 @@ export class Supervised {
       onFailed: (probe, failures, last) => {
         const evidence = state.probes.filter((one) => one.probe === probe).map((one) => ({ kind: "probe" as const, at: one.at, text: one.detail }));
         const waited = `${((machine.now() - (state.startedAt ?? 0)) / 1000).toFixed(1)} s`;
-        this.end(probe === "liveness" ? cause("liveness_failed", { failures, last }, evidence) : cause("never_ready", { check: "the startup probe", last, failures, waited }, evidence));
+        this.end(probe === "liveness" ? cause("liveness_failed", { failures, last }, evidence) : cause("never_ready", { check: describeProbe(this.spec, probe), last, failures, waited }, evidence));
       },
       confirm: () => port === undefined || intrudedBy(port, this.#members()) === undefined,
     });

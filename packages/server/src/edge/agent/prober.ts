@@ -30,6 +30,9 @@ const defaults: Readonly<Record<ProbeName, Times>> = {
 /** ms between looks at an instance that was not ready yet: a fresh one should be found ready at once, a slow one not be hammered. */
 const eager = { first: 50, most: 250, growth: 1.3 };
 
+/** ms that a program without any check has to run before it counts as ready: one that ends at once must not pass for a success. */
+const settle = 1_000;
+
 function timesOf(name: ProbeName, probe: Probe): Times {
   const base = defaults[name];
   // Liveness and startup need one success only, as in Kubernetes; anything else would let an instance die while it answers.
@@ -67,7 +70,7 @@ export class Prober {
   #afterStartup(): void {
     this.#deps.onStarted();
     const { readiness, liveness } = this.#deps.probes;
-    if (readiness === undefined) this.#setReady(true);
+    if (readiness === undefined) this.#supervise(this.#pause(this.#ready ? 0 : settle).then(() => this.#setReady(true)));
     else this.#supervise(this.#readiness(readiness));
     if (liveness !== undefined) this.#supervise(this.#liveness(liveness));
   }

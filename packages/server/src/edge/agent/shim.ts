@@ -20,7 +20,7 @@ set -C
 true > "$dir/claim-$run" 2>/dev/null || exit 0
 set +C
 exec 3<>"$dir/stdout" 4<>"$dir/stderr" 2>"$dir/shim-$run"
-setsid /bin/sh "$dir/run" "$run" >&3 2>&4 3>&- 4>&-
+setsid /bin/sh "$dir/run" "$run"
 code=$?
 by=code
 [ -s "$dir/shim-$run" ] && by=signal
@@ -28,11 +28,15 @@ printf '%s %s\\n' "$by" "$code" > "$dir/exit-$run"
 read -r _ <> "$dir/hold"
 `;
 
-/** First lines of every \`run\` file: leaves both identities on disk. The pid does not change by what follows, which only ever execs. */
+/**
+ * First lines of every \`run\` file: leaves both identities on disk. The pid does not change by what follows, which only ever execs. The pipes become
+ * its output only here, because a shell that waits would write the name of a signal to the stderr that it gave to its child.
+ */
 export const runPrologue = (dir: string): string => `dir=${dir}
 read -r shim < /proc/$PPID/stat
 read -r self < /proc/$$/stat
 umask 077
+exec >&3 2>&4 3>&- 4>&-
 printf '%s\\n%s\\n.\\n' "$shim" "$self" > "$dir/pid-$1"
 ulimit -c 0
 `;

@@ -138,8 +138,9 @@ export async function pruneReleases(releases: string, inUse: ReadonlySet<string>
   const found: { path: string; at: number }[] = [];
   for (const name of await readdir(releases)) {
     const path = join(releases, name);
-    const { mtimeMs } = await stat(path);
-    if (!inUse.has(`sha256:${name}`)) found.push({ path, at: mtimeMs });
+    const at = await stat(path).then(({ mtimeMs }) => mtimeMs, () => undefined);
+    // Gone meanwhile: another release of the stack was just put in place.
+    if (at !== undefined && !inUse.has(`sha256:${name}`)) found.push({ path, at });
   }
   const old = found.sort((a, b) => b.at - a.at).filter((one, index) => (index >= keep || basename(one.path).startsWith(".")) && now - one.at > 3_600_000);
   for (const { path } of old) await rm(path, { recursive: true, force: true });

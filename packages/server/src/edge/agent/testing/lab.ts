@@ -1,5 +1,5 @@
 // A home folder with a real agent and a real collector for tests, and programs to run in it. Everything that it started is gone afterwards.
-import { spawn, type ChildProcess } from "node:child_process";
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { createHash, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
@@ -146,6 +146,9 @@ export class Lab implements AsyncDisposable {
   async run(workload: Workload, over: Partial<TrackTarget> = {}): Promise<void> {
     const fence = this.fence();
     await this.engine.prepare(workload, fence, never);
+    // In the product client and agent are the same user; here the client is the tests' root.
+    const { asUser } = this.#options;
+    if (asUser !== undefined) spawnSync("chown", ["-R", `${asUser}:${asUser}`, join(this.home, "stacks")]);
     await this.engine.ensure({ ref: workload.ref, track: "stable", workload, restart: 0, replicas: 1, ...over }, fence, never);
   }
 

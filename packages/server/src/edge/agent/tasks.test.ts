@@ -1,0 +1,155 @@
+// One-off runs and terminals with real processes: at most once per id, a deadline that holds, and an exit code that is the command's own.
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Duplex } from "node:stream";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { TaskRun, TaskState, Workload } from "../../engines/engine.ts";
+import { ProcessTable } from "./procfs.ts";
+import { Lab, never, uniqueName, until } from "./testing/lab.ts";
+
+const ref = { stack: "shop", component: "web" };
+
+async function task(lab: Lab, shell: string, over: Partial<Omit<TaskRun, "workload">> = {}, change: Partial<Workload> = {}): Promise<TaskRun> {
+  const workload = await lab.workload({ "keep.txt": "here" }, { volumes: [{ volume: "out", path: "/out-of-task" }], env: { ANSWER: "42" }, ...change });
+  await lab.engine.prepare(workload, lab.fence(), never);
+  return { id: uniqueName("run"), workload, command: { shell }, deadline: 60_000, tty: false, ...over };
+}
+const ended = (lab: Lab, id: string, timeout?: number): Promise<TaskState> => until(async () => { const state = await lab.engine.task(id, never); return state !== undefined && state.phase !== "running" && state; }, `task ${id} ends`, timeout);
+
+describe("tasks", () => {
+  let lab: Lab;
+  beforeAll(async () => { lab = await Lab.open(); });
+  afterAll(async () => { await lab[Symbol.asyncDispose](); });
+  const volume = (): string => join(lab.home, "stacks", "stack-1", "volumes", "out");
+
+  it("run in the release with its config, and tell exit code and output", async () => {
+    const run = await task(lab, "cat keep.txt; echo; echo $ANSWER; echo oops >&2; exit 3");
+    expect(await lab.engine.task(run.id, never)).toBeUndefined();
+    await lab.engine.startTask(run, lab.fence(), never);
+    const lines: string[] = [];
+    for await (const line of lab.engine.taskLogs(run.id, { follow: true }, never)) lines.push(`${line.stream} ${line.text}`);
+    expect(lines.sort()).toEqual(["stderr oops", "stdout 42", "stdout here"]);
+    const state = await ended(lab, run.id);
+    expect(state).toMatchObject({ phase: "failed", exitCode: 3, cause: { code: "exited_at_start" } });
+    const good = await task(lab, "true");
+    await lab.engine.startTask(good, lab.fence(), never);
+    expect(await ended(lab, good.id)).toMatchObject({ phase: "succeeded", exitCode: 0 });
+  });
+
+  it("run at most once per id, also after they ended and were forgotten", async () => {
+    const run = await task(lab, "echo x >> /out-of-task/count");
+    await Promise.all([1, 2, 3].map(() => lab.engine.startTask(run, lab.fence(), never)));
+    await ended(lab, run.id);
+    await lab.engine.startTask(run, lab.fence(), never);
+    expect(readFileSync(join(volume(), "count"), "utf8")).toBe("x\n");
+  });
+
+  it("are ended at their deadline, with everything that they started", async () => {
+    const run = await task(lab, "(trap '' TERM; sleep 61) & trap '' TERM; sleep 62; sleep 63", { deadline: 400 }, { gracePeriod: 200 });
+    await lab.engine.startTask(run, lab.fence(), never);
+    expect(await ended(lab, run.id)).toMatchObject({ phase: "failed", cause: { code: "task_deadline" } });
+    expect(new ProcessTable().membersOf(undefined, run.id)).toEqual([]);
+  });
+
+  it("can be cancelled", async () => {
+    const run = await task(lab, "exec sleep 60");
+    await lab.engine.startTask(run, lab.fence(), never);
+    await until(() => new ProcessTable().membersOf(undefined, run.id).length > 0, "it runs");
+    await lab.engine.cancelTask(run.id, 1_000, never);
+    expect(await ended(lab, run.id)).toMatchObject({ phase: "failed", signal: "SIGTERM" });
+    await lab.engine.cancelTask("run-unknown", 0, never);
+  });
+
+  it("may have a terminal", async () => {
+    const run = await task(lab, "test -t 1 && echo is a terminal; exit 5", { tty: true });
+    await lab.engine.startTask(run, lab.fence(), never);
+    expect((await ended(lab, run.id)).exitCode).toBe(5);
+    await until(async () => { for await (const line of lab.engine.taskLogs(run.id, { follow: false }, never)) if (line.text === "is a terminal") return true; return false; }, "output");
+  });
+
+  it("go on under another agent, and are not begun again by it", async () => {
+    const run = await task(lab, "echo x >> /out-of-task/again; sleep 1.5; exit 6");
+    await lab.engine.startTask(run, lab.fence(), never);
+    await until(() => new ProcessTable().membersOf(undefined, run.id).length > 0, "it runs");
+    await lab.kill("agent");
+    await lab.up("agent");
+    await lab.engine.startTask(run, lab.fence(), never);
+    expect(await ended(lab, run.id)).toMatchObject({ exitCode: 6 });
+    expect(readFileSync(join(volume(), "again"), "utf8")).toBe("x\n");
+    expect((await lab.engine.task(run.id, never))?.phase).toBe("failed");
+  });
+
+  it("that were only written down when the agent died are not begun", async () => {
+    const run = await task(lab, "echo x >> /out-of-task/never");
+    await lab.kill("agent");
+    // What a crash between the record and the folder leaves behind.
+    writeFileSync(join(lab.home, "edge", "task-records", `${run.id}.json`), JSON.stringify({ ref, state: { id: run.id, phase: "failed", startedAt: new Date().toISOString(), endedAt: new Date().toISOString(), cause: { code: "run_lost", params: { reason: "x" }, evidence: [] } } }));
+    await lab.up("agent");
+    await lab.engine.startTask(run, lab.fence(), never);
+    expect(await lab.engine.task(run.id, never)).toMatchObject({ phase: "failed", cause: { code: "run_lost" } });
+    expect(() => readFileSync(join(volume(), "never"))).toThrow();
+  });
+});
+
+describe("exec", () => {
+  let lab: Lab;
+  let instance = "";
+  beforeAll(async () => {
+    lab = await Lab.open();
+    await lab.run(await lab.workload({}, { kind: "worker", command: { shell: "exec sleep 300" }, env: { ANSWER: "42" } }));
+    instance = (await lab.instance((one) => one.pid !== undefined, "runs")).id;
+  });
+  afterAll(async () => { await lab[Symbol.asyncDispose](); });
+
+  const text = (stream: Duplex): { readonly get: () => string } => {
+    let seen = "";
+    stream.on("data", (chunk: Buffer) => { seen += chunk.toString(); });
+    return { get: () => seen };
+  };
+
+  it("gives a terminal of the wanted size that can be resized, and the exit code", async () => {
+    const session = await lab.engine.exec(ref, instance, { exec: ["/bin/sh"] }, { columns: 91, rows: 17 }, never);
+    const output = text(session.stream);
+    session.stream.write("stty size; echo $ANSWER é; tty\n");
+    await until(() => /17 91\r\n42 é\r\n\/dev\/pts\//.test(output.get()), "size and environment");
+    session.resize(120, 40);
+    session.stream.write("stty size\n");
+    await until(() => output.get().includes("40 120"), "new size");
+    session.stream.write("exit 7\n");
+    expect(await session.exit).toEqual({ exitCode: 7 });
+  });
+
+  it("gives ^C to what runs in the terminal", async () => {
+    const session = await lab.engine.exec(ref, instance, { shell: "trap 'echo interrupted; exit 9' INT; echo go; while :; do sleep 0.05; done" }, { columns: 80, rows: 24 }, never);
+    const output = text(session.stream);
+    await until(() => output.get().includes("go"), "runs");
+    session.stream.write("\u0003");
+    expect(await session.exit).toEqual({ exitCode: 9 });
+    expect(output.get()).toContain("interrupted");
+  });
+
+  it("passes input and output through without a terminal, whatever the bytes", async () => {
+    const session = await lab.engine.exec(ref, instance, { exec: ["/bin/cat"] }, undefined, never);
+    const data = Buffer.from(Array.from({ length: 300_000 }, (_, index) => index % 256));
+    session.stream.end(data);
+    const back = Buffer.concat(await session.stream.toArray() as Buffer[]);
+    expect(back.equals(data)).toBe(true);
+    expect(await session.exit).toEqual({ exitCode: 0 });
+  });
+
+  it("ends what it started when the caller goes away", async () => {
+    const session = await lab.engine.exec(ref, instance, { shell: "echo mine; exec sleep 12345" }, undefined, never);
+    const output = text(session.stream);
+    await until(() => output.get().includes("mine"), "runs");
+    session.stream.destroy();
+    await until(() => !new ProcessTable().all.some((one) => { try { return readFileSync(`/proc/${one.pid}/cmdline`, "utf8").includes("12345"); } catch { return false; } }), "gone");
+  });
+
+  it("says when there is no such instance or command", async () => {
+    await expect(lab.engine.exec(ref, "web-nope22", { exec: ["true"] }, undefined, never)).rejects.toMatchObject({ code: "not_found" });
+    const session = await lab.engine.exec(ref, instance, { exec: ["no-such-command"] }, undefined, never);
+    const output = text(session.stream);
+    expect(await session.exit).toEqual({ exitCode: 127 });
+    await until(() => output.get().includes("not found"), "the reason");
+  });
+});
