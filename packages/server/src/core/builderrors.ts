@@ -53,7 +53,7 @@ const telling: readonly (readonly RegExp[])[] = [
   ],
   [
     /^(?!npm )\s*(?:\w+\.)*[A-Z]\w*(?:Error|Exception)(?:: |$)/, // a traceback's last line
-    /^(?:ERROR|FATAL|fatal|Fatal|Error|error|E)(?::|!|\b:?\s*\[)\s?(?!subprocess-exited-with-error|Command failed)/,
+    /^(?:ERROR|FATAL|fatal|Fatal|Error|error|E)(?::|!|\b:?\s*\[)(?!\s*Command failed)/,
     /^\[ERROR\] Failed to execute goal/,
     /npm (?:ERR!|error) (?:code E(?!LIFECYCLE)|Missing script|\w+ (?:No matching|404 Not Found))/,
     /ERR_PNPM_\w+|YN00(?!0[07])\d\d:.*(?:error|not found|fail)/i,
@@ -64,10 +64,10 @@ const telling: readonly (readonly RegExp[])[] = [
   ],
   [/^make(?:\[\d+\])?: \*\*\* /, /^npm (?:ERR!|error) (?!A complete log|code|path|command|.*debug-\d)/],
 ];
-/** Words that only look like a failure. */
-const harmless = /\b0 (?:errors|failed|failures|vulnerabilities)\b|\bno errors\b|npm warn|^\s*(?:warning|warn)\b|error-handler|--fail|errors?\.(?:js|ts|py|go|rb)\b(?!:\d)/i;
+/** Words that only look like a failure, or only say that there was one. */
+const harmless = /^error: (?:subprocess-exited-with-error|metadata-generation-failed)|\b0 (?:errors|failed|failures|vulnerabilities)\b|\bno errors\b|npm warn|^\s*(?:warning|warn)\b|error-handler|--fail|errors?\.(?:js|ts|py|go|rb)\b(?!:\d)/i;
 /** Lines that are repeated after every failure and tell nothing. */
-const boilerplate = /^npm (?:ERR!|error) (?:A complete log|\s*\S*\/_logs\/)|^\s*$|^\[ERROR\] (?:$|-> |Re-run|To see|For more|\[Help)|^note: (?:run with|This error originates)|^\[notice\]/;
+const boilerplate = /^npm (?:ERR!|error) (?:A complete log|\s*\S*\/_logs\/)|^\s*$|^\[ERROR\] (?:$|-> |Re-run|To see|For more|\[Help)|^\s*note: (?:run with|This error originates)|^\[notice\]/;
 
 const escapes = /\u001b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[@-Z\\-_])/g;
 /** A line without terminal colours and cursor movements. */
@@ -85,7 +85,8 @@ export class ErrorScan {
   readonly #best: ({ readonly line: Seen; readonly after: Seen[] } | undefined)[] = telling.map(() => undefined);
   #remedy: { readonly cause: Cause; readonly line: Seen } | undefined;
   #gradle = false;
-  #traceback = false;
+  /** Columns that a traceback's first line is indented by, while its last one has not come. */
+  #traceback: number | undefined;
   #lastOutput: Seen | undefined;
   readonly #tail: Seen[] = [];
 
@@ -108,11 +109,12 @@ export class ErrorScan {
 
   #judge(line: Seen): void {
     const trimmed = line.text.trimStart();
-    // Gradle names the reason on the line after this one; Python on the first line after a traceback that is not indented.
-    const afterMark = this.#gradle || (this.#traceback && trimmed === line.text);
-    if (this.#gradle || (this.#traceback && trimmed === line.text)) { this.#gradle = false; this.#traceback = false; }
+    const indent = line.text.length - trimmed.length;
+    // Gradle names the reason on the line after this one; Python on the first line that is indented no further than the traceback itself, which pip indents as a whole.
+    const afterMark = this.#gradle || (this.#traceback !== undefined && indent <= this.#traceback);
+    if (afterMark) { this.#gradle = false; this.#traceback = undefined; }
     if (/^\* What went wrong:/.test(trimmed)) { this.#gradle = true; return; }
-    if (/^Traceback \(most recent call last\):/.test(trimmed)) { this.#traceback = true; return; }
+    if (/^Traceback \(most recent call last\):/.test(trimmed)) { this.#traceback = indent; return; }
     if (afterMark) { this.#best[0] ??= { line, after: [] }; return; }
     if (harmless.test(trimmed)) return;
     const rank = telling.findIndex((patterns) => patterns.some((pattern) => pattern.test(trimmed)));
