@@ -16,6 +16,7 @@ const programs: Readonly<Record<string, string>> = {
   "edge-router": "packages/server/src/edge/router/main.ts",
   "edge-agent": "packages/server/src/edge/agent/main.ts",
   "edge-collector": "packages/server/src/edge/collector/main.ts",
+  "berth-static": "packages/server/src/edge/agent/static/berth-static.ts",
   "berth": "packages/cli/src/main.ts",
 };
 

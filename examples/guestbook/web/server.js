@@ -24,8 +24,19 @@ async function answer(request, response) {
   if (pathname === "/version") return send(response, 200, "application/json", JSON.stringify({ release: who.release, instance: who.instance }));
   if (pathname !== "/") return send(response, 404, "text/plain", "There is nothing here.\n");
   if (request.method === "POST") return addEntry(request, response);
-  const book = await (await fetch(`${api}/entries`, { signal: AbortSignal.timeout(5_000) })).json();
-  return send(response, 200, "text/html; charset=utf-8", page(who, book));
+  return send(response, 200, "text/html; charset=utf-8", page(who, await readBook()));
+}
+
+/** A page without entries is better than none: it says that the API does not answer. */
+async function readBook() {
+  try {
+    const answer = await fetch(`${api}/entries`, { signal: AbortSignal.timeout(5_000) });
+    if (!answer.ok) throw new Error(`the API answered ${answer.status}`);
+    return await answer.json();
+  } catch (error) {
+    console.error(`no entries: ${error.message}`);
+    return { entries: [], summary: "The entries cannot be shown: the API does not answer." };
+  }
 }
 
 async function addEntry(request, response) {

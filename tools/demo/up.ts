@@ -1,0 +1,119 @@
+// Brings the demo up: server, login, stack, and a look at every URL through the router. Each step finds what an earlier run left and goes on from there.
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { seconds, type Progress } from "../progress.mjs";
+import { DemoError, ask, must, parse, root, show, stack } from "./berth.ts";
+import { fetchThrough } from "./fetch.ts";
+import { openRecord, places, writeRecord, type Places, type Record_ } from "./record.ts";
+
+interface ServerStatus { readonly running: boolean; readonly url?: string }
+interface ComponentRow { readonly name: string; readonly urls: readonly string[] }
+
+export async function bringUp(progress: Progress, started: number): Promise<void> {
+  const where = places();
+  let record = openRecord(where);
+  const keep = (change: Partial<Record_>): void => { record = { ...record, ...change }; writeRecord(where.home, record); };
+
+  const url = await startServer(progress, record, keep);
+  await signIn(progress, where, url);
+  if (!record.stack && (await stackExists(url))) {
+    throw new DemoError(`There is a stack ${stack} here already, and the demo did not make it.`, `To have the demo, remove or rename that one, or give the demo a home of its own: BERTH_HOME=~/berth-demo npm run demo`);
+  }
+  keep({ stack: true });
+  await deploy(progress, url);
+  const urls = await publicUrls(url);
+  progress.line("");
+  for (const address of urls) await lookAt(progress, address);
+  progress.line(`\nDone in ${seconds(performance.now() - started)}. Berth goes on running; what to try next:\n`);
+  for (const [command, says] of suggestions) progress.line(`  ${command.padEnd(62)}${progress.dim(says)}`);
+  progress.line("");
+}
+
+const suggestions: readonly (readonly [string, string])[] = [
+  [`./bin/berth status -s ${stack}`, "what runs, and since when"],
+  [`./bin/berth logs -s ${stack} -f`, "all components, live (Ctrl-C ends it)"],
+  [`./bin/berth components scale web 3 -s ${stack}`, "then reload the page: the instance at its foot changes"],
+  [`./bin/berth exec -s ${stack} -c api -- ls -l`, "a command inside a running instance"],
+  [`./bin/berth releases list -s ${stack} -c web`, "immutable, and a rollback away"],
+  ["cd examples/guestbook && ../../bin/berth up", "after you changed something there"],
+  ["npm run demo -- --down", "stops and removes everything that the demo made"],
+];
+
+async function startServer(progress: Progress, record: Record_, keep: (change: Partial<Record_>) => void): Promise<string> {
+  const build = readFileSync(join(root, "dist", ".stamp"), "utf8");
+  const before = await serverStatus();
+  if (before.running && before.url !== undefined && !(record.server && record.build !== build)) {
+    progress.done(`Berth runs already: ${before.url}`);
+    return before.url;
+  }
+  const step = progress.step(before.running ? "Starting the control plane again, because it was built anew (what runs goes on)" : "Starting Berth");
+  const started = performance.now();
+  try {
+    if (before.running) await must("Stopping the old control plane", ["server", "stop"]);
+    else keep({ server: true });
+    await must("Starting Berth", ["server", "start"]);
+    const { url } = await serverStatus();
+    if (url === undefined) throw new DemoError("Berth started, but does not say where it answers.", "This is a bug in Berth; please report it.");
+    keep({ build });
+    step.done(`Berth runs: ${url} (${seconds(performance.now() - started)})`);
+    return url;
+  } catch (error) {
+    step.drop();
+    throw error;
+  }
+}
+
+/** Exit code 1 only says that it does not run. */
+async function serverStatus(): Promise<ServerStatus> {
+  const answer = await ask(["server", "status", "--json"]);
+  if (answer.stdout.trim() === "") throw new DemoError("Berth does not say whether it runs.", "The command was: ./bin/berth server status --json", answer.stderr);
+  return parse<ServerStatus>(answer, "The server's status");
+}
+
+/** The first administrator is whoever can read the home folder: this user can. */
+async function signIn(progress: Progress, where: Places, url: string): Promise<void> {
+  if ((await ask(["stacks", "list", "--json"], url)).code === 0) return;
+  const file = join(where.home, "admin-token");
+  const token = existsSync(file) ? readFileSync(file, "utf8").trim() : (await must("Making a login token", ["server", "token"])).stdout.trim();
+  await must("Signing in", ["login", "--token", token], url);
+  progress.done("Signed in as administrator, with the one-time token of this installation");
+}
+
+async function stackExists(url: string): Promise<boolean> {
+  return (await ask(["stacks", "show", stack, "--json"], url)).code === 0;
+}
+
+async function deploy(progress: Progress, url: string): Promise<void> {
+  const files = hasPython() ? [] : ["--file", "compose.yaml", "--file", "compose.without-python.yaml"];
+  if (files.length > 0) {
+    progress.note("There is no python3 on this machine, so the API of the guestbook is left out. To have it: apt install python3 (or dnf, pacman, ...), then run this again.");
+  }
+  progress.line(`\n${progress.bold(`berth up -s ${stack}`)}  ${progress.dim("(in examples/guestbook)")}`);
+  const code = await show(["up", "-s", stack, "--yes", ...files], { cwd: join(root, "examples", "guestbook"), server: url });
+  if (code !== 0) throw new DemoError(`The stack did not come up (exit code ${code}).`, "Berth goes on running. The lines above say why; `npm run demo` goes on from here, `npm run demo -- --down` removes everything.");
+}
+
+function hasPython(): boolean {
+  try {
+    return execFileSync("python3", ["-c", "import sqlite3, sys; print(sys.version_info >= (3, 8))"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim() === "True";
+  } catch {
+    // Not there, or not usable: both mean that the demo does without it.
+    return false;
+  }
+}
+
+async function publicUrls(url: string): Promise<string[]> {
+  const answer = await must("Asking for the stack's components", ["components", "list", "-s", stack, "--json"], url);
+  const urls = parse<{ items: readonly ComponentRow[] }>(answer, "The list of components").items.flatMap((component) => component.urls);
+  if (urls.length === 0) throw new DemoError("The stack has no public URL.", `./bin/berth status -s ${stack} shows why.`);
+  return urls;
+}
+
+async function lookAt(progress: Progress, url: string): Promise<void> {
+  const answer = await fetchThrough(url, 10_000);
+  if ("error" in answer) throw new DemoError(`${url} does not answer: ${answer.error}`, `./bin/berth status -s ${stack} and ./bin/berth logs -s ${stack} say why.`);
+  if (answer.status >= 400) throw new DemoError(`${url} answered ${answer.status}.`, `./bin/berth logs -s ${stack} says why.`);
+  progress.done(`${url}  ${answer.status} in ${Math.round(answer.took)} ms, ${answer.bytes} bytes`);
+}
+
