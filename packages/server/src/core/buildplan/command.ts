@@ -4,14 +4,14 @@ import type { Command } from "@berth/contract/spec.ts";
 
 const plainWord = /^[A-Za-z0-9_@%+=:,./-]+$/;
 const assignment = /^[A-Za-z_][A-Za-z0-9_]*=/;
-const shellWords = new Set([".", ":", "!", "[", "[[", "{", "}", "alias", "break", "case", "cd", "command", "continue", "do", "done", "echo", "elif", "else", "esac", "eval", "exit", "export", "fi", "for", "function", "if", "pushd", "read", "readonly", "return", "set", "shift", "source", "test", "then", "time", "times", "trap", "type", "ulimit", "umask", "unset", "until", "wait", "while"]);
+const shellWords = new Set([".", ":", "!", "[", "[[", "{", "}", "alias", "break", "case", "cd", "command", "continue", "do", "done", "echo", "elif", "else", "esac", "eval", "exec", "exit", "export", "fi", "for", "function", "if", "pushd", "read", "readonly", "return", "set", "shift", "source", "test", "then", "time", "times", "trap", "type", "ulimit", "umask", "unset", "until", "wait", "while"]);
 
 /** The command for one line of shell. */
 export function commandOf(line: string): Command {
   const trimmed = line.trim();
   const words = trimmed.split(/\s+/);
   if (words.every((word) => plainWord.test(word))) {
-    const start = words[0] === "exec" && words.length > 1 ? words.slice(1) : words;
+    const start = words[0] === "exec" && !assignment.test(words[1] ?? "=") ? words.slice(1) : words;
     if (!startsWithShell(start)) return { exec: assignment.test(start[0] ?? "") ? ["env", ...start] : start };
   }
   const parts = splitChain(trimmed);
@@ -24,7 +24,7 @@ export function commandOf(line: string): Command {
 /** Assignments alone run nothing, and shell keywords have no program: neither may be replaced by `exec`. */
 function startsWithShell(words: readonly string[]): boolean {
   const program = words.find((word) => !assignment.test(word));
-  return program === undefined || shellWords.has(program) || /^['"]?[({]/.test(program);
+  return program === undefined || shellWords.has(program) || /^(?:["']?[({]|\d*[<>])/.test(program);
 }
 
 function replacing(part: string): string {

@@ -6,7 +6,7 @@ import type { Command } from "@berth/contract/spec.ts";
 import { readAppJson, type AppJson } from "./appjson.ts";
 import { programOf } from "./command.ts";
 import { dockerfileDraft, noteDockerfile, readDockerfile } from "./dockerfile.ts";
-import { isBroken, step, takeNotes, type Broken, type Detector, type Draft, type Kind, type Notes } from "./draft.ts";
+import { isBroken, takeNotes, type Broken, type Detector, type Draft, type Kind, type Notes } from "./draft.ts";
 import { detectGo } from "./go.ts";
 import { detectJava } from "./java.ts";
 import { detectNode } from "./node.ts";
@@ -15,7 +15,7 @@ import { readProcfile, type Procfile } from "./procfile.ts";
 import { detectPython } from "./python.ts";
 import { detectRuby } from "./ruby.ts";
 import { detectRust } from "./rust.ts";
-import { lookInto, parentOf, type Look, type SourceTree } from "./source.ts";
+import { baseOf, lookInto, parentOf, type Look, type SourceTree } from "./source.ts";
 import { detectStatic } from "./static.ts";
 
 export { filesOfInterest } from "./interest.ts";
@@ -84,7 +84,8 @@ function choose(drafts: readonly Draft[], procfile: Procfile | undefined, appJso
   if (hinted.includes(chosen.kind) && others.length > 0) notes.found((appJson?.languages.length ?? 0) > 0 ? appJson?.file ?? "" : procfile?.file ?? "", `says that the project is ${chosen.kind}`);
   const assets = chosen.exclude.includes("node_modules");
   const rivals = others.filter((draft) => draft.strength === "manifest" && !(draft.kind === "node" && assets));
-  if (rivals.length > 0) notes.warn("several_languages", { others: rivals.map((draft) => draft.kind).join(", "), chosen: chosen.kind });
+  if (hinted.includes(chosen.kind)) for (const rival of rivals) notes.found(rival.notes.findings[0]?.file ?? "", `would make it a ${rival.kind} project; not taken`);
+  else if (rivals.length > 0) notes.warn("several_languages", { others: rivals.map((draft) => draft.kind).join(", "), chosen: chosen.kind });
   return chosen;
 }
 
@@ -122,27 +123,32 @@ function complete(draft: Draft, notes: Notes, procfile: Procfile | undefined, ap
   const plan: BuildPlan = {
     kind: draft.kind, ...(draft.flavour === undefined ? {} : { flavour: draft.flavour }), root: draft.root,
     tools: [...draft.tools],
-    steps: [...draft.steps, ...(procfile?.release === undefined ? [] : [step("release", procfile.release, "the Procfile's release line", true)])],
+    steps: [...draft.steps],
     processes: processesOf(draft, procfile, all),
     env: envOf(draft, appJson, all),
     caches: [...draft.caches], exclude: [...new Set(draft.exclude)],
     ...(draft.staticSite === undefined || procfile?.processes.has("web") === true ? {} : { staticSite: draft.staticSite }),
     ...(draft.dockerfile === undefined ? {} : { dockerfile: draft.dockerfile }),
     ...(appJson === undefined ? {} : { app: appJson.app }),
-    findings: all.findings, warnings: all.warnings,
+    findings: all.findings.slice(0, mostNotes), warnings: all.warnings.slice(0, mostNotes),
   };
   return { ok: true, plan };
 }
+
+/** A plan is stored and shown; a file full of mistakes must not fill it. */
+const mostNotes = 200;
 
 /** They speak of a start command that a Procfile replaces. */
 const startWarnings: ReadonlySet<string> = new Set(["development_server", "server_missing", "port_fixed", "several_programs", "adapter_missing", "not_runnable"]);
 
 function processesOf(draft: Draft, procfile: Procfile | undefined, notes: Notes): BuildPlan["processes"] {
-  if (procfile === undefined || procfile.processes.size === 0) return { ...draft.processes };
+  if (procfile === undefined) return { ...draft.processes };
   const names = [...procfile.processes.keys()];
+  // A line for releases alone says nothing about how the project starts.
+  const base = names.every((name) => name === "release") ? Object.entries(draft.processes) : [];
   notes.found(procfile.file, `names the process type${names.length === 1 ? "" : "s"} ${names.join(", ")}`);
-  if (Object.keys(draft.processes).length > 0) notes.found(procfile.file, "decides about processes alone; what the project itself suggests is not used");
-  return Object.fromEntries([...procfile.processes].map(([name, command]) => [name, { command, why: "Procfile" }]));
+  if (base.length === 0 && Object.keys(draft.processes).length > 0) notes.found(procfile.file, "decides about processes alone; what the project itself suggests is not used");
+  return Object.fromEntries([...base, ...[...procfile.processes].map(([name, command]): [string, BuildPlan["processes"][string]] => [name, { command, why: "Procfile" }])]);
 }
 
 /** Values of app.json, below whatever the plan needs in order to find its own files. */
@@ -156,17 +162,12 @@ function envOf(draft: Draft, appJson: AppJson | undefined, notes: Notes): BuildP
   return Object.fromEntries(env);
 }
 
+const manifests: ReadonlySet<string> = new Set(["package.json", "requirements.txt", "pyproject.toml", "go.mod", "pom.xml", "build.gradle", "build.gradle.kts", "composer.json", "Gemfile", "Cargo.toml", "Procfile", "Dockerfile", "index.html", "main.py", "manage.py", "main.go"]);
+
 /** Says which folders below could be built, when the folder itself could not. */
 function notDetected(look: Look): Cause {
   if (look.files.length === 0) return cause("plan_not_detected", { dir: look.root, known }, [evidence(`${look.root} has no files.`)]);
-  const folders = [...new Set(look.files.map(parentOf))].filter((folder) => folder !== "." && folder.split("/").length <= 3).slice(0, 300);
-  const projects = folders.filter((folder) => {
-    const inner = look.at(look.label(folder));
-    return detectors.some(([kind, detect]) => {
-      const answer = kind === "static" ? undefined : detect(inner);
-      return answer !== undefined && (isBroken(answer) || answer.strength === "manifest");
-    });
-  });
+  const projects = [...new Set(look.files.filter((file) => manifests.has(baseOf(file))).map(parentOf))].filter((folder) => folder.split("/").length <= 4);
   const outer = projects.filter((folder) => !projects.some((other) => folder.startsWith(`${other}/`))).map((folder) => look.label(folder));
   const [first] = outer;
   if (first === undefined) return cause("plan_not_detected", { dir: look.root, known }, [evidence(`Files at the top: ${topFiles(look)}`)]);

@@ -41,22 +41,23 @@ function instructionsOf(text: string): { instruction: string; rest: string }[] {
   const found: { instruction: string; rest: string }[] = [];
   const lines = text.replace(/^\uFEFF/, "").split(/\r?\n/);
   const escape = /^#\s*escape\s*=\s*`\s*$/im.test(lines.slice(0, 3).join("\n")) ? "`" : "\\";
+  const lastAt = new Map(lines.map((line, index) => [line.trim(), index]));
   for (let i = 0; i < lines.length; i += 1) {
-    let line = lines[i] ?? "";
-    if (/^\s*(?:#|$)/.test(line)) continue;
-    while (line.trimEnd().endsWith(escape) && i + 1 < lines.length) {
-      i += 1;
-      const next = lines[i] ?? "";
-      line = `${line.trimEnd().slice(0, -1)} ${/^\s*#/.test(next) ? escape : next.trim()}`;
+    if (/^\s*(?:#|$)/.test(lines[i] ?? "")) continue;
+    const parts: string[] = [];
+    for (;; i += 1) {
+      const line = (lines[i] ?? "").trim();
+      const goesOn = line.endsWith(escape) && i + 1 < lines.length;
+      if (!line.startsWith("#")) parts.push(goesOn ? line.slice(0, -1) : line);
+      if (!goesOn && !(line.startsWith("#") && i + 1 < lines.length)) break;
     }
-    const match = /^\s*([A-Za-z]+)\s+(\S.*)$/.exec(line);
+    const match = /^([A-Za-z]+)\s+(\S.*)$/.exec(parts.join(" "));
     if (match === null) continue;
     const [, instruction = "", rest = ""] = match;
     found.push({ instruction: instruction.toUpperCase(), rest: rest.trim().slice(0, 1000) });
     const marker = /^(?:RUN|COPY|ADD)$/i.test(instruction) ? /<<-?["']?([A-Za-z_]\w*)["']?/.exec(rest)?.[1] : undefined;
-    if (marker === undefined) continue;
-    const end = lines.findIndex((item, index) => index > i && item.trim() === marker);
-    if (end > 0) i = end;
+    if (marker === undefined || (lastAt.get(marker) ?? -1) <= i) continue;
+    while ((lines[i] ?? "").trim() !== marker) i += 1;
   }
   return found;
 }

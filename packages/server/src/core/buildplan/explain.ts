@@ -39,11 +39,12 @@ function processes(plan: BuildPlan): string[] {
   return [plan.kind === "dockerfile" ? "those of the image" : "none: nothing says how the project starts"];
 }
 
+/** What the plan sets so that tools find their own folders is of no interest here. */
 function environment(plan: BuildPlan): string[] {
   const declared = Object.entries(plan.app?.env ?? {}).map(([name, entry]) => {
     const need = entry.value !== undefined ? "has a default in app.json" : entry.generate ? "gets a random secret" : entry.required ? "has to be set" : "may be set";
     return `${name}: ${need}${entry.description === undefined ? "" : ` (${entry.description})`}`;
   });
-  const set = Object.entries(plan.env).filter(([name]) => !Object.hasOwn(plan.app?.env ?? {}, name)).map(([name, value]) => `${name}=${value}`);
+  const set = Object.entries(plan.env).filter(([name, value]) => !Object.hasOwn(plan.app?.env ?? {}, name) && !value.includes("$ROOT")).map(([name, value]) => `${name}=${value}`);
   return [...set, ...declared];
 }

@@ -21,7 +21,7 @@ export function detectGo(look: Look): Draft | undefined {
   const vendored = look.has("vendor/modules.txt") || look.at(root).has("vendor/modules.txt");
   const flavour = flavours.find(([path]) => outside.some((item) => item === path || item.startsWith(`${path}/`)))?.[1];
   const sums = vendored ? undefined : look.read("go.sum");
-  const missing = sums === undefined ? undefined : outside.find((item) => !sums.includes(`${item} `));
+  const missing = sums === undefined ? undefined : outside.slice(0, 500).find((item) => !sums.includes(`${item} `));
   if (missing !== undefined) notes.warn("lockfile_outdated", { lockfile: look.label("go.sum"), manifest: look.label("go.mod"), detail: `${missing} is missing`, command: "go mod tidy" });
   const network = outside.length > 0 && !vendored;
   if (vendored) notes.found(look.label("vendor/modules.txt"), "modules are in the source: nothing is downloaded");
@@ -60,7 +60,7 @@ function goPrograms(look: Look, sources: readonly string[], notes: Notes): Progr
     return [{ type: worker ? "worker" : "web", binary: baseOf(only), source: only }];
   }
   const programs = commands.filter((folder) => /^[A-Za-z0-9_-]{1,63}$/.test(baseOf(folder))).map((folder): Program => ({ type: baseOf(folder), binary: baseOf(folder), source: folder }));
-  const moduleName = baseOf(/^module\s+(\S+)/m.exec(look.read("go.mod") ?? "")?.[1] ?? "");
+  const moduleName = baseOf(/^module[ \t]+(\S+)/m.exec(look.read("go.mod") ?? "")?.[1] ?? "");
   const web = ["web", "server", "api", "app", "http", moduleName].map((name) => programs.find((program) => program.type === name)).find((program) => program !== undefined);
   if (web === undefined && programs.length > 0) notes.warn("several_programs", { programs: programs.map((program) => program.source).join(", ") });
   return web === undefined || web.type === "web" ? programs : [{ ...web, type: "web" }, ...programs];
@@ -71,16 +71,31 @@ function uniqueBinaries(programs: readonly Program[]): Program[] {
 }
 
 function named(module: string): string {
-  const name = /^module\s+(\S+)/m.exec(module)?.[1];
+  const name = /^module[ \t]+(\S+)/m.exec(module)?.[1];
   return name === undefined ? "" : ` named ${name}`;
 }
 
 /** Module paths that go.mod requires, those in `require ( ... )` blocks too. */
 function requires(module: string): string[] {
-  const blocks = [...module.matchAll(/^require\s*\(([^)]*)\)/gm)].flatMap((match) => (match[1] ?? "").split("\n"));
-  const single = [...module.matchAll(/^require\s+([^\s(]+\s+\S+)/gm)].map((match) => match[1] ?? "");
-  const replaced = new Set([...module.matchAll(/^(?:replace\s+|\s+)(\S+)(?:\s+v\S+)?\s+=>\s+\.{1,2}\//gm)].map((match) => match[1]));
-  return [...blocks, ...single].map((line) => /^\s*([^\s/]\S*)\s+v\S+/.exec(line)?.[1]).filter((path) => path !== undefined).filter((path) => !replaced.has(path));
+  const inside = directives(module);
+  const local = new Set(inside.filter(({ verb, words }) => verb === "replace" && /^\.{1,2}\//.test(words.at(-1) ?? "")).map(({ words }) => words[0]));
+  return inside.filter(({ verb, words }) => verb === "require" && /^v\d/.test(words[1] ?? "")).map(({ words }) => words[0] ?? "").filter((path) => !local.has(path));
+}
+
+/** The lines of a go.mod or go.work, those in `verb ( ... )` blocks too, each with its verb. */
+function directives(text: string): { readonly verb: string; readonly words: readonly string[] }[] {
+  const found: { verb: string; words: string[] }[] = [];
+  let block: string | undefined;
+  for (const line of text.split("\n")) {
+    const words = line.replace(/\/\/.*/, "").split(/[\s]+/).filter((word) => word !== "");
+    const [first = ""] = words;
+    if (first === "") continue;
+    if (first === ")") block = undefined;
+    else if (block !== undefined) found.push({ verb: block, words });
+    else if (words[1] === "(" || first.endsWith("(")) block = first.replace("(", "");
+    else found.push({ verb: first, words: words.slice(1) });
+  }
+  return found;
 }
 
 function widenedRoot(look: Look, module: string, notes: Notes): string {
@@ -88,12 +103,13 @@ function widenedRoot(look: Look, module: string, notes: Notes): string {
     const uses = look.at(folder).read("go.work");
     if (uses === undefined) continue;
     const below = relativePath(folder, look.root);
-    if (uses.split(/[\s()]+/).some((word) => joinPath(".", word) === below)) {
+    if (directives(uses).some(({ verb, words }) => verb === "use" && joinPath(".", words[0] ?? "") === below)) {
       notes.found(joinPath(folder, "go.work"), `uses ${below} together with other modules; the plan's root is its folder`);
       return folder;
     }
   }
-  const targets = [...module.matchAll(/=>\s+(\.\.\/\S*)/g)].map((match) => joinPath(look.root, match[1] ?? "")).filter((path) => !path.startsWith(".."));
+  const outside = directives(module).filter(({ verb, words }) => verb === "replace" && words.at(-1)?.startsWith("../") === true);
+  const targets = outside.map(({ words }) => joinPath(look.root, words.at(-1) ?? "")).filter((path) => !path.startsWith(".."));
   const root = foldersUp(look.root).find((folder) => targets.every((target) => folder === "." || target === folder || target.startsWith(`${folder}/`))) ?? look.root;
   if (root !== look.root) notes.found(look.label("go.mod"), `replaces modules by folders outside ${look.root}; the plan's root is ${root}`);
   return root;
@@ -101,7 +117,7 @@ function widenedRoot(look: Look, module: string, notes: Notes): string {
 
 function goVersion(look: Look, module: string, notes: Notes): { wanted: string; why: string } {
   const said: VersionSaid[] = [];
-  const go = /^go\s+(\d+(?:\.\d+)*)/m.exec(module)?.[1];
+  const go = /^go[ \t]+(\d+(?:\.\d+)*)/m.exec(module)?.[1];
   if (go !== undefined) said.push({ file: look.label("go.mod"), says: go, wanted: `>=${go.split(".").slice(0, 3).concat(["0", "0"]).slice(0, 3).map(Number).join(".")}` });
   said.push(...saidBySwitchers(look, ["golang", "go"], "minor", notes));
   const pinned = look.read(".go-version")?.trim();

@@ -3,6 +3,7 @@ import type { Command } from "@berth/contract/spec.ts";
 import { bindHost, exec, shell } from "./draft.ts";
 import { dependsOn, type Package } from "./nodepackage.ts";
 import { dig, digText, isFields, readJson, type Look } from "./source.ts";
+import { withoutComments } from "./text.ts";
 
 export interface FrameworkContext { readonly look: Look; readonly pkg: Package; /** The framework's own configuration file, or "". */ readonly config: string }
 
@@ -80,7 +81,8 @@ export const frameworks: readonly Framework[] = [
   { flavour: "vuepress", packages: ["vuepress"], build: ["vuepress", "build"], files: ({ look }) => pressOutput(look, ".vuepress", "dist") },
   { flavour: "eleventy", packages: ["@11ty/eleventy"], configs: [".eleventy", "eleventy.config"], build: ["eleventy"], files: ({ config }) => ({ dir: folder(setting(config, "output"), "_site"), spa: false, why: "eleventy builds static pages" }) },
   { flavour: "angular", packages: ["@angular/core"], build: ["ng", "build"], files: angularFiles, start: angularServer, env: { NG_CLI_ANALYTICS: "false" }, exclude: [".angular"] },
-  { flavour: "create-react-app", packages: ["react-scripts"], build: ["react-scripts", "build"], files: always("build", true, "react-scripts builds a single-page app") },
+  // With CI set, react-scripts takes every warning for an error.
+  { flavour: "create-react-app", packages: ["react-scripts"], build: ["react-scripts", "build"], files: always("build", true, "react-scripts builds a single-page app"), env: { CI: "false" } },
   { flavour: "vue-cli", packages: ["@vue/cli-service"], configs: ["vue.config"], build: ["vue-cli-service", "build"], files: ({ config }) => ({ dir: folder(setting(config, "outputDir"), "dist"), spa: true, why: "vue-cli-service builds a single-page app" }) },
   {
     flavour: "vite", packages: ["vite"], configs: ["vite.config"], build: ["vite", "build"],
@@ -104,7 +106,7 @@ export function developmentServer(line: string): string | undefined {
     [/\bdocusaurus start\b/, "docusaurus start"], [/\bvitepress (?:dev|serve|preview)\b/, "vitepress dev"], [/\bvuepress dev\b/, "vuepress dev"], [/\beleventy\b.*--serve\b/, "eleventy --serve"], [/\bparcel(?:\s+serve\b|\s+[^b\s]|\s*$)/, "parcel"],
     [/\bnodemon\b/, "nodemon"], [/\bts-node-dev\b/, "ts-node-dev"], [/\btsx watch\b/, "tsx watch"], [/\bnest start\b/, "nest start"], [/\bremix(?:\s+vite:|\s+)dev\b/, "remix dev"], [/\breact-router dev\b/, "react-router dev"], [/\bnode\b.*\s--watch\b/, "node --watch"],
   ];
-  return patterns.find(([pattern]) => pattern.test(line))?.[1];
+  return patterns.find(([pattern]) => pattern.test(line.slice(0, 2000)))?.[1];
 }
 
 export function frameworkOf(pkg: Package): Framework | undefined {
@@ -120,10 +122,6 @@ export function configOf(look: Look, framework: Framework): string {
     }
   }
   return "";
-}
-
-function withoutComments(text: string): string {
-  return text.replaceAll(/\/\*(?:[^*]|\*(?!\/))*\*\//g, " ").replaceAll(/(^|[\s;,{])\/\/[^\n]*/g, "$1");
 }
 
 function pressOutput(look: Look, marker: string, output: string): StaticOutput {

@@ -70,7 +70,7 @@ function lockedRange(look: Look, name: ManagerName): string {
   if (name === "yarn") return "1.x";
   if (name === "berry") return ">=2";
   if (name === "npm") return "*";
-  const format = Number(/^lockfileVersion:\s*['"]?(\d+)/m.exec(look.read("pnpm-lock.yaml") ?? "")?.[1] ?? 0);
+  const format = Number(/^lockfileVersion:[ \t]*['"]?(\d+)/m.exec(look.read("pnpm-lock.yaml") ?? "")?.[1] ?? 0);
   return format >= 9 ? ">=9" : format >= 6 ? ">=8" : "*";
 }
 
@@ -90,7 +90,7 @@ function cacheOf(name: ManagerName, look: Look): Cache {
 
 /** Plug'n'Play links into a cache outside the folder, which a bundle does not have: dependencies become an ordinary node_modules. */
 function berryEnv(look: Look, notes: Notes): Record<string, string> {
-  const linker = /^\s*nodeLinker\s*:\s*["']?([\w-]+)/m.exec(look.read(".yarnrc.yml") ?? "")?.[1] ?? "pnp";
+  const linker = /^[ \t]*nodeLinker[ \t]*:[ \t]*["']?([\w-]+)/m.exec(look.read(".yarnrc.yml") ?? "")?.[1] ?? "pnp";
   if (linker !== "pnp") return {};
   notes.found(look.label(".yarnrc.yml"), "Plug'n'Play would point outside the bundle: installed with the node-modules linker instead");
   return { YARN_NODE_LINKER: "node-modules" };

@@ -44,7 +44,7 @@ function installStep(look: Look, manifest: Fields, required: ReadonlyMap<string,
   const locked = look.has("composer.lock");
   if (!locked) notes.warn("lockfile_missing", { manifest: look.label("composer.json"), command: "composer update" });
   const lock = look.read("composer.lock")?.toLowerCase();
-  const missing = lock === undefined ? undefined : packages.find((name) => !lock.includes(`"${name.toLowerCase()}"`));
+  const missing = lock === undefined ? undefined : packages.slice(0, 500).find((name) => !lock.includes(`"${name.toLowerCase()}"`));
   if (missing !== undefined) notes.warn("lockfile_outdated", { lockfile: look.label("composer.lock"), manifest: look.label("composer.json"), detail: `${missing} is missing`, command: "composer update --lock" });
   const scripts = isFields(dig(manifest, "scripts")) && Object.keys(dig(manifest, "scripts") ?? {}).length > 0;
   const paths = /"type"\s*:\s*"path"/.test(JSON.stringify(dig(manifest, "repositories") ?? ""));

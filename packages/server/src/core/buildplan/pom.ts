@@ -1,5 +1,6 @@
 // Takes the few facts out of a pom.xml that a build plan needs. It is no XML parser: it follows tags and their text, nothing else, and never resolves entities.
 import type { Look } from "./source.ts";
+import { withoutBlocks } from "./text.ts";
 
 export interface Pom {
   readonly artifactId: string | undefined;
@@ -66,7 +67,7 @@ function textsOf(text: string): Texts | undefined {
   const path: string[] = [];
   let last = 0;
   let projects = 0;
-  const plain = text.replaceAll(/<!--(?:[^-]|-(?!->))*-->/g, "");
+  const plain = withoutBlocks(text, "<!--", "-->");
   for (const match of plain.matchAll(/<(\/?)([A-Za-z_][\w.:-]*)((?:\s[^<>]*)?)>/g)) {
     const [, closing = "", name = "", attributes = ""] = match;
     if (closing === "/") {
@@ -74,7 +75,9 @@ function textsOf(text: string): Texts | undefined {
       const value = plain.slice(last, match.index).trim();
       if (path.length <= deepest && value !== "" && !value.includes("<")) {
         const key = path.join("/");
-        found.set(key, [...(found.get(key) ?? []), value.slice(0, 500)]);
+        const values = found.get(key) ?? [];
+        values.push(value.slice(0, 500));
+        found.set(key, values);
       }
       path.pop();
     } else if (!attributes.trimEnd().endsWith("/")) {

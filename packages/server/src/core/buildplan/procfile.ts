@@ -7,8 +7,6 @@ import type { Look } from "./source.ts";
 export interface Procfile {
   readonly file: string;
   readonly processes: ReadonlyMap<string, Command>;
-  /** The `release:` line: what has to run before a new release takes traffic. */
-  readonly release?: Command;
 }
 
 /** undefined when the folder has none, or none with a usable line. */
@@ -19,17 +17,16 @@ export function readProcfile(look: Look, notes: Notes): Procfile | undefined {
   const lines = new Map<string, Command>();
   for (const [index, line] of text.replace(/^\uFEFF/, "").split(/\r?\n/).entries()) {
     if (/^\s*(?:#|$)/.test(line)) continue;
-    const match = /^\s*([A-Za-z0-9_-]{1,63})\s*:\s*(\S.*?)\s*$/.exec(line);
-    if (match === null) {
+    const match = /^([A-Za-z0-9_-]{1,63})[ \t]*:(.*)$/.exec(line.trim());
+    const [, name = "", rest = ""] = match ?? [];
+    const command = rest.trim();
+    if (command === "") {
       notes.warn("procfile_line_unreadable", { file, line: String(index + 1) });
       continue;
     }
-    const [, name = "", command = ""] = match;
     if (lines.has(name)) notes.warn("procfile_repeated", { file, process: name });
     lines.set(name, commandOf(command));
   }
-  const release = lines.get("release");
-  lines.delete("release");
-  if (lines.size === 0 && release === undefined) return undefined;
-  return release === undefined ? { file, processes: lines } : { file, processes: lines, release };
+  if (lines.has("release")) notes.found(file, "has a release line: it is kept as the process type `release` and runs when it is asked for, not during the build");
+  return lines.size === 0 ? undefined : { file, processes: lines };
 }

@@ -1,11 +1,12 @@
 // Python: dependencies into a folder of the bundle, and a server for the application that the files hold.
 import { takeNotes, brokenManifest, exec, step, type Broken, type Draft, type Notes, type Processes } from "./draft.ts";
 import type { BuildStep, BuildTool } from "@berth/contract/buildplan.ts";
+import { inFolder } from "./command.ts";
 import { nodeAssets } from "./node.ts";
 import { collectsStatic, mainProgram, pythonApp } from "./pythonapp.ts";
-import { declaredScripts, pythonDependencies, pythonFolder, type Pyproject } from "./pythondeps.ts";
+import { declaredScripts, pythonDependencies, pythonFolder, uvTop, type Pyproject } from "./pythondeps.ts";
 import { rangeOfPep440, rangeOfPin, rangeOfPoetry } from "./ranges.ts";
-import { digText, readToml, type Look } from "./source.ts";
+import { digText, joinPath, readToml, relativePath, type Look } from "./source.ts";
 import { chooseVersion, saidByFile, saidBySwitchers, type VersionSaid } from "./versions.ts";
 
 const manifests = ["requirements.txt", "pyproject.toml", "uv.lock", "poetry.lock", "Pipfile", "setup.py", "manage.py"];
@@ -18,7 +19,11 @@ export function detectPython(look: Look): Draft | Broken | undefined {
   const notes = takeNotes();
   notes.found(look.label(manifest ?? program ?? ""), manifest === undefined ? "a Python program without a list of dependencies: nothing is installed" : "a Python project");
   const pyproject = readToml(look, "pyproject.toml");
-  const read = pythonDependencies(look, pyproject, notes);
+  const uv = uvTop(look);
+  const root = uv?.root ?? look.root;
+  const folder = relativePath(root, look.root);
+  if (folder !== ".") notes.found(joinPath(root, "pyproject.toml"), `the uv workspace that ${folder} belongs to; the plan's root is its folder`);
+  const read = pythonDependencies(look, pyproject, uv, notes);
   if (!read.ok) return brokenManifest(look, read.file, read.reason);
   const dependencies = read.value;
   const app = pythonApp(look, dependencies.names, notes);
@@ -28,16 +33,16 @@ export function detectPython(look: Look): Draft | Broken | undefined {
   const web = app.web ?? scriptProcess(look, pyproject, notes);
   if (web !== undefined) processes.set("web", web);
   if (worker !== undefined) processes.set("worker", { command: exec("python3", worker), why: worker });
-  const assets = nodeAssets(look, true, notes);
+  const assets = folder === "." ? nodeAssets(look, true, notes) : undefined;
   const python: BuildTool = { name: "python", ...pythonVersion(look, pyproject, notes), phase: "both" };
-  const collect: BuildStep[] = app.flavour === "django" && collectsStatic(look) ? [step("build", exec("python3", "manage.py", "collectstatic", "--noinput"), "the settings have STATIC_ROOT", false)] : [];
+  const collect: BuildStep[] = app.flavour === "django" && collectsStatic(look) ? [step("build", inFolder(folder, exec("python3", "manage.py", "collectstatic", "--noinput")), "the settings have STATIC_ROOT", false)] : [];
   const needsTools = dependencies.steps.length > 0;
-  const importRoot = app.importRoot !== undefined || (look.files.some((file) => /^src\/[^/]+\/__init__\.py$/.test(file)) && !look.has("src/__init__.py")) ? ":$ROOT/src" : "";
+  const importRoot = app.importRoot !== undefined || (look.files.some((file) => /^src\/[^/]+\/__init__\.py$/.test(file)) && !look.has("src/__init__.py")) ? `:$ROOT/${joinPath(folder, "src")}` : "";
   return {
-    kind: "python", flavour: app.flavour, root: look.root, strength: manifest === undefined ? "file" : "manifest",
+    kind: "python", flavour: app.flavour, root, strength: manifest === undefined ? "file" : "manifest",
     tools: [python, ...(needsTools ? dependencies.tools : []), ...(assets?.tools ?? [])],
     steps: [...dependencies.steps, ...(assets?.steps ?? []), ...collect],
-    processes: Object.fromEntries(processes),
+    processes: Object.fromEntries([...processes].map(([name, { command, why }]) => [name, { command: inFolder(folder, command), why }])),
     env: { PYTHONPATH: `$ROOT/${pythonFolder}${importRoot}`, PATH: `$ROOT/${pythonFolder}/bin:$PATH`, PYTHONUNBUFFERED: "1" },
     caches: [...(needsTools ? dependencies.caches : []), ...(assets?.caches ?? [])],
     exclude: [".berth/requirements.txt", ...(assets?.exclude ?? [])].filter(() => needsTools || assets !== undefined),

@@ -8,7 +8,7 @@ export interface PythonApp { readonly flavour?: string; readonly web?: Process; 
 
 interface Framework { readonly flavour: string; readonly packages: readonly string[]; readonly interface: "wsgi" | "asgi"; readonly factory: RegExp }
 
-const creates = (names: string): RegExp => new RegExp(`^([A-Za-z_]\\w*)\\s*(?::[^=\\n]+)?=\\s*(?:[A-Za-z_][\\w.]*\\.)?(?:${names})\\(`, "m");
+const creates = (names: string): RegExp => new RegExp(`^([A-Za-z_]\\w*)[ \\t]*(?::[^=\\n]+)?=[ \\t]*(?:[A-Za-z_][\\w.]*\\.)?(?:${names})\\(`, "m");
 
 const frameworks: readonly Framework[] = [
   { flavour: "fastapi", packages: ["fastapi"], interface: "asgi", factory: creates("FastAPI") },
@@ -18,7 +18,7 @@ const frameworks: readonly Framework[] = [
   { flavour: "flask", packages: ["flask"], interface: "wsgi", factory: creates("Flask|APIFlask") },
   { flavour: "falcon", packages: ["falcon"], interface: "wsgi", factory: creates("falcon\\.App|App|API") },
   { flavour: "bottle", packages: ["bottle"], interface: "wsgi", factory: creates("Bottle|default_app") },
-  { flavour: "pyramid", packages: ["pyramid"], interface: "wsgi", factory: /^(app|application)\s*=/m },
+  { flavour: "pyramid", packages: ["pyramid"], interface: "wsgi", factory: /^(app|application)[ \t]*=/m },
 ];
 
 const bases = ["main", "app", "wsgi", "asgi", "application", "server", "api", "run", "index"];
@@ -68,7 +68,7 @@ function django(look: Look, packages: ReadonlySet<string>, notes: Notes): Pick<P
 
 /** Whether Django's settings collect static files into a folder of the project. */
 export function collectsStatic(look: Look): boolean {
-  return look.files.some((file) => /(?:^|\/)settings(?:\.py$|\/[^/]+\.py$)/.test(file) && /^\s*STATIC_ROOT\s*=/m.test(look.read(file) ?? ""));
+  return look.files.some((file) => /(?:^|\/)settings(?:\.py$|\/[^/]+\.py$)/.test(file) && /^[ \t]*STATIC_ROOT[ \t]*=/m.test(look.read(file) ?? ""));
 }
 
 interface Found { readonly file: string; readonly target: string; readonly text: string; readonly factory: boolean }
@@ -82,7 +82,7 @@ function served(look: Look, framework: Framework, packages: ReadonlySet<string>,
   const target = found.target;
   const command = framework.interface === "asgi" ? asgiCommand(target, packages, found.factory) : wsgiCommand(target, packages, found.factory);
   if (command !== undefined) return { ...root, web: { command, why } };
-  const runsItself = /^if __name__\s*==/m.test(found.text);
+  const runsItself = /^if __name__[ \t]*==/m.test(found.text);
   if (runsItself && (framework.interface === "asgi" || /\bPORT\b/.test(found.text))) return { ...root, web: { command: exec("python3", found.file), why: `${found.file} starts its own server` } };
   if (framework.flavour === "flask") {
     notes.warn("development_server", { program: "flask run", better: "gunicorn to the dependencies" });

@@ -1,9 +1,10 @@
 // How a Python project's dependencies get into `.berth/python`, a folder that moves with the bundle. Virtual environments are not used: their
 // scripts and configuration hold absolute paths.
 import type { BuildStep, BuildTool } from "@berth/contract/buildplan.ts";
+import { shellWord } from "./command.ts";
 import { exec, shell, step, type Cache, type Notes } from "./draft.ts";
-
-import { dig, digList, digTexts, isFields, joinPath, parentOf, readJson, readToml, type Fields, type Look } from "./source.ts";
+import { matchesGlobs } from "./globs.ts";
+import { dig, digList, digText, digTexts, foldersUp, isFields, joinPath, parentOf, readJson, readToml, relativePath, type Fields, type Look } from "./source.ts";
 
 export const pythonFolder = ".berth/python";
 const target = ["--target", pythonFolder];
@@ -27,17 +28,17 @@ export type ReadDependencies = { readonly ok: true; readonly value: PythonDepend
 export type Pyproject = ReturnType<typeof readToml>;
 
 /** By lockfile first, then requirements, then pyproject's own list. */
-export function pythonDependencies(look: Look, pyproject: Pyproject, notes: Notes): ReadDependencies {
+export function pythonDependencies(look: Look, pyproject: Pyproject, uv: UvTop | undefined, notes: Notes): ReadDependencies {
   const table = pyproject !== undefined && pyproject.ok ? pyproject.value : {};
   const declared = declaredIn(table, look, notes);
   const poetry = look.has("poetry.lock") || (dig(table, "tool", "poetry", "dependencies") !== undefined && dig(table, "project", "dependencies") === undefined);
   const broken = pyproject !== undefined && !pyproject.ok ? pyproject.reason : undefined;
-  const needsPyproject = look.has("uv.lock") || look.has("poetry.lock") || !["requirements.txt", "Pipfile", "Pipfile.lock", "setup.py"].some((file) => look.has(file));
+  const needsPyproject = uv !== undefined || look.has("poetry.lock") || !["requirements.txt", "Pipfile", "Pipfile.lock", "setup.py"].some((file) => look.has(file));
   if (broken !== undefined && needsPyproject) return { ok: false, file: "pyproject.toml", reason: broken };
   if (broken !== undefined) notes.warn("file_unreadable", { file: look.label("pyproject.toml"), reason: broken });
   const several = ["uv.lock", "poetry.lock", "Pipfile.lock"].filter((file) => look.has(file));
   if (several.length > 1) notes.warn("several_lockfiles", { files: several.join(", "), chosen: several[0] ?? "" });
-  const value = look.has("uv.lock") ? byUv(look, declared, notes) : poetry ? byPoetry(look, declared, notes)
+  const value = uv !== undefined ? byUv(look, uv, table, declared, notes) : poetry ? byPoetry(look, declared, notes)
     : look.has("requirements.txt") ? byRequirements(look, notes) : look.has("Pipfile") || look.has("Pipfile.lock") ? byPipenv(look, notes) : byPyproject(look, table, declared, notes);
   return { ok: true, value };
 }
@@ -45,17 +46,35 @@ export function pythonDependencies(look: Look, pyproject: Pyproject, notes: Note
 const pipTool = (why: string): BuildTool => ({ name: "pip", wanted: "*", why, phase: "build" });
 const pipCache: Cache = { name: "pip", env: { PIP_CACHE_DIR: "$CACHE", PIP_ROOT_USER_ACTION: "ignore" } };
 
-function byUv(look: Look, declared: Declared, notes: Notes): PythonDependencies {
-  notes.found(look.label("uv.lock"), "uv installs the dependencies that it locks");
-  const lock = look.read("uv.lock");
-  for (const name of declared.required) if (lock !== undefined && !lock.includes(`"${plainName(name)}"`)) notes.warn("lockfile_outdated", { lockfile: look.label("uv.lock"), manifest: look.label("pyproject.toml"), detail: `${plainName(name)} is missing`, command: "uv lock" });
-  const line = `mkdir -p .berth && uv export --frozen --no-dev --no-emit-project --no-hashes --quiet --output-file ${exported} && uv pip install --python python3 --target ${pythonFolder} -r ${exported}`;
-  const local = /source = \{ (?:editable|directory|path|workspace|virtual) = "(?!\.")/.test(look.read("uv.lock") ?? "");
+function byUv(look: Look, top: UvTop, table: Fields, declared: Declared, notes: Notes): PythonDependencies {
+  const lockfile = joinPath(top.root, "uv.lock");
+  notes.found(lockfile, "uv installs the dependencies that it locks");
+  const lock = look.at(top.root).read("uv.lock");
+  const missing = lock === undefined ? undefined : declared.required.map(plainName).find((name) => !lock.includes(`"${name}"`));
+  if (missing !== undefined) notes.warn("lockfile_outdated", { lockfile, manifest: look.label("pyproject.toml"), detail: `${missing} is missing`, command: "uv lock" });
+  const member = top.root === look.root ? "" : ` --package ${shellWord(digText(table, "project", "name") ?? "")}`;
+  const line = `mkdir -p .berth && uv export --frozen --no-dev --no-editable --no-emit-project --no-hashes --quiet${member} --output-file ${exported} && uv pip install --python python3 --target ${pythonFolder} -r ${exported}`;
+  const local = top.root !== look.root || Object.values(digTable(table, "tool", "uv", "sources")).some((source) => dig(source, "path") !== undefined || dig(source, "workspace") !== undefined);
   return {
     by: "uv", names: declared.names,
     steps: nothingToInstall(declared) ? [] : [installing(shell(line), "uv.lock", local ? [] : ["pyproject.toml", "uv.lock"])],
     tools: [{ name: "uv", wanted: "*", why: "uv.lock", phase: "build" }], caches: [{ name: "uv", env: { UV_CACHE_DIR: "$CACHE", UV_LINK_MODE: "copy" } }],
   };
+}
+
+/** The folder with the uv.lock that a project obeys. */
+export interface UvTop { readonly root: string }
+
+/** A project's own uv.lock, or that of the workspace above which has it as a member. */
+export function uvTop(look: Look): UvTop | undefined {
+  if (look.has("uv.lock")) return { root: look.root };
+  if (!look.has("pyproject.toml")) return undefined;
+  for (const root of foldersUp(look.root).slice(1)) {
+    const above = look.at(root);
+    const parsed = above.has("uv.lock") ? readToml(above, "pyproject.toml") : undefined;
+    if (parsed !== undefined && parsed.ok && matchesGlobs(relativePath(root, look.root), digList(parsed.value, "tool", "uv", "workspace", "members"))) return { root };
+  }
+  return undefined;
 }
 
 /** The export command is a plugin since Poetry 2: without it the locked packages are taken from an environment that Poetry fills. */
@@ -68,7 +87,7 @@ function byPoetry(look: Look, declared: Declared, notes: Notes): PythonDependenc
     `{ poetry export --only main --without-hashes --output ${exported} 2>/dev/null || { poetry install --only main --no-root --no-interaction && poetry run python -m pip freeze --exclude-editable > ${exported}; }; }`,
     pipExported,
   ].join(" && ");
-  const local = /^\s*type = "(?:directory|file)"/m.test(look.read("poetry.lock") ?? "");
+  const local = /^[ \t]*type = "(?:directory|file)"/m.test(look.read("poetry.lock") ?? "");
   return {
     by: "poetry", names: declared.names,
     steps: nothingToInstall(declared) ? [] : [installing(shell(line), locked ? "poetry.lock" : "pyproject.toml", locked && !local ? ["pyproject.toml", "poetry.lock"] : [])],

@@ -14,7 +14,7 @@ export function detectRuby(look: Look): Draft | undefined {
   if (manifest === undefined && program === undefined) return undefined;
   const notes = takeNotes();
   const gemfile = (look.read("Gemfile") ?? "").replaceAll(/(^|\s)#[^\n]*/g, "$1");
-  const gems = new Set([...gemfile.matchAll(/^\s*gem[\s(]+["']([\w.-]+)["']/gm)].map((match) => match[1] ?? ""));
+  const gems = new Set([...gemfile.matchAll(/^[ \t]*gem[ \t(]+["']([\w.-]+)["']/gm)].map((match) => match[1] ?? ""));
   const rails = gems.has("rails") || (gems.has("railties") && look.has("config/application.rb"));
   const flavour = rails ? "rails" : ["sinatra", "hanami", "roda", "grape"].find((name) => gems.has(name)) ?? (look.has("config.ru") ? "rack" : undefined);
   notes.found(look.label(manifest ?? program ?? ""), manifest === undefined ? "a Ruby program without a Gemfile: nothing is installed" : `a Ruby project${flavour === undefined ? "" : ` that uses ${flavour}`}`);
@@ -41,18 +41,18 @@ export function detectRuby(look: Look): Draft | undefined {
 }
 
 function installStep(look: Look, gemfile: string, gems: ReadonlySet<string>, notes: Notes): BuildStep | undefined {
-  const gemspec = /^\s*gemspec\b/m.test(gemfile);
+  const gemspec = /^[ \t]*gemspec\b/m.test(gemfile);
   if (gems.size === 0 && !gemspec) return undefined;
   const locked = look.has("Gemfile.lock");
   if (!locked) {
     notes.warn("lockfile_missing", { manifest: look.label("Gemfile"), command: "bundle lock" });
     return step("install", exec("bundle", "install"), "the Gemfile has gems and no lockfile", true);
   }
-  const listed = /^DEPENDENCIES\s*\n((?: {2}.*\n?)*)/m.exec(look.read("Gemfile.lock") ?? "")?.[1];
-  const missing = listed === undefined ? undefined : [...gems].find((name) => !new RegExp(`^ {2}${name.replaceAll(".", "\\.")}(?:[ !]|$)`, "m").test(listed));
+  const listed = /^DEPENDENCIES[ \t]*\r?\n((?: {2}.*\n?)*)/m.exec(look.read("Gemfile.lock") ?? "")?.[1];
+  const missing = listed === undefined ? undefined : [...gems].slice(0, 500).find((name) => !new RegExp(`^ {2}${name.replaceAll(".", "\\.")}(?:[ !]|$)`, "m").test(listed));
   if (missing !== undefined) notes.warn("lockfile_outdated", { lockfile: look.label("Gemfile.lock"), manifest: look.label("Gemfile"), detail: `${missing} is missing`, command: "bundle install" });
   const base = step("install", exec("env", "BUNDLE_FROZEN=true", "bundle", "install"), "Gemfile.lock", true);
-  const local = gemspec || /\bpath:|:path\s*=>|\beval_gemfile\b|\brequire_relative\b|^\s*path\s/m.test(gemfile);
+  const local = gemspec || /\bpath:|:path[ \t]*=>|\beval_gemfile\b|\brequire_relative\b|^[ \t]*path[ \t]/m.test(gemfile);
   return local ? base : { ...base, inputs: ["Gemfile", "Gemfile.lock", ...[".ruby-version", ".bundle/config"].filter((file) => look.has(file))], outputs: ["vendor/bundle"] };
 }
 
@@ -77,7 +77,7 @@ function webProcess(look: Look, { rails, gems, program, bundled }: RubyProject, 
 
 function rubyVersion(look: Look, gemfile: string, notes: Notes): { wanted: string; why: string } {
   const said: VersionSaid[] = [];
-  const line = /^\s*ruby[\s(]+(["'][^\n#)]+)/m.exec(gemfile)?.[1];
+  const line = /^[ \t]*ruby[ \t(]+(["'][^\n#)]{1,300})/m.exec(gemfile)?.[1];
   const parts = line === undefined ? [] : [...line.matchAll(/(?<![:\w]\s*)["']([^"']+)["']/g)].map((match) => match[1] ?? "").filter((part) => /\d/.test(part));
   if (parts.length > 0) said.push({ file: look.label("Gemfile"), says: parts.join(", "), wanted: rangeOfRuby(parts) });
   said.push(...saidByFile(look, [".ruby-version"], "minor"), ...saidBySwitchers(look, ["ruby"], "minor", notes));

@@ -2,7 +2,7 @@
 import type { BuildStep } from "@berth/contract/buildplan.ts";
 import { inFolder, shellWord } from "./command.ts";
 import { bindHost, brokenManifest, exec, shell, step, takeNotes, type Broken, type Draft, type Notes, type Processes } from "./draft.ts";
-import { matchesGlobs } from "./nodeworkspace.ts";
+import { matchesGlobs } from "./globs.ts";
 import { rangeOfPin } from "./ranges.ts";
 import { baseOf, dig, digList, digText, foldersUp, isFields, joinPath, nearest, parentOf, readToml, relativePath, type Fields, type Look } from "./source.ts";
 import { chooseVersion, saidBySwitchers, type VersionSaid } from "./versions.ts";

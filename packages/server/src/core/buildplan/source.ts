@@ -28,19 +28,25 @@ const skipped = /(?:^|\/)(?:node_modules|\.git|\.venv|venv|__pycache__|site-pack
 
 /** Looks into `root` (`.` for the top) of the source. */
 export function lookInto(tree: SourceTree, root: string): Look {
+  let sorted: readonly string[] | undefined;
+  const all = (): readonly string[] => (sorted ??= [...tree.files].filter((path) => !skipped.test(path)).sort());
+  return lookAt(tree, root, all);
+}
+
+function lookAt(tree: SourceTree, root: string, all: () => readonly string[]): Look {
   const prefix = root === "." ? "" : `${root}/`;
   const at = (path: string): string => joinPath(root, path);
   let files: readonly string[] | undefined;
   return {
     root,
     get files() {
-      files ??= [...tree.files].filter((path) => path.startsWith(prefix) && !skipped.test(path)).map((path) => path.slice(prefix.length)).sort();
+      files ??= prefix === "" ? all() : all().filter((path) => path.startsWith(prefix)).map((path) => path.slice(prefix.length));
       return files;
     },
     has: (path) => tree.files.has(at(path)),
     read: (path) => (tree.files.has(at(path)) ? tree.read(at(path)) : undefined),
     label: at,
-    at: (other) => lookInto(tree, other),
+    at: (other) => lookAt(tree, other, all),
   };
 }
 

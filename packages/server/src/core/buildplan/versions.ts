@@ -8,8 +8,9 @@ export interface VersionSaid { readonly file: string; readonly says: string; rea
 
 export interface VersionChosen { readonly wanted: string; readonly why: string }
 
-/** Takes the first of `said` (in order of precedence) that can be understood; `*` when there is none. */
-export function chooseVersion(tool: string, said: readonly VersionSaid[], notes: Notes): VersionChosen {
+/** Takes the first (in order of precedence) that can be understood; `*` when there is none. */
+export function chooseVersion(tool: string, all: readonly VersionSaid[], notes: Notes): VersionChosen {
+  const said = all.map((item) => ({ ...item, says: item.says.slice(0, 100) }));
   for (const item of said) if (item.wanted === undefined) notes.warn("version_unreadable", { file: item.file, tool, says: item.says });
   const usable = said.filter((item): item is VersionSaid & { wanted: string } => item.wanted !== undefined);
   const chosen = usable[0];
@@ -27,7 +28,7 @@ export function saidByFile(look: Look, names: readonly string[], line: Line): Ve
   return names.flatMap((name) => {
     const found = nearest(look, name);
     const says = found?.text.split("\n").map((item) => item.replace(/#.*/, "").trim()).find((item) => item !== "");
-    return found === undefined || says === undefined ? [] : [{ file: found.file, says: says.slice(0, 100), wanted: rangeOfPin(says, line) ?? rangeOfNpm(says) }];
+    return found === undefined || says === undefined ? [] : [{ file: found.file, says, wanted: rangeOfPin(says, line) ?? rangeOfNpm(says) }];
   });
 }
 
@@ -74,5 +75,5 @@ function versionIn(value: unknown): string | undefined {
 }
 
 function pinned(file: string, version: string, line: Line): VersionSaid {
-  return { file, says: version.slice(0, 100), wanted: rangeOfPin(version, line) ?? rangeOfNpm(version) };
+  return { file, says: version, wanted: rangeOfPin(version, line) ?? rangeOfNpm(version) };
 }
