@@ -20,6 +20,23 @@ export function scheduleProblem(schedule: Schedule): string | undefined {
 /** ms after its instant that a run may still start when nothing else is said. */
 const defaultStartingDeadline = 60_000;
 
+/** Most instants of an absence that are told apart; of a longer one the rest is left out. */
+const mostMissed = 100;
+
+/** Which instants came since `due`, that one included: only the last of them can still run, the others were missed. `due` is not after `now`. */
+export function dueInstants(schedule: Schedule, due: Date, now: Date): { readonly missed: readonly Date[]; readonly last: Date } {
+  const missed: Date[] = [];
+  let last = due;
+  // After a very long absence the search goes on where a run could still start.
+  const window = new Date(now.getTime() - (schedule.startingDeadline ?? defaultStartingDeadline));
+  for (;;) {
+    const next = nextRun(schedule, missed.length >= mostMissed && last < window ? window : last);
+    if (next === undefined || next > now) return { missed, last };
+    if (missed.length < mostMissed) missed.push(last);
+    last = next;
+  }
+}
+
 export type DueRun = { readonly do: "run" } | { readonly do: "miss" } | { readonly do: "skip" } | { readonly do: "replace"; readonly running: readonly string[] };
 
 /** What to do with the run that was due at `due`, given those that still run. */

@@ -17,10 +17,12 @@ export async function findTaskById(trx: Db, id: string): Promise<TaskRow | undef
 }
 
 export interface NewTask { readonly stackId: string; readonly componentId: string; readonly clusterId: string; readonly number: number; readonly releaseId: string; readonly command: Command; readonly trigger: "user" | "schedule"; readonly scheduledFor?: Date; readonly deadline: number; readonly by: string; readonly phase?: "queued" | "missed"; readonly endedAt?: Date }
+/** ms that the column can hold, 24 days. */
+const mostDeadline = 2_147_483_647;
 /** undefined when a run of that component for that instant is there already (promise 2: at most once). */
 export async function insertTask(trx: Db, task: NewTask): Promise<string | undefined> {
   const row = await trx.insertInto("tasks").values({
-    stack_id: task.stackId, component_id: task.componentId, cluster_id: task.clusterId, number: task.number, release_id: task.releaseId, command: JSON.stringify(task.command), trigger: task.trigger, scheduled_for: task.scheduledFor ?? null, deadline: task.deadline, created_by: task.by,
+    stack_id: task.stackId, component_id: task.componentId, cluster_id: task.clusterId, number: task.number, release_id: task.releaseId, command: JSON.stringify(task.command), trigger: task.trigger, scheduled_for: task.scheduledFor ?? null, deadline: Math.min(task.deadline, mostDeadline), created_by: task.by,
     phase: task.phase ?? "queued", ended_at: task.endedAt ?? null, exit_code: null, signal: null, cancel_requested_by: null,
   }).onConflict((conflict) => conflict.columns(["component_id", "scheduled_for"]).doNothing()).returning("id").executeTakeFirst();
   return row?.id;
