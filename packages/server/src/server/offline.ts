@@ -1,6 +1,7 @@
 // What the command line does to an installation whose server does not run: stop the rest, or reach its database.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { sql } from "kysely";
 import type { Config } from "../config.ts";
 import { startEmbedded, stopEmbedded } from "../db/embedded.ts";
@@ -9,6 +10,7 @@ import { openDatabase, type DatabaseAddress, type Db } from "../db/pool.ts";
 import { EdgeTraffic } from "../engines/edge-traffic.ts";
 import { LocalEngine } from "../engines/local/engine.ts";
 import type { Paths } from "../paths.ts";
+import { processStart } from "./lock.ts";
 
 /** Opens the installation's database for one piece of work; an embedded one that was not running runs on afterwards. */
 export async function withDatabase<T>(config: Config, work: (db: Db) => Promise<T>): Promise<T> {
@@ -27,11 +29,14 @@ export async function stopEverything(config: Config, paths: Paths, options: { re
   if (options.instances && existsSync(paths.edgeSocket)) {
     const signal = AbortSignal.timeout(120_000);
     const traffic = new EdgeTraffic({ socketPath: paths.edgeSocket, home: config.home, cluster: "local", router: config.router, now: Date.now });
-    const answers = await traffic.hello(signal).then(() => true, () => false);
-    if (answers) {
+    const edge = await traffic.hello(signal).catch(() => undefined);
+    if (edge !== undefined) {
       anything = true;
+      const startTime = processStart(edge.pid);
       await stopInstances(config, paths, signal);
       await traffic.shutdown(signal);
+      // "Stopped" is said when it is: routers let their connections finish first.
+      while (startTime !== undefined && processStart(edge.pid) === startTime) await delay(50, undefined, { signal });
     }
     await traffic.close();
   }
@@ -53,6 +58,6 @@ async function stopInstances(config: Config, paths: Paths, signal: AbortSignal):
     for await (const observed of engine.list(signal)) count += observed.instances.length;
     return count;
   };
-  while ((await left()) > 0) await new Promise((resolve) => setTimeout(resolve, 100));
+  while ((await left()) > 0) await delay(100, undefined, { signal });
   await engine.close();
 }

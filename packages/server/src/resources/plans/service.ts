@@ -1,7 +1,7 @@
 // Plans: what `berth up` would change, made without changing anything, and applied exactly as it was shown.
 import type { BuildPlan } from "@berth/contract/buildplan.ts";
 import { renderCause } from "@berth/contract/causes.ts";
-import type { ComponentChange, Deployment, PlanNeeds, PlanRequest, StackPlan } from "@berth/contract/resources/plans.ts";
+import type { ComponentChange, Deployment, FieldChange, PlanNeeds, PlanRequest, StackPlan } from "@berth/contract/resources/plans.ts";
 import type { ComponentSpec } from "@berth/contract/spec.ts";
 import type { Static } from "typebox";
 import type { Builder } from "../../builders/builder.ts";
@@ -9,6 +9,7 @@ import { explainPlan } from "../../core/buildplan/explain.ts";
 import type { SourceTree } from "../../core/buildplan/source.ts";
 import { detectBuildPlan } from "../../core/buildplan/detect.ts";
 import { BerthError } from "../../core/errors.ts";
+import { chooseCommand } from "../../core/release/release.ts";
 import { diffFields } from "../../core/release/diff.ts";
 import type { StackDefinition } from "../../core/compose/read.ts";
 import type { Db } from "../../db/pool.ts";
@@ -60,9 +61,9 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
     return plans;
   }
 
-  async function change(component: ComponentRow | undefined, name: string, spec: ComponentSpec, stackName: string, build: { needed: NeededBuild; plan: BuildPlan; known: boolean } | undefined, cluster: string): Promise<ComponentChange> {
+  async function change(component: ComponentRow | undefined, name: string, spec: ComponentSpec, stackName: string, build: { needed: NeededBuild; plan: BuildPlan; known: boolean } | undefined, cluster: string, runEnv: readonly FieldChange[]): Promise<ComponentChange> {
     const traffic = deps.places.traffic(cluster);
-    const fields = component === undefined ? [] : diffFields(component.spec, spec);
+    const fields = component === undefined ? [] : [...diffFields(component.spec, spec), ...runEnv];
     const changed = fields.length > 0 || component?.stable_release_id === null || (build !== undefined && !build.known);
     return {
       component: name, kind: spec.kind, fields, action: component === undefined ? "create" : changed ? "update" : "unchanged",
@@ -87,16 +88,21 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
       const plans = await detectAll(call, stack, builds);
       const rows = new Map((stack === undefined ? [] : await allComponents(deps.db, stack.id)).map((row) => [row.name, row]));
       const changes: ComponentChange[] = [];
+      // What the caller says wins over the file; a stack that is there keeps its own when neither says anything.
+      const runEnv = request.runEnv ?? definition.runEnv;
+      const envChange = stack === undefined || runEnv === undefined || runEnv === stack.runEnv ? [] : [{ path: "env.RUN_ENV", from: stack.runEnv, to: runEnv }];
       for (const [component, spec] of Object.entries(definition.components)) {
         const needed = builds.find((build) => build.components.includes(component));
         const plan = needed === undefined ? undefined : plans.get(needed.key);
+        const start = plan === undefined || plan.kind === "dockerfile" ? undefined : chooseCommand(component, spec, plan);
+        if (start?.ok === false) throw planError(start.cause, needed?.context ?? ".");
         const known = needed !== undefined && stack !== undefined && (await findReusable(deps.db, stack.id, needed.key))?.phase === "succeeded";
-        changes.push(await change(rows.get(component), component, spec, name, needed === undefined || plan === undefined ? undefined : { needed, plan, known }, cluster));
+        changes.push(await change(rows.get(component), component, spec, name, needed === undefined || plan === undefined ? undefined : { needed, plan, known }, cluster, envChange));
       }
       const gone = request.component === undefined && !defined.folder ? [...rows.values()].filter((row) => !(row.name in definition.components) && row.delete_requested_at === null) : [];
       if (request.prune === true) for (const row of gone) changes.push({ component: row.name, kind: row.kind, action: "delete", fields: [], urls: [] });
       const sealedSecrets = Object.fromEntries(Object.entries(defined.secretValues).map(([secret, value]) => [secret, deps.secretBox.seal(value, planSecret(name, secret))]));
-      const body: PlanBody = { definition, sealedSecrets, sources: request.sources, builds, remove: request.prune === true ? gone.map((row) => row.name) : [], ...(request.runEnv === undefined ? {} : { runEnv: request.runEnv }), reason: "up" };
+      const body: PlanBody = { definition, sealedSecrets, sources: request.sources, builds, remove: request.prune === true ? gone.map((row) => row.name) : [], ...(runEnv === undefined ? {} : { runEnv }), reason: "up" };
       const expiresAt = new Date(deps.clock().getTime() + lifetime);
       const id = await store.insertPlan(deps.db, { stackName: name, principal: call.principal.id, body, stackRevision: stack?.revision ?? 0, expiresAt });
       const have = stack === undefined ? [] : await volumeNames(deps.db, stack.id);

@@ -1,4 +1,5 @@
 // Tasks: accepting a one-off run, showing, cancelling, and their output.
+import { setTimeout as delay } from "node:timers/promises";
 import type { Task } from "@berth/contract/resources/tasks.ts";
 import type { LogLine } from "@berth/contract/resources/components.ts";
 import type { Command } from "@berth/contract/spec.ts";
@@ -6,6 +7,7 @@ import { taskVerbs } from "../../core/allowed.ts";
 import { BerthError } from "../../core/errors.ts";
 import type { Page } from "../../core/page.ts";
 import { transaction } from "../../db/transaction.ts";
+import type { Engine } from "../../engines/engine.ts";
 import { enqueue } from "../../reconcile/queue.ts";
 import type { Call, Sent } from "../call.ts";
 import type { ComponentService } from "../components/service.ts";
@@ -19,6 +21,8 @@ import * as store from "./store.ts";
 
 /** ms a task may run unless told otherwise. */
 const defaultDeadline = 3_600_000;
+/** ms between looks at a task that a follower waits for. */
+const beginLook = 100;
 export interface LogQuery { readonly instance?: string; readonly tail?: number; readonly since?: string; readonly follow?: boolean }
 export type TaskService = ReturnType<typeof createTaskService>;
 
@@ -91,9 +95,20 @@ export function createTaskService(deps: ResourceDeps, stacks: StackService, comp
       const row = await find(stack, number);
       const { follow, ...rest } = query;
       const options = { ...rest, follow: follow ?? false, ...(call.lastEventId === undefined ? {} : { after: call.lastEventId }) };
-      for await (const line of deps.places.engine(stack.cluster).taskLogs(row.id, options, call.signal)) yield { id: line.cursor, data: line };
+      const engine = deps.places.engine(stack.cluster);
+      if (options.follow) await untilBegun(row.id, engine, call.signal);
+      for await (const line of engine.taskLogs(row.id, options, call.signal)) yield { id: line.cursor, data: line };
     },
   };
+
+  /** A follower that comes before the task has begun waits for its first line, as long as one may come. */
+  async function untilBegun(id: string, engine: Engine, signal: AbortSignal): Promise<void> {
+    while ((await engine.task(id, signal)) === undefined) {
+      const row = await store.findTaskById(deps.db, id);
+      if (row === undefined || row.ended_at !== null) return;
+      await delay(beginLook, undefined, { signal });
+    }
+  }
 }
 
 function present(stack: string, row: store.TaskListRow, may: MayHere): Task {
