@@ -1,0 +1,79 @@
+// What is known of the work that is followed: rollouts, their builds, and what each build last said. Pure.
+import type { Build } from "@berth/contract/resources/builds.ts";
+import type { Rollout } from "@berth/contract/resources/rollouts.ts";
+
+/** What was accepted and is followed until its end; a Deployment is one. */
+export interface Followed {
+  readonly stack: string;
+  readonly rollouts: readonly { readonly component: string; readonly number: number }[];
+  readonly builds: readonly { readonly number: number; readonly components: readonly string[] }[];
+}
+
+export interface Model {
+  readonly stack: string;
+  readonly rollouts: ReadonlyMap<string, Rollout>;
+  readonly builds: ReadonlyMap<number, Build>;
+  /** The last line that each build printed. */
+  readonly lastLines: ReadonlyMap<number, string>;
+}
+
+/** What the work was meant to come to. */
+export type Outcome = "released" | "restarted" | "rolled back" | "aborted";
+
+export type Look = "working" | "good" | "bad";
+export interface Row {
+  readonly component: string;
+  readonly look: Look;
+  /** One word or two: `building`, `rolling`, `live`. */
+  readonly phase: string;
+  readonly detail: string;
+  /** ms since it was accepted, or that it took. */
+  readonly elapsed: number;
+}
+
+/** A row per component, in the order in which they were accepted. */
+export function rowsOf(model: Model, now: Date): Row[] {
+  return [...model.rollouts.values()].map((rollout) => ({
+    component: rollout.component, look: lookOf(rollout), phase: phaseWord(rollout), detail: detailOf(rollout, model),
+    elapsed: Math.max(0, (rollout.endedAt === undefined ? now.getTime() : Date.parse(rollout.endedAt)) - Date.parse(rollout.createdAt)),
+  }));
+}
+
+export function isEnded(rollout: Rollout): boolean {
+  return rollout.endedAt !== undefined || ["succeeded", "failed", "aborted", "superseded"].includes(rollout.phase);
+}
+
+function lookOf(rollout: Rollout): Look {
+  if (rollout.phase === "succeeded") return "good";
+  return isEnded(rollout) || rollout.phase === "reverting" ? "bad" : "working";
+}
+
+function phaseWord(rollout: Rollout): string {
+  return rollout.phase === "succeeded" ? "live" : rollout.phase;
+}
+
+function detailOf(rollout: Rollout, model: Model): string {
+  const ready = `${rollout.ready} of ${rollout.wanted} ready`;
+  switch (rollout.phase) {
+    case "building": return buildDetail(rollout, model);
+    case "waiting": return rollout.waitsFor.length === 0 ? "" : `for ${rollout.waitsFor.join(", ")}`;
+    case "preparing": return "";
+    case "rolling": return rollout.wanted === 0 ? "" : ready;
+    case "verifying": return rollout.wanted === 0 ? "" : `${ready}, asking through the router`;
+    case "reverting": return "back to the release before";
+    case "succeeded": return [...(rollout.release === undefined ? [] : [`v${rollout.release}`]), ...(rollout.wanted === 0 ? [] : [ready]), ...(rollout.verified ?? []).slice(0, 1).map((check) => `${check.url} answered ${check.status}`)].join(", ");
+    case "failed":
+    case "aborted":
+    case "superseded": return "";
+    default: return rollout.phase satisfies never;
+  }
+}
+
+function buildDetail(rollout: Rollout, model: Model): string {
+  if (rollout.build === undefined) return "";
+  const build = model.builds.get(rollout.build);
+  if (build === undefined || build.phase === "queued") return `build #${rollout.build} is queued`;
+  const step = build.steps.findLast((candidate) => candidate.state === "running") ?? build.steps.at(-1);
+  const line = model.lastLines.get(rollout.build);
+  return [step?.name, line].filter((part) => part !== undefined && part !== "").join(": ");
+}

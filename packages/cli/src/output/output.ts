@@ -1,0 +1,81 @@
+// Where results, progress and notes go: results to stdout, everything else to stderr, so that a pipe gets results only.
+import type { Writable } from "node:stream";
+import { painter, type Paint } from "./colour.ts";
+import { table, type Column } from "./table.ts";
+
+export interface Stream_ extends Writable {
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+  readonly rows?: number;
+}
+export interface OutputOptions {
+  readonly stdout: Stream_;
+  readonly stderr: Stream_;
+  readonly json: boolean;
+  readonly quiet: boolean;
+  readonly colour: boolean | undefined;
+  readonly columns: number | undefined;
+}
+
+export class Output {
+  readonly json: boolean;
+  readonly quiet: boolean;
+  /** Colours for stdout and for stderr; each only when that stream is a terminal. */
+  readonly paint: Paint;
+  readonly errPaint: Paint;
+  readonly #options: OutputOptions;
+
+  constructor(options: OutputOptions) {
+    this.#options = options;
+    this.json = options.json;
+    this.quiet = options.quiet;
+    this.paint = painter(options.colour ?? options.stdout.isTTY === true);
+    this.errPaint = painter(options.colour ?? options.stderr.isTTY === true);
+  }
+
+  /** Columns of stdout; undefined when it is no terminal: then nothing is cut. */
+  get width(): number | undefined { return this.#width(this.#options.stdout); }
+  get errWidth(): number | undefined { return this.#width(this.#options.stderr); }
+  get errRows(): number { return this.#options.stderr.rows ?? 24; }
+  get outIsTerminal(): boolean { return this.#options.stdout.isTTY === true; }
+  get errIsTerminal(): boolean { return this.#options.stderr.isTTY === true; }
+
+  #width(stream: Stream_): number | undefined {
+    if (this.#options.columns !== undefined) return this.#options.columns;
+    return stream.isTTY === true ? stream.columns ?? 80 : undefined;
+  }
+
+  /** A line of the result. */
+  line(text = ""): void { this.#options.stdout.write(`${text}\n`); }
+  lines(texts: readonly string[]): void { if (texts.length > 0) this.#options.stdout.write(`${texts.join("\n")}\n`); }
+  /** The API's object as it came. */
+  object(value: unknown): void { this.#options.stdout.write(`${JSON.stringify(value, null, this.outIsTerminal ? 2 : 0)}\n`); }
+  table<T>(columns: readonly Column<T>[], rows: readonly T[]): void {
+    this.lines(table(columns, rows, { width: this.width, head: this.paint.dim }));
+  }
+
+  /** Raw bytes or text of the result; resolves when the reader keeps up. */
+  async write(chunk: Uint8Array | string): Promise<void> {
+    if (!this.#options.stdout.write(chunk)) await drained(this.#options.stdout);
+  }
+  async writeErr(chunk: Uint8Array | string): Promise<void> {
+    if (!this.#options.stderr.write(chunk)) await drained(this.#options.stderr);
+  }
+
+  /** A line about what is being done; --quiet leaves it out. */
+  progress(text: string): void { if (!this.quiet) this.#options.stderr.write(`${text}\n`); }
+  /** Something to know that is no failure. */
+  note(text: string): void { if (!this.quiet) this.#options.stderr.write(`${this.errPaint.dim(text)}\n`); }
+  /** Failures, and what the live display draws; never left out. */
+  err(text: string): void { this.#options.stderr.write(text); }
+}
+
+function drained(stream: Writable): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      stream.off("drain", done).off("close", done).off("error", done);
+      resolve();
+    };
+    stream.on("drain", done).on("close", done).on("error", done);
+  });
+}

@@ -1,0 +1,108 @@
+// Every command there is, in the order in which help lists nouns and verbs.
+import { command as auditList } from "./commands/audit/list.ts";
+import { command as buildsCancel } from "./commands/builds/cancel.ts";
+import { command as buildsList } from "./commands/builds/list.ts";
+import { command as buildsLogs } from "./commands/builds/logs.ts";
+import { command as buildsRetry } from "./commands/builds/retry.ts";
+import { command as buildsShow } from "./commands/builds/show.ts";
+import { command as clustersList } from "./commands/clusters/list.ts";
+import { command as clustersShow } from "./commands/clusters/show.ts";
+import { command as componentsDelete } from "./commands/components/delete.ts";
+import { command as componentsList } from "./commands/components/list.ts";
+import { command as componentsRestart } from "./commands/components/restart.ts";
+import { command as componentsRollback } from "./commands/components/rollback.ts";
+import { command as componentsScale } from "./commands/components/scale.ts";
+import { command as componentsSet } from "./commands/components/set.ts";
+import { command as componentsShow } from "./commands/components/show.ts";
+import { command as componentsStart } from "./commands/components/start.ts";
+import { command as componentsStop } from "./commands/components/stop.ts";
+import { command as componentsUsage } from "./commands/components/usage.ts";
+import { command as configSet } from "./commands/config/set.ts";
+import { command as configShow } from "./commands/config/show.ts";
+import { command as configUnset } from "./commands/config/unset.ts";
+import { command as credentialsDelete } from "./commands/credentials/delete.ts";
+import { command as credentialsList } from "./commands/credentials/list.ts";
+import { command as credentialsSet } from "./commands/credentials/set.ts";
+import { command as dailyCompletion } from "./commands/daily/completion.ts";
+import { command as componentsDeploy } from "./commands/components/deploy.ts";
+import { command as dailyDoctor } from "./commands/daily/doctor.ts";
+import { command as dailyEdge } from "./commands/daily/edge.ts";
+import { command as dailyEvents } from "./commands/daily/events.ts";
+import { command as instancesExec } from "./commands/instances/exec.ts";
+import { command as dailyLogin } from "./commands/daily/login.ts";
+import { command as dailyLogout } from "./commands/daily/logout.ts";
+import { command as componentsLogs } from "./commands/components/logs.ts";
+import { command as dailyOpen } from "./commands/daily/open.ts";
+import { command as dailyPlan } from "./commands/daily/plan.ts";
+import { command as tasksCreate } from "./commands/tasks/create.ts";
+import { command as dailyServer } from "./commands/daily/server.ts";
+import { command as dailyStatus } from "./commands/daily/status.ts";
+import { command as dailyUp } from "./commands/daily/up.ts";
+import { command as dailyVersion } from "./commands/daily/version.ts";
+import { command as dailyWhoami } from "./commands/daily/whoami.ts";
+import { command as eventsList } from "./commands/events/list.ts";
+import { command as eventsWatch } from "./commands/events/watch.ts";
+import { command as instancesList } from "./commands/instances/list.ts";
+import { command as knownHostsAdd } from "./commands/known-hosts/add.ts";
+import { command as knownHostsList } from "./commands/known-hosts/list.ts";
+import { command as releasesDiff } from "./commands/releases/diff.ts";
+import { command as releasesList } from "./commands/releases/list.ts";
+import { command as releasesShow } from "./commands/releases/show.ts";
+import { command as rolesList } from "./commands/roles/list.ts";
+import { command as rolloutsAbort } from "./commands/rollouts/abort.ts";
+import { command as rolloutsList } from "./commands/rollouts/list.ts";
+import { command as rolloutsRetry } from "./commands/rollouts/retry.ts";
+import { command as rolloutsShow } from "./commands/rollouts/show.ts";
+import { command as rolloutsWatch } from "./commands/rollouts/watch.ts";
+import { command as secretsDelete } from "./commands/secrets/delete.ts";
+import { command as secretsList } from "./commands/secrets/list.ts";
+import { command as secretsSet } from "./commands/secrets/set.ts";
+import { command as sourcesFetch } from "./commands/sources/fetch.ts";
+import { command as sourcesList } from "./commands/sources/list.ts";
+import { command as sourcesUpload } from "./commands/sources/upload.ts";
+import { command as stacksCreate } from "./commands/stacks/create.ts";
+import { command as stacksDelete } from "./commands/stacks/delete.ts";
+import { command as stacksExport } from "./commands/stacks/export.ts";
+import { command as stacksList } from "./commands/stacks/list.ts";
+import { command as stacksSet } from "./commands/stacks/set.ts";
+import { command as stacksShow } from "./commands/stacks/show.ts";
+import { command as stacksVersions } from "./commands/stacks/versions.ts";
+import { command as tasksCancel } from "./commands/tasks/cancel.ts";
+import { command as tasksList } from "./commands/tasks/list.ts";
+import { command as tasksLogs } from "./commands/tasks/logs.ts";
+import { command as tasksShow } from "./commands/tasks/show.ts";
+import { command as teamsList } from "./commands/teams/list.ts";
+import { command as tokensCreate } from "./commands/tokens/create.ts";
+import { command as tokensDelete } from "./commands/tokens/delete.ts";
+import { command as tokensList } from "./commands/tokens/list.ts";
+import { command as usersList } from "./commands/users/list.ts";
+import { command as volumesDelete } from "./commands/volumes/delete.ts";
+import { command as volumesList } from "./commands/volumes/list.ts";
+import { registryOf } from "./tree.ts";
+
+/** In the order in which help lists them; what is not named comes behind. */
+const dailyOrder = ["up", "plan", "deploy", "status", "logs", "exec", "run", "open", "scale", "restart", "stop", "start", "rollback", "events", "server", "login", "logout", "whoami", "doctor", "completion", "version"];
+
+export const registry = registryOf([
+  stacksList, stacksShow, stacksCreate, stacksSet, stacksDelete, stacksExport, stacksVersions,
+  componentsList, componentsShow, componentsSet, componentsDelete, componentsRestart, componentsRollback, componentsScale, componentsStart, componentsStop, componentsUsage, componentsDeploy, componentsLogs,
+  instancesList, instancesExec,
+  releasesList, releasesShow, releasesDiff,
+  rolloutsList, rolloutsShow, rolloutsAbort, rolloutsRetry, rolloutsWatch,
+  buildsList, buildsShow, buildsCancel, buildsLogs, buildsRetry,
+  sourcesList, sourcesFetch, sourcesUpload,
+  credentialsList, credentialsSet, credentialsDelete,
+  knownHostsList, knownHostsAdd,
+  configShow, configSet, configUnset,
+  secretsList, secretsSet, secretsDelete,
+  tasksList, tasksShow, tasksCancel, tasksLogs, tasksCreate,
+  volumesList, volumesDelete,
+  eventsList, eventsWatch,
+  auditList,
+  clustersList, clustersShow,
+  tokensList, tokensCreate, tokensDelete,
+  usersList,
+  teamsList,
+  rolesList,
+  dailyUp, dailyPlan, dailyStatus, dailyOpen, dailyEvents, dailyServer, dailyLogin, dailyLogout, dailyWhoami, dailyDoctor, dailyCompletion, dailyVersion, dailyEdge,
+], dailyOrder);

@@ -1,0 +1,40 @@
+// Reading and following logs of one component, several, or a whole stack.
+import type { LogLine } from "@berth/contract/resources/components.ts";
+import { when } from "../output/time.ts";
+import type { Context } from "../context.ts";
+import { widthOf } from "../output/width.ts";
+import { prefixedLog } from "./logs.ts";
+
+export interface LogOptions { readonly follow: boolean; readonly tail: number | undefined; readonly since: string | undefined; readonly instance: string | undefined; readonly timestamps: boolean }
+
+const usualTail = 200;
+
+export async function showLogs(ctx: Context, named: readonly string[], options: LogOptions): Promise<void> {
+  const api = await ctx.api();
+  const stack = await ctx.stack();
+  const wanted = named.length > 0 ? named : ctx.settings.component === undefined ? [] : [ctx.settings.component];
+  const query = { follow: options.follow, tail: options.tail ?? (options.since === undefined ? usualTail : undefined), since: options.since, instance: options.instance };
+  const settings = { signal: ctx.signal, onReconnect: () => { ctx.out.note("The connection broke; connecting again ..."); } };
+  const [only] = wanted;
+  const stream = wanted.length === 1 && only !== undefined ? api.readLogs({ params: { stack, component: only }, query }, settings) : api.readStackLogs({ params: { stack }, query }, settings);
+  // A component's name is known before its first line only when it was asked for.
+  let width = Math.max(0, ...wanted.map(widthOf));
+  const instances = new Map<string, Set<string>>();
+  for await (const { data } of stream) {
+    const component = data.component ?? only ?? stack;
+    if (wanted.length > 1 && !wanted.includes(component)) continue;
+    width = Math.max(width, widthOf(component));
+    await ctx.out.write(`${ctx.out.json ? JSON.stringify(data) : line(ctx, data, component, width, seen(instances, component, data.instance), options)}\n`);
+  }
+}
+
+/** Whether a component has shown more than one instance: then lines say which. */
+function seen(instances: Map<string, Set<string>>, component: string, instance: string): boolean {
+  const known = instances.get(component) ?? new Set<string>();
+  instances.set(component, known.add(instance));
+  return known.size > 1;
+}
+
+function line(ctx: Context, data: LogLine, component: string, width: number, instance: boolean, options: LogOptions): string {
+  return prefixedLog(data, { out: ctx.out, component, width: instance ? width + 9 : width, instance, time: options.timestamps ? when(data.at) : undefined });
+}
