@@ -1,54 +1,77 @@
-// Merges streams of lines into one in order of time. Uses no clock of its own beyond a short wait for stragglers.
+// Merges streams of lines, each in order of time, into one. Uses no clock but a short timer for stragglers. Must never let a silent stream hold up a busy one,
+// nor read far ahead of a slow reader.
 
-/** With `settle` (ms) the streams may go on for ever: a line waits so long for an earlier one from another stream. Without it, all streams end. */
+/** Lines read ahead of each stream. */
+const readAhead = 256;
+
+interface Waiting<T> { readonly item: T; settled: boolean; readonly timer: NodeJS.Timeout | undefined }
+interface Lane<T> { readonly iterator: AsyncIterator<T>; readonly waiting: Waiting<T>[]; ended: boolean; failure: { readonly error: unknown } | undefined }
+
+/**
+ * With `settle` (ms) the streams may go on for ever: a line waits so long for an earlier one from another stream. Without it, all streams end, and the order is exact.
+ * A stream that fails ends the whole with its error, after the lines that it gave before.
+ */
 export async function* mergeByTime<T>(sources: readonly AsyncIterable<T>[], settle: number | undefined, at: (item: T) => string): AsyncIterable<T> {
-  const iterators = sources.map((source) => source[Symbol.asyncIterator]());
-  const heads: (Promise<{ index: number; result: IteratorResult<T> }> | undefined)[] = iterators.map((_, index) => head(index));
-  const ready: ({ item: T } | undefined)[] = iterators.map(() => undefined);
-  function head(index: number): Promise<{ index: number; result: IteratorResult<T> }> | undefined {
-    const iterator = iterators[index];
-    return iterator === undefined ? undefined : iterator.next().then((result) => ({ index, result }));
-  }
-  const take = ({ index, result }: { index: number; result: IteratorResult<T> }): void => {
-    heads[index] = undefined;
-    if (result.done !== true) ready[index] = { item: result.value };
+  const lanes = sources.map((source): Lane<T> => ({ iterator: source[Symbol.asyncIterator](), waiting: [], ended: false, failure: undefined }));
+  let closed = false;
+  let changed = Promise.withResolvers<void>();
+  const wake = (): void => {
+    changed.resolve();
+    changed = Promise.withResolvers();
+  };
+  const arrived = (item: T): Waiting<T> => {
+    const waiting: Waiting<T> = { item, settled: false, timer: settle === undefined ? undefined : setTimeout(() => { waiting.settled = true; wake(); }, settle) };
+    return waiting;
+  };
+  const pump = async (lane: Lane<T>): Promise<void> => {
+    try {
+      while (!closed) {
+        const next = await lane.iterator.next();
+        if (next.done === true) break;
+        if (!closed) lane.waiting.push(arrived(next.value));
+        wake();
+        while (!closed && lane.waiting.length >= readAhead) await changed.promise;
+      }
+    } catch (error) {
+      lane.failure = { error };
+    }
+    lane.ended = true;
+    wake();
   };
   try {
+    for (const lane of lanes) void pump(lane);
     for (;;) {
-      const waiting = heads.filter((promise) => promise !== undefined);
-      const have = ready.some((item) => item !== undefined);
-      if (waiting.length === 0 && !have) return;
-      if (waiting.length > 0) {
-        if (!have) take(await Promise.race(waiting));
-        else if (settle === undefined) take(await Promise.race(waiting));
-        else {
-          const next = await Promise.race([...waiting, pause(settle)]);
-          if (next !== undefined) {
-            take(next);
-            continue;
-          }
-        }
-        if (settle === undefined && heads.some((promise) => promise !== undefined)) continue;
-        if (settle !== undefined && !have) continue;
-      }
-      let first = -1;
-      for (const [index, item] of ready.entries()) {
-        const best = ready[first];
-        if (item !== undefined && (best === undefined || at(item.item) < at(best.item))) first = index;
-      }
-      const chosen = ready[first];
-      if (chosen === undefined) continue;
-      ready[first] = undefined;
-      heads[first] = head(first);
-      yield chosen.item;
+      const failed = lanes.find((lane) => lane.failure !== undefined && lane.waiting.length === 0);
+      if (failed?.failure !== undefined) throw failed.failure.error;
+      const first = earliest(lanes, at);
+      if (first === undefined && lanes.every((lane) => lane.ended)) return;
+      if (first !== undefined && (first.waiting[0]?.settled === true || lanes.every((lane) => lane.ended || lane.waiting.length > 0))) {
+        const taken = first.waiting.shift();
+        if (taken === undefined) continue;
+        clearTimeout(taken.timer);
+        wake();
+        yield taken.item;
+      } else await changed.promise;
     }
   } finally {
-    for (const iterator of iterators) void iterator.return?.();
+    closed = true;
+    wake();
+    for (const lane of lanes) {
+      for (const { timer } of lane.waiting) clearTimeout(timer);
+      // Not awaited: a stream that is silent answers only when it is aborted. Its failure is of no interest any more.
+      lane.iterator.return?.().catch(() => undefined);
+    }
   }
 }
 
-function pause(ms: number): Promise<undefined> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms, undefined);
-  });
+/** Of lines of the same instant the one of the first stream. */
+function earliest<T>(lanes: readonly Lane<T>[], at: (item: T) => string): Lane<T> | undefined {
+  let best: { readonly lane: Lane<T>; readonly at: string } | undefined;
+  for (const lane of lanes) {
+    const [head] = lane.waiting;
+    if (head === undefined) continue;
+    const when = at(head.item);
+    if (best === undefined || when < best.at) best = { lane, at: when };
+  }
+  return best?.lane;
 }

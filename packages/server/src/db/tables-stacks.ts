@@ -72,4 +72,4 @@ export interface StackTables {
 export interface BuildOptions { readonly prefer: "process" | "image"; readonly dockerfile?: string; readonly args?: Record<string, string>; readonly deadline?: number }
 
 /** What a rollout showed so far: its deadline counts from the last time that one of these numbers moved. */
-export interface RolloutProgress { readonly updated?: number; readonly available?: number; readonly old?: number; readonly movedAt?: number; readonly verifyFailures?: number }
+export interface RolloutProgress { readonly updated?: number; readonly available?: number; readonly old?: number; readonly movedAt?: number; readonly verifyFailures?: number; readonly best?: { readonly updated: number; readonly available: number; readonly old: number } }

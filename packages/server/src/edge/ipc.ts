@@ -81,4 +81,4 @@ export interface Hello {
 }
 export const edgeProtocol = 1;
 export const protocolHeader = "x-berth-protocol";
-export interface AppliedAnswer { readonly generation: number; readonly endpoints: readonly { readonly instance: string; readonly ready: boolean; readonly inFlight: number; readonly requests: number; readonly errors: number }[]; readonly problems: readonly Cause[] }
+export interface AppliedAnswer { readonly generation: number; readonly digest: string; readonly endpoints: readonly { readonly instance: string; readonly ready: boolean; readonly inFlight: number; readonly requests: number; readonly errors: number }[]; readonly problems: readonly Cause[] }

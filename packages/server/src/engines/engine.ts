@@ -64,6 +64,8 @@ export interface TrackTarget {
   readonly restart: number;
   /** At least this many instances of exactly this revision exist afterwards (missing ones are started). `ensure` never stops an instance. */
   readonly replicas: number;
+  /** Ids of instances of this revision that are on their way out (still draining): not counted. */
+  readonly leaving?: readonly string[];
 }
 
 export type InstancePhase = "starting" | "running" | "stopping" | "backoff" | "exited";

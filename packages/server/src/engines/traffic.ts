@@ -45,6 +45,8 @@ export interface TrafficEntry {
 export interface Applied {
   /** The entry's generation in force in every router worker; 0 = no such entry. */
   readonly generation: number;
+  /** `contentHash` (core/canonical.ts) of that entry as it was applied; empty = no such entry. Tells what is in force even when the answer to `apply` was lost. */
+  readonly digest: string;
   readonly endpoints: readonly { readonly instance: string; readonly ready: boolean; readonly inFlight: number; readonly requests: number; readonly errors: number }[];
   /** Addresses that could not be listened on, e.g. a published port that is taken. */
   readonly problems: readonly Cause[];

@@ -50,12 +50,12 @@ export function siblingEnv(siblings: readonly SiblingAddress[]): Record<string, 
 
 /** Which command starts the component: its own, or the artifact's process type that fits. */
 export function chooseCommand(component: string, spec: ComponentSpec, plan: BuildPlan): { ok: true; runtime: ReleaseRuntime } | { ok: false; cause: Cause } {
-  const command = spec.command ?? processCommand(component, spec, plan);
+  const command = startCommand(component, spec, plan);
   if (command === undefined) return { ok: false, cause: cause("start_command_missing", { process: spec.process ?? processName(component, spec) }, Object.keys(plan.processes).length === 0 ? [] : [{ kind: "file", text: `The build has these process types: ${Object.keys(plan.processes).join(", ")}` }]) };
   return {
     ok: true,
     runtime: {
-      command: withEntrypoint(spec.entrypoint, command),
+      command,
       workdir: spec.workdir ?? ".",
       env: plan.env,
       tools: plan.tools.filter((tool) => tool.phase !== "build").map(({ name, wanted }) => ({ name, wanted })),
@@ -63,24 +63,31 @@ export function chooseCommand(component: string, spec: ComponentSpec, plan: Buil
   };
 }
 
+/** As in Compose, an entrypoint of the component's own puts the artifact's command aside: it runs with the component's command or alone. */
+function startCommand(component: string, spec: ComponentSpec, plan: BuildPlan): Command | undefined {
+  if (spec.entrypoint === undefined) return spec.command ?? processCommand(component, spec, plan);
+  return spec.command === undefined ? spec.entrypoint : withEntrypoint(spec.entrypoint, spec.command);
+}
+
 function processName(component: string, spec: ComponentSpec): string {
   return spec.kind === "web" ? "web" : component;
 }
 
 function processCommand(component: string, spec: ComponentSpec, plan: BuildPlan): Command | undefined {
-  if (spec.process !== undefined) return plan.processes[spec.process]?.command;
+  const processes = new Map(Object.entries(plan.processes));
+  if (spec.process !== undefined) return processes.get(spec.process)?.command;
   const names = spec.kind === "web" ? ["web", component] : [component, spec.kind, "worker"];
   for (const name of names) {
-    const found = plan.processes[name];
+    const found = processes.get(name);
     if (found !== undefined) return found.command;
   }
   // A source with one way to start has only that one, whatever it is called.
-  const all = Object.entries(plan.processes).filter(([name]) => name !== "release");
-  return all.length === 1 ? all[0]?.[1].command : undefined;
+  processes.delete("release");
+  const [only, ...others] = processes.values();
+  return others.length === 0 ? only?.command : undefined;
 }
 
-function withEntrypoint(entrypoint: Command | undefined, command: Command): Command {
-  if (entrypoint === undefined) return command;
+function withEntrypoint(entrypoint: Command, command: Command): Command {
   if ("shell" in entrypoint) return entrypoint;
   return { exec: [...entrypoint.exec, ...("exec" in command ? command.exec : ["/bin/sh", "-c", command.shell])] };
 }

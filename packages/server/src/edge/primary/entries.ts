@@ -1,5 +1,6 @@
 // Applies and removes entries under their fence: first durable on disk, then in force in every router, then answered. One change per component at a time.
 import { cause, type Cause } from "@berth/contract/causes.ts";
+import { contentHash } from "../../core/canonical.ts";
 import { BerthError } from "../../core/errors.ts";
 import type { Fence, Ref } from "../../engines/engine.ts";
 import type { TrafficEntry } from "../../engines/traffic.ts";
@@ -16,7 +17,7 @@ export interface EntriesDeps { readonly installation: string; readonly store: En
 
 export class Entries {
   readonly #deps: EntriesDeps;
-  readonly #inForce = new Map<string, number>();
+  readonly #inForce = new Map<string, { readonly generation: number; readonly digest: string }>();
   readonly #running = new Map<string, Promise<unknown>>();
   readonly #owners = new Map<number, { readonly at: number; readonly text: string }>();
 
@@ -26,7 +27,7 @@ export class Entries {
 
   /** After the routers started with everything that is stored. */
   allInForce(): void {
-    for (const stored of this.#deps.store.all()) if (stored.entry !== null) this.#inForce.set(storeKey(stored.ref), stored.fence.generation);
+    for (const stored of this.#deps.store.all()) if (stored.entry !== null) this.#inForce.set(storeKey(stored.ref), { generation: stored.fence.generation, digest: contentHash(stored.entry) });
   }
 
   /** Errors: `stale_generation`, `wrong_state` (another installation's fence). */
@@ -39,14 +40,14 @@ export class Entries {
   }
 
   list(): { readonly ref: Ref; readonly generation: number }[] {
-    return this.#deps.store.all().flatMap(({ ref, entry }) => (entry === null ? [] : [{ ref, generation: this.#inForce.get(storeKey(ref)) ?? 0 }]));
+    return this.#deps.store.all().flatMap(({ ref, entry }) => (entry === null ? [] : [{ ref, generation: this.#inForce.get(storeKey(ref))?.generation ?? 0 }]));
   }
 
   async applied(ref: Ref): Promise<AppliedAnswer> {
     const entry = this.#deps.store.get(ref)?.entry ?? null;
     // Read before the counts: a generation that comes into force meanwhile must not vouch for counts from before it.
-    const generation = this.#inForce.get(storeKey(ref)) ?? 0;
-    if (entry === null) return { generation: 0, endpoints: [], problems: [] };
+    const { generation, digest } = this.#inForce.get(storeKey(ref)) ?? { generation: 0, digest: "" };
+    if (entry === null) return { generation: 0, digest: "", endpoints: [], problems: [] };
     const counts = new Map((await this.#deps.fleet.counts(ref)).map((one) => [one.instance, one]));
     const instances = new Set(entry.ports.flatMap((port) => port.tracks.flatMap((track) => track.endpoints.map((endpoint) => endpoint.instance))));
     const endpoints = [...instances].map((instance) => {
@@ -54,7 +55,7 @@ export class Entries {
       return { instance, ready: this.#deps.readiness.isReady(instance), inFlight, requests, errors };
     });
     const failing = this.#deps.fleet.problems().filter((problem) => storeKey(problem.ref) === storeKey(ref));
-    return { generation, endpoints, problems: await Promise.all(failing.map((problem) => this.#cause(problem))) };
+    return { generation, digest, endpoints, problems: await Promise.all(failing.map((problem) => this.#cause(problem))) };
   }
 
   async #put(stored: StoredEntry): Promise<void> {
@@ -69,7 +70,7 @@ export class Entries {
     await store.put(stored);
     await fleet.apply(stored);
     if (stored.entry === null) this.#inForce.delete(storeKey(stored.ref));
-    else this.#inForce.set(storeKey(stored.ref), stored.fence.generation);
+    else this.#inForce.set(storeKey(stored.ref), { generation: stored.fence.generation, digest: contentHash(stored.entry) });
   }
 
   async #cause(problem: ListenerProblem): Promise<Cause> {

@@ -1,6 +1,6 @@
 // One pass over a component: take its open rollout a step further, or keep what should run as it should be, or remove it.
 import { cause, type Cause } from "@berth/contract/causes.ts";
-import { deadlineCause, defaultProgressDeadline, definiteFailure, type JudgedInstance } from "../../core/rollout/outcome.ts";
+import { deadlineCause, defaultProgressDeadline, definiteFailure, furthest, type JudgedInstance } from "../../core/rollout/outcome.ts";
 import { emptyMemory, type Memory, type Progress } from "../../core/rollout/plan.ts";
 import { transaction } from "../../db/transaction.ts";
 import { EngineFailure, type Instance } from "../../engines/engine.ts";
@@ -18,7 +18,6 @@ import { verifyThroughRouter } from "./verify.ts";
 
 /** ms between looks while something is on its way; hints make it shorter. */
 const soon = 100;
-const verifyAttempts = 20;
 
 export async function passComponent(deps: ComponentLoopDeps, componentId: string, context: PassContext): Promise<{ readonly next: Next; readonly loaded: Loaded | undefined }> {
   const loaded = await loadComponent(deps.db, componentId);
@@ -103,13 +102,16 @@ async function keep(deps: ComponentLoopDeps, loaded: Loaded, context: PassContex
   const wasHealthy = loaded.component.state === "healthy" && loaded.component.ready === loaded.component.replicas;
   const { target, done } = await step(deps, loaded, loaded.stable, context);
   const missing = done.actions.find((action) => action.type === "ensure");
-  if (wasHealthy && missing !== undefined && loaded.rollout === undefined) {
-    deps.countRepair(loaded.stack.name, loaded.component.name, "instances");
-    await transaction(deps.db, (trx) => stackEvent(trx, { name: loaded.stack.name, teamId: loaded.stack.team_id }, { code: "component_repaired", component: loaded.component.name, params: { what: "missing instances were started" } }));
-  }
+  if (wasHealthy && missing !== undefined && loaded.rollout === undefined) await noteRepair(deps, loaded, "instances", "missing instances were started");
+  if (done.routesLost && loaded.rollout === undefined) await noteRepair(deps, loaded, "routes", "the router had lost its routes and got them again");
   await record(deps, loaded, done, target.replicas, { open: loaded.rollout !== undefined });
   // An instance that is on its way up is told by hints; a slow look is enough should one be lost.
   return done.progress.settled ? undefined : done.actions.length > 0 || done.progress.old > 0 ? soon : 1000;
+}
+
+async function noteRepair(deps: ComponentLoopDeps, loaded: Loaded, what: "instances" | "routes", told: string): Promise<void> {
+  deps.countRepair(loaded.stack.name, loaded.component.name, what);
+  await transaction(deps.db, (trx) => stackEvent(trx, { name: loaded.stack.name, teamId: loaded.stack.team_id }, { code: "component_repaired", component: loaded.component.name, params: { what: told } }));
 }
 
 function judged(instances: readonly Instance[], release: ReleaseRow, restart: number): JudgedInstance[] {
@@ -139,16 +141,18 @@ function pastDeadline(deps: ComponentLoopDeps, release: ReleaseRow, seen: readon
   return waited > allowed ? deadlineCause(seen, { waited, ready: progress.available, wanted }) : undefined;
 }
 
-/** Notes numbers that moved; answers when one last did. */
+/** Notes numbers that changed; answers when one last went further than ever before. */
 async function noteProgress(deps: ComponentLoopDeps, loaded: Loaded, rollout: rollouts.RolloutRow, progress: Progress, wanted: number): Promise<number> {
   const before = rollout.progress;
   const now = deps.clock().getTime();
   if (before.updated === progress.updated && before.available === progress.available && before.old === progress.old) return before.movedAt ?? now;
+  const { best, advanced } = furthest(before.best, { updated: progress.updated, available: progress.available, old: progress.old });
+  const movedAt = advanced ? now : (before.movedAt ?? now);
   await transaction(deps.db, async (trx) => {
-    if (!(await rollouts.updateRollout(trx, rollout.id, { progress: { updated: progress.updated, available: progress.available, old: progress.old, movedAt: now } }))) return;
+    if (!(await rollouts.updateRollout(trx, rollout.id, { progress: { ...before, updated: progress.updated, available: progress.available, old: progress.old, best, movedAt } }))) return;
     await stackEvent(trx, { name: loaded.stack.name, teamId: loaded.stack.team_id }, { code: "rollout_progress", component: loaded.component.name, params: { rollout: rollout.number, updated: progress.updated, ready: progress.available, old: progress.old, wanted }, topics: [rolloutTopic(loaded, rollout)] });
   });
-  return now;
+  return movedAt;
 }
 
 async function verify(deps: ComponentLoopDeps, loaded: Loaded, rollout: rollouts.RolloutRow, context: PassContext): Promise<Next> {
@@ -158,13 +162,13 @@ async function verify(deps: ComponentLoopDeps, loaded: Loaded, rollout: rollouts
   const { target, done } = await step(deps, loaded, release, context);
   await record(deps, loaded, done, target.replicas, { open: true });
   if (!done.progress.settled) {
-    await transaction(deps.db, (trx) => enterPhase(trx, loaded, rollout, "rolling", { progress: { movedAt: deps.clock().getTime() } }));
+    await transaction(deps.db, (trx) => enterPhase(trx, loaded, rollout, "rolling"));
     return soon;
   }
-  const verdict = target.replicas === 0 ? ({ ok: true, verified: [] } as const) : await verifyThroughRouter(deps, loaded, release, context);
+  const verdict = target.replicas === 0 ? ({ ok: true, verified: [] } as const) : await verifyThroughRouter(deps, loaded, release, done.instances, context);
   if (verdict.ok) return succeed(deps, loaded, rollout, [...verdict.verified]);
   const failures = (rollout.progress.verifyFailures ?? 0) + 1;
-  if (failures >= verifyAttempts) return failRollout(deps, loaded, rollout, verdict.cause);
+  if (failures >= verdict.attempts) return failRollout(deps, loaded, rollout, verdict.cause);
   await rollouts.updateRollout(deps.db, rollout.id, { progress: { ...rollout.progress, verifyFailures: failures } });
   return failures < 5 ? soon : 5 * soon;
 }

@@ -1,16 +1,20 @@
 // One step of bringing the component's track to a revision: observe, plan, act, remember. Used by rollouts, reverts, scaling, stopping, removal and repair alike.
 import { contentHash } from "../../core/canonical.ts";
 import { BerthError } from "../../core/errors.ts";
-import { plan, type Action, type Desired, type Memory, type Progress } from "../../core/rollout/plan.ts";
-import { entryHash, trafficEntry, type EntryParts } from "../../core/traffic-entry.ts";
+import { plan, type Action, type Desired, type Memory, type PlannedEndpoint, type Progress } from "../../core/rollout/plan.ts";
+import { trafficEntry, type Entry, type EntryParts } from "../../core/traffic-entry.ts";
 import type { Engine, Instance, Ref } from "../../engines/engine.ts";
-import type { Applied, Traffic } from "../../engines/traffic.ts";
+import type { Traffic } from "../../engines/traffic.ts";
 import type { ReleaseRow } from "../../resources/releases/store.ts";
 import type { ComponentLoopDeps, PassContext } from "./deps.ts";
 import type { Loaded } from "./load.ts";
 import { workloadOf } from "./workload.ts";
 
-export interface TrackStep { readonly instances: readonly Instance[]; readonly progress: Progress; readonly memory: Memory; readonly actions: readonly Action[] }
+export interface TrackStep {
+  readonly instances: readonly Instance[]; readonly progress: Progress; readonly memory: Memory; readonly actions: readonly Action[];
+  /** The edge has forgotten the entry that was in force, or fell back to an older one. */
+  readonly routesLost: boolean;
+}
 
 /** Which release, with how many instances; undefined = nothing should run. */
 export interface Target { readonly release: ReleaseRow | undefined; readonly replicas: number }
@@ -28,41 +32,40 @@ export async function stepTrack(deps: ComponentLoopDeps, loaded: Loaded, target:
   const observed = await engine.observe(ref, context.signal);
   const instances = observed?.instances ?? [];
   const applied = hasTraffic ? await traffic.applied(ref, context.signal) : undefined;
-  const known = freshMemory(memory, parts, applied);
-  const now = deps.clock().getTime();
-  const decided = plan(desired, { instances, applied }, known, now);
-  const entry = await act(deps, { loaded, engine, traffic, ref, parts, instances, release: target.release, hash: entryHash(parts) }, decided.actions, known.entry, context);
-  return { instances, progress: decided.progress, actions: decided.actions, memory: { draining: decided.draining, ...(entry === undefined ? {} : { entry }) } };
+  const entryOf = (endpoints: readonly PlannedEndpoint[]): Entry => entryWith(parts, instances, endpoints);
+  // What is in force is compared as a whole, so that a lost answer, a new address, another host or an edge that lost its entry all lead to the same repair.
+  const routed = applied === undefined ? undefined : { ...applied, carries: (endpoints: readonly PlannedEndpoint[]) => contentHash(entryOf(endpoints)) === applied.digest };
+  const decided = plan(desired, { instances, traffic: routed }, memory, deps.clock().getTime());
+  const inForce = applied === undefined ? memory.entry : { generation: applied.generation };
+  const entry = await act(deps, { loaded, engine, traffic, ref, parts, entryOf, release: target.release }, decided.actions, inForce, context);
+  const routesLost = applied !== undefined && applied.generation < (memory.entry?.generation ?? 0);
+  return { instances, routesLost, progress: decided.progress, actions: decided.actions, memory: { draining: decided.draining, ...(entry === undefined ? {} : { entry }) } };
 }
 
-/** What the edge no longer has, or has with other hosts or ports, is asked for again. */
-function freshMemory(memory: Memory, parts: EntryParts, applied: Applied | undefined): Memory {
-  if (memory.entry === undefined) return memory;
-  if (applied === undefined || applied.generation !== memory.entry.generation || memory.entry.entryHash !== entryHash(parts)) return { draining: memory.draining };
-  return memory;
+function entryWith(parts: EntryParts, instances: readonly Instance[], endpoints: readonly PlannedEndpoint[]): Entry {
+  const byId = new Map(instances.map((instance) => [instance.id, instance]));
+  return trafficEntry(parts, endpoints.flatMap(({ instance: id, state }) => {
+    const instance = byId.get(id);
+    return instance === undefined ? [] : [{ instance: id, state, releaseHash: instance.revision.releaseHash, addresses: instance.addresses }];
+  }));
 }
 
-interface Scene { readonly loaded: Loaded; readonly engine: Engine; readonly traffic: Traffic; readonly ref: Ref; readonly parts: EntryParts; readonly instances: readonly Instance[]; readonly release: ReleaseRow | undefined; readonly hash: string }
+interface Scene { readonly loaded: Loaded; readonly engine: Engine; readonly traffic: Traffic; readonly ref: Ref; readonly parts: EntryParts; readonly entryOf: (endpoints: readonly PlannedEndpoint[]) => Entry; readonly release: ReleaseRow | undefined }
 
 async function act(deps: ComponentLoopDeps, scene: Scene, actions: readonly Action[], before: Memory["entry"], context: PassContext): Promise<Memory["entry"]> {
   let entry = before;
   for (const action of actions) {
     switch (action.type) {
       case "setRoutes": {
-        const byId = new Map(scene.instances.map((instance) => [instance.id, instance]));
-        const endpoints = action.endpoints.flatMap((endpoint) => {
-          const instance = byId.get(endpoint.instance);
-          return instance === undefined ? [] : [{ instance: endpoint.instance, state: endpoint.state, releaseHash: instance.revision.releaseHash, addresses: instance.addresses }];
-        });
-        await scene.traffic.apply(trafficEntry(scene.parts, endpoints), context.fence, context.signal);
-        entry = { generation: context.fence.generation, endpoints: action.endpoints, entryHash: scene.hash };
+        await scene.traffic.apply(scene.entryOf(action.endpoints), context.fence, context.signal);
+        entry = { generation: context.fence.generation };
         break;
       }
       case "ensure": {
         if (scene.release === undefined) throw new BerthError("internal", {}, { cause: new Error("ensure without a release") });
         const workload = await workloadOf(deps.db, deps.secretBox, scene.loaded, scene.release);
         await scene.engine.prepare(workload, context.fence, context.signal);
-        await scene.engine.ensure({ ref: scene.ref, track: "stable", workload, restart: scene.loaded.component.restart, replicas: action.replicas }, context.fence, context.signal);
+        await scene.engine.ensure({ ref: scene.ref, track: "stable", workload, restart: scene.loaded.component.restart, replicas: action.replicas, leaving: action.leaving }, context.fence, context.signal);
         break;
       }
       case "stop":

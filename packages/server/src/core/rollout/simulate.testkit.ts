@@ -1,0 +1,209 @@
+// Runs the planner in a model world as the component loop does, with faults, and holds every action against the promises. For tests only.
+// `answered`: looks may be as old as the last answered order, which is what engines and the edge warrant. `any`: looks may be older than that and out of order.
+import assert from "node:assert/strict";
+import { emptyMemory, plan, type Action, type Desired, type Memory, type Plan, type Seen } from "./plan.ts";
+import { World, type Look, type Sim } from "./world.testkit.ts";
+
+export interface Setup { readonly seed: number; readonly strategy: Desired["strategy"]; readonly hasTraffic: boolean; readonly drainTimeout: number; readonly replicas: number; readonly looks: "answered" | "any" }
+
+export type Step =
+  /** A pass over the component. Only the first `obeyed` actions are done; then the control plane dies (`turn`: or just gives up), and nothing is remembered. */
+  | { readonly do: "pass"; readonly obeyed: number; readonly newTurn: boolean; readonly age: number; readonly slow: number; readonly lateStop: boolean }
+  | { readonly do: "wait"; readonly ms: number }
+  | { readonly do: "crash" | "exit" | "unready"; readonly who: number }
+  | { readonly do: "wipe" | "restart" | "stop" | "start" }
+  | { readonly do: "clock"; readonly ms: number }
+  | { readonly do: "want"; readonly release: string; readonly broken: boolean }
+  | { readonly do: "scale"; readonly replicas: number };
+
+/** Everything that the checks need to know of a pass. */
+interface Pass { readonly seen: Seen; readonly decided: Plan; readonly now: number }
+
+export class Simulation {
+  readonly world: World;
+  readonly #setup: Setup;
+  readonly #looks: Look[] = [];
+  memory: Memory = emptyMemory;
+  generation = 1;
+  release = "a";
+  restart = 0;
+  replicas: number;
+  stopped = false;
+
+  constructor(setup: Setup) {
+    this.#setup = setup;
+    this.replicas = setup.replicas;
+    this.world = new World(setup.seed, setup.drainTimeout * 2);
+  }
+
+  get desired(): Desired {
+    const { strategy, hasTraffic, drainTimeout } = this.#setup;
+    // As the loop does it: nothing wanted is no revision.
+    return { revision: this.stopped || this.replicas === 0 ? undefined : { releaseHash: this.release, restart: this.restart }, replicas: this.stopped ? 0 : this.replicas, strategy, hasTraffic, drainTimeout };
+  }
+
+  step(step: Step): void {
+    const { world } = this;
+    switch (step.do) {
+      case "pass": this.pass(step); break;
+      case "wait": world.tick(step.ms); break;
+      case "crash": case "exit": case "unready": this.#befall(step.do, step.who); break;
+      case "wipe": world.wipe(); break;
+      case "clock": world.skew += step.ms; world.lastJump = world.time; break;
+      case "restart": this.restart += 1; break;
+      case "stop": this.stopped = true; break;
+      case "start": this.stopped = false; break;
+      case "scale": this.replicas = step.replicas; break;
+      case "want":
+        this.release = step.release;
+        if (step.broken) world.broken.add(step.release);
+        else world.broken.delete(step.release);
+        break;
+      default: step satisfies never;
+    }
+    this.#looks.unshift(world.look());
+    this.#looks.splice(6);
+  }
+
+  #befall(what: "crash" | "exit" | "unready", who: number): void {
+    const all = [...this.world.sims.values()];
+    const sim = all[who % Math.max(1, all.length)];
+    if (sim === undefined) return;
+    if (what === "unready") this.world.unready(sim);
+    else this.world.endRun(sim, what === "exit");
+  }
+
+  /** Looks, plans, acts, remembers: reconcile/component/track.ts with a fault wherever one can be. */
+  pass({ obeyed, newTurn, age, slow, lateStop }: Omit<Extract<Step, { do: "pass" }>, "do">): Plan {
+    const { world } = this;
+    const { desired } = this;
+    const seen = this.#see(age);
+    const decided = plan(desired, seen, this.memory, world.now());
+    const pass: Pass = { seen, decided, now: world.now() };
+    this.#checkPlan(desired, pass, age === 0);
+    let entry: Memory["entry"] = seen.traffic === undefined ? this.memory.entry : { generation: seen.traffic.generation };
+    for (const [index, action] of decided.actions.entries()) {
+      if (slow > 0) world.tick(slow);
+      if (index >= obeyed) {
+        // The answer never came, but the order may arrive all the same.
+        if (lateStop && action.type === "stop" && desired.hasTraffic) world.late = { ids: action.instances, generation: this.generation, at: world.time + 200 };
+        break;
+      }
+      this.#act(desired, pass, action);
+      if (action.type === "setRoutes") entry = { generation: this.generation };
+    }
+    const wasDone = obeyed >= decided.actions.length;
+    if (wasDone) this.memory = { draining: decided.draining, ...(entry === undefined ? {} : { entry }) };
+    if (newTurn) this.generation += 1;
+    return decided;
+  }
+
+  #see(age: number): Seen {
+    const fresh = this.world.look();
+    const usable = (from: "orders" | "entries"): Look => {
+      const kept = this.#setup.looks === "any" ? this.#looks : this.#looks.filter((look) => look[from] === this.world[from]);
+      return age === 0 ? fresh : (kept[Math.min(age, kept.length) - 1] ?? fresh);
+    };
+    return { instances: usable("orders").instances, traffic: this.#setup.hasTraffic ? usable("entries").traffic : undefined };
+  }
+
+  #checkPlan(desired: Desired, { seen, decided, now }: Pass, isFresh: boolean): void {
+    const again = plan(desired, seen, { ...this.memory, draining: decided.draining }, now);
+    if (decided.progress.settled) assert.deepEqual(again, decided, "a settled plan stays settled");
+    if (decided.progress.settled && isFresh) this.#checkSettled(desired);
+  }
+
+  /** Promise 1: what is called done is done. */
+  #checkSettled(desired: Desired): void {
+    const { world } = this;
+    const living = [...world.sims.values()];
+    const wanted = desired.revision === undefined ? 0 : desired.replicas;
+    assert.equal(living.length, wanted, "settled with as many as wanted");
+    for (const sim of living) assert.ok(sim.revision.releaseHash === desired.revision?.releaseHash && sim.revision.restart === desired.revision.restart && this.#isReady(sim), "settled with another or an unready instance");
+    if (desired.hasTraffic) assert.deepEqual(world.entry?.endpoints.map(({ instance, state }) => `${instance} ${state}`), living.map(({ id }) => `${id} active`).sort(), "settled with other routes");
+  }
+
+  #act(desired: Desired, pass: Pass, action: Action): void {
+    const { world, generation } = this;
+    switch (action.type) {
+      case "setRoutes": {
+        for (const { instance, state } of action.endpoints) assert.ok(state === "draining" || world.sims.get(instance)?.phase !== "stopping", `${instance} is stopping and gets requests`);
+        this.#checkFloor(desired, pass, (id) => world.isActive(id), (id) => action.endpoints.some(({ instance, state }) => instance === id && state === "active"));
+        world.apply(action.endpoints, generation);
+        return;
+      }
+      case "ensure": return this.#ensure(desired, pass, action.replicas, action.leaving);
+      case "stop":
+        for (const id of action.instances) this.#checkStop(desired, id);
+        if (!desired.hasTraffic) this.#checkFloor(desired, pass, () => true, (id) => !action.instances.includes(id));
+        world.stop(action.instances, generation);
+        return;
+      default: action satisfies never;
+    }
+  }
+
+  #ensure(desired: Desired, { decided }: Pass, replicas: number, leaving: readonly string[]): void {
+    const { world } = this;
+    assert.ok(desired.revision !== undefined && replicas <= desired.replicas, "asks for more than is wanted");
+    const others = [...world.sims.values()].filter((sim) => sim.phase !== "exited");
+    const started = world.ensure(desired.revision, replicas, leaving, this.generation);
+    if (started === 0 || this.#setup.looks === "any") return;
+    if (desired.strategy.type === "recreate") {
+      for (const sim of others) assert.ok(sim.revision.releaseHash === desired.revision.releaseHash && sim.revision.restart === desired.revision.restart && sim.phase !== "stopping" && decided.draining[sim.id] === undefined, `started beside ${sim.id}`);
+      return;
+    }
+    const staying = others.filter((sim) => sim.phase !== "stopping" && decided.draining[sim.id] === undefined).length + started;
+    assert.ok(staying <= desired.replicas + surge(desired), `${staying} instances pass the surge`);
+  }
+
+  /** Promise 3: out of every router, and without a request in flight or past its time. */
+  #checkStop(desired: Desired, id: string): void {
+    const { world } = this;
+    const sim = world.sims.get(id);
+    if (!desired.hasTraffic || sim === undefined || sim.phase === "exited" || sim.phase === "stopping") return;
+    assert.ok(!world.isActive(id), `${id} is stopped while it gets requests`);
+    const since = world.outSince.get(id) ?? world.time;
+    const isOverdue = world.time - since >= desired.drainTimeout || world.lastJump >= since;
+    assert.ok(world.inFlight(id) === 0 || isOverdue, `${id} is stopped with ${world.inFlight(id)} requests in flight`);
+  }
+
+  /** The floor, by the truth of this moment; what fell out by itself since the planner looked is not its doing. */
+  #checkFloor(desired: Desired, { seen, now }: Pass, servesBefore: (id: string) => boolean, servesAfter: (id: string) => boolean): void {
+    if (this.#setup.looks === "any" || desired.strategy.type !== "rolling" || desired.revision === undefined) return;
+    const { world } = this;
+    const floor = desired.replicas - Math.min(desired.strategy.maxUnavailable ?? 0, desired.replicas);
+    const ready = new Set([...world.sims.values()].filter((sim) => this.#isReady(sim)).map(({ id }) => id));
+    const believed = seen.instances.filter((instance) => instance.phase === "running" && instance.ready && this.memory.draining[instance.id] === undefined);
+    const steady = believed.filter((instance) => (desired.strategy.minReady === undefined || now - Date.parse(instance.readySince ?? "") >= desired.strategy.minReady) && (!desired.hasTraffic || seen.traffic?.endpoints.some((endpoint) => endpoint.instance === instance.id && endpoint.ready) === true)).map(({ id }) => id);
+    for (const group of [steady, believed.map(({ id }) => id)]) {
+      if (!group.some((id) => ready.has(id) && servesBefore(id) && !servesAfter(id))) continue;
+      const left = group.filter((id) => ready.has(id) && servesAfter(id)).length;
+      const lost = group.filter((id) => !ready.has(id)).length;
+      assert.ok(left + lost >= floor, `${left} available instances are left (${lost} fell out by themselves), ${floor} is the floor`);
+    }
+  }
+
+  #isReady(sim: Sim): boolean { return sim.phase === "running" && sim.ready; }
+
+  /** No more faults, and what is wanted can come up: how many passes it takes until everything is as wanted. */
+  calm(limit: number): number {
+    const { world } = this;
+    world.broken.clear();
+    // What ended for good is not started again; a restart is the way out.
+    if ([...world.sims.values()].some((sim) => sim.phase === "exited" && sim.revision.releaseHash === this.release && sim.revision.restart === this.restart)) this.restart += 1;
+    for (let count = 1; count <= limit; count += 1) {
+      world.tick(250);
+      const { progress } = this.pass({ obeyed: Number.POSITIVE_INFINITY, newTurn: count % 20 === 0, age: 0, slow: 0, lateStop: false });
+      if (progress.settled) {
+        assert.deepEqual(this.memory.draining, {}, "marks are forgotten when all is done");
+        return count;
+      }
+    }
+    assert.fail(`not settled after ${limit} quiet passes: ${JSON.stringify({ desired: this.desired, memory: this.memory, sims: [...world.sims.values()], entry: world.entry })}`);
+  }
+}
+
+function surge({ strategy, replicas }: Desired): number {
+  const told = strategy.maxSurge ?? Math.max(1, Math.ceil(replicas / 4));
+  return told === 0 && Math.min(strategy.maxUnavailable ?? 0, replicas) === 0 ? 1 : told;
+}
