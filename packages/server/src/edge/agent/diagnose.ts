@@ -2,6 +2,7 @@
 // It reports only what it saw; while nothing is certain yet it says nothing.
 import { setTimeout as sleep } from "node:timers/promises";
 import { cause, type Cause, type Evidence } from "@berth/contract/causes.ts";
+import { ErrorScan } from "../../core/builderrors.ts";
 import type { ProbeRecord } from "../../engines/engine.ts";
 import { lastLines } from "../collector/files.ts";
 import { mainPort } from "./environment.ts";
@@ -11,15 +12,23 @@ import { ownerOf, portsOf, type PortOwner, type ProcessStat } from "./procfs.ts"
 import type { Spec, State } from "./record.ts";
 import type { ExitStatus } from "./shim.ts";
 
-/** ms without becoming ready after which the ports are looked at, after which a silent program is worth a word, and how long lines may lag behind an exit. */
-const patience = { ports: 2_000, silent: 5_000, lines: 400 };
-const evidenceLines = 20;
+/**
+ * ms without becoming ready after which the ports are looked at, that another port has to stay open alone (a program may open its metrics before its main
+ * port), after which a silent program is worth a word, and how long lines may lag behind an exit.
+ */
+const patience = { ports: 1_000, stray: 1_500, silent: 5_000, lines: 400 };
+/** Where debuggers of Node.js, Java and Python listen, long before the program itself does. */
+const debugPorts: ReadonlySet<number> = new Set([9229, 5005, 5678]);
+/** Enough for a stack trace with the error above it. */
+const evidenceLines = 30;
 
 export interface Facts {
   readonly machine: Machine;
   readonly spec: Spec;
   readonly state: State;
   readonly members: () => ProcessStat[];
+  /** Told which port is open in place of the expected one, if any: ms since that was first seen. */
+  readonly strayFor: (port: number | undefined) => number;
   /** false: what was found a moment ago still holds for an instance that is not running. */
   readonly fresh: boolean;
 }
@@ -78,7 +87,15 @@ export function exitCause(spec: Spec, state: State, exit: ExitStatus, lines: rea
   if (exit.exitCode === 127) return cause("command_not_found", { command: missingCommand(text) ?? ("shell" in spec.workload.command ? spec.workload.command.shell : (wanted[0] ?? "")) }, evidence);
   if (state.everReady && state.restarts >= 3) return cause("crash_loop", { restarts: state.restarts, last: how }, evidence);
   if (exit.signal !== undefined) return cause("killed_by_signal", { signal: exit.signal, after }, evidence);
-  return exit.exitCode === undefined ? cause("start_failed", { reason: "its exit status was lost" }, evidence) : cause("exited_at_start", { exitCode: exit.exitCode, after }, evidence);
+  return exit.exitCode === undefined ? cause("start_failed", { reason: "its exit status was lost" }, evidence) : cause("exited_at_start", { exitCode: exit.exitCode, after, said: lastWords(text) }, evidence);
+}
+
+/** The error that the program named, as the end of a sentence. */
+function lastWords(lines: readonly string[]): string {
+  const scan = new ErrorScan();
+  for (const line of lines) scan.add("", line);
+  const line = scan.line();
+  return line === undefined ? "" : `: ${line.replace(/\.$/, "")}`;
 }
 
 /** `sh: 1: exec: foo: not found`, `bash: line 1: foo: command not found`. */
@@ -120,13 +137,14 @@ async function listeningCause(facts: Facts, age: number): Promise<Cause | undefi
   if (expected !== undefined) {
     const members = facts.members();
     const open = portsOf(members);
+    const mine = new Set(Object.values(spec.ports));
+    const actual = open.includes(expected) ? undefined : open.find((port) => !mine.has(port) && !debugPorts.has(port));
+    const strayFor = facts.strayFor(actual);
     if (!open.includes(expected)) {
       const owner = ownerOf(expected);
       if (owner !== undefined) return cause("port_taken", { port: expected, owner: ownerName(owner) }, history);
-      const mine = new Set(Object.values(spec.ports));
-      const actual = open.find((port) => !mine.has(port));
       const ports: Evidence = { kind: "ports", text: `its processes listen on: ${open.length === 0 ? "no port" : open.join(", ")}` };
-      if (actual !== undefined) return cause("wrong_port", { actual, expected }, [ports, ...history]);
+      if (actual !== undefined) return strayFor < patience.stray ? undefined : cause("wrong_port", { actual, expected }, [ports, ...history]);
       return age < patience.silent || state.restarts > 0 ? undefined : cause("not_listening", { expected }, [ports, ...history, ...(await linesOf(facts, (state.startedAt ?? 0) - 1000))]);
     }
   }

@@ -48,6 +48,7 @@ export class Supervised {
   #again = false;
   #closed = false;
   #deadSince: number | undefined;
+  #stray: { readonly port: number; readonly restarts: number; readonly since: number } | undefined;
   #causeEvidence: { readonly run: number; readonly at: number } | undefined;
 
   constructor(spec: Spec, dir: string, state: State, deps: InstanceDeps) {
@@ -437,9 +438,16 @@ export class Supervised {
     const { machine } = this.#deps;
     const settled = this.#causeEvidence;
     const fresh = settled === undefined || settled.run !== state.restarts || settled.at < machine.now() - 1000;
-    const why = await causeOf({ machine, spec: this.spec, state, members: () => this.#members(), fresh });
+    const why = await causeOf({ machine, spec: this.spec, state, members: () => this.#members(), strayFor: (port) => this.#strayFor(port), fresh });
     if (fresh) this.#causeEvidence = { run: state.restarts, at: machine.now() };
     return why;
+  }
+
+  #strayFor(port: number | undefined): number {
+    const now = this.#deps.machine.now();
+    const { restarts } = this.#state;
+    if (this.#stray?.port !== port || this.#stray?.restarts !== restarts) this.#stray = port === undefined ? undefined : { port, restarts, since: now };
+    return now - (this.#stray?.since ?? now);
   }
 
   /** Processes and their use, for `usage`. */

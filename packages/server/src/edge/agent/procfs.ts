@@ -1,6 +1,7 @@
 // Reads /proc: who a process is, which processes belong to an instance, what they use and where they listen.
 // A process id alone is never trusted: identity is pid + start time + boot id, because pids are handed out again.
 import { readFileSync, readdirSync, readlinkSync } from "node:fs";
+import { basename } from "node:path";
 
 export interface ProcessIdentity { readonly pid: number; /** Field 22 of /proc/PID/stat, clock ticks since boot. */ readonly start: string }
 
@@ -163,6 +164,12 @@ export function portsOf(members: readonly { readonly pid: number }[]): number[] 
 
 export interface PortOwner { readonly pid?: number; readonly name: string; readonly uid: number; /** Instance of Berth that the owner belongs to. */ readonly instance?: string }
 
+/** What a program was called by when it was started; its threads may call themselves what they like, but are not what people know it by. */
+function programName(pid: number): string {
+  const [called = ""] = (readProc(`/proc/${pid}/cmdline`) ?? "").split(/[\0 ]/);
+  return basename(called).replace(/:$/, "") || readProc(`/proc/${pid}/comm`)?.trim() || "a program";
+}
+
 /** Who listens on a port; undefined when nobody does. */
 export function ownerOf(port: number): PortOwner | undefined {
   const wanted = listeners().filter((one) => one.port === port);
@@ -172,7 +179,7 @@ export function ownerOf(port: number): PortOwner | undefined {
   for (const one of new ProcessTable().all) {
     for (const inode of socketsOf(one.pid)) {
       if (!inodes.has(inode)) continue;
-      const name = readProc(`/proc/${one.pid}/comm`)?.trim() ?? "a program";
+      const name = programName(one.pid);
       const instance = markOf(one.pid);
       return { pid: one.pid, name, uid: first.uid, ...(instance === undefined ? {} : { instance }) };
     }

@@ -113,7 +113,8 @@ function watch(supervisor: Supervisor, { request, response }: Call): "answered" 
     if (response.writableLength < 1_048_576) response.write(`${JSON.stringify({ ref } satisfies WatchLine)}\n`);
   });
   const alive = setInterval(() => response.write("\n"), 10_000);
-  request.once("close", () => {
+  request.resume();
+  response.once("close", () => {
     clearInterval(alive);
     end();
   });

@@ -13,7 +13,7 @@ import type { RunAs } from "./tools.ts";
 const atOnce = 16;
 const smallFile = 256 * 1024;
 /** Berth packed it and checked its digest: only the form of its entries is looked at, not their number. */
-const limits: ArchiveLimits = { files: Number.MAX_SAFE_INTEGER, totalBytes: Number.MAX_SAFE_INTEGER, fileBytes: Number.MAX_SAFE_INTEGER, ratio: Number.MAX_SAFE_INTEGER, ratioAfter: Number.MAX_SAFE_INTEGER };
+const limits: ArchiveLimits = { files: Number.MAX_SAFE_INTEGER, totalBytes: Number.MAX_SAFE_INTEGER, fileBytes: Number.MAX_SAFE_INTEGER, ratio: Number.MAX_SAFE_INTEGER, ratioAfter: Number.MAX_SAFE_INTEGER, absoluteLinks: true };
 
 /** Unpacks a tar (plain, gzip or zstd) to `target`, unless it is there. Everything belongs to `owner` when given. Throws `archive_refused` or the stream's error. */
 export async function unpackBundle(openBlob: () => Promise<Readable>, target: string, owner: RunAs | undefined, signal: AbortSignal): Promise<void> {
