@@ -24,7 +24,7 @@ export function cause(code: CauseCode, params: Cause["params"] = {}, evidence: E
 /** Every cause there is: sentence and next step, with `{param}` holes. One entry per language catalogue; a test keeps them equal. */
 export const causesEn = {
   // instances
-  exited_at_start: { sentence: "The process ended with exit code {exitCode} {after} after it started.", next: "Read the last lines above, mend the program or its config, and deploy again." },
+  exited_at_start: { sentence: "The process ended with exit code {exitCode} {after} after it started{said}.", next: "Read the last lines above, mend the program or its config, and deploy again." },
   exited_zero: { sentence: "The process ended by itself with exit code 0; a {kind} component has to keep running.", next: "Run it in the foreground, or make it a cron component or a task if it is meant to end." },
   killed_by_signal: { sentence: "The process was ended by {signal} {after} after it started.", next: "Find out who sent the signal; with SIGKILL, look at its memory use." },
   out_of_memory: { sentence: "The process was killed because it used more than its {limit} of memory.", next: "Raise the component's memory limit or make the program use less." },
@@ -32,7 +32,7 @@ export const causesEn = {
   start_command_missing: { sentence: "Nothing says how to start {process}: no Procfile entry, start script or command.", next: "Add a Procfile line `{process}: <command>`, or set `command:` in compose.yaml." },
   wrong_port: { sentence: "The process listens on port {actual}, but was told to listen on {expected} by $PORT.", next: "Listen on the port that the environment variable PORT names." },
   not_listening: { sentence: "The process runs but listens on no port; {expected} was expected.", next: "Listen on 127.0.0.1 or 0.0.0.0 at the port that the environment variable PORT names, or make it a worker." },
-  port_taken: { sentence: "Port {port} is taken by {owner}.", next: "Choose another port or stop that program." },
+  port_taken: { sentence: "Port {port} is taken by {owner}.", next: "Stop that program or choose another port; programs should listen on the one that the environment variable PORT names." },
   port_unavailable: { sentence: "Port {port} could not be opened: {reason}.", next: "Choose another port." },
   never_ready: { sentence: "The instance never became ready: {check} answered {last} {failures} times in {waited}.", next: "Open the logs, and check the readiness probe's path and port." },
   liveness_failed: { sentence: "The instance was restarted because its liveness probe failed {failures} times: {last}.", next: "Find what blocks the program, or give the probe more time." },

@@ -121,6 +121,11 @@ export class ErrorScan {
     if (rank >= 0) this.#best[rank] ??= { line, after: [] };
   }
 
+  /** The line that names the error; undefined when none clearly does. */
+  line(): string | undefined {
+    return (this.#best[0] ?? this.#best[1])?.line.text.trim().slice(0, 500);
+  }
+
   /** The failure of this step. `params` are those of `build_failed`, which is the answer when no remedy is known. */
   failure(params: { readonly step: string; readonly exitCode: string | number }): Cause {
     const first = this.#best.find((found) => found !== undefined);

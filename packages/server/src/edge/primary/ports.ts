@@ -1,5 +1,6 @@
 // Who holds a TCP port on this machine, read from /proc, so that "port taken" can name the program. It never fails: what cannot be seen is unknown.
 import { readdir, readFile, readlink } from "node:fs/promises";
+import { basename } from "node:path";
 
 const listening = "0A";
 
@@ -12,7 +13,9 @@ export async function portOwner(port: number): Promise<{ readonly pid: number; r
     for (const fd of await readdir(`/proc/${name}/fd`).catch(() => [])) {
       const target = await readlink(`/proc/${name}/fd/${fd}`).catch(() => "");
       if (!target.startsWith("socket:[") || !inodes.has(target.slice(8, -1))) continue;
-      const command = (await readFile(`/proc/${name}/comm`, "utf8").catch(() => "")).trim();
+      // The first word of its command line: Node.js calls its own main thread `MainThread`.
+      const [called = ""] = (await readFile(`/proc/${name}/cmdline`, "utf8").catch(() => "")).split(/[\0 ]/);
+      const command = basename(called).replace(/:$/, "");
       return { pid: Number(name), text: `${command === "" ? "a program" : command} (pid ${name})` };
     }
   }

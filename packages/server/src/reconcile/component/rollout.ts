@@ -92,7 +92,7 @@ async function awaitDependencies(deps: ComponentLoopDeps, loaded: Loaded, rollou
   const phases = await rollouts.rolloutPhases(deps.db, rollout.waits_for);
   const replaced: string[] = [];
   for (const dependency of phases) {
-    if (dependency.phase === "failed" || dependency.phase === "aborted") return failRollout(deps, loaded, rollout, cause("dependency_failed", { component: dependency.component }));
+    if (dependency.phase === "failed" || dependency.phase === "aborted") return failRollout(deps, loaded, rollout, cause("dependency_failed", { component: dependency.component }, dependency.cause?.evidence.slice(-10)));
     if (dependency.phase === "superseded") {
       const newer = await rollouts.openRollout(deps.db, dependency.component_id);
       if (newer !== undefined) replaced.push(newer.id);

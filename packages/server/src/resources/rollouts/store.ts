@@ -62,9 +62,9 @@ export async function updateRollout(trx: Db, id: string, change: RolloutChange):
 }
 
 /** Phases of the rollouts that another one waits for. */
-export async function rolloutPhases(trx: Db, ids: readonly string[]): Promise<{ id: string; phase: RolloutPhase; component: string; component_id: string }[]> {
+export async function rolloutPhases(trx: Db, ids: readonly string[]): Promise<{ id: string; phase: RolloutPhase; cause: Cause | null; component: string; component_id: string }[]> {
   if (ids.length === 0) return [];
-  return trx.selectFrom("rollouts as o").innerJoin("components as c", "c.id", "o.component_id").select(["o.id", "o.phase", "c.name as component", "c.id as component_id"]).where("o.id", "in", [...ids]).execute();
+  return trx.selectFrom("rollouts as o").innerJoin("components as c", "c.id", "o.component_id").select(["o.id", "o.phase", "o.cause", "c.name as component", "c.id as component_id"]).where("o.id", "in", [...ids]).execute();
 }
 
 /** Components whose open rollout waits for this one. */
