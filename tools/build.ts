@@ -93,7 +93,8 @@ function removeLeftovers(): void {
 
 function printSizes(): void {
   for (const name of Object.keys(programs)) {
-    const size = statSync(join(dist, `${name}.js`)).size;
+    const parts = existsSync(join(dist, name)) ? readdirSync(join(dist, name)).filter((file) => file.endsWith(".js")).map((file) => join(dist, name, file)) : [];
+    const size = [join(dist, `${name}.js`), ...parts].reduce((sum, file) => sum + statSync(file).size, 0);
     process.stdout.write(`  dist/${`${name}.js`.padEnd(20)} ${(size / 1024).toFixed(0).padStart(6)} KiB\n`);
   }
   process.stdout.write(`  dist/migrations/         ${String(readdirSync(join(dist, "migrations")).length).padStart(6)} files\n`);

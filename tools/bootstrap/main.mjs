@@ -58,7 +58,7 @@ async function findNode(env) {
 
 /** Has tools/build.ts bring dist/ up to date; it knows by content whether there is anything to do. */
 async function ensureBuilt(node, env, progress) {
-  const step = progress.step("Building Berth", { quietFor: 400 });
+  const step = progress.step("Building Berth", { quietFor: 1500 });
   const started = performance.now();
   const { code, output } = await capture(node, [join(root, "tools", "build.ts")], { cwd: root, env });
   if (code !== 0) {

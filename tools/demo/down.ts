@@ -1,8 +1,9 @@
 // Takes the demo away: exactly what its record says that it made. Safe to repeat, and after a run that broke off anywhere.
 import { existsSync } from "node:fs";
+import { forgetCredential } from "../../packages/cli/src/credentials.ts";
 import type { Progress } from "../progress.mjs";
 import { DemoError, ask, must, parse, stack } from "./berth.ts";
-import { forgetRecord, places, readRecord, removeIfEmpty, removeMade, type Places, type Record_ } from "./record.ts";
+import { forgetRecord, places, readRecord, removeEmptyConfig, removeMade, type Places, type Record_ } from "./record.ts";
 
 export async function takeDown(progress: Progress): Promise<void> {
   const where = places();
@@ -25,12 +26,13 @@ async function removeAll(progress: Progress, where: Places, record: Record_): Pr
     throw new DemoError("Berth could not be stopped, so nothing was removed.", "Mend what the lines above say and run the same command again.", stopped.stdout + stopped.stderr);
   }
   step.done("Stopped what ran, the router, the server and its database");
-  await ask(["logout"]);
+  // The token is worth nothing without its server; only the command line's memory of it is left.
+  if (record.url !== undefined) await forgetCredential(where.configDir, record.url);
   // The home goes last but one and takes the record along: until then a broken-off run can be repeated.
   for (const folder of record.made) {
     if (folder !== where.home && folder !== where.configDir) removeMade(folder);
   }
-  if (record.made.includes(where.configDir)) removeIfEmpty(where.configDir);
+  if (record.made.includes(where.configDir)) removeEmptyConfig(where.configDir);
   removeMade(where.home);
   progress.done(`Removed ${where.home}`);
 }

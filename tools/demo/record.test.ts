@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { openRecord, readRecord, removeIfEmpty, removeMade, writeRecord, type Places } from "./record.ts";
+import { openRecord, readRecord, removeEmptyConfig, removeMade, writeRecord, type Places } from "./record.ts";
 
 let folder = "";
 const at = (name: string): string => join(folder, name);
@@ -55,10 +55,15 @@ describe("removing", () => {
     expect(() => { removeMade(path); }).toThrow(/removed|root of things/);
   });
 
-  it("leaves a folder that somebody else uses too", () => {
+  it.each([
+    ["a login to another server", { "credentials.json": '{"servers": {"https://berth.example.com": {"token": "x"}}}' }, true],
+    ["something else in it", { "credentials.json": '{"servers": {}}', "notes.txt": "" }, true],
+    ["no login any more", { "credentials.json": '{\n  "servers": {}\n}\n' }, false],
+    ["nothing in it", {}, false],
+  ] as const)("keeps the logins' folder only when there is reason: %s", (_, files, kept) => {
     mkdirSync(at("config"));
-    writeFileSync(at("config/credentials.json"), "{}");
-    removeIfEmpty(at("config"));
-    expect(existsSync(at("config/credentials.json"))).toBe(true);
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(at("config"), name), text);
+    removeEmptyConfig(at("config"));
+    expect(existsSync(at("config"))).toBe(kept);
   });
 });

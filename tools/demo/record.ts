@@ -1,5 +1,5 @@
 // What the demo made, written down before it makes it, so that `--down` removes exactly that, also after a run that broke off.
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, rmdirSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { readSurroundings } from "../../packages/cli/src/config.ts";
@@ -23,6 +23,8 @@ export interface Record_ {
   readonly server: boolean;
   /** Content of dist/.stamp when it did: another one means that the server runs an older build. */
   readonly build: string;
+  /** Where that server answers: its login is forgotten with it. */
+  readonly url?: string;
 }
 
 export const nothing: Record_ = { made: [], stack: false, server: false, build: "" };
@@ -77,7 +79,10 @@ export function removeMade(folder: string): void {
   rmSync(path, { recursive: true, force: true });
 }
 
-/** Removes a folder only when nothing is left in it. */
-export function removeIfEmpty(folder: string): void {
-  if (existsSync(folder) && isEmpty(folder)) rmdirSync(folder);
+/** Removes the command line's folder, unless it knows other servers or somebody put something else there. */
+export function removeEmptyConfig(folder: string): void {
+  const file = join(folder, "credentials.json");
+  if (!existsSync(folder) || readdirSync(folder).some((name) => name !== "credentials.json")) return;
+  if (existsSync(file) && !/"servers":\s*\{\s*\}/.test(readFileSync(file, "utf8"))) return;
+  rmSync(folder, { recursive: true, force: true });
 }

@@ -1,11 +1,11 @@
 // Brings the demo up: server, login, stack, and a look at every URL through the router. Each step finds what an earlier run left and goes on from there.
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { seconds, type Progress } from "../progress.mjs";
 import { DemoError, ask, must, parse, root, show, stack } from "./berth.ts";
 import { fetchThrough } from "./fetch.ts";
-import { openRecord, places, writeRecord, type Places, type Record_ } from "./record.ts";
+import { openRecord, places, writeRecord, type Record_ } from "./record.ts";
 
 interface ServerStatus { readonly running: boolean; readonly url?: string }
 interface ComponentRow { readonly name: string; readonly urls: readonly string[] }
@@ -16,7 +16,7 @@ export async function bringUp(progress: Progress, started: number): Promise<void
   const keep = (change: Partial<Record_>): void => { record = { ...record, ...change }; writeRecord(where.home, record); };
 
   const url = await startServer(progress, record, keep);
-  await signIn(progress, where, url);
+  await signIn(progress, url);
   if (!record.stack && (await stackExists(url))) {
     throw new DemoError(`There is a stack ${stack} here already, and the demo did not make it.`, `To have the demo, remove or rename that one, or give the demo a home of its own: BERTH_HOME=~/berth-demo npm run demo`);
   }
@@ -33,7 +33,7 @@ export async function bringUp(progress: Progress, started: number): Promise<void
 const suggestions: readonly (readonly [string, string])[] = [
   [`./bin/berth status -s ${stack}`, "what runs, and since when"],
   [`./bin/berth logs -s ${stack} -f`, "all components, live (Ctrl-C ends it)"],
-  [`./bin/berth components scale web 3 -s ${stack}`, "then reload the page: the instance at its foot changes"],
+  [`./bin/berth scale web=3 -s ${stack}`, "then reload the page: the instance at its foot changes"],
   [`./bin/berth exec -s ${stack} -c api -- ls -l`, "a command inside a running instance"],
   [`./bin/berth releases list -s ${stack} -c web`, "immutable, and a rollback away"],
   ["cd examples/guestbook && ../../bin/berth up", "after you changed something there"],
@@ -55,7 +55,7 @@ async function startServer(progress: Progress, record: Record_, keep: (change: P
     await must("Starting Berth", ["server", "start"]);
     const { url } = await serverStatus();
     if (url === undefined) throw new DemoError("Berth started, but does not say where it answers.", "This is a bug in Berth; please report it.");
-    keep({ build });
+    keep({ build, url });
     step.done(`Berth runs: ${url} (${seconds(performance.now() - started)})`);
     return url;
   } catch (error) {
@@ -71,13 +71,11 @@ async function serverStatus(): Promise<ServerStatus> {
   return parse<ServerStatus>(answer, "The server's status");
 }
 
-/** The first administrator is whoever can read the home folder: this user can. */
-async function signIn(progress: Progress, where: Places, url: string): Promise<void> {
-  if ((await ask(["stacks", "list", "--json"], url)).code === 0) return;
-  const file = join(where.home, "admin-token");
-  const token = existsSync(file) ? readFileSync(file, "utf8").trim() : (await must("Making a login token", ["server", "token"])).stdout.trim();
-  await must("Signing in", ["login", "--token", token], url);
-  progress.done("Signed in as administrator, with the one-time token of this installation");
+/** On its own machine the server's user needs no token: whoever can read the home folder is the administrator. `server start` does this already, as a rule. */
+async function signIn(progress: Progress, url: string): Promise<void> {
+  if ((await ask(["whoami", "--json"], url)).code === 0) return;
+  await must("Signing in", ["login"], url);
+  progress.done("Signed in as administrator");
 }
 
 async function stackExists(url: string): Promise<boolean> {
