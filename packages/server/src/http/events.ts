@@ -3,13 +3,11 @@ import { once } from "node:events";
 import type { Problem } from "@berth/contract/errors.ts";
 import { sseData, sseEnd, sseHeartbeat, sseProblem } from "@berth/contract/sse.ts";
 import type { FastifyReply } from "fastify";
-import type { Sent } from "../resources/call.ts";
+import type { Sent } from "../core/sent.ts";
 
 /** ms between heartbeats, and between looks at whether the caller's token is still good. */
 const heartbeat = 15_000;
 const recheck = 2_000;
-/** ms that the first event or error is waited for before the answer is a stream. */
-const early = 50;
 
 export interface StreamRules {
   readonly problem: (error: unknown) => Problem;
@@ -19,9 +17,6 @@ export interface StreamRules {
 
 export async function sendEvents(reply: FastifyReply, events: AsyncIterable<Sent<unknown>>, signal: AbortSignal, rules: StreamRules): Promise<FastifyReply> {
   const iterator = events[Symbol.asyncIterator]();
-  // The first answer decides between a stream and a plain problem: a log that may not be read is a 404, not an empty stream.
-  const first = iterator.next();
-  const begun = await Promise.race([first, after(early)]);
   reply.hijack();
   const response = reply.raw;
   response.writeHead(200, { ...(reply.getHeaders() as Record<string, string>), "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store", "x-accel-buffering": "no" });
@@ -31,7 +26,7 @@ export async function sendEvents(reply: FastifyReply, events: AsyncIterable<Sent
   const beat = setInterval(() => { response.write(sseHeartbeat); }, heartbeat);
   const look = setInterval(() => { rules.stillAllowed().catch(refuse); }, recheck);
   try {
-    for (let next = begun ?? (await Promise.race([first, refused])); next.done !== true && !signal.aborted; next = await Promise.race([iterator.next(), refused])) {
+    for (let next = await Promise.race([iterator.next(), refused]); next.done !== true && !signal.aborted; next = await Promise.race([iterator.next(), refused])) {
       if (!response.write(sseData(next.value.data, next.value.id))) await Promise.race([once(response, "drain"), once(response, "close")]);
     }
     response.end(sseEnd);
@@ -45,10 +40,4 @@ export async function sendEvents(reply: FastifyReply, events: AsyncIterable<Sent
     iterator.return?.().then(undefined, () => undefined);
   }
   return reply;
-}
-
-function after(ms: number): Promise<undefined> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms, undefined);
-  });
 }

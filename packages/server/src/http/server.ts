@@ -7,7 +7,8 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { BerthError } from "../core/errors.ts";
 import { contentHash } from "../core/canonical.ts";
 import type { Access, Principal } from "../db/permissions.ts";
-import type { Call, Handlers, Sent, Versioned } from "../resources/call.ts";
+import type { Sent } from "../core/sent.ts";
+import type { Call, Handlers, Versioned } from "../resources/call.ts";
 import { sendEvents } from "./events.ts";
 import { acceptedRequestId, bearerToken, checkHost } from "./guard.ts";
 import type { Once } from "./once.ts";
@@ -39,7 +40,7 @@ const anonymous: Principal = { kind: "user", id: "", scopes: [] };
 const uploadTypes = ["application/x-tar", "application/gzip", "application/zstd", "application/octet-stream"];
 
 export async function createHttpServer(deps: HttpDeps): Promise<FastifyInstance> {
-  const fastify = Fastify({ bodyLimit, genReqId: (request: IncomingMessage) => acceptedRequestId(request.headers) ?? deps.newRequestId(), forceCloseConnections: true, routerOptions: { maxParamLength: 1024, ignoreTrailingSlash: true } });
+  const fastify = Fastify({ bodyLimit, genReqId: (request: IncomingMessage) => acceptedRequestId(request.headers) ?? deps.newRequestId(), forceCloseConnections: true, frameworkErrors: (error, request, reply) => { sendProblem(deps, error, request, reply.header("x-request-id", request.id)); }, routerOptions: { maxParamLength: 1024, ignoreTrailingSlash: true } });
   // The platform's own JSON.stringify answers faster than a compiled serializer, and validation is ours.
   fastify.setValidatorCompiler(() => () => true);
   fastify.setSerializerCompiler(() => (value) => JSON.stringify(value));
@@ -107,7 +108,7 @@ function addRoute(fastify: FastifyInstance, deps: HttpDeps, name: RouteName, rou
       const handler = deps.handlers[name] as (input: unknown, call: Call) => unknown;
       if (route.kind === "events") {
         const token = bearerToken(request.headers) ?? "";
-        return sendEvents(reply, handler(input, call) as AsyncIterable<Sent<unknown>>, call.signal, { problem: (error) => problemFor(deps, error, request.id), stillAllowed: async () => { await deps.authenticate(token); } });
+        return sendEvents(reply, await (handler(input, call) as Promise<AsyncIterable<Sent<unknown>>>), call.signal, { problem: (error) => problemFor(deps, error, request.id), stillAllowed: async () => { await deps.authenticate(token); } });
       }
       const key = route.idempotent === true ? idempotencyKey(request) : undefined;
       const answer = async (): Promise<unknown> => handler(input, call);

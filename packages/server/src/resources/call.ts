@@ -2,6 +2,7 @@
 import type { Readable } from "node:stream";
 import type { Routes, RouteName } from "@berth/contract/api.ts";
 import type { Input, Output, Route } from "@berth/contract/route.ts";
+import type { Sent } from "../core/sent.ts";
 import type { Session } from "../engines/engine.ts";
 import type { Principal } from "../db/permissions.ts";
 
@@ -19,10 +20,9 @@ export interface Call {
 
 /** An answer with its revision, which becomes the ETag. */
 export interface Versioned<T> { readonly body: T; readonly revision: string }
-/** One server-sent event. */
-export interface Sent<T> { readonly id?: string; readonly data: T }
 
-export type Handler<R extends Route> = R["kind"] extends "events" ? (input: Input<R>, call: Call) => AsyncIterable<Sent<Output<R>>>
+/** An `events` handler resolves once the caller may have the stream, so that a refusal is a plain problem and not a stream that ends at once. */
+export type Handler<R extends Route> = R["kind"] extends "events" ? (input: Input<R>, call: Call) => Promise<AsyncIterable<Sent<Output<R>>>>
   : R["kind"] extends "upload" ? (input: Input<R> & { readonly body: Readable }, call: Call) => Promise<Output<R>>
   : R["kind"] extends "terminal" ? (input: Input<R>, call: Call) => Promise<Session>
   : R extends { readonly versioned: true } ? (R["status"] extends 202 | 204 ? (input: Input<R>, call: Call) => Promise<Output<R>> : (input: Input<R>, call: Call) => Promise<Versioned<Output<R>>>)

@@ -5,7 +5,8 @@ import { BerthError } from "../../core/errors.ts";
 import type { Page } from "../../core/page.ts";
 import { transaction } from "../../db/transaction.ts";
 import { enqueue } from "../../reconcile/queue.ts";
-import type { Call, Sent } from "../call.ts";
+import { sent, type Sent } from "../../core/sent.ts";
+import type { Call } from "../call.ts";
 import type { ResourceDeps } from "../deps.ts";
 import { audit, stackEvent, wakeComponent } from "../intent.ts";
 import { decodeCursor, defaultLimit, toPage, type PageRequest } from "../page.ts";
@@ -70,7 +71,7 @@ export function createBuildService(deps: ResourceDeps & { readonly buildLogs: Bu
       return show(call, stackName, again.number);
     },
 
-    async *logs(call: Call, stackName: string, number: number, follow: boolean): AsyncIterable<Sent<FollowedLine>> {
+    async logs(call: Call, stackName: string, number: number, follow: boolean): Promise<AsyncIterable<Sent<FollowedLine>>> {
       const stack = await stacks.find(call, stackName);
       const row = await find(stack, number);
       const after = Number(call.lastEventId ?? 0);
@@ -78,7 +79,7 @@ export function createBuildService(deps: ResourceDeps & { readonly buildLogs: Bu
         const now = await store.findBuildById(deps.db, row.id);
         return now === undefined || (now.phase !== "queued" && now.phase !== "running");
       };
-      for await (const line of deps.buildLogs.read(row.id, { digest: row.log_digest, after: Number.isSafeInteger(after) ? after : 0, follow, ended }, call.signal)) yield { id: line.cursor, data: line };
+      return sent(deps.buildLogs.read(row.id, { digest: row.log_digest, after: Number.isSafeInteger(after) ? after : 0, follow, ended }, call.signal), (line) => ({ id: line.cursor, data: line }));
     },
   };
 }

@@ -6,7 +6,8 @@ import { BerthError } from "../../core/errors.ts";
 import { mergeByTime } from "../../core/merge-lines.ts";
 import { transaction } from "../../db/transaction.ts";
 import type { Session } from "../../engines/engine.ts";
-import type { Call, Sent } from "../call.ts";
+import { sent, type Sent } from "../../core/sent.ts";
+import type { Call } from "../call.ts";
 import type { ResourceDeps } from "../deps.ts";
 import { audit } from "../intent.ts";
 import type { StackService } from "../stacks/service.ts";
@@ -19,21 +20,21 @@ export type RuntimeService = ReturnType<typeof createRuntimeService>;
 
 export function createRuntimeService(deps: ResourceDeps, stacks: StackService, components: ComponentService) {
   return {
-    async *logs(call: Call, stackName: string, name: string, query: LogQuery): AsyncIterable<Sent<LogLine>> {
+    async logs(call: Call, stackName: string, name: string, query: LogQuery): Promise<AsyncIterable<Sent<LogLine>>> {
       const { stack } = await components.find(call, stackName, name);
       const { follow, ...rest } = query;
       const options = { ...rest, follow: follow ?? false, ...(call.lastEventId === undefined ? {} : { after: call.lastEventId }) };
-      for await (const line of deps.places.engine(stack.cluster).logs({ stack: stack.name, component: name }, options, call.signal)) yield { id: line.cursor, data: { ...line, component: name } };
+      return sent(deps.places.engine(stack.cluster).logs({ stack: stack.name, component: name }, options, call.signal), (line) => ({ id: line.cursor, data: { ...line, component: name } }));
     },
 
     /** All components, in order of time as far as the past goes; a follower cannot resume by id, so that there is none. */
-    async *stackLogs(call: Call, stackName: string, query: LogQuery): AsyncIterable<Sent<LogLine>> {
+    async stackLogs(call: Call, stackName: string, query: LogQuery): Promise<AsyncIterable<Sent<LogLine>>> {
       const stack = await stacks.find(call, stackName);
       const rows = await allComponents(deps.db, stack.id);
       const engine = deps.places.engine(stack.cluster);
       const { follow, ...rest } = query;
       const sources = rows.map((row) => named(row.name, engine.logs({ stack: stack.name, component: row.name }, { ...rest, follow: follow ?? false }, call.signal)));
-      for await (const line of mergeByTime(sources, follow === true ? 50 : undefined, (item) => item.at)) yield { data: line };
+      return sent(mergeByTime(sources, follow === true ? 50 : undefined, (item) => item.at), (line) => ({ data: line }));
     },
 
     async usage(call: Call, stackName: string) {

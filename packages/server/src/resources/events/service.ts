@@ -1,9 +1,10 @@
 // Events and audit entries: lists, and the one watch stream that carries many topics.
 import type { Event } from "@berth/contract/resources/events.ts";
 import { sql } from "kysely";
-import type { EventReader, StoredEvent } from "../../db/events.ts";
+import type { EventBatch, EventReader, StoredEvent } from "../../db/events.ts";
 import type { Page } from "../../core/page.ts";
-import type { Call, Sent } from "../call.ts";
+import { sent, type Sent } from "../../core/sent.ts";
+import type { Call } from "../call.ts";
 import type { ResourceDeps } from "../deps.ts";
 import { decodeCursor, defaultLimit, likePattern, toPage, type PageRequest } from "../page.ts";
 import type { StackService } from "../stacks/service.ts";
@@ -27,9 +28,9 @@ export function createEventService(deps: ResourceDeps & { readonly events: Event
       return { items: kept.map(present), ...(rows.length > limit && last !== undefined ? { cursor: last.cursor } : {}) };
     },
 
-    async *watch(call: Call, query: { topics?: string; after?: string }): AsyncIterable<Sent<Event>> {
+    async watch(call: Call, query: { topics?: string; after?: string }): Promise<AsyncIterable<Sent<Event>>> {
       const filter = await filterFor(call, query);
-      for await (const batch of deps.events.follow(call.lastEventId ?? query.after, filter, call.signal)) for (const event of batch.events) yield { id: event.cursor, data: present(event) };
+      return sent(each(deps.events.follow(call.lastEventId ?? query.after, filter, call.signal)), (event) => ({ id: event.cursor, data: present(event) }));
     },
 
     async audit(call: Call, query: PageRequest & { search?: string; object?: string; principal?: string }): Promise<Page<AuditItem>> {
@@ -44,6 +45,10 @@ export function createEventService(deps: ResourceDeps & { readonly events: Event
       return toPage(rows, limit, (row) => ({ ...(row.seq === null ? {} : { seq: row.seq }), at: row.at.toISOString(), principal: row.principal, action: row.action, object: row.object, params: row.params, ...(row.request_id === null ? {} : { requestId: row.request_id }), ...(row.hash === null ? {} : { hash: row.hash }) }), (row) => [row.exact, row.id]);
     },
   };
+}
+
+async function* each(batches: AsyncIterable<EventBatch>): AsyncGenerator<StoredEvent> {
+  for await (const batch of batches) yield* batch.events;
 }
 
 function present(event: StoredEvent): Event {

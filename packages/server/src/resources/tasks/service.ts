@@ -7,9 +7,10 @@ import { taskVerbs } from "../../core/allowed.ts";
 import { BerthError } from "../../core/errors.ts";
 import type { Page } from "../../core/page.ts";
 import { transaction } from "../../db/transaction.ts";
-import type { Engine } from "../../engines/engine.ts";
+import type { Engine, LogLine as EngineLine, LogOptions } from "../../engines/engine.ts";
 import { enqueue } from "../../reconcile/queue.ts";
-import type { Call, Sent } from "../call.ts";
+import { sent, type Sent } from "../../core/sent.ts";
+import type { Call } from "../call.ts";
 import type { ComponentService } from "../components/service.ts";
 import type { ResourceDeps } from "../deps.ts";
 import { audit, stackEvent } from "../intent.ts";
@@ -90,16 +91,20 @@ export function createTaskService(deps: ResourceDeps, stacks: StackService, comp
       return show(call, stackName, number);
     },
 
-    async *logs(call: Call, stackName: string, number: number, query: LogQuery): AsyncIterable<Sent<LogLine>> {
+    async logs(call: Call, stackName: string, number: number, query: LogQuery): Promise<AsyncIterable<Sent<LogLine>>> {
       const stack = await stacks.find(call, stackName);
       const row = await find(stack, number);
       const { follow, ...rest } = query;
       const options = { ...rest, follow: follow ?? false, ...(call.lastEventId === undefined ? {} : { after: call.lastEventId }) };
       const engine = deps.places.engine(stack.cluster);
-      if (options.follow) await untilBegun(row.id, engine, call.signal);
-      for await (const line of engine.taskLogs(row.id, options, call.signal)) yield { id: line.cursor, data: line };
+      return sent(lines(row.id, engine, options, call.signal), (line) => ({ id: line.cursor, data: line }));
     },
   };
+
+  async function* lines(id: string, engine: Engine, options: LogOptions, signal: AbortSignal): AsyncGenerator<EngineLine> {
+    if (options.follow) await untilBegun(id, engine, signal);
+    yield* engine.taskLogs(id, options, signal);
+  }
 
   /** A follower that comes before the task has begun waits for its first line, as long as one may come. */
   async function untilBegun(id: string, engine: Engine, signal: AbortSignal): Promise<void> {
