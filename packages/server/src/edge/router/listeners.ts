@@ -45,7 +45,8 @@ export class Listeners {
   retry(): Promise<void> {
     return this.#serially(async () => {
       const before = this.#problems().length;
-      for (const [key, listener] of this.#listeners) {
+      // A copy: what fails again is put back, and would be met again for ever.
+      for (const [key, listener] of [...this.#listeners]) {
         if (listener.problem === undefined) continue;
         this.#listeners.delete(key);
         await this.#open(address(listener), listener);

@@ -20,7 +20,8 @@ export async function verifyThroughRouter(deps: ComponentLoopDeps, loaded: Loade
   const traffic = deps.places.traffic(loaded.stack.cluster);
   const ref = { stack: loaded.stack.name, component: loaded.component.name };
   // A TCP port has no URL to fetch: that the edge listens on it is what can be known.
-  const [closed] = release.spec.ports.length === 0 ? [] : (await traffic.applied(ref, context.signal)).problems;
+  const published = new Set(release.spec.ports.map((port) => port.published));
+  const closed = release.spec.ports.length === 0 ? undefined : (await traffic.applied(ref, context.signal)).problems.find(({ params }) => published.has(Number(params["port"])));
   if (closed !== undefined) return { ok: false, cause: closed, attempts: attempts.port };
   const verified: Verified[] = [];
   for (const route of loaded.routes) {
