@@ -226,14 +226,17 @@ describe("ports", () => {
     try {
       await once(owner.stdout, "data");
       const a = await instance("t1");
+      const routers = await edge.workers();
       await apply([a], {}, { published: port });
       await edge.ready({ t1: true });
       const { problems } = await edge.traffic.applied(ref, never);
-      expect(problems).toEqual([{ code: "port_taken", params: { port, owner: `${(await readFile(`/proc/${String(owner.pid)}/comm`, "utf8")).trim()} (pid ${String(owner.pid)})` }, evidence: [] }]);
+      expect(problems).toEqual([{ code: "port_taken", params: { port, owner: `node (pid ${String(owner.pid)})` }, evidence: [] }]);
       expect((await get()).status).toBe(200);
       owner.kill("SIGKILL");
       await until(async () => (await edge.traffic.applied(ref, never)).problems.length === 0, 8_000);
       expect((await fetchRaw(port, { path: "/", headers: { host: "any" } })).body.toString()).toBe("t1");
+      // The same routers: trying again ended none of them.
+      expect(await edge.workers()).toEqual(routers);
     } finally {
       owner.kill("SIGKILL");
     }

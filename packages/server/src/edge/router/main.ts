@@ -99,8 +99,26 @@ class Router {
   }
 }
 
+type GetServer = (server: { readonly _handle: unknown }, options: unknown, done: (error: number, handle: { close(): void } | null) => void) => void;
+
+/**
+ * node:cluster (24.21) keeps a shared handle whose address turned out to be taken, and asserts that there is none at the next attempt: retrying a port would
+ * end in a crash of the router for every second that somebody else holds it. A handle that its server did not take is given back here.
+ */
+function giveBackUnusedHandles(): void {
+  const inner = cluster as unknown as { _getServer: GetServer };
+  const getServer = inner._getServer;
+  inner._getServer = (server, options, done) => {
+    getServer.call(inner, server, options, (error, handle) => {
+      done(error, handle);
+      if (handle !== null && server._handle !== handle) handle.close();
+    });
+  };
+}
+
 /** The process entry; only the primary starts it. */
 function main(): void {
+  giveBackUnusedHandles();
   const log = pino({ name: "edge-router" }, pino.destination({ dest: 2, sync: true }));
   let router: Router | undefined;
   process.on("message", (message: ToRouter) => {
