@@ -3,6 +3,7 @@ import { sql } from "kysely";
 import type { Cause } from "@berth/contract/causes.ts";
 import type { InstanceView } from "@berth/contract/resources/components.ts";
 import type { ComponentKind, ComponentSpec, Port } from "@berth/contract/spec.ts";
+import { contentHash } from "../../core/canonical.ts";
 import type { Memory } from "../../core/rollout/plan.ts";
 import type { Db } from "../../db/pool.ts";
 import { decodeCursor, likePattern } from "../page.ts";
@@ -101,6 +102,11 @@ export async function nextNumber(trx: Db, id: string, counter: "last_release" | 
 /** First and last of the stable loopback ports that the local edge may give to components. */
 const internalRange = { first: 11_000, last: 19_999 } as const;
 
+/** Where a cluster begins in the range: two installations of one machine, each with a database of its own, must not choose the same ports. */
+function startOf(clusterId: string): number {
+  return Number.parseInt(contentHash(clusterId).slice(-6), 16) % (internalRange.last - internalRange.first + 1);
+}
+
 /** Gives every port of the spec a stable internal port, keeps the ones it has and frees those it no longer names. */
 export async function syncInternalPorts(trx: Db, componentId: string, clusterId: string, ports: readonly Port[]): Promise<void> {
   // One at a time for each cluster: two transactions would otherwise choose the same free port, and one of them fail.
@@ -112,7 +118,7 @@ export async function syncInternalPorts(trx: Db, componentId: string, clusterId:
       select ${componentId}::uuid, ${clusterId}::uuid, ${name}, candidate from generate_series(${sql.lit(internalRange.first)}::int, ${sql.lit(internalRange.last)}::int) candidate
       where not exists (select 1 from internal_ports taken where taken.cluster_id = ${clusterId}::uuid and taken.port = candidate)
         and not exists (select 1 from internal_ports mine where mine.component_id = ${componentId}::uuid and mine.name = ${name})
-      order by candidate limit 1`.execute(trx);
+      order by (candidate - ${sql.lit(internalRange.first)} + ${startOf(clusterId)}::int) % ${sql.lit(internalRange.last - internalRange.first + 1)}::int limit 1`.execute(trx);
   }
 }
 
