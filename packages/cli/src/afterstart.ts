@@ -1,6 +1,6 @@
 // After `berth server start`: signs this user in, the first time, so that `berth up` works at once. Only where the user may read the server's own files.
 import { ApiError } from "@berth/contract/client-errors.ts";
-import { Context } from "./context.ts";
+import type { Context } from "./context.ts";
 import { readCredentials } from "./credentials.ts";
 import { localServer, oneTimeToken } from "./localserver.ts";
 import { signIn } from "./signin.ts";
@@ -8,7 +8,7 @@ import { signIn } from "./signin.ts";
 export async function signInAfterStart(ctx: Context): Promise<void> {
   const own = await localServer();
   if (own?.running !== true || own.url === undefined || ctx.surroundings.token !== undefined) return;
-  const at = new Context({ ...ctx, settings: { ...ctx.settings, serverUrl: own.url, token: undefined } });
+  const at = ctx.withServer(own.url);
   const known = (await readCredentials(ctx.surroundings.configDir)).servers[own.url];
   if (known !== undefined && await opens(at, known.token)) return;
   const token = await oneTimeToken();

@@ -52,9 +52,11 @@ export class Context {
   guessedFrom: string | undefined;
   /** How to go on watching the work that goes on after Ctrl-C or --timeout. */
   watch: string | undefined;
+  readonly #parts: ContextParts;
   #client: Promise<Client> | undefined;
 
   constructor(parts: ContextParts) {
+    this.#parts = parts;
     this.out = parts.out;
     this.say = parts.say;
     this.settings = parts.settings;
@@ -64,6 +66,11 @@ export class Context {
     this.cwd = parts.cwd;
     this.signal = parts.signal;
     this.now = parts.now;
+  }
+
+  /** The same run, speaking to another server without a token. */
+  withServer(serverUrl: string): Context {
+    return new Context({ ...this.#parts, settings: { ...this.settings, serverUrl, token: undefined, tokenGiven: false } });
   }
 
   /** The client; loaded when it is first needed, because help and completion must be quick. */

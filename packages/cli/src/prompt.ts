@@ -59,7 +59,7 @@ function typedLine(stdin: NodeJS.ReadStream): Promise<string> {
       for (const character of piece.toString()) {
         if (character === "\r" || character === "\n" || character === "\u0004") return done(() => { resolve(text); });
         if (character === "\u0003") return done(() => { reject(new Interrupted()); });
-        if (character === "\u007f" || character === "\b") text = [...text].slice(0, -1).join("");
+        if (character === "\u007f" || character === "\b") text = Array.from(text).slice(0, -1).join("");
         else if (character === "\u0015") text = "";
         else if (character >= " ") text += character;
       }

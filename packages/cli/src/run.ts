@@ -133,7 +133,7 @@ function report(error: unknown, context: Context | undefined, out: Output, say: 
   });
   const { errPaint } = out;
   out.err(`${errPaint.bad(`${say("error")}:`)} ${told.detail}\n`);
-  for (const line of told.lines) out.err(`  ${line}\n`);
+  for (const line of told.lines) out.err(line === "" ? "\n" : `  ${line}\n`);
   if (told.next !== undefined) out.err(`${wrapped(told.next, Math.max(40, (out.errWidth ?? 1000) - 6)).map((line, index) => (index === 0 ? `${errPaint.bold(`${say("next")}:`)} ${line}` : `      ${line}`)).join("\n")}\n`);
   if (io.surroundings.variable("BERTH_DEBUG") !== undefined && error instanceof Error && error.stack !== undefined) out.err(`${error.stack}\n`);
   return told.exitCode;

@@ -53,10 +53,16 @@ async function endOf(ctx: Context, stack: string, number: number): Promise<Task>
   }
 }
 
+/** How programs end by themselves: their output has said why, and the exit code says the rest. */
+const ownEndings = new Set(["exited_at_start", "exited_zero", "killed_by_signal", "crash_loop"]);
+
 function exitOf(ctx: Context, task: Task): number {
   if (task.phase === "succeeded") return exitCodes.done;
   const code = exitCode(task.exitCode, task.signal);
-  if (code !== undefined && task.cause === undefined) return code;
+  if (code !== undefined && (task.cause === undefined || ownEndings.has(task.cause.code))) {
+    ctx.out.note(`task #${task.number} ended with ${task.signal ?? `exit code ${code}`}`);
+    return code;
+  }
   throw new Failure(code ?? exitCodes.failed, `Task #${task.number} ${task.phase}.`, { lines: task.cause === undefined ? [] : causeLines(task.cause, ctx.out.errPaint) });
 }
 

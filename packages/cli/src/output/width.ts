@@ -43,7 +43,6 @@ export function oneLine(text: string): string {
 
 /** A log line for a terminal: its colours stay, every other control sequence goes. */
 export function safeLine(text: string): string {
-  // eslint-disable-next-line no-control-regex
   const parts = text.split(/(\x1b\[[0-9;]*m)/);
   const coloured = parts.length > 1;
   return parts.map((part, index) => (index % 2 === 1 ? part : stripVTControlCharacters(part).replace(/[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]/g, ""))).join("") + (coloured ? "\x1b[0m" : "");

@@ -3,7 +3,7 @@
 import type { Problem } from "@berth/contract/errors.ts";
 import { ApiError, ConnectionError } from "@berth/contract/client-errors.ts";
 import { readTerminalControl, readTerminalFrame, terminalFrame, terminalProtocol, type TerminalControl } from "@berth/contract/terminal.ts";
-import WebSocket from "ws";
+import { WebSocket } from "ws";
 import type { Context } from "../context.ts";
 import { Failure, exitCodes } from "../failure.ts";
 import { exitCode } from "../follow/task.ts";

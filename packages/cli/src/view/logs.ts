@@ -11,11 +11,15 @@ export function logText(line: Pick<LogLine, "text" | "stream">, out: Output): st
   return line.stream === "berth" ? out.paint.dim(`[berth] ${text}`) : text;
 }
 
+/** Who said a line: the component, and the instance where there are several. */
+export function speaker(component: string, instance: string | undefined): string {
+  return instance === undefined ? component : `${component}/${shortInstance(instance, component)}`;
+}
+
 /** With the time and who said it, the names beneath each other. */
-export function prefixedLog(line: LogLine, options: { readonly out: Output; readonly component: string; readonly width: number; readonly instance: boolean; readonly time: string | undefined }): string {
+export function prefixedLog(line: LogLine, options: { readonly out: Output; readonly who: string; readonly component: string; readonly width: number; readonly time: string | undefined }): string {
   const { paint } = options.out;
-  const who = `${options.component}${options.instance ? `/${shortInstance(line.instance, options.component)}` : ""}`;
-  return `${options.time === undefined ? "" : `${paint.dim(options.time)} `}${paint.name(padded(who, options.width), options.component)} ${paint.dim("|")} ${logText(line, options.out)}`;
+  return `${options.time === undefined ? "" : `${paint.dim(options.time)} `}${paint.name(padded(options.who, options.width), options.component)} ${paint.dim("|")} ${logText(line, options.out)}`;
 }
 
 /** What tells an instance from its siblings: its id without the component's name. */

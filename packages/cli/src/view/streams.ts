@@ -1,9 +1,8 @@
 // Reading and following logs of one component, several, or a whole stack.
-import type { LogLine } from "@berth/contract/resources/components.ts";
 import { when } from "../output/time.ts";
 import type { Context } from "../context.ts";
 import { widthOf } from "../output/width.ts";
-import { prefixedLog } from "./logs.ts";
+import { prefixedLog, speaker } from "./logs.ts";
 
 export interface LogOptions { readonly follow: boolean; readonly tail: number | undefined; readonly since: string | undefined; readonly instance: string | undefined; readonly timestamps: boolean }
 
@@ -23,18 +22,16 @@ export async function showLogs(ctx: Context, named: readonly string[], options: 
   for await (const { data } of stream) {
     const component = data.component ?? only ?? stack;
     if (wanted.length > 1 && !wanted.includes(component)) continue;
-    width = Math.max(width, widthOf(component));
-    await ctx.out.write(`${ctx.out.json ? JSON.stringify(data) : line(ctx, data, component, width, seen(instances, component, data.instance), options)}\n`);
+    const who = speaker(component, several(instances, component, data.instance) ? data.instance : undefined);
+    width = Math.max(width, widthOf(who));
+    const text = ctx.out.json ? JSON.stringify(data) : prefixedLog(data, { out: ctx.out, who, component, width, time: options.timestamps ? when(data.at) : undefined });
+    await ctx.out.write(`${text}\n`);
   }
 }
 
 /** Whether a component has shown more than one instance: then lines say which. */
-function seen(instances: Map<string, Set<string>>, component: string, instance: string): boolean {
+function several(instances: Map<string, Set<string>>, component: string, instance: string): boolean {
   const known = instances.get(component) ?? new Set<string>();
   instances.set(component, known.add(instance));
   return known.size > 1;
-}
-
-function line(ctx: Context, data: LogLine, component: string, width: number, instance: boolean, options: LogOptions): string {
-  return prefixedLog(data, { out: ctx.out, component, width: instance ? width + 9 : width, instance, time: options.timestamps ? when(data.at) : undefined });
 }
