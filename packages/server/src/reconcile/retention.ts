@@ -44,7 +44,7 @@ async function removeUnreferencedBlobs(deps: { readonly db: Db; readonly blobs: 
     if (blob.storedAt.getTime() >= before) continue;
     const { rows } = await sql<{ used: boolean }>`select exists (select 1 from sources where digest = ${blob.digest}) or exists (select 1 from artifacts where digest = ${blob.digest}) or exists (select 1 from builds where log_digest = ${blob.digest} or source_digest = ${blob.digest}) as used`.execute(deps.db);
     if (rows[0]?.used !== false) continue;
-    await deps.blobs.remove(blob.digest);
+    await deps.blobs.remove(blob.digest, { storedBefore: new Date(before) });
     removed += 1;
   }
   return removed;
