@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { seconds, type Progress } from "../progress.mjs";
 import { DemoError, ask, must, parse, root, show, stack } from "./berth.ts";
 import { fetchThrough } from "./fetch.ts";
@@ -52,8 +53,7 @@ async function startServer(progress: Progress, record: Record_, keep: (change: P
   try {
     if (before.running) await must("Stopping the old control plane", ["server", "stop"]);
     else keep({ server: true });
-    await must("Starting Berth", ["server", "start"]);
-    const { url } = await serverStatus();
+    const { url } = await startAndWait();
     if (url === undefined) throw new DemoError("Berth started, but does not say where it answers.", "This is a bug in Berth; please report it.");
     keep({ build, url });
     step.done(`Berth runs: ${url} (${seconds(performance.now() - started)})`);
@@ -61,6 +61,18 @@ async function startServer(progress: Progress, record: Record_, keep: (change: P
   } catch (error) {
     step.drop();
     throw error;
+  }
+}
+
+/** A run that broke off may have left a server that is still coming up: that one is as good as a new one. */
+async function startAndWait(): Promise<ServerStatus> {
+  const until = Date.now() + 90_000;
+  for (;;) {
+    const answer = await ask(["server", "start"]);
+    const status = await serverStatus();
+    if (answer.code === 0 || status.running) return status;
+    if (!answer.stderr.includes("runs already") || Date.now() > until) throw new DemoError("Berth could not be started.", "The command was: ./bin/berth server start", answer.stdout + answer.stderr);
+    await pause(500);
   }
 }
 
