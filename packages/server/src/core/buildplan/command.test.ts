@@ -47,7 +47,7 @@ describe("commandOf", () => {
       };
       expect("exec" in command ? run(command.exec) : run(["sh", "-c", command.shell])).toBe(run(["sh", "-c", line]));
     }), { numRuns: 60 });
-  });
+  }, 60_000);
 });
 
 describe("inFolder", () => {
@@ -81,5 +81,5 @@ describe("reading commands", () => {
     fc.assert(fc.property(fc.string().filter((word) => !word.includes("\0")), (word) => {
       expect(execFileSync("sh", ["-c", `printf %s ${shellWord(word)}`], { encoding: "utf8" })).toBe(word);
     }), { numRuns: 30 });
-  });
+  }, 60_000);
 });

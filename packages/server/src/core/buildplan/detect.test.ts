@@ -94,6 +94,9 @@ describe("Dockerfile", () => {
   it("takes its processes from a Procfile", () => {
     expect(gist(planOf({ Dockerfile: dockerfile, Procfile: "worker: ./work" }, { prefer: "image" })).processes).toEqual({ worker: "./work" });
   });
+  it("of another name is used when it is asked for", () => {
+    expect(planOf({ ...app, Dockerfile: "FROM a", "docker/Dockerfile.prod": "FROM b" }, { prefer: "image", dockerfile: "docker/Dockerfile.prod" })).toMatchObject({ kind: "dockerfile", dockerfile: "docker/Dockerfile.prod" });
+  });
   it("without FROM is not used", () => {
     const plan = planOf({ ...app, Dockerfile: "RUN x" }, { prefer: "image" });
     expect([plan.kind, plan.warnings[0]?.code]).toEqual(["node", "dockerfile_unreadable"]);
@@ -145,7 +148,7 @@ describe("what cannot be planned", () => {
     const said = causeOf(files);
     expect(said.code).toBe("manifest_invalid");
     expect(said.sentence).toContain(file);
-    expect(said.sentence).not.toMatch(/\{|undefined/.test(said.sentence) && file !== "package.json" ? /undefined/ : /\{reason\}/);
+    expect(said.sentence).not.toMatch(/undefined|\{reason\}/);
   });
   it("a broken file of another ecosystem is only a warning", () => {
     const plan = planOf({ "go.mod": "module x", "main.go": "", "package.json": "{" });
@@ -188,16 +191,17 @@ describe("any source at all", () => {
       expect(explainPlan(plan).every((line) => !line.includes("\n"))).toBe(true);
       for (const { code, params } of plan.warnings) expect([...(Object.entries(planWarningsEn).find(([key]) => key === code)?.[1] ?? "{no such code}").matchAll(/\{(\w+)\}/g)].map((match) => match[1]).filter((name) => name === undefined || !Object.hasOwn(params, name))).toEqual([]);
     }), { numRuns: 1500 });
-  });
+  }, 120_000);
 
   it("takes no longer than a moment for hostile texts", () => {
-    const long = { stars: `{"workspaces":["${"**/".repeat(200)}x"]}`, tags: "<project>".repeat(20_000), comment: `<project>${"<!--".repeat(30_000)}`, blocks: "/*".repeat(100_000), spaces: `require (${" ".repeat(200_000)}`, quotes: "include '".repeat(20_000), lines: "a: b\n".repeat(40_000), gems: `${"  ".repeat(100_000)}gem`, go: `require ${"a ".repeat(100_000)}`, install: "FROM \\\n".repeat(30_000) };
+    const long = { newlines: "\n".repeat(250_000), returns: "\r\n".repeat(120_000), blank: " ".repeat(250_000), tabs: "a\t".repeat(120_000), stars: `{"workspaces":["${"**/".repeat(200)}x"]}`, tags: "<project>".repeat(20_000), comment: `<project>${"<!--".repeat(30_000)}`, blocks: "/*".repeat(100_000), spaces: `require (${" ".repeat(200_000)}`, quotes: "include '".repeat(20_000), lines: "a: b\n".repeat(40_000), gems: `${"  ".repeat(100_000)}gem`, go: `require ${"a ".repeat(100_000)}`, install: "FROM \\\n".repeat(30_000) };
     const names = ["package.json", "pom.xml", "build.gradle", "settings.gradle", "go.mod", "Gemfile", "Gemfile.lock", "Procfile", "Dockerfile", "vite.config.ts", "app.py", "requirements.txt", "pnpm-workspace.yaml", "angular.json", "Staticfile"];
     for (const text of Object.values(long)) {
       const files = new Map<string, string>([...names.map((name): [string, string] => [name, text]), ["a/b/c/d/package.json", "{\"dependencies\":{\"vite\":\"1\",\"flask\":\"1\"}}"], ["index.html", ""], ["requirements-x.txt", text]]);
-      const started = performance.now();
+      // Processor time, since the machine may be busy with other tests.
+      const before = process.cpuUsage();
       detectBuildPlan({ files: new Set(files.keys()), read: (name) => files.get(name) }, { root: ".", prefer: "process" });
-      expect(performance.now() - started).toBeLessThan(2000);
+      expect(process.cpuUsage(before).user / 1000).toBeLessThan(3000);
     }
-  });
+  }, 120_000);
 });

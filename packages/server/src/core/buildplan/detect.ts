@@ -25,6 +25,8 @@ export interface DetectOptions {
   readonly root: string;
   /** `process`: a plan that runs as processes wins over a Dockerfile; `image`: the Dockerfile wins. */
   readonly prefer: "process" | "image";
+  /** Another Dockerfile than the usual one, relative to the folder. */
+  readonly dockerfile?: string;
 }
 
 export type Detected = { readonly ok: true; readonly plan: BuildPlan } | { readonly ok: false; readonly cause: Cause };
@@ -44,7 +46,7 @@ export function detectBuildPlan(tree: SourceTree, options: DetectOptions): Detec
   const notes = takeNotes();
   const procfile = readProcfile(look, notes);
   const appJson = readAppJson(look, notes);
-  const dockerfile = readDockerfile(look, notes);
+  const dockerfile = readDockerfile(look, options.dockerfile, notes);
   if (dockerfile !== undefined && options.prefer === "image") return complete(dockerfileDraft(look, dockerfile), notes, procfile, appJson);
 
   const answers = detectors.flatMap(([kind, detect]) => {

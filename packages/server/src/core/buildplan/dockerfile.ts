@@ -13,9 +13,9 @@ export interface Dockerfile {
 
 const names = ["Dockerfile", "Containerfile", "dockerfile"];
 
-/** undefined when the folder has none; one without FROM is warned about and left alone. */
-export function readDockerfile(look: Look, notes: Notes): Dockerfile | undefined {
-  const name = names.find((item) => look.has(item));
+/** `named` is the one that was asked for. undefined when the folder has none; one without FROM is warned about and left alone. */
+export function readDockerfile(look: Look, named: string | undefined, notes: Notes): Dockerfile | undefined {
+  const name = (named === undefined ? names : [named]).find((item) => look.has(item));
   if (name === undefined) return undefined;
   const stages: { image: string; name?: string }[] = [];
   let last: { expose: string[]; command?: string; entrypoint?: string } = { expose: [] };

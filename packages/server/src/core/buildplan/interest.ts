@@ -15,6 +15,7 @@ const patterns = [
   /requirements.*\.txt$|^constraints.*\.txt$/,
   /^(?:main|app|wsgi|asgi|application|server|api|run|index|manage|settings|__init__|worker|streamlit_app)\.py$/,
   /^(?:main|server|app|cmd)\.go$/,
+  /^(?:Dockerfile|Containerfile)\.|\.[Dd]ockerfile$/,
 ];
 
 const elsewhere = /(?:^|\/)(?:node_modules|\.git|\.venv|venv|__pycache__|site-packages|\.berth|\.next|\.nuxt|\.svelte-kit|target|vendor\/bundle)\//;

@@ -27,7 +27,7 @@ export function chooseVersion(tool: string, all: readonly VersionSaid[], notes: 
 export function saidByFile(look: Look, names: readonly string[], line: Line): VersionSaid[] {
   return names.flatMap((name) => {
     const found = nearest(look, name);
-    const says = found?.text.split("\n").map((item) => item.replace(/#.*/, "").trim()).find((item) => item !== "");
+    const says = found?.text.split("\n").map((item) => item.replace(/#.*/, "").trim().replace(/^(?:python|ruby)-(?=\d)/, "")).find((item) => item !== "");
     return found === undefined || says === undefined ? [] : [{ file: found.file, says, wanted: rangeOfPin(says, line) ?? rangeOfNpm(says) }];
   });
 }
