@@ -20,11 +20,9 @@ const program = (code: string, more: Files = {}): Files => ({ "package.json": JS
 const compose = (service: Readonly<Record<string, unknown>>): Files => ({ "compose.yaml": JSON.stringify({ services: { web: { build: ".", ...service } } }) });
 
 /** Deploys what cannot come up, and answers with how its rollout ended. */
-async function failed(stack: string, files: Files, component = "web"): Promise<Rollout & { cause: Cause }> {
+async function failed(stack: string, files: Files): Promise<Rollout & { cause: Cause }> {
   const made = await berth.up(stack, files);
-  const number = made.rollouts.find((rollout) => rollout.component === component)?.number ?? 0;
-  const rollout = await berth.ended(stack, component, number);
-  if (process.env["BERTH_TEST_SHOW"] === "1") console.log(stack, rollout.phase, took(rollout), rollout.cause === undefined ? "" : renderCause(rollout.cause), JSON.stringify(rollout.cause, undefined, 1));
+  const rollout = await berth.ended(stack, "web", made.rollouts[0]?.number ?? 0, 100_000);
   expect(rollout.phase).toBe("failed");
   if (rollout.cause === undefined) throw new Error("it failed without a cause");
   told(rollout.cause);
@@ -229,7 +227,7 @@ describe.concurrent("a rollout", () => {
   test("of a component whose dependency did not come up names that one", async () => {
     const services = { db: { build: "./db", "x-berth": { kind: "worker" } }, web: { build: "./web", ports: ["3000"], depends_on: ["db"] } };
     const made = await berth.up("chain", { "compose.yaml": JSON.stringify({ services }) }, { db: program("process.exit(7)"), web: webApp("one") });
-    const [db, web] = await Promise.all(["db", "web"].map((component) => berth.ended("chain", component, made.rollouts.find((rollout) => rollout.component === component)?.number ?? 0)));
+    const [db, web] = await Promise.all(["db", "web"].map((component) => berth.ended("chain", component, made.rollouts.find((rollout) => rollout.component === component)?.number ?? 0, 100_000)));
     expect(db).toMatchObject({ phase: "failed", cause: { code: "exited_at_start", params: { exitCode: 7 } } });
     expect(web).toMatchObject({ phase: "failed", cause: { code: "dependency_failed", params: { component: "db" } } });
     if (web?.cause !== undefined) told(web.cause);
