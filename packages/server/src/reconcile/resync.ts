@@ -1,13 +1,13 @@
 // Resync: compares what a cluster really has with what was seen last, and wakes the loops of components that differ. Watching is a hint, this is the truth.
 // It counts what it had to repair; it removes nothing, least of all what it does not know.
 import type { Db } from "../db/pool.ts";
-import type { Observed } from "../engines/engine.ts";
+import type { Engine, Observed } from "../engines/engine.ts";
+import type { Traffic } from "../engines/traffic.ts";
 import { wakeComponent } from "../resources/intent.ts";
-import type { Places } from "../resources/deps.ts";
 
 export interface ResyncDeps {
   readonly db: Db;
-  readonly places: Places;
+  readonly places: { engine(cluster: string): Pick<Engine, "list">; traffic(cluster: string): Pick<Traffic, "list"> };
   readonly countDrift: (cluster: string, what: "instances" | "routes") => void;
   /** Told of objects of this installation that the database does not know. */
   readonly reportUnknown: (cluster: string, refs: readonly string[]) => void;
