@@ -148,6 +148,14 @@ describe.concurrent("what runs", () => {
     expect(await ended("tasks", (await run("sleep 100", 1000)).number)).toMatchObject({ phase: "failed", cause: { code: "task_deadline" } });
     expect((await ended("tasks", (await berth.client.createTask({ params, body: { command: { exec: ["no-such-program"] } } })).number))).toMatchObject({ phase: "failed" });
     expect((await eventsOf("tasks")).map((event) => event.code)).toEqual(expect.arrayContaining(["task_created", "task_started", "task_ended"]));
+
+    // The component's removal does not leave a run behind that nobody could see any more.
+    const left = await run("echo pid $$; exec sleep 1000");
+    const pid = await until(async () => { const [line] = await lines(berth.client.readTaskLogs({ params: { stack: "tasks", task: left.number } })); return line === undefined ? undefined : Number(line.text.slice(4)); }, "the task's first line");
+    expect(isAlive(pid)).toBe(true);
+    await berth.client.deleteComponent({ params });
+    await until(async () => (await berth.client.listComponents({ params: { stack: "tasks" } })).items.length === 0 || undefined, "the component to be gone");
+    expect(isAlive(pid)).toBe(false);
   });
 
   test("by schedule: the next run is known, a run now is a task with its output, and there is no instance in between", async () => {

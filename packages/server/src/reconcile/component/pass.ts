@@ -8,6 +8,7 @@ import { deleteComponent } from "../../resources/components/store.ts";
 import { stackEvent } from "../../resources/intent.ts";
 import type { ReleaseRow } from "../../resources/releases/store.ts";
 import * as rollouts from "../../resources/rollouts/store.ts";
+import * as tasks from "../../resources/tasks/store.ts";
 import { enqueue } from "../queue.ts";
 import type { ComponentLoopDeps, Next, PassContext } from "./deps.ts";
 import { loadComponent, type Loaded } from "./load.ts";
@@ -186,8 +187,22 @@ async function revert(deps: ComponentLoopDeps, loaded: Loaded, rollout: rollouts
   return 0;
 }
 
+/** A run must not go on without anyone who could see or end it; answers whether there are still some. */
+async function cancelTasks(deps: ComponentLoopDeps, { component, stack }: Loaded): Promise<boolean> {
+  const open = await tasks.openTasks(deps.db, component.id);
+  for (const task of open) {
+    if (task.cancel_requested_by !== null) continue;
+    await transaction(deps.db, async (trx) => {
+      await tasks.updateTask(trx, task.id, { cancelRequestedBy: "the removal of its component" });
+      await enqueue(trx, { kind: "task", key: task.id, cluster: stack.cluster });
+    });
+  }
+  return open.length > 0;
+}
+
 async function removeComponent(deps: ComponentLoopDeps, loaded: Loaded, context: PassContext): Promise<Next> {
   const { component, stack } = loaded;
+  if (await cancelTasks(deps, loaded)) return soon;
   const done = await stepTrack(deps, loaded, { release: undefined, replicas: 0 }, memoryOf(loaded), context);
   await record(deps, loaded, done, 0, { open: false });
   if (!done.progress.settled) return soon;

@@ -42,7 +42,9 @@ export function createTaskService(deps: ResourceDeps, stacks: StackService, comp
   /** Runs in the release that serves, never in one that is still on its way. */
   async function accept(call: Call, stackName: string, name: string, permission: string, choose: (kind: string, command: Command) => { command: Command; deadline: number }): Promise<Task> {
     const number = await transaction(deps.db, async (trx) => {
-      const { stack, component } = await components.find(call, stackName, name, permission, { trx });
+      // Under the component's lock: its removal cancels what was accepted before it, and nothing is accepted after.
+      const { stack, component } = await components.find(call, stackName, name, permission, { trx, lock: true });
+      if (component.delete_requested_at !== null) throw new BerthError("wrong_state", { verb: "Running", reason: "the component is being removed", hint: "Deploy it again to have it back." });
       const release = component.stable_release_id === null ? undefined : await findRelease(trx, component.stable_release_id);
       if (release === undefined) throw new BerthError("wrong_state", { verb: "Running", reason: "nothing was released yet", hint: "`berth up` or `berth deploy` releases it." });
       const { command, deadline } = choose(component.kind, release.runtime.command);
