@@ -1,5 +1,5 @@
 // Small programs without dependencies that end-to-end tests deploy, and a terminal client for their sessions.
-import WebSocket from "ws";
+import { WebSocket } from "ws";
 import { readTerminalControl, readTerminalFrame, terminalFrame, terminalProtocol, type TerminalControl } from "@berth/contract/terminal.ts";
 import type { Files } from "./harness.ts";
 

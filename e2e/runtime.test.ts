@@ -124,6 +124,9 @@ describe.concurrent("what runs", () => {
     await until(async () => !(await berth.client.listAllVolumes()).items.some((volume) => volume.stack === stack) || undefined, "the volume to be gone");
     await berth.deployed(stack, compose("five"));
     expect(await count()).toBe("five 1");
+    // Or with the stack, when that is asked for.
+    await berth.client.deleteStack({ params: { stack }, query: { volumes: true } });
+    await until(async () => !(await berth.client.listAllVolumes()).items.some((volume) => volume.stack === stack) || undefined, "the volume to go with the stack");
   });
 
   test("once: a task has its output, exit code, cancellation and deadline", async () => {

@@ -119,11 +119,11 @@ test("a build that waits or runs is never taken away, however many came after it
 });
 
 test("events go after their time", async () => {
-  const { database: { db } } = services();
-  const { count } = await db.selectFrom("events").select((eb) => eb.fn.countAll<number>().as("count")).executeTakeFirstOrThrow();
-  expect(Number(count)).toBeGreaterThan(0);
+  const events = async (): Promise<number> => (await services().database.db.selectFrom("events").select("at").execute()).length;
+  const before = await events();
+  expect(before).toBeGreaterThan(0);
   await retainIn(6 * day);
-  expect(Number((await db.selectFrom("events").select((eb) => eb.fn.countAll<number>().as("count")).executeTakeFirstOrThrow()).count)).toBe(Number(count));
+  expect(await events()).toBe(before);
   await retainIn(8 * day);
-  expect(Number((await db.selectFrom("events").select((eb) => eb.fn.countAll<number>().as("count")).executeTakeFirstOrThrow()).count)).toBe(0);
+  expect(await events()).toBe(0);
 });

@@ -33,10 +33,11 @@ export async function stopEverything(config: Config, paths: Paths, options: { re
     if (edge !== undefined) {
       anything = true;
       const startTime = processStart(edge.pid);
+      const isThere = (): boolean => startTime !== undefined && processStart(edge.pid) === startTime;
       await stopInstances(config, paths, signal);
       await traffic.shutdown(signal);
       // "Stopped" is said when it is: routers let their connections finish first.
-      while (startTime !== undefined && processStart(edge.pid) === startTime) await delay(50, undefined, { signal });
+      while (isThere()) await delay(50, undefined, { signal });
     }
     await traffic.close();
   }
