@@ -65,20 +65,24 @@ export async function startApp(config: Config): Promise<App> {
   const life = new AbortController();
   const clock = (): Date => new Date();
 
+  const remembered = existsSync(paths.installationFile) ? (JSON.parse(readFileSync(paths.installationFile, "utf8")) as { id: string; epoch: number }) : undefined;
+  const traffic = new EdgeTraffic({ socketPath: paths.edgeSocket, home: config.home, cluster: "local", router: config.router, now: Date.now });
+  // The home knows its installation: its edge comes up while the database does. It belongs to the home, whatever the database turns out to be.
+  const startingEdge = remembered === undefined ? undefined : ensureEdge(config, paths, remembered.id, traffic, life.signal);
+  // Awaited below; a database that is refused meanwhile is the error to tell.
+  startingEdge?.catch(() => undefined);
   const address: DatabaseAddress = config.databaseUrl === undefined ? (await startEmbedded({ home: config.home, runDir: config.runDir, log })).connection : { connectionString: config.databaseUrl };
   await migrate({ address, folder: migrationsFolder(), program: config.version, log });
   const database = openDatabase({ address, log });
   const { db } = database;
   const listener = createListener({ address, log });
-  const remembered = existsSync(paths.installationFile) ? (JSON.parse(readFileSync(paths.installationFile, "utf8")) as { id: string; epoch: number }) : undefined;
   const { found, installation } = await ensureInstallation(db, remembered);
   if (found === "other") throw new Error(`The home folder belongs to installation ${remembered?.id}, the database to ${installation.id}. Use the home that belongs to this database, or an empty one.`);
   writeAtomically(paths.installationFile, JSON.stringify({ id: installation.id, epoch: installation.epoch }));
   await db.insertInto("clusters").values({ name: "local", engine: "local" }).onConflict((conflict) => conflict.column("name").doNothing()).execute();
 
   const blobs = await openBlobFolder(paths.blobs);
-  const traffic = new EdgeTraffic({ socketPath: paths.edgeSocket, home: config.home, cluster: "local", router: config.router, now: Date.now });
-  const edge = await ensureEdge(config, paths, installation.id, traffic, life.signal);
+  const edge = await (startingEdge ?? ensureEdge(config, paths, installation.id, traffic, life.signal));
   const engine = new LocalEngine({ home: config.home, agentSocket: paths.agentSocket, logsSocket: paths.logsSocket, openBlob: (digest) => blobs.open(digest), cluster: "local" });
   const places = { engine: () => engine, traffic: () => traffic };
   const secretBox = openSecretBox(paths.secretsKey);

@@ -1,15 +1,14 @@
 // Process entry of `berth server`: run, start, stop, status, token. Maps signals and failures to words and exit codes; everything else is app.ts.
+// What only one verb needs is imported by that verb: `start` and `status` answer at once, and `run` finds its code compiled.
 import { spawn } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync } from "node:fs";
-import { dirname } from "node:path";
+import { enableCompileCache } from "node:module";
+import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { startApp } from "./app.ts";
 import { ConfigError, readConfig, type Config } from "./config.ts";
 import { DatabaseRefused } from "./db/refused.ts";
 import { pathsOf, type Paths } from "./paths.ts";
 import { readHolder, takeLock } from "./server/lock.ts";
-import { stopEverything, withDatabase } from "./server/offline.ts";
-import { writeAdminToken } from "./server/admin-token.ts";
 
 const usage = `Usage: berth server <run|start|stop|status|token> [--all] [--json]
   run           in the foreground
@@ -53,6 +52,8 @@ async function run(config: Config, paths: Paths): Promise<number> {
   const ended = Promise.withResolvers<void>();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => { ended.resolve(); });
   try {
+    keepCompiledCode(paths);
+    const { startApp } = await import("./app.ts");
     const app = await startApp(config);
     await ended.promise;
     await app.stop();
@@ -61,6 +62,13 @@ async function run(config: Config, paths: Paths): Promise<number> {
     rmSync(paths.serverFile, { force: true });
     lock.release();
   }
+}
+
+/** What is imported from here on is compiled once per version and kept in a folder of the home that only Berth's user may write to. */
+function keepCompiledCode(paths: Paths): void {
+  const folder = join(paths.home, "compiled");
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  enableCompileCache(folder);
 }
 
 /** Starts the server in the background and waits until it answers. */
@@ -122,6 +130,7 @@ async function stop(config: Config, paths: Paths, all: boolean): Promise<number>
       await delay(50);
     }
   }
+  const { stopEverything } = await import("./server/offline.ts");
   const stopped = await stopEverything(config, paths, { instances: all });
   process.stdout.write(holder === undefined && !stopped.anything ? "Berth was not running.\n" : all ? "Berth, its router and everything that ran have stopped. `berth server start` brings all of it back.\n" : "Berth has stopped. What it deployed goes on running; `berth server stop --all` stops that too.\n");
   return 0;
@@ -136,6 +145,7 @@ async function status(paths: Paths, json: boolean): Promise<number> {
 }
 
 async function token(config: Config, paths: Paths): Promise<number> {
+  const [{ withDatabase }, { writeAdminToken }] = await Promise.all([import("./server/offline.ts"), import("./server/admin-token.ts")]);
   const text = await withDatabase(config, (db) => writeAdminToken(db, paths.adminToken, new Date()));
   process.stdout.write(`${text}\n`);
   return 0;
