@@ -4,7 +4,7 @@ import type { Surroundings } from "./config.ts";
 import { Failure, UsageError, exitCodes } from "./failure.ts";
 import type { Output } from "./output/output.ts";
 import { asName, guessStack } from "./project.ts";
-import type { Prompt } from "./prompt.ts";
+import type { Keyboard, Prompt } from "./prompt.ts";
 import type { Say } from "./text/say.ts";
 
 /** The options that every command understands, with what stands in for them. */
@@ -32,7 +32,7 @@ export interface ContextParts {
   readonly settings: Settings;
   readonly surroundings: Surroundings;
   readonly prompt: Prompt;
-  readonly stdin: NodeJS.ReadStream;
+  readonly stdin: Keyboard;
   readonly cwd: string;
   readonly signal: AbortSignal;
   readonly now: () => Date;
@@ -44,7 +44,7 @@ export class Context {
   readonly settings: Settings;
   readonly surroundings: Surroundings;
   readonly prompt: Prompt;
-  readonly stdin: NodeJS.ReadStream;
+  readonly stdin: Keyboard;
   readonly cwd: string;
   readonly signal: AbortSignal;
   readonly now: () => Date;

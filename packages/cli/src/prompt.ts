@@ -1,8 +1,14 @@
 // Asking the person at the terminal. Questions go to stderr; nothing typed as a secret is shown.
 import { createInterface } from "node:readline/promises";
-import type { Output } from "./output/output.ts";
+import type { Readable } from "node:stream";
+import type { Output, TextSink } from "./output/output.ts";
 import { Interrupted } from "./failure.ts";
 
+/** process.stdin, or what stands in for it. */
+export interface Keyboard extends Readable {
+  readonly isTTY?: boolean;
+  setRawMode?(mode: boolean): unknown;
+}
 export interface Prompt {
   /** Whether somebody can be asked. */
   readonly possible: boolean;
@@ -12,7 +18,7 @@ export interface Prompt {
   readAll(): Promise<string>;
 }
 
-export function createPrompt(stdin: NodeJS.ReadStream, stderr: NodeJS.WriteStream, out: Output): Prompt {
+export function createPrompt(stdin: Keyboard, stderr: TextSink, out: Output): Prompt {
   return {
     possible: stdin.isTTY === true && out.errIsTerminal,
     async ask(question, signal) {
@@ -30,11 +36,11 @@ export function createPrompt(stdin: NodeJS.ReadStream, stderr: NodeJS.WriteStrea
     },
     async askSecret(question) {
       out.err(question);
-      stdin.setRawMode(true);
+      stdin.setRawMode?.(true);
       try {
         return await typedLine(stdin);
       } finally {
-        stdin.setRawMode(false);
+        stdin.setRawMode?.(false);
         stdin.pause();
         out.err("\n");
       }
@@ -48,7 +54,7 @@ export function createPrompt(stdin: NodeJS.ReadStream, stderr: NodeJS.WriteStrea
 }
 
 /** Characters until Enter, with backspace, Ctrl-U, Ctrl-C and Ctrl-D as a terminal understands them. */
-function typedLine(stdin: NodeJS.ReadStream): Promise<string> {
+function typedLine(stdin: Keyboard): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = "";
     const done = (settle: () => void): void => {

@@ -5,12 +5,12 @@ import { readCredentials, serverUrl } from "./credentials.ts";
 import { GaveUp, Interrupted, UsageError, exitCodes } from "./failure.ts";
 import { helpPage } from "./help.ts";
 import { nearest } from "./nearest.ts";
-import { Output } from "./output/output.ts";
+import { Output, type TextSink } from "./output/output.ts";
 import { parseDuration } from "./output/time.ts";
 import { wrapped } from "./output/width.ts";
 import { parseCommand, type Parsed } from "./program.ts";
 import { findProjectFile } from "./project.ts";
-import { createPrompt } from "./prompt.ts";
+import { createPrompt, type Keyboard } from "./prompt.ts";
 import { registry } from "./registry.ts";
 import { tell } from "./report.ts";
 import { resolve } from "./resolve.ts";
@@ -19,9 +19,9 @@ import { topics } from "./text/topics.ts";
 import { version } from "./version.ts";
 
 export interface Io {
-  readonly stdin: NodeJS.ReadStream;
-  readonly stdout: NodeJS.WriteStream;
-  readonly stderr: NodeJS.WriteStream;
+  readonly stdin: Keyboard;
+  readonly stdout: TextSink;
+  readonly stderr: TextSink;
   readonly surroundings: Surroundings;
   readonly cwd: string;
   readonly now: () => Date;

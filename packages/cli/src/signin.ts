@@ -33,7 +33,7 @@ async function asApiToken(ctx: Context, token: string): Promise<{ token: string;
 }
 
 async function tradeIn(ctx: Context, token: string): Promise<{ token: string; user: string }> {
-  return (await ctx.clientWith(undefined)).login({ body: { token, name: `${userInfo().username}@${hostname()}`.slice(0, 100) } }, { signal: ctx.signal });
+  return (await ctx.clientWith(undefined)).login({ body: { token, name: `${userName()}@${hostname()}`.slice(0, 100) } }, { signal: ctx.signal });
 }
 
 /** A new one-time token when the server is this machine's and this user may make one. */
@@ -47,4 +47,14 @@ async function typedToken(ctx: Context): Promise<string> {
   const text = ctx.prompt.possible ? await ctx.prompt.askSecret(`Token for ${ctx.settings.serverUrl}: `, ctx.signal) : await ctx.prompt.readAll();
   if (text.trim() === "") throw new Failure(exitCodes.usage, "There was no token.", { next: "`berth server token` on the server's machine prints one." });
   return text.trim();
+}
+
+/** A user without an entry in the system's list (a container's, often) goes by number. */
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch (error) {
+    if ((error as { code?: unknown }).code === "ERR_SYSTEM_ERROR") return `uid${process.getuid?.() ?? ""}`;
+    throw error;
+  }
 }

@@ -22,10 +22,10 @@ const frames = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "
 export function blockLines(rows: readonly Row[], frame: number, width: number, paint: Output["errPaint"], most: number): string[] {
   const shown = rows.length <= most ? rows : [...rows].sort((a, b) => weight(a) - weight(b)).slice(0, Math.max(1, most - 1));
   const name = Math.min(24, Math.max(0, ...shown.map((row) => widthOf(row.component))));
-  const phase = Math.max(0, ...shown.map((row) => widthOf(row.phase)));
+  const phase = Math.max(10, ...shown.map((row) => widthOf(row.phase)));
   const lines = shown.map((row) => {
     const mark = row.look === "good" ? paint.good("✓") : row.look === "bad" ? paint.bad("✗") : paint.link(frames[frame % frames.length] ?? "");
-    const time = duration(row.elapsed < 10_000 ? row.elapsed : Math.floor(row.elapsed / 1000) * 1000);
+    const time = padded(duration(row.elapsed), 6, true);
     const room = width - name - phase - widthOf(time) - 8;
     const detail = room < 8 ? "" : cut(oneLine(row.detail), room);
     const styled = row.look === "good" ? paint.good : row.look === "bad" ? paint.bad : paint.warn;

@@ -3,14 +3,15 @@ import type { Writable } from "node:stream";
 import { painter, type Paint } from "./colour.ts";
 import { table, type Column } from "./table.ts";
 
-export interface Stream_ extends Writable {
-  readonly isTTY?: boolean;
-  readonly columns?: number;
-  readonly rows?: number;
+/** process.stdout and process.stderr, or what stands in for them. */
+export interface TextSink extends Writable {
+  readonly isTTY?: boolean | undefined;
+  readonly columns?: number | undefined;
+  readonly rows?: number | undefined;
 }
 export interface OutputOptions {
-  readonly stdout: Stream_;
-  readonly stderr: Stream_;
+  readonly stdout: TextSink;
+  readonly stderr: TextSink;
   readonly json: boolean;
   readonly quiet: boolean;
   readonly colour: boolean | undefined;
@@ -40,7 +41,7 @@ export class Output {
   get outIsTerminal(): boolean { return this.#options.stdout.isTTY === true; }
   get errIsTerminal(): boolean { return this.#options.stderr.isTTY === true; }
 
-  #width(stream: Stream_): number | undefined {
+  #width(stream: TextSink): number | undefined {
     if (this.#options.columns !== undefined) return this.#options.columns;
     return stream.isTTY === true ? stream.columns ?? 80 : undefined;
   }

@@ -8,6 +8,8 @@ export interface Column<T> {
   readonly align?: "right";
   /** How readily the column gives way; 0 (the default) = never. */
   readonly shrink?: number;
+  /** Narrower than this it says nothing any more; 8 unless told. */
+  readonly least?: number;
   /** Columns with a higher number go first when the table is still too wide; without one a column stays. */
   readonly drop?: number;
 }
@@ -40,7 +42,7 @@ export function facts(pairs: readonly (readonly [string, string | undefined])[],
 
 function least<T>(column: Column<T>, natural: ReadonlyMap<Column<T>, number>): number {
   const own = natural.get(column) ?? 0;
-  return (column.shrink ?? 0) === 0 ? own : Math.min(own, Math.max(8, widthOf(column.title)));
+  return (column.shrink ?? 0) === 0 ? own : Math.min(own, Math.max(column.least ?? 8, widthOf(column.title)));
 }
 
 function fitting<T>(columns: readonly Column<T>[], natural: ReadonlyMap<Column<T>, number>, width: number): readonly Column<T>[] {

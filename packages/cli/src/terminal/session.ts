@@ -88,13 +88,13 @@ function attachTerminal(ctx: Context, socket: WebSocket): () => void {
   const { stdin } = ctx;
   const onKey = (bytes: Buffer): void => { if (socket.readyState === socket.OPEN) socket.send(terminalFrame("stdin", bytes)); };
   const onResize = (): void => { send(socket, { type: "resize", ...terminalSize() }); };
-  if (stdin.isTTY) stdin.setRawMode(true);
+  if (stdin.isTTY === true) stdin.setRawMode?.(true);
   stdin.on("data", onKey).resume();
   process.stdout.on("resize", onResize);
   return () => {
     stdin.off("data", onKey).pause();
     process.stdout.off("resize", onResize);
-    if (stdin.isTTY) stdin.setRawMode(false);
+    if (stdin.isTTY === true) stdin.setRawMode?.(false);
   };
 }
 

@@ -3,7 +3,6 @@
 export const en = {
   "error": "Error",
   "next": "Next",
-  "note": "Note",
   "request_id": "Request id: {requestId}",
   "did_you_mean": "Did you mean `{what}`?",
   "see_help": "`berth {path} --help` shows what it takes.",

@@ -59,7 +59,7 @@ export function statusLines(ctx: Pick<Context, "out" | "now">, stack: string, co
     { title: "RELEASE", of: (component) => (component.release === undefined ? "-" : `v${component.release.number}`), align: "right", drop: 3 },
     { title: "RELEASED", of: (component) => ago(component.release?.createdAt, ctx.now()), drop: 4 },
     { title: "NOW", of: now, shrink: 1, drop: 2 },
-    { title: "URL", of: (component) => component.urls[0] ?? "", shrink: 2, style: paint.link, drop: 1 },
+    { title: "URL", of: (component) => component.urls[0] ?? "", shrink: 2, least: 28, style: paint.link, drop: 1 },
   ], components, { width, head: paint.dim });
   const more = components.flatMap((component) => component.urls.slice(1).map((url) => `${component.name} also answers at ${paint.link(url)}`));
   const failing = components.flatMap((component) => (component.cause === undefined ? [] : ["", paint.bold(component.name), ...causeLines(component.cause, paint).map((line) => `  ${line}`)]));

@@ -21,7 +21,7 @@ export const command = defineCommand({
       { title: "READY", of: (component) => (component.kind === "cron" ? "-" : `${component.ready}/${component.replicas}`), align: "right" },
       { title: "RELEASE", of: (component) => (component.release === undefined ? "-" : `v${component.release.number}`), align: "right", drop: 3 },
       { title: "CHANGED", of: (component) => ago(component.updatedAt, ctx.now()), drop: 4 },
-      { title: "URL", of: (component) => component.urls[0] ?? "", shrink: 3, drop: 5, style: ctx.out.paint.link },
+      { title: "URL", of: (component) => component.urls[0] ?? "", shrink: 3, least: 28, drop: 5, style: ctx.out.paint.link },
     ], "components");
   },
 });

@@ -17,7 +17,7 @@ export const command = defineCommand({
       { title: "VERSION", of: (stack) => (stack.version === 0 ? "-" : String(stack.version)), align: "right", drop: 3 },
       { title: "CLUSTER", of: (stack) => stack.cluster, shrink: 1, drop: 4 },
       { title: "CHANGED", of: (stack) => ago(stack.updatedAt, ctx.now()), drop: 1 },
-      { title: "URL", of: (stack) => stack.urls[0] ?? "", shrink: 3, drop: 5, style: ctx.out.paint.link },
+      { title: "URL", of: (stack) => stack.urls[0] ?? "", shrink: 3, least: 28, drop: 5, style: ctx.out.paint.link },
     ], "stacks");
   },
 });
