@@ -5,7 +5,7 @@ export type Refusal = { readonly code: string; readonly params?: Record<string, 
 
 /** For each verb: the permission it takes, and what in the object's state speaks against it. */
 export function allowedVerbs(may: (permission: string) => boolean, verbs: Readonly<Record<string, { readonly permission: string; readonly against: Refusal }>>): Allowed {
-  return Object.fromEntries(Object.entries(verbs).map(([verb, { permission, against }]) => {
+  return Object.fromEntries(Object.entries(verbs).map(([verb, { permission, against }]): [string, Allowed[string]] => {
     if (!may(permission)) return [verb, { ok: false, reason: { code: "no_permission", params: { permission } } }];
     if (against !== undefined) return [verb, { ok: false, reason: { code: against.code, params: against.params ?? {} } }];
     return [verb, { ok: true }];

@@ -10,8 +10,12 @@ function sorted(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sorted);
   if (value === null || typeof value !== "object") return value;
   // As JSON.stringify does it: a Date is its instant, not an empty object like every other Date.
-  if ("toJSON" in value && typeof value.toJSON === "function") return sorted(value.toJSON());
+  if (writesItself(value)) return sorted(value.toJSON());
   return Object.fromEntries(Object.entries(value as Record<string, unknown>).filter(([, item]) => item !== undefined).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)).map(([key, item]) => [key, sorted(item)]));
+}
+
+function writesItself(value: object): value is { toJSON: () => unknown } {
+  return "toJSON" in value && typeof value.toJSON === "function";
 }
 
 /** `sha256:<hex>` of the value's canonical JSON. */

@@ -13,7 +13,8 @@ interface Lane<T> { readonly iterator: AsyncIterator<T>; readonly waiting: Waiti
  */
 export async function* mergeByTime<T>(sources: readonly AsyncIterable<T>[], settle: number | undefined, at: (item: T) => string): AsyncIterable<T> {
   const lanes = sources.map((source): Lane<T> => ({ iterator: source[Symbol.asyncIterator](), waiting: [], ended: false, failure: undefined }));
-  let closed = false;
+  const closing = new AbortController();
+  const isOpen = (): boolean => !closing.signal.aborted;
   let changed = Promise.withResolvers<void>();
   const wake = (): void => {
     changed.resolve();
@@ -25,12 +26,12 @@ export async function* mergeByTime<T>(sources: readonly AsyncIterable<T>[], sett
   };
   const pump = async (lane: Lane<T>): Promise<void> => {
     try {
-      while (!closed) {
+      while (isOpen()) {
         const next = await lane.iterator.next();
         if (next.done === true) break;
-        if (!closed) lane.waiting.push(arrived(next.value));
+        if (isOpen()) lane.waiting.push(arrived(next.value));
         wake();
-        while (!closed && lane.waiting.length >= readAhead) await changed.promise;
+        while (isOpen() && lane.waiting.length >= readAhead) await changed.promise;
       }
     } catch (error) {
       lane.failure = { error };
@@ -54,7 +55,7 @@ export async function* mergeByTime<T>(sources: readonly AsyncIterable<T>[], sett
       } else await changed.promise;
     }
   } finally {
-    closed = true;
+    closing.abort();
     wake();
     for (const lane of lanes) {
       for (const { timer } of lane.waiting) clearTimeout(timer);

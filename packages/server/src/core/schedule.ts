@@ -2,18 +2,55 @@
 import type { Schedule } from "@berth/contract/spec.ts";
 import { Cron } from "croner";
 
-/** The first instant after `after`; undefined when there is none. Throws a RangeError-like error for an expression that is not one. */
+const minute = 60_000;
+/** ms; no zone sets its clocks back further at once. */
+const setBackAtMost = 180 * minute;
+
+/**
+ * The first instant after `after`; undefined when there is none. Throws for an expression that is not one; `scheduleProblem` tells beforehand.
+ * When clocks go forward, what falls into the missing hour runs as if they had not; when they go back, a time of day comes once, but what runs every hour goes on in the repeated one.
+ */
 export function nextRun(schedule: Schedule, after: Date): Date | undefined {
-  const cron = new Cron(schedule.cron, { timezone: schedule.timeZone ?? "Etc/UTC", paused: true, mode: "5-part" });
-  return cron.nextRun(after) ?? undefined;
+  const timeZone = schedule.timeZone ?? "Etc/UTC";
+  const cron = new Cron(schedule.cron, { timezone: timeZone, paused: true, mode: "5-part" });
+  const areSetBack = zoneOffset(later(after, -setBackAtMost), timeZone) > zoneOffset(later(after, setBackAtMost), timeZone);
+  if (!areSetBack) return cron.nextRun(after) ?? undefined;
+  // About that time croner passes over the repeated hour and, asked from within it, answers with an instant before `after`.
+  const isHourly = schedule.cron.trim().split(/\s+/)[1]?.startsWith("*") === true;
+  const end = later(after, 2 * setBackAtMost);
+  for (let at = after; at < end; at = nextMinute(at)) {
+    const found = isHourly ? nextMinute(at) : cron.nextRun(at);
+    if (found !== null && found > after && (!isHourly || cron.match(found))) return found;
+  }
+  return cron.nextRun(end) ?? undefined;
+}
+
+const later = (at: Date, ms: number): Date => new Date(at.getTime() + ms);
+const nextMinute = (at: Date): Date => new Date(Math.floor(at.getTime() / minute) * minute + minute);
+
+/** ms that clocks there are ahead of UTC. */
+function zoneOffset(at: Date, timeZone: string): number {
+  const local = at.toLocaleString("sv-SE", { timeZone }).replace(" ", "T");
+  return Date.parse(`${local}Z`) - Math.floor(at.getTime() / 1_000) * 1_000;
 }
 
 /** Why the schedule cannot be used; undefined when it can. */
 export function scheduleProblem(schedule: Schedule): string | undefined {
+  const fields = schedule.cron.trim().split(/\s+/).length;
+  if (fields !== 5) return `it has ${fields} ${fields === 1 ? "field" : "fields"} instead of five: minute hour day-of-month month day-of-week`;
+  if (schedule.timeZone !== undefined && !isTimeZone(schedule.timeZone)) return `${schedule.timeZone} is not an IANA time zone`;
   try {
     return nextRun(schedule, new Date(0)) === undefined ? "it never comes due" : undefined;
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return (error instanceof Error ? error.message : String(error)).replace(/^Cron\w*: /, "");
+  }
+}
+
+function isTimeZone(name: string): boolean {
+  try {
+    return new Intl.DateTimeFormat("en", { timeZone: name }).resolvedOptions().timeZone !== "";
+  } catch {
+    return false; // a RangeError is how Intl answers this question
   }
 }
 

@@ -8,8 +8,9 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Pool } from "undici";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { contentHash } from "../core/canonical.ts";
 import { BerthError } from "../core/errors.ts";
-import { EdgeTraffic } from "../engines/edge-traffic.ts";
+import type { EdgeTraffic } from "../engines/edge-traffic.ts";
 import type { TrafficEndpoint, TrafficEntry, TrafficPort } from "../engines/traffic.ts";
 import { endpoint, fence, fetchRaw, freePort, host, listening, never, realEntry, ref, TestEdge, until, webEntry, type TestEndpoint } from "./testing/harness.ts";
 
@@ -62,6 +63,19 @@ function load(connections: number): { stop: () => Promise<{ sent: number; failur
 }
 
 describe("fences", () => {
+  it("tell by its hash which entry is in force, so that an order whose answer was lost is neither missed nor believed", async () => {
+    const own = { stack: "hashed", component: "web" };
+    const entry = await webEntry([], { ref: own, ports: [] });
+    expect((await edge.traffic.applied(own, never)).digest).toBe("");
+    await edge.traffic.apply(entry, fence(5), never);
+    expect((await edge.traffic.applied(own, never)).digest).toBe(contentHash(entry));
+    const other = { ...entry, drainTimeout: entry.drainTimeout + 1 };
+    await edge.traffic.apply(other, fence(5), never);
+    expect(await edge.traffic.applied(own, never)).toMatchObject({ generation: 5, digest: contentHash(other) });
+    await edge.traffic.remove(own, fence(6), never);
+    expect((await edge.traffic.applied(own, never)).digest).toBe("");
+  });
+
   it("refuse an older generation, an older epoch and another installation; a removal is remembered", async () => {
     const own = { stack: "fenced", component: "web" };
     const entry = await webEntry([], { ref: own, ports: [] });

@@ -164,11 +164,11 @@ function worstFirst(members: readonly Member[]): Member[] {
   return members.toSorted((a, b) => standings.indexOf(a.standing) - standings.indexOf(b.standing) || compare(b.seen.startedAt ?? "~", a.seen.startedAt ?? "~") || compare(a.seen.id, b.seen.id));
 }
 
-/** How many of the wanted revision may exist now: within the surge; with `recreate` none beside one that still runs. */
+/** How many of the wanted revision may exist now: within the surge; with `recreate` none beside one that leaves, and there all old ones do. */
 function wantedCurrent(desired: Desired, members: readonly Member[], current: number, isLeaving: (member: Member) => boolean): number {
   if (desired.revision === undefined) return 0;
   const living = members.filter(({ standing }) => standing !== "over");
-  if (desired.strategy.type === "recreate") return living.some((member) => !member.current || isLeaving(member)) ? current : desired.replicas;
+  if (desired.strategy.type === "recreate") return living.some(isLeaving) ? current : desired.replicas;
   const old = living.filter((member) => !member.current && !isLeaving(member)).length;
   return Math.max(0, Math.min(desired.replicas, desired.replicas + surgeOf(desired) - old));
 }

@@ -49,7 +49,7 @@ export class Simulation {
       case "wait": world.tick(step.ms); break;
       case "crash": case "exit": case "unready": this.#befall(step.do, step.who); break;
       case "wipe": world.wipe(); break;
-      case "clock": world.skew += step.ms; world.lastJump = world.time; break;
+      case "clock": world.skew += this.#setup.strategy.minReady === undefined ? step.ms : step.ms % 5_000; world.lastJump = world.time; break;
       case "restart": this.restart += 1; break;
       case "stop": this.stopped = true; break;
       case "start": this.stopped = false; break;
@@ -161,6 +161,7 @@ export class Simulation {
     const { world } = this;
     const sim = world.sims.get(id);
     if (!desired.hasTraffic || sim === undefined || sim.phase === "exited" || sim.phase === "stopping") return;
+    assert.ok(Object.hasOwn(this.memory.draining, id), `${id} is stopped before that was written down`);
     assert.ok(!world.isActive(id), `${id} is stopped while it gets requests`);
     const since = world.outSince.get(id) ?? world.time;
     const isOverdue = world.time - since >= desired.drainTimeout || world.lastJump >= since;

@@ -40,7 +40,7 @@ export class World {
   lastJump = -1;
   readonly sims = new Map<string, Sim>();
   entry: Entry | undefined;
-  /** End times of requests, by instance. */
+  /** End times of requests, by instance; some, like an open WebSocket, never end by themselves. */
   readonly requests = new Map<string, number[]>();
   /** Since when (true time) an instance gets no new requests. */
   readonly outSince = new Map<string, number>();
@@ -77,7 +77,7 @@ export class World {
     for (let count = usable.length === 0 ? 0 : this.between(0, 2); count > 0; count -= 1) {
       const taker = usable[this.between(0, usable.length - 1)];
       if (taker === undefined) continue;
-      this.requests.set(taker.instance, [...(this.requests.get(taker.instance) ?? []), this.time + this.between(1, this.#longest)]);
+      this.requests.set(taker.instance, [...(this.requests.get(taker.instance) ?? []), this.random() < 0.02 ? Number.POSITIVE_INFINITY : this.time + this.between(1, this.#longest)]);
     }
   }
 
