@@ -59,9 +59,10 @@ export function createStackService(deps: ResourceDeps) {
     return handle(row);
   }
 
-  async function view(call: Call, id: string): Promise<Versioned<Stack>> {
+  async function view(call: Call, id: string, name: string): Promise<Versioned<Stack>> {
     const row = await store.stackSummary(deps.db, id);
-    if (row === undefined) throw new BerthError("internal");
+    // Its removal may have ended since it was found.
+    if (row === undefined) throw await notFound(call, name);
     return { body: present(row, await permissionsIn(call, { id: row.id, teamId: row.team_id })), revision: String(row.revision) };
   }
 
@@ -91,11 +92,11 @@ export function createStackService(deps: ResourceDeps) {
 
     async create(call: Call, wanted: { name: string; team?: string; cluster?: string; runEnv?: string }): Promise<Stack> {
       const made = await transaction(deps.db, (trx) => createIn(trx, call, wanted));
-      return (await view(call, made.id)).body;
+      return (await view(call, made.id, made.name)).body;
     },
 
     async show(call: Call, name: string): Promise<Versioned<Stack>> {
-      return view(call, (await find(call, name)).id);
+      return view(call, (await find(call, name)).id, name);
     },
 
     async update(call: Call, name: string, change: { runEnv?: string }): Promise<Versioned<Stack>> {
@@ -106,7 +107,7 @@ export function createStackService(deps: ResourceDeps) {
         await audit(trx, call, "stacks.update", `stack:${name}`, { ...change });
         return stack.id;
       });
-      return view(call, id);
+      return view(call, id, name);
     },
 
     /** Accepts the removal; the stack loop does it, component by component. */
