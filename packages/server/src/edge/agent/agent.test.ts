@@ -1,10 +1,13 @@
 // The agent with real processes: what it starts runs, what it is told to end is gone, and instances outlive it.
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { Instance, Ref, Workload } from "../../engines/engine.ts";
 import { ProcessTable } from "./procfs.ts";
 import { isRoot, Lab, never, until, webProgram } from "./testing/lab.ts";
+
+// Real processes on a machine that may be busy with much else.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const web = { ports: [{ name: "http", protocol: "http" as const }], command: { exec: ["node", "server.mjs"] }, tools: [{ name: "node", wanted: ">=20" }] };
 const sh = (shell: string, over: Partial<Workload> = {}): Partial<Workload> => ({ kind: "worker", command: { shell }, ...over });
@@ -19,7 +22,7 @@ describe("instances", () => {
   it("become ready at their own port with an environment of their own, and are gone after a stop", async () => {
     const ref = component("front");
     await lab.run(await lab.workload({ "server.mjs": webProgram }, { ...web, ref, env: { GREETING: "it's \"fine\"\nreally", PORT: "1" }, artifactEnv: { NODE_PATH: "$ROOT/lib", GREETING: "lower" } }));
-    const instance = await lab.instance((one) => one.ready, "ready", 10_000, ref);
+    const instance = await lab.instance((one) => one.ready, "ready", 30_000, ref);
     const port = instance.addresses["http"]?.port;
     const answer = await (await fetch(`http://127.0.0.1:${port}/`)).json() as { env: Record<string, string>; pid: number; uid: number; cwd: string };
     expect(answer.pid).toBe(instance.pid);
@@ -37,7 +40,7 @@ describe("instances", () => {
     const ref = component("spy");
     const other = component("victim");
     await lab.run(await lab.workload({ "secret.txt": "other's" }, { ref: other, stackId: "stack-2", ...sh("sleep 60") }));
-    const victim = await lab.instance((one) => one.pid !== undefined, "victim runs", 5_000, other);
+    const victim = await lab.instance((one) => one.pid !== undefined, "victim runs", 30_000, other);
     const script = [`cat ${lab.home}/edge/instances/*/spec.json`, `cat ${lab.home}/stacks/stack-2/releases/*/secret.txt`, `cat /proc/${victim.pid}/environ`, "cat /proc/$PPID/environ", `ls ${lab.home}`, "grep -E '^(CapEff|CapBnd|NoNewPrivs|Groups)' /proc/self/status", "umask", "ls -l /proc/self/fd | wc -l", "exec sleep 60"].join("\n");
     await lab.run(await lab.workload({ "run.sh": script }, { ref, kind: "worker" }));
     const lines = await until(async () => {
@@ -86,8 +89,8 @@ describe("instances", () => {
   it("start again after an end, with growing pauses, and keep id and port", async () => {
     const ref = component("crasher");
     await lab.run(await lab.workload({}, { ref, kind: "worker", ports: [{ name: "x", protocol: "tcp" }], command: { shell: "echo start; exit 3" } }));
-    const first = await lab.instance((one) => one.restarts >= 1, "first restart", 5_000, ref);
-    const later = await lab.instance((one) => one.restarts >= 4, "fourth restart", 10_000, ref);
+    const first = await lab.instance((one) => one.restarts >= 1, "first restart", 30_000, ref);
+    const later = await lab.instance((one) => one.restarts >= 4, "fourth restart", 30_000, ref);
     expect(later.id).toBe(first.id);
     expect(later.addresses).toEqual(first.addresses);
     expect(later.lastExit).toMatchObject({ exitCode: 3, outOfMemory: false });
@@ -95,7 +98,7 @@ describe("instances", () => {
     const pauses = starts.slice(1).map((at, index) => at - (starts[index] ?? 0));
     expect(pauses.length).toBeGreaterThanOrEqual(3);
     pauses.slice(0, 3).forEach((pause, index) => expect(pause).toBeGreaterThanOrEqual(100 * 2 ** index - 30));
-    expect(pauses[0]).toBeLessThan(600);
+    expect(pauses[0]).toBeLessThan(2_500);
     await lab.engine.remove(ref, lab.fence(), never);
   });
 
@@ -105,7 +108,7 @@ describe("instances", () => {
     await lab.instance((one) => one.restarts >= 5 && (one.lastExit?.ranFor ?? 0) > 1_500, "two steady runs", 15_000, ref);
     const instance = await lab.instance((one) => one.phase === "running", "runs again", 1_000, ref);
     // With the pause that four ends in a row bring, it would be 1.6 s later.
-    expect(Date.parse(instance.startedAt ?? "") - Date.parse(instance.lastExit?.at ?? "")).toBeLessThan(600);
+    expect(Date.parse(instance.startedAt ?? "") - Date.parse(instance.lastExit?.at ?? "")).toBeLessThan(1_500);
     await lab.engine.remove(ref, lab.fence(), never);
   });
 
@@ -113,8 +116,8 @@ describe("instances", () => {
     for (const [restart, code, again] of [["never", 1, false], ["on-failure", 0, false], ["on-failure", 1, true]] as const) {
       const ref = component(`policy-${restart === "never" ? "never" : code}`);
       await lab.run(await lab.workload({}, { ref, ...sh(`exit ${code}`), restart }));
-      if (again) await lab.instance((one) => one.restarts > 0, "restarted", 5_000, ref);
-      else expect((await lab.instance((one) => one.phase === "exited", "exited", 5_000, ref)).restarts).toBe(0);
+      if (again) await lab.instance((one) => one.restarts > 0, "restarted", 30_000, ref);
+      else expect((await lab.instance((one) => one.phase === "exited", "exited", 30_000, ref)).restarts).toBe(0);
       await lab.engine.remove(ref, lab.fence(), never);
     }
   });
@@ -130,7 +133,7 @@ describe("instances", () => {
     await until(async () => (await lab.instances(ref)).length === 0, "gone");
     const took = Date.now() - began;
     expect(took).toBeGreaterThanOrEqual(690);
-    expect(took).toBeLessThan(2_500);
+    expect(took).toBeLessThan(10_000);
     const said = await until(async () => {
       const lines = (await lab.logs({}, ref)).map((line) => line.text);
       return lines.includes("term") && lines.includes("child term") && lines;
@@ -142,7 +145,7 @@ describe("instances", () => {
     const ref = component("forker");
     await lab.run(await lab.workload({ "run.sh": "(setsid sh -c 'trap \"\" TERM; echo orphan $$; while :; do sleep 0.1; done' &) \nsleep 0.2\necho ready\nexec sleep 300\n" }, { ref, kind: "worker" }));
     const orphan = await until(async () => /orphan (\d+)/.exec((await lab.logs({}, ref)).map((line) => line.text).join("\n"))?.[1], "orphan");
-    const instance = await lab.instance((one) => one.pid !== undefined, "runs", 5_000, ref);
+    const instance = await lab.instance((one) => one.pid !== undefined, "runs", 30_000, ref);
     await until(() => new ProcessTable().all.find((one) => one.pid === Number(orphan))?.parent === 1, "it is an orphan");
     await lab.engine.stop(ref, [instance.id], 500, lab.fence(), never);
     await until(async () => (await lab.instances(ref)).length === 0, "gone");
@@ -153,7 +156,7 @@ describe("instances", () => {
   it("can be stopped while they wait for their next start", async () => {
     const ref = component("waiting");
     await lab.run(await lab.workload({}, { ref, ...sh("exit 1") }));
-    const instance = await lab.instance((one) => one.restarts >= 3 && one.phase === "backoff", "waits", 8_000, ref);
+    const instance = await lab.instance((one) => one.restarts >= 3 && one.phase === "backoff", "waits", 30_000, ref);
     await lab.engine.stop(ref, [instance.id], 10_000, lab.fence(), never);
     await until(async () => (await lab.instances(ref)).length === 0, "gone", 2_000);
   });
@@ -161,7 +164,7 @@ describe("instances", () => {
   it("report what they use", async () => {
     const ref = component("hungry");
     await lab.run(await lab.workload({ "server.mjs": webProgram }, { ...web, ref }));
-    await lab.instance((one) => one.ready, "ready", 10_000, ref);
+    await lab.instance((one) => one.ready, "ready", 30_000, ref);
     const [usage] = await lab.engine.usage([ref], never);
     expect(usage?.memory).toBeGreaterThan(5_000_000);
     expect(usage?.processes).toBe(1);

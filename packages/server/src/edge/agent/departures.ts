@@ -2,7 +2,8 @@
 // has read them empty (it says so by a file `drained`), and only then removes the folder.
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { writeWhole } from "./files.ts";
+import { removeTree } from "../../engines/local/remove.ts";
+import { errorText, writeWhole } from "./files.ts";
 import type { Supervised } from "./instance.ts";
 import type { Machine } from "./machine.ts";
 
@@ -31,13 +32,14 @@ export class Departures {
     for (const [id, { instance, since, onRemove }] of this.#waiting) {
       if (!existsSync(join(instance.dir, "drained")) && this.#machine.now() - since < patience) continue;
       this.#waiting.delete(id);
-      void Promise.resolve(onRemove()).finally(() => this.#remove(instance));
+      this.#remove(instance, onRemove).catch((error: unknown) => this.#machine.say("not removed", { instance: id, error: errorText(error) }));
     }
   }
 
-  #remove(instance: Supervised): void {
+  async #remove(instance: Supervised, onRemove: () => void | Promise<void>): Promise<void> {
+    await onRemove();
     instance.close();
-    rmSync(join(this.#machine.stacks.open(instance.spec.workload.stackId).tmp, instance.id), { recursive: true, force: true });
+    await removeTree(join(this.#machine.stacks.open(instance.spec.workload.stackId).tmp, instance.id));
     rmSync(instance.dir, { recursive: true, force: true });
   }
 

@@ -1,26 +1,28 @@
 // One supervised instance: started, watched, probed, started again after a pause, ended with grace. Everything it knows is on disk before it matters,
 // so that another agent process can go on with the same process ids (promise 2). It decides nothing about how many there should be.
-import { closeSync, constants, mkdirSync, openSync, readSync, statSync, watch, writeSync, type FSWatcher } from "node:fs";
+import { mkdirSync, watch, type FSWatcher } from "node:fs";
 import { join } from "node:path";
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import type { Instance as InstanceView } from "../../engines/engine.ts";
-import { causeOf, describeProbe, exitCause, intrudedBy } from "./diagnose.ts";
-import { mainPort } from "./environment.ts";
-import { errorCode, errorText, writeJson } from "./files.ts";
+import { CauseFinder } from "./causes.ts";
+import { runCommand } from "./command.ts";
+import { exitCause } from "./diagnose.ts";
+import { errorText, writeJson } from "./files.ts";
 import { makePipes, writeProgram, type Program } from "./launch.ts";
 import { programOf, StartRefused, type Machine } from "./machine.ts";
-import { Prober, type StallWatch } from "./prober.ts";
-import { isAlive, signalAll, type ProcessStat } from "./procfs.ts";
+import { Pipes } from "./pipes.ts";
+import type { Prober, StallWatch } from "./prober.ts";
+import { createProber } from "./probing.ts";
+import { isAlive, signalAll, signalGroup, type ProcessStat } from "./procfs.ts";
 import { freshState, readState, type Spec, type State } from "./record.ts";
-import { runCommand } from "./command.ts";
-import { readExit, readPids, spawnShim, type ExitStatus } from "./shim.ts";
+import { claimRun, exitedAt, readExit, readPids, spawnShim, type ExitStatus } from "./shim.ts";
+import { isReady, viewOf } from "./view.ts";
 
 /** ms: pause before the first new start, the longest pause, how long a shim may take to report, how long its exit file may lag behind, and after which time an instance counts as having come up. */
 const backoff = { first: 100, most: 30_000 };
 const launchPatience = 10_000;
 const exitPatience = 1_000;
 const proven = 10_000;
-const keptProbes = 10;
 
 export interface InstanceDeps {
   readonly machine: Machine;
@@ -37,8 +39,7 @@ export class Supervised {
   readonly dir: string;
   readonly #deps: InstanceDeps;
   readonly #state: State;
-  #pipes: number[] = [];
-  #hold: number | undefined;
+  #pipes: Pipes | undefined;
   #watcher: FSWatcher | undefined;
   #prober: Prober | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -48,14 +49,14 @@ export class Supervised {
   #again = false;
   #closed = false;
   #deadSince: number | undefined;
-  #stray: { readonly port: number; readonly restarts: number; readonly since: number } | undefined;
-  #causeEvidence: { readonly run: number; readonly at: number } | undefined;
+  readonly #causes: CauseFinder;
 
   constructor(spec: Spec, dir: string, state: State, deps: InstanceDeps) {
     this.spec = spec;
     this.dir = dir;
     this.#state = state;
     this.#deps = deps;
+    this.#causes = new CauseFinder(deps.machine, spec);
   }
 
   /** Writes the order down, makes the pipes and begins. After this returned, a crash of the agent does not lose the instance. */
@@ -92,7 +93,7 @@ export class Supervised {
 
   get id(): string { return this.spec.id; }
   get state(): Readonly<State> { return this.#state; }
-  get ready(): boolean { return this.#state.ready && (this.#state.phase === "running"); }
+  get ready(): boolean { return isReady(this.#state); }
   get stopping(): boolean { return this.#state.phase === "stopping"; }
 
   /** Leaves the process running and lets go of everything this agent holds. */
@@ -101,9 +102,8 @@ export class Supervised {
     clearTimeout(this.#timer);
     this.#prober?.stop();
     this.#watcher?.close();
-    for (const handle of [...this.#pipes, this.#hold]) if (handle !== undefined) closeSync(handle);
-    this.#pipes = [];
-    this.#hold = undefined;
+    this.#pipes?.close();
+    this.#pipes = undefined;
   }
 
   /** SIGTERM now, SIGKILL to everything left after `grace` ms. A shorter grace of a later call wins. */
@@ -175,7 +175,7 @@ export class Supervised {
       return this.#cannotStart(error instanceof StartRefused ? error.failure : cause("start_failed", { reason: errorText(error) }));
     }
     if (this.#closed || this.#state.phase !== "waiting") return;
-    this.#emptyHold();
+    this.#pipes?.emptyHold();
     Object.assign(state, { phase: "launched", run: state.run + 1, live: true, boot: machine.boot, startedAt: machine.now(), started: false, ready: false } satisfies Partial<State>);
     for (const key of ["shim", "program", "readySince", "ending", "killAt", "termed"] as const) delete state[key];
     // Before the start: whoever finds this record knows that a process of this run may exist.
@@ -210,7 +210,7 @@ export class Supervised {
     const exit = this.#exitNow(now);
     if (exit !== undefined) this.#ended(exit);
     else if (state.phase === "launched" && now - (state.startedAt ?? now) > launchPatience) {
-      this.#void();
+      claimRun(this.dir, state.run);
       this.#cannotStart(cause("start_failed", { reason: "the process did not begin" }));
     }
   }
@@ -257,17 +257,15 @@ export class Supervised {
     this.#deadSince = undefined;
     // A child that outlived its program would hold the port and the volume against the next run.
     signalAll(this.#members(), "SIGKILL");
-    this.#releaseShim();
-    const at = this.#exitTime();
-    const ranFor = Math.max(0, at - (state.startedAt ?? at));
+    this.#pipes?.releaseShim();
     this.#notReady();
-    state.lastExit = { at: new Date(at).toISOString(), ...exit, ranFor, outOfMemory: false };
+    const { ranFor } = this.#noteExit(exit);
     // Without a check only time tells that it had come up.
     state.everReady ||= ranFor >= proven;
     const { restart } = this.spec.workload;
     const wanted = this.spec.task === undefined && (restart === "always" || (restart === "on-failure" && (exit.exitCode !== 0 || state.ending !== undefined)));
     state.lastCause = state.ending ?? exitCause(this.spec, state, exit, []);
-    this.#causeEvidence = undefined;
+    this.#causes.forget();
     if (ranFor >= machine.steadyAfter) state.failures = 0;
     state.live = false;
     for (const key of ["ending", "killAt", "termed", "shim", "program"] as const) delete state[key];
@@ -275,15 +273,16 @@ export class Supervised {
     else this.#rest();
   }
 
+  #noteExit(exit: ExitStatus): NonNullable<State["lastExit"]> {
+    const at = exitedAt(this.dir, this.#state.run) ?? this.#deps.machine.now();
+    this.#state.lastExit = { at: new Date(at).toISOString(), ...exit, ranFor: Math.max(0, at - (this.#state.startedAt ?? at)), outOfMemory: false };
+    return this.#state.lastExit;
+  }
+
   #rest(): void {
     Object.assign(this.#state, { phase: "exited", live: false } satisfies Partial<State>);
     this.#save();
     this.#deps.onChange(this);
-  }
-
-  /** mtime of the exit file: the agent may have been away when it happened. */
-  #exitTime(): number {
-    return statSync(join(this.dir, `exit-${this.#state.run}`), { throwIfNoEntry: false })?.mtimeMs ?? this.#deps.machine.now();
   }
 
   #startLater(): void {
@@ -301,36 +300,24 @@ export class Supervised {
     this.#learnPids();
     // Launched a moment ago: either the shim reports soon, or it never had the right to begin.
     const unknown = state.live && state.program === undefined && readExit(this.dir, state.run) === undefined;
-    if (unknown && now - (state.startedAt ?? now) < launchPatience && !this.#void()) return;
+    if (unknown && now - (state.startedAt ?? now) < launchPatience && !claimRun(this.dir, state.run)) return;
     this.#signalWhenDue(now);
     if (state.live && state.program !== undefined && this.#exitNow(now) === undefined) return;
     const left = this.#members();
     if (left.length > 0) return signalAll(left, now >= (state.killAt ?? now) ? "SIGKILL" : "SIGTERM");
     if (state.live) {
-      const at = this.#exitTime();
-      state.lastExit = { at: new Date(at).toISOString(), ...readExit(this.dir, state.run), ranFor: Math.max(0, at - (state.startedAt ?? at)), outOfMemory: false };
-      this.#releaseShim();
+      this.#noteExit(readExit(this.dir, state.run) ?? {});
+      this.#pipes?.releaseShim();
     }
     this.#rest();
     this.#deps.onGone(this);
-  }
-
-  /** Takes the claim of the current run, so that a shim that comes late does nothing. false: the shim has it already. */
-  #void(): boolean {
-    try {
-      closeSync(openSync(join(this.dir, `claim-${this.#state.run}`), "wx", 0o600));
-      return true;
-    } catch (error) {
-      if (errorCode(error) === "EEXIST") return false;
-      throw error;
-    }
   }
 
   /** The earlier agent died between the record and the shim's report: if no shim has claimed the run, none ever will. */
   #resumeLaunch(): void {
     this.#learnPids();
     const state = this.#state;
-    if (state.program !== undefined || readExit(this.dir, state.run) !== undefined || !this.#void()) return;
+    if (state.program !== undefined || readExit(this.dir, state.run) !== undefined || !claimRun(this.dir, state.run)) return;
     if (this.spec.task === undefined) Object.assign(state, { phase: "waiting", live: false, wakeAt: 0 } satisfies Partial<State>);
     else this.#cannotStart(cause("run_lost", { reason: "Berth was ended while it started" }));
   }
@@ -350,44 +337,25 @@ export class Supervised {
 
   #probe(): void {
     const { machine, stalls } = this.#deps;
-    const { workload, ports } = this.spec;
     const state = this.#state;
-    const main = mainPort(workload);
-    const port = main === undefined ? undefined : ports[main];
-    const mapped = Object.fromEntries(workload.ports.flatMap((one) => (one.port === undefined || ports[one.name] === undefined ? [] : [[one.port, ports[one.name]]]))) as Record<number, number>;
-    const readiness = workload.probes.readiness ?? (port === undefined ? undefined : { check: { type: "tcp" as const } });
     this.#prober?.stop();
-    this.#prober = new Prober({
-      target: { host: "127.0.0.1", port, mapped, run: (command, signal) => this.run(command, signal) },
-      probes: { ...workload.probes, ...(readiness === undefined ? {} : { readiness }) },
-      already: { started: state.started, ready: state.ready }, stalls, now: machine.now,
-      onRecord: (record) => {
-        state.probes = [...state.probes.slice(1 - keptProbes), record];
-      },
+    this.#prober = createProber({
+      spec: this.spec, state, stalls, now: machine.now, run: (command, signal) => this.run(command, signal), members: () => this.#members(),
       onStarted: () => {
         if (state.started) return;
         state.started = true;
         this.#save();
         this.#deps.onChange(this);
       },
-      onReady: (ready) => {
+      onReady: (ready, proven) => {
         if (ready) {
-          Object.assign(state, { ready, readySince: machine.now(), everReady: state.everReady || readiness !== undefined } satisfies Partial<State>);
-          this.#save();
+          Object.assign(state, { ready, readySince: machine.now(), everReady: state.everReady || proven } satisfies Partial<State>);
           this.#deps.onReady(this, true);
-          this.#deps.onChange(this);
-        } else {
-          this.#notReady();
-          this.#save();
-          this.#deps.onChange(this);
-        }
+        } else this.#notReady();
+        this.#save();
+        this.#deps.onChange(this);
       },
-      onFailed: (probe, failures, last) => {
-        const evidence = state.probes.filter((one) => one.probe === probe).map((one) => ({ kind: "probe" as const, at: one.at, text: one.detail }));
-        const waited = `${((machine.now() - (state.startedAt ?? 0)) / 1000).toFixed(1)} s`;
-        this.end(probe === "liveness" ? cause("liveness_failed", { failures, last }, evidence) : cause("never_ready", { check: describeProbe(this.spec, probe), last, failures, waited }, evidence));
-      },
-      confirm: () => port === undefined || intrudedBy(port, this.#members()) === undefined,
+      onFailed: (why) => this.end(why),
     });
     this.#prober.start();
   }
@@ -416,38 +384,7 @@ export class Supervised {
 
   /** What `observe` shows. Evidence for the cause is gathered here, not earlier: log lines arrive a little after the exit. */
   async view(): Promise<InstanceView> {
-    const state = this.#state;
-    const { spec } = this;
-    const isRunning = state.phase === "running" || state.phase === "stopping";
-    const why = await this.#cause();
-    return {
-      id: spec.id, track: spec.track, revision: { releaseHash: spec.workload.releaseHash, restart: spec.restart }, releaseNumber: spec.workload.releaseNumber,
-      phase: viewPhase(state), ready: this.ready, restarts: state.restarts, probes: state.probes,
-      addresses: Object.fromEntries(Object.entries(spec.ports).map(([name, port]) => [name, { host: "127.0.0.1", port }])),
-      ...(this.ready && state.readySince !== undefined ? { readySince: new Date(state.readySince).toISOString() } : {}),
-      ...(state.startedAt === undefined ? {} : { startedAt: new Date(state.startedAt).toISOString() }),
-      ...(isRunning && state.program !== undefined ? { pid: state.program.pid } : {}),
-      ...(state.lastExit === undefined ? {} : { lastExit: state.lastExit }),
-      ...(why === undefined ? {} : { cause: why }),
-    };
-  }
-
-  async #cause(): Promise<Cause | undefined> {
-    const state = this.#state;
-    if (this.ready || state.phase === "stopping") return undefined;
-    const { machine } = this.#deps;
-    const settled = this.#causeEvidence;
-    const fresh = settled === undefined || settled.run !== state.restarts || settled.at < machine.now() - 1000;
-    const why = await causeOf({ machine, spec: this.spec, state, members: () => this.#members(), strayFor: (port) => this.#strayFor(port), fresh });
-    if (fresh) this.#causeEvidence = { run: state.restarts, at: machine.now() };
-    return why;
-  }
-
-  #strayFor(port: number | undefined): number {
-    const now = this.#deps.machine.now();
-    const { restarts } = this.#state;
-    if (this.#stray?.port !== port || this.#stray?.restarts !== restarts) this.#stray = port === undefined ? undefined : { port, restarts, since: now };
-    return now - (this.#stray?.since ?? now);
+    return viewOf(this.spec, this.#state, await this.#causes.find(this.#state, () => this.#members()));
   }
 
   /** Processes and their use, for `usage`. */
@@ -456,27 +393,11 @@ export class Supervised {
   }
 
   #open(): void {
-    const open = (name: string): number => openSync(join(this.dir, name), constants.O_RDWR | constants.O_NONBLOCK);
-    // Held open from before the start until all lines are taken: a pipe's content dies with its last holder.
-    this.#pipes = [open("stdout"), open("stderr")];
-    this.#hold = open("hold");
+    this.#pipes = new Pipes(this.dir);
     this.#watcher = watch(this.dir, (_event, name) => {
       if (name?.startsWith("pid-") === true || name?.startsWith("exit-") === true) this.advance();
     });
     this.#watcher.on("error", (error) => this.#deps.machine.say("watch failed", { instance: this.id, error: error.message }));
-  }
-
-  #releaseShim(): void {
-    if (this.#hold !== undefined) writeSync(this.#hold, "\n");
-  }
-
-  #emptyHold(): void {
-    const rest = Buffer.alloc(64);
-    try {
-      while (this.#hold !== undefined && readSync(this.#hold, rest) > 0);
-    } catch (error) {
-      if (errorCode(error) !== "EAGAIN") throw error;
-    }
   }
 
   #wake(ms: number): void {
@@ -486,26 +407,5 @@ export class Supervised {
 
   #save(): void {
     writeJson(join(this.dir, "state.json"), this.#state);
-  }
-}
-
-function signalGroup(program: { readonly pid: number; readonly start: string }, signal: NodeJS.Signals): void {
-  if (!isAlive(program)) return;
-  try {
-    process.kill(-program.pid, signal);
-  } catch (error) {
-    // Ended between the look and the signal.
-    if (errorCode(error) !== "ESRCH") throw error;
-  }
-}
-
-function viewPhase(state: State): InstanceView["phase"] {
-  switch (state.phase) {
-    case "waiting": return state.run === 0 && state.lastCause === undefined ? "starting" : "backoff";
-    case "launched": return "starting";
-    case "running": return state.started ? "running" : "starting";
-    case "stopping": return "stopping";
-    case "exited": return "exited";
-    default: throw new Error(`unknown phase ${String(state.phase satisfies never)}`);
   }
 }

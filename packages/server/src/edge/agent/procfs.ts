@@ -114,6 +114,17 @@ export function signalAll(members: readonly ProcessIdentity[], signal: NodeJS.Si
   }
 }
 
+/** Sends a signal to the process group that this process leads, unless it has ended. */
+export function signalGroup(leader: ProcessIdentity, signal: NodeJS.Signals): void {
+  if (!isAlive(leader)) return;
+  try {
+    process.kill(-leader.pid, signal);
+  } catch (error) {
+    // Ended between the look and the signal.
+    if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
+  }
+}
+
 export interface Listener { readonly port: number; readonly inode: string; readonly uid: number; readonly host: string }
 
 /** Listening TCP sockets of this network namespace, IPv4 and IPv6. */

@@ -1,8 +1,9 @@
 // The shim: a few lines of POSIX shell (about 1 MB) between the agent and a program, so that the program, its output and its exit status
 // outlive every Berth process. It runs as Berth's user with an empty environment; nothing that a tenant wrote reaches it.
 import { spawn } from "node:child_process";
+import { closeSync, openSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { readIfThere } from "./files.ts";
+import { errorCode, readIfThere } from "./files.ts";
 import { parseStat, type ProcessIdentity } from "./procfs.ts";
 
 /** PATH for Berth's own steps before the program; the program gets another. */
@@ -77,4 +78,20 @@ export function readExit(dir: string, run: number): ExitStatus | undefined {
   // Shells write nothing about SIGINT and SIGPIPE, and no program chooses these two codes for anything else.
   const bySignal = (match[1] === "signal" || code === 130 || code === 141) && code > 128;
   return bySignal ? { signal: signalNames[code - 128] ?? `signal ${code - 128}` } : { exitCode: code };
+}
+
+/** When a run ended (unix ms), by its exit file: the agent may have been away when it happened. */
+export function exitedAt(dir: string, run: number): number | undefined {
+  return statSync(join(dir, `exit-${run}`), { throwIfNoEntry: false })?.mtimeMs;
+}
+
+/** Takes the right to begin a run, so that a shim that comes late does nothing. false: the shim has it already. */
+export function claimRun(dir: string, run: number): boolean {
+  try {
+    closeSync(openSync(join(dir, `claim-${run}`), "wx", 0o600));
+    return true;
+  } catch (error) {
+    if (errorCode(error) === "EEXIST") return false;
+    throw error;
+  }
 }

@@ -7,7 +7,7 @@ import { EngineFailure, type Fence, type Instance, type Observed, type Ref, type
 import { refKey } from "../../engines/local/protocol.ts";
 import { Departures } from "./departures.ts";
 import { errorText } from "./files.ts";
-import { Fences } from "./fences.ts";
+import type { Fences } from "./fences.ts";
 import { Supervised, type InstanceDeps } from "./instance.ts";
 import type { Machine } from "./machine.ts";
 import type { StallWatch } from "./prober.ts";

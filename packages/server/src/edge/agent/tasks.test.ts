@@ -2,10 +2,15 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { cause } from "@berth/contract/causes.ts";
 import type { TaskRun, TaskState, Workload } from "../../engines/engine.ts";
 import { ProcessTable } from "./procfs.ts";
+import { TaskRecords } from "./task-records.ts";
 import { Lab, never, uniqueName, until } from "./testing/lab.ts";
+
+// Real processes on a machine that may be busy with much else.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const ref = { stack: "shop", component: "web" };
 
@@ -42,6 +47,16 @@ describe("tasks", () => {
     await ended(lab, run.id);
     await lab.engine.startTask(run, lab.fence(), never);
     expect(readFileSync(join(volume(), "count"), "utf8")).toBe("x\n");
+  });
+
+  it("are never begun again when their record was shortened long ago", () => {
+    const records = new TaskRecords(join(lab.home, "old-records"));
+    const at = "2026-01-01T00:00:00.000Z";
+    records.write("run-1", { ref, state: { id: "run-1", phase: "failed", exitCode: 4, startedAt: at, endedAt: at, cause: cause("exited_at_start", {}) } });
+    records.shorten(Date.now() + 60_000);
+    records.shorten(Date.now() + 60_000);
+    expect(records.read("run-1")).toEqual({ ref, state: { id: "run-1", phase: "failed", exitCode: 4, startedAt: at, endedAt: at } });
+    expect(records.read("run-2")).toBeUndefined();
   });
 
   it("are ended at their deadline, with everything that they started", async () => {

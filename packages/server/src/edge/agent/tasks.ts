@@ -1,17 +1,18 @@
 // One-off runs: started at most once per id for ever, whatever crashes in between. The id is on disk before the start, and stays there after everything else of the run is gone.
-import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { cause, type Cause } from "@berth/contract/causes.ts";
-import { EngineFailure, type Fence, type Ref, type TaskRun, type TaskState } from "../../engines/engine.ts";
+import { EngineFailure, type Fence, type TaskRun, type TaskState } from "../../engines/engine.ts";
 import type { TaskAnswer } from "../../engines/local/protocol.ts";
 import { Departures } from "./departures.ts";
 import { duration } from "./diagnose.ts";
-import { errorText, readJson, writeJson } from "./files.ts";
+import { errorText } from "./files.ts";
 import type { Fences } from "./fences.ts";
 import { Supervised, type InstanceDeps } from "./instance.ts";
 import type { Machine } from "./machine.ts";
 import type { StallWatch } from "./prober.ts";
 import { readSpec, type Spec } from "./record.ts";
+import { TaskRecords } from "./task-records.ts";
 
 const sweepPeriod = 250;
 
@@ -19,24 +20,22 @@ export interface TasksDeps {
   readonly machine: Machine;
   readonly fences: Fences;
   readonly stalls: StallWatch;
-  /** ms that the outcome of an ended run is told; its id is remembered for ever. */
+  /** ms that the cause of an ended run is told; its id and its exit code are remembered for ever. */
   readonly keepFor: number;
 }
 
-interface Kept { readonly ref: Ref; readonly state: TaskState }
-
 export class Tasks {
   readonly #deps: TasksDeps;
-  readonly #records: string;
+  readonly #records: TaskRecords;
   readonly #running = new Map<string, Supervised>();
   readonly #departures: Departures;
   #sweep: NodeJS.Timeout | undefined;
+  #shortening: NodeJS.Timeout | undefined;
 
   constructor(deps: TasksDeps) {
     this.#deps = deps;
-    this.#records = join(deps.machine.home, "edge", "task-records");
+    this.#records = new TaskRecords(join(deps.machine.home, "edge", "task-records"));
     this.#departures = new Departures(deps.machine);
-    mkdirSync(this.#records, { recursive: true, mode: 0o700 });
   }
 
   /** Goes on with the runs of an earlier agent. What was never begun is not begun now. */
@@ -57,10 +56,13 @@ export class Tasks {
       this.#running.set(id, run);
     }
     this.#sweep = setInterval(() => this.#look(), sweepPeriod);
+    this.#shorten();
+    this.#shortening = setInterval(() => this.#shorten(), 3_600_000);
   }
 
   close(): void {
     clearInterval(this.#sweep);
+    clearInterval(this.#shortening);
     for (const run of this.#running.values()) run.close();
     this.#departures.close();
   }
@@ -69,25 +71,25 @@ export class Tasks {
   async start(task: TaskRun, fence: Fence): Promise<void> {
     const { machine, fences } = this.#deps;
     const { ref, artifact } = task.workload;
-    if (this.#record(task.id) !== undefined) return;
+    if (this.#records.read(task.id) !== undefined) return;
     fences.pass(ref, fence);
     if (artifact.kind === "image") throw new EngineFailure(cause("image_needs_container_engine", { component: ref.component, image: artifact.reference }), { retryable: false });
     const startedAt = new Date(machine.now()).toISOString();
-    this.#write(task.id, { ref, state: { id: task.id, phase: "failed", startedAt, endedAt: startedAt, cause: cause("run_lost", { reason: "Berth was ended before it began" }) } });
+    this.#records.write(task.id, { ref, state: { id: task.id, phase: "failed", startedAt, endedAt: startedAt, cause: cause("run_lost", { reason: "Berth was ended before it began" }) } });
     // A task has no address: nobody routes to it.
     const workload = { ...task.workload, probes: {}, ports: [], restart: "never" as const };
     const spec: Spec = { id: task.id, ref, track: "stable", restart: 0, workload, fence, ports: {}, createdAt: machine.now(), task: { command: task.command, tty: task.tty, deadline: task.deadline } };
     try {
       this.#running.set(task.id, await Supervised.create(spec, join(machine.tasksDir, task.id), this.#instanceDeps()));
     } catch (error) {
-      this.#write(task.id, { ref, state: { id: task.id, phase: "failed", startedAt, endedAt: startedAt, cause: cause("start_failed", { reason: errorText(error) }) } });
+      this.#records.write(task.id, { ref, state: { id: task.id, phase: "failed", startedAt, endedAt: startedAt, cause: cause("start_failed", { reason: errorText(error) }) } });
     }
   }
 
   async state(id: string): Promise<TaskAnswer | undefined> {
     const run = this.#running.get(id);
     if (run !== undefined) return { ref: run.spec.ref, state: await stateOf(run) };
-    return this.#record(id);
+    return this.#records.read(id);
   }
 
   cancel(id: string, grace: number): void {
@@ -109,8 +111,12 @@ export class Tasks {
     void this.#keep(run);
   }
 
+  #shorten(): void {
+    this.#records.shorten(this.#deps.machine.now() - this.#deps.keepFor);
+  }
+
   async #keep(run: Supervised): Promise<void> {
-    this.#write(run.id, { ref: run.spec.ref, state: await stateOf(run) });
+    this.#records.write(run.id, { ref: run.spec.ref, state: await stateOf(run) });
   }
 
   #look(): void {
@@ -123,25 +129,6 @@ export class Tasks {
     }
     this.#departures.look();
   }
-
-  #file(id: string): string {
-    return join(this.#records, `${id}.json`);
-  }
-
-  /** An outcome that is kept no longer leaves the id behind, with an empty file. */
-  #record(id: string): Kept | undefined {
-    if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(id) || !existsSync(this.#file(id))) return undefined;
-    const value = readJson(this.#file(id));
-    return isKept(value) ? value : undefined;
-  }
-
-  #write(id: string, kept: Kept): void {
-    writeJson(this.#file(id), kept, { durable: true });
-  }
-}
-
-function isKept(value: unknown): value is Kept {
-  return typeof value === "object" && value !== null && "ref" in value && "state" in value;
 }
 
 async function stateOf(run: Supervised): Promise<TaskState> {

@@ -1,9 +1,12 @@
 // Volumes with real programs, as root and as an ordinary user: at their own path, without a trace on the host, and surviving what they must survive.
 import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { mountScript, refusedMounts } from "./mounts.ts";
 import { isRoot, Lab, never, until } from "./testing/lab.ts";
+
+// Real processes on a machine that may be busy with much else.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const ref = { stack: "shop", component: "web" };
 const volumes = [{ volume: "my-data", path: "/srv-of-berth-test/deep/data" }];

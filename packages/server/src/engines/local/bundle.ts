@@ -1,12 +1,13 @@
 // Unpacks a bundle into a release's folder: whole or not at all, and never outside of it. Links are made last, so that nothing is written through one.
 import { randomUUID } from "node:crypto";
-import { chown, lchown, mkdir, open, readdir, rename, rm, stat, symlink, utimes } from "node:fs/promises";
+import { chown, lchown, mkdir, open, readdir, rename, stat, symlink, utimes } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGunzip, createZstdDecompress } from "node:zlib";
 import { extract } from "tar-stream";
 import { checkEntry, type ArchiveItem, type ArchiveLimits } from "../../core/archive.ts";
+import { removeTree } from "./remove.ts";
 import type { RunAs } from "./tools.ts";
 
 /** Files that are written at the same time, and the largest that is kept in memory for it. */
@@ -30,11 +31,13 @@ export async function unpackBundle(openBlob: () => Promise<Readable>, target: st
     if (owner !== undefined) await chown(beside, owner.uid, owner.gid);
     await rename(beside, target);
   } catch (error) {
-    await rm(beside, { recursive: true, force: true });
+    await removeTree(beside);
     // Somebody else was faster with the same content.
     if (!(await isThere(target))) throw error;
   }
 }
+
+const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));
 
 async function isThere(path: string): Promise<boolean> {
   return stat(path).then((found) => found.isDirectory(), () => false);
@@ -67,7 +70,7 @@ async function fill(source: Readable, dir: string, owner: RunAs | undefined, sig
   const copies: Extract<ArchiveItem, { type: "copy" }>[] = [];
   const folders = new Set<string>(["."]);
   const writing = new Set<Promise<void>>();
-  let failure: unknown;
+  let failure: Error | undefined;
   const makeFolder = async (path: string): Promise<void> => {
     if (folders.has(path)) return;
     await makeFolder(dirname(path));
@@ -90,7 +93,7 @@ async function fill(source: Readable, dir: string, owner: RunAs | undefined, sig
           const chunks: Buffer[] = [];
           for await (const chunk of entry as AsyncIterable<Buffer>) chunks.push(chunk);
           if (writing.size >= atOnce) await Promise.race(writing);
-          const one: Promise<void> = writeFile(target, chunks).catch((error: unknown) => { failure ??= error; }).finally(() => writing.delete(one));
+          const one: Promise<void> = writeFile(target, chunks).catch((error: unknown) => { failure ??= asError(error); }).finally(() => writing.delete(one));
           writing.add(one);
         }
       }
@@ -143,5 +146,5 @@ export async function pruneReleases(releases: string, inUse: ReadonlySet<string>
     if (at !== undefined && !inUse.has(`sha256:${name}`)) found.push({ path, at });
   }
   const old = found.sort((a, b) => b.at - a.at).filter((one, index) => (index >= keep || basename(one.path).startsWith(".")) && now - one.at > 3_600_000);
-  for (const { path } of old) await rm(path, { recursive: true, force: true });
+  for (const { path } of old) await removeTree(path);
 }

@@ -1,6 +1,6 @@
 // The local engine as the control plane sees it: orders and questions to the edge's agent and collector over their unix sockets.
 // It keeps nothing in memory that matters: instances belong to the agent, and any control plane may go on where another stopped.
-import { readdir, rm, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
 import type { Duplex, Readable } from "node:stream";
@@ -10,6 +10,7 @@ import { BerthError } from "../../core/errors.ts";
 import { EngineFailure, type Capabilities, type Engine, type Fence, type LogLine, type LogOptions, type Observed, type Ref, type Session, type TaskRun, type TaskState, type TrackTarget, type Usage, type VolumePort, type Workload } from "../engine.ts";
 import { pruneReleases, unpackBundle } from "./bundle.ts";
 import { refKey, type CapabilitiesAnswer, type EnsureRequest, type FenceCheck, type ObserveAnswer, type RemoveRequest, type StackAnswer, type StartTaskRequest, type StopRequest, type TaskAnswer, type UsageAnswer, type WatchLine } from "./protocol.ts";
+import { removeTree } from "./remove.ts";
 import { openSession } from "./session.ts";
 import { SocketClient } from "./socket.ts";
 import { findTool } from "./tools.ts";
@@ -181,7 +182,7 @@ export class LocalEngine implements Engine {
     remove: async (stack, name) => {
       const [component] = await this.#volumeUsers(stack, name);
       if (component !== undefined) throw new BerthError("volume_in_use", { volume: name, component });
-      await rm(join(this.#volumes(stack), name), { recursive: true, force: true });
+      await removeTree(join(this.#volumes(stack), name));
     },
   };
 

@@ -131,7 +131,10 @@ if (values.help) {
       if (!(error instanceof Error && "code" in error && error.code === "ERR_STREAM_PREMATURE_CLOSE")) process.stderr.write(`${String(error)}\n`);
     });
   });
-  server.listen(Number(values.port), values.host, () => process.stdout.write(`serving ${site.root} on ${values.host}:${values.port}\n`));
+  server.listen(Number(values.port), values.host, () => {
+    const address = server.address();
+    process.stdout.write(`serving ${site.root} on ${values.host}:${typeof address === "object" && address !== null ? address.port : values.port}\n`);
+  });
   // No new requests; those in flight finish.
   process.once("SIGTERM", () => {
     server.close();

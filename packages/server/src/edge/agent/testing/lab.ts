@@ -32,7 +32,7 @@ export interface LabOptions {
 }
 
 /** Waits for a condition; the label says what did not happen. */
-export async function until<T>(condition: () => Promise<T | undefined | false> | T | undefined | false, label: string, timeout = 10_000): Promise<T> {
+export async function until<T>(condition: () => Promise<T | undefined | false> | T | undefined | false, label: string, timeout = 30_000): Promise<T> {
   const deadline = Date.now() + timeout;
   for (;;) {
     const value = await condition();
