@@ -1,5 +1,6 @@
 // One pass over a component: take its open rollout a step further, or keep what should run as it should be, or remove it.
 import { cause, type Cause } from "@berth/contract/causes.ts";
+import { canonicalJson } from "../../core/canonical.ts";
 import { deadlineCause, defaultProgressDeadline, definiteFailure, furthest, type JudgedInstance } from "../../core/rollout/outcome.ts";
 import { emptyMemory, type Memory, type Progress } from "../../core/rollout/plan.ts";
 import { transaction } from "../../db/transaction.ts";
@@ -66,7 +67,7 @@ async function step(deps: ComponentLoopDeps, loaded: Loaded, release: ReleaseRow
 
 async function record(deps: ComponentLoopDeps, loaded: Loaded, done: TrackStep, wanted: number, rollout: { open: boolean; failed?: boolean }): Promise<void> {
   const seen = loaded.component.observed.instances;
-  const changed = instancesDigest(done.instances) !== digestOfViews(seen, done) || JSON.stringify(loaded.component.memory) !== JSON.stringify(done.memory) || loaded.component.ready !== done.progress.available;
+  const changed = instancesDigest(done.instances) !== digestOfViews(seen, done) || canonicalJson(loaded.component.memory) !== canonicalJson(done.memory) || loaded.component.ready !== done.progress.available;
   const state = { rolloutOpen: rollout.open, lastRolloutFailed: rollout.failed === true || loaded.component.state === "failed" || (loaded.component.state === "progressing" && loaded.stable === undefined && !rollout.open) };
   if (!changed && !stateDiffers(loaded, done.progress, wanted, state)) return;
   await transaction(deps.db, (trx) => recordObservation(trx, loaded, { instances: done.instances, progress: done.progress, memory: done.memory, wanted, at: deps.clock(), released: loaded.stable !== undefined, ...state }));
