@@ -34,10 +34,10 @@ describe("a stack's verbs", () => {
 describe("a component's verbs", () => {
   it.each<[string, Partial<ComponentFacts>, Record<string, string>]>([
     ["running", {}, { deploy: "ok", rollback: "ok", scale: "ok", restart: "ok", stop: "ok", start: "not_stopped", exec: "ok", delete: "ok" }],
-    ["stopped", { stopped: true }, { scale: "ok", restart: "already_stopped", stop: "already_stopped", start: "ok", rollback: "ok" }],
+    ["stopped", { stopped: true }, { scale: "ok", restart: "already_stopped", stop: "already_stopped", start: "ok", rollback: "ok", exec: "already_stopped" }],
     ["never released", { released: false, releases: 0 }, { deploy: "ok", rollback: "never_released", restart: "never_released", exec: "never_released", scale: "ok", delete: "ok" }],
     ["released once", { releases: 1 }, { rollback: "no_older_release" }],
-    ["a schedule", { kind: "cron" }, { scale: "is_cron", restart: "is_cron", stop: "ok", deploy: "ok" }],
+    ["a schedule", { kind: "cron" }, { scale: "is_cron", restart: "is_cron", exec: "is_cron", stop: "ok", deploy: "ok" }],
     ["being deleted", { deleting: true, stopped: true, kind: "cron", released: false }, { deploy: "being_deleted", rollback: "being_deleted", scale: "being_deleted", restart: "being_deleted", stop: "being_deleted", start: "being_deleted", exec: "being_deleted", delete: "being_deleted" }],
   ])("when it is %s", (_, over, verbs) => {
     expect(told(componentVerbs(everything, { ...running, ...over }))).toMatchObject(verbs);

@@ -29,7 +29,7 @@ export function componentVerbs(may: (permission: string) => boolean, component: 
     restart: { permission: "runtime.operate", against: gone ?? cron ?? unreleased ?? (component.stopped ? { code: "already_stopped" } : undefined) },
     stop: { permission: "runtime.operate", against: gone ?? (component.stopped ? { code: "already_stopped" } : undefined) },
     start: { permission: "runtime.operate", against: gone ?? (component.stopped ? undefined : { code: "not_stopped" }) },
-    exec: { permission: "terminal.open", against: gone ?? unreleased },
+    exec: { permission: "terminal.open", against: gone ?? cron ?? unreleased ?? (component.stopped ? { code: "already_stopped" } : undefined) },
     delete: { permission: "stacks.write", against: gone },
   });
 }
