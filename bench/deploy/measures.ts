@@ -59,7 +59,7 @@ export async function unchangedUp(berth: TestBerth, stack: string, files: Files)
   });
 }
 
-/** The same source once more, whatever Berth thinks of it: upload, build, rollout, verification. */
+/** The same source once more by force: upload, rollout, verification. Berth keeps the artifact and the instances, since nothing differs. */
 export async function redeploy(berth: TestBerth, stack: string, files: Files): Promise<number> {
   return timed(async () => {
     const source = await berth.upload(stack, files);
