@@ -2,9 +2,10 @@
 // program with Node.js 24. Plain JavaScript without dependencies, because it runs before anything is installed, on the Node.js that is there.
 // Must never download anything but what package-lock.json names.
 
-/** What `npm run NAME` runs. `build`: needs dist/; `ownNode`: child processes find Berth's own Node.js 24 first on PATH. */
+/** What `npm run NAME` runs. `build`: needs dist/; `ownNode`: child processes find Berth's own Node.js 24 first on PATH;
+ * `tellStart`: gets `--started=MS`, when the command was given. */
 const programs = {
-  "demo": { file: "tools/demo.ts", build: true },
+  "demo": { file: "tools/demo.ts", build: true, tellStart: true },
   "build": { file: "tools/build.ts", args: ["--force"] },
   "test": { file: "tools/test.ts", build: true, ownNode: true },
   "test:long": { file: "tools/test.ts", args: ["--long"], build: true, ownNode: true },

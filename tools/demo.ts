@@ -6,8 +6,10 @@ import { DemoError } from "./demo/berth.ts";
 import { takeDown } from "./demo/down.ts";
 import { bringUp } from "./demo/up.ts";
 
-const started = performance.now();
-const args = process.argv.slice(2);
+const given = process.argv.slice(2);
+const args = given.filter((arg) => !arg.startsWith("--started="));
+/** When the command was given: installing and building count, too. */
+const started = Number(given.find((arg) => arg.startsWith("--started="))?.slice("--started=".length) ?? Date.now());
 const progress = createProgress(process.stdout);
 
 if (args.includes("--help") || args.includes("-h")) {

@@ -20,6 +20,7 @@ export async function main(programs, argv) {
     return 2;
   }
   const progress = createProgress(process.stdout);
+  const started = Math.round(performance.timeOrigin);
   const env = forProgram(process.env, root);
   try {
     const lock = await takeLock(root, () => progress.line("Another command is setting up this folder; waiting for it to finish."));
@@ -33,7 +34,7 @@ export async function main(programs, argv) {
     }
     if (!existsSync(join(root, program.file))) throw new SetupError(`${program.file} is not there.`, "Check out the whole repository again: `git checkout -- .`");
     const programEnv = program.ownNode === true ? { ...env, PATH: `${dirname(node)}:${env.PATH ?? ""}` } : env;
-    return await run(node, [join(root, program.file), ...(program.args ?? []), ...rest], { cwd: root, env: programEnv });
+    return await run(node, [join(root, program.file), ...(program.args ?? []), ...(program.tellStart === true ? [`--started=${started}`] : []), ...rest], { cwd: root, env: programEnv });
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
     const signal = interruptedBy();

@@ -11,6 +11,7 @@ import { openRecord, places, writeRecord, type Record_ } from "./record.ts";
 interface ServerStatus { readonly running: boolean; readonly url?: string }
 interface ComponentRow { readonly name: string; readonly urls: readonly string[] }
 
+/** `started`: epoch ms of the command. */
 export async function bringUp(progress: Progress, started: number): Promise<void> {
   const where = places();
   let record = openRecord(where);
@@ -26,7 +27,7 @@ export async function bringUp(progress: Progress, started: number): Promise<void
   const urls = await publicUrls(url);
   progress.line("");
   for (const address of urls) await lookAt(progress, address);
-  progress.line(`\nDone in ${seconds(performance.now() - started)}. Berth goes on running; what to try next:\n`);
+  progress.line(`\nDone in ${seconds(Date.now() - started)}. Berth goes on running; what to try next:\n`);
   for (const [command, says] of suggestions) progress.line(`  ${command.padEnd(62)}${progress.dim(says)}`);
   progress.line("");
 }
