@@ -168,6 +168,15 @@ describe("hosts", () => {
   });
 });
 
+test("a schedule that cannot be used is refused before anything is made", async () => {
+  const compose = "services:\n  nightly:\n    build: .\n    command: node server.js\n    x-berth: { schedule: { cron: '0 0 30 2 *' } }\n";
+  const digest = await upload("never-due", hello);
+  const plan = await planFor("never-due", { ...request, files: { "compose.yaml": compose }, absent: [], sources: { ".": digest } });
+  const { handlers, call } = services();
+  expect(await code(handlers.applyPlan({ params: { stack: "never-due", plan: plan.id }, body: {} }, call()))).toBe("invalid_request");
+  expect(await code(handlers.showStack({ params: { stack: "never-due" } }, call()))).toBe("not_found");
+});
+
 describe("config and secrets", () => {
   test("are versioned, and a secret's value is in no answer, event or audit entry", async () => {
     const { handlers, call, database } = services();

@@ -1,6 +1,7 @@
 // Writing a component's definition: its row, internal ports, routes, public ports and volumes, all in the caller's transaction.
 import type { ComponentSpec } from "@berth/contract/spec.ts";
 import { BerthError } from "../../core/errors.ts";
+import { scheduleProblem } from "../../core/schedule.ts";
 import type { Db } from "../../db/pool.ts";
 import type { Call } from "../call.ts";
 import { audit, stackEvent } from "../intent.ts";
@@ -16,8 +17,10 @@ export function wantedRoutes(stack: string, component: string, spec: ComponentSp
   return [...spec.domains.map((domain) => ({ host: domain.host, path: domain.path ?? "/", portName: port.name, isDefault: false })), ...fallback];
 }
 
-/** Creates the component or changes it; `host_taken` and `port_taken` when a route or public port is somebody else's. */
+/** Creates the component or changes it; `invalid_request` for a schedule that never comes due, `host_taken` and `port_taken` when a route or public port is somebody else's. */
 export async function defineComponent(trx: Db, call: Call, stack: StackHandle, name: string, spec: ComponentSpec, expectedRevision?: string): Promise<{ component: store.ComponentRow; created: boolean; changed: boolean }> {
+  const problem = spec.schedule === undefined ? undefined : scheduleProblem(spec.schedule);
+  if (problem !== undefined) throw new BerthError("invalid_request", { reason: `the schedule of ${name} cannot be used: ${problem}` });
   const existing = await store.findComponent(trx, stack.id, name, { lock: true });
   if (existing?.delete_requested_at != null) throw new BerthError("wrong_state", { verb: "Deploying", reason: `component ${name} is being removed`, hint: "Wait a moment and try again." });
   if (existing === undefined && expectedRevision !== undefined) throw new BerthError("precondition_failed");

@@ -3,7 +3,7 @@ import type { LogLine } from "@berth/contract/resources/components.ts";
 import { Command } from "@berth/contract/spec.ts";
 import { Value } from "typebox/value";
 import { BerthError } from "../../core/errors.ts";
-import { mergeByTime } from "../../core/merge-lines.ts";
+import { mergeByTime } from "./merge-lines.ts";
 import { transaction } from "../../db/transaction.ts";
 import type { Session } from "../../engines/engine.ts";
 import { sent, type Sent } from "../../core/sent.ts";
