@@ -17,10 +17,10 @@ const http = { ports: [{ name: "http", protocol: "http" as const }] };
 let counter = 0;
 
 /** Runs it and waits for a cause with this code. */
-async function failing(code: string, files: Readonly<Record<string, string>>, over: Partial<Workload>, timeout = 40_000): Promise<{ instance: Instance; why: Cause; ref: Ref }> {
+async function failing(code: string, files: Readonly<Record<string, string>>, over: Partial<Workload>, timeout = 40_000, enough: (why: Cause) => boolean = () => true): Promise<{ instance: Instance; why: Cause; ref: Ref }> {
   const ref = { stack: "shop", component: `fail-${(counter += 1)}` };
   await lab.run(await lab.workload(files, { ref, kind: "web", ...over }));
-  const instance = await lab.instance((one) => one.cause?.code === code && one.cause.evidence.length > 0, `cause ${code}`, timeout, ref);
+  const instance = await lab.instance((one) => one.cause?.code === code && one.cause.evidence.length > 0 && enough(one.cause), `cause ${code}`, timeout, ref);
   await lab.engine.stop(ref, [instance.id], 0, lab.fence(), new AbortController().signal);
   if (instance.cause === undefined) throw new Error("no cause");
   return { instance, why: instance.cause, ref };
@@ -110,7 +110,7 @@ describe.concurrent("causes", () => {
   });
 
   it("never_ready: what the probe saw, how often, for how long", async () => {
-    const { why } = await failing("never_ready", { "main.mjs": "import { createServer } from 'node:http'; createServer((q, r) => { r.statusCode = 503; r.end(); }).listen(process.env.PORT, '127.0.0.1');" }, { ...node, ...http, probes: { readiness: { check: { type: "http", path: "/health" } } } });
+    const { why } = await failing("never_ready", { "main.mjs": "import { createServer } from 'node:http'; createServer((q, r) => { r.statusCode = 503; r.end(); }).listen(process.env.PORT, '127.0.0.1');" }, { ...node, ...http, probes: { readiness: { check: { type: "http", path: "/health" } } } }, 40_000, (seen) => seen.params["last"] === "status 503");
     expect(why.params).toMatchObject({ check: "GET /health", last: "status 503" });
     expect(Number(why.params["failures"])).toBeGreaterThanOrEqual(1);
     expect(text(why)).toContain("probe: readiness: status 503");
