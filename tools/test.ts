@@ -45,7 +45,9 @@ async function vitest(title: string, args: readonly string[]): Promise<Run> {
   try {
     const program = join(root, "node_modules", "vitest", "vitest.mjs");
     const code = await new Promise<number>((resolve, reject) => {
-      const child = spawn(process.execPath, [program, "run", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`, ...args], { cwd: root, stdio: ["ignore", "inherit", "inherit"], timeout: limit, killSignal: "SIGTERM" });
+      // End-to-end tests drive what is shipped: the bundles in dist/.
+      const env = { ...process.env, BERTH_TEST_BUILT: "1" };
+      const child = spawn(process.execPath, [program, "run", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`, ...args], { cwd: root, env, stdio: ["ignore", "inherit", "inherit"], timeout: limit, killSignal: "SIGTERM" });
       child.on("error", reject);
       child.on("close", (status) => { resolve(status ?? 1); });
     });
