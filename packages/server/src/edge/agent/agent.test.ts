@@ -199,12 +199,16 @@ describe("an agent that is killed", () => {
     await lab.run(await lab.workload({ "server.mjs": webProgram }, { ...web, gracePeriod: 500 }), { replicas: 3 });
     await until(async () => { const all = await lab.instances(ref); return all.length === 3 && all.every((one) => one.ready); }, "three are ready");
     const before = (await lab.instances(ref)).map(view);
+    expect(lab.readiness[0]).toEqual({ type: "readiness", instances: [], full: true });
+    expect(lab.readiness.slice(1).map((message) => ({ full: message.full, ready: message.instances.map((one) => one.ready) }))).toEqual([1, 2, 3].map(() => ({ full: false, ready: [true] })));
     await lab.kill("agent");
     for (const { pid } of before as { pid: number }[]) expect(alive(pid)).toBe(true);
     await expect(lab.engine.observe(ref, never)).rejects.toMatchObject({ failure: { code: "cluster_unreachable" }, retryable: true });
     await lab.up("agent");
     expect((await lab.instances(ref)).map(view)).toEqual(before);
     expect((await lab.instances(ref)).every((one) => one.ready)).toBe(true);
+    // The primary is told of all of them at once, before anything is probed anew: no request misses an instance because the agent was replaced.
+    expect(lab.readiness[4]).toEqual({ type: "readiness", full: true, instances: expect.arrayContaining((before as { id: string }[]).map(({ id }) => ({ id, ready: true }))) as unknown });
     // It supervises what it adopted: an end is noticed, a new start keeps the id, a stop is obeyed.
     const [first] = before as { id: string; pid: number }[];
     process.kill(first?.pid ?? 0, "SIGKILL");

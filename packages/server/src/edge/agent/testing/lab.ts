@@ -14,6 +14,7 @@ import { zstdCompressSync } from "node:zlib";
 import { pack } from "tar-stream";
 import type { Fence, Instance, LogLine, LogOptions, Ref, TrackTarget, Workload } from "../../../engines/engine.ts";
 import { LocalEngine } from "../../../engines/local/engine.ts";
+import { childMessage, type ReadinessMessage } from "../../messages.ts";
 import { ProcessTable, signalAll } from "../procfs.ts";
 import { readSpec } from "../record.ts";
 
@@ -52,6 +53,8 @@ export class Lab implements AsyncDisposable {
   readonly #options: LabOptions;
   /** What agent and collector had to say. */
   complaints = "";
+  /** What the agent told about readiness, oldest first. */
+  readonly readiness: ReadinessMessage[] = [];
   #generation = 0;
 
   private constructor(home: string, options: LabOptions) {
@@ -88,9 +91,14 @@ export class Lab implements AsyncDisposable {
     const command = [process.execPath, name === "agent" ? agentEntry : collectorEntry, join(this.home, "edge.json")];
     const drop = asUser === undefined ? [] : ["setpriv", `--reuid=${asUser}`, `--regid=${asUser}`, "--clear-groups", "--"];
     const [file = "", ...args] = [...drop, ...command];
-    const child = spawn(file, args, { stdio: ["ignore", "ignore", "pipe"], env: { PATH: "/usr/bin:/bin", HOME: this.home } });
+    const child = spawn(file, args, { stdio: ["ignore", "ignore", "pipe", "ipc"], env: { PATH: "/usr/bin:/bin", HOME: this.home } });
     this.processes.set(name, child);
-    child.stderr.setEncoding("utf8").on("data", (text: string) => { this.complaints += text; });
+    // As the primary does: a child whose parent is gone ends, also when a test is cut short.
+    child.on("message", (value) => {
+      const message = childMessage(value);
+      if (message?.type === "readiness") this.readiness.push(message);
+    });
+    child.stderr?.setEncoding("utf8").on("data", (text: string) => { this.complaints += text; });
     const path = name === "agent" ? "/v1/capabilities" : "/v1/hello";
     await until(async () => {
       if (child.exitCode !== null) throw new Error(`${name} ended: ${this.complaints}`);
