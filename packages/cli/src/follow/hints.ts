@@ -33,7 +33,6 @@ export function hints(ctx: Context, api: Client, topics: string, onEvent: (event
   })();
   return {
     async next() {
-      const wait = heard ? gather : lookAnyway;
       await new Promise<void>((resolve, reject) => {
         const finish = (settle: () => void): void => {
           clearTimeout(timer);
@@ -42,8 +41,10 @@ export function hints(ctx: Context, api: Client, topics: string, onEvent: (event
           settle();
         };
         const abort = (): void => { finish(() => { reject(ctx.signal.reason as Error); }); };
-        let timer = setTimeout(() => { finish(resolve); }, wait);
-        wake = () => {
+        let timer = setTimeout(() => { finish(resolve); }, heard ? gather : lookAnyway);
+        // The first event sets the time to look; more of them do not put it off, or a busy stack would never be looked at.
+        wake = heard ? undefined : () => {
+          wake = undefined;
           clearTimeout(timer);
           timer = setTimeout(() => { finish(resolve); }, gather);
         };

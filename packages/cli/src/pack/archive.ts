@@ -24,11 +24,12 @@ export function archiveOf(packing: Packing, options: { readonly near: boolean; r
     contentType: compress ? "application/gzip" : "application/x-tar",
     body: () => {
       const tar = pack();
+      const plain = Readable.from(tar, { objectMode: false });
       write(tar, packing).catch((error: unknown) => {
-        options.onFailure(error);
+        // A reader that went away has its own reason, e.g. the server's answer.
+        if (!plain.destroyed) options.onFailure(error);
         tar.destroy(error instanceof Error ? error : new Error(String(error)));
       });
-      const plain = Readable.from(tar, { objectMode: false });
       return Readable.toWeb(compress ? pipeline(plain, createGzip({ level: 4 }), () => undefined) : plain) as ReadableStream<Uint8Array>;
     },
   };
@@ -51,13 +52,19 @@ async function add(tar: Pack, folder: string, entry: PackEntry): Promise<void> {
 }
 
 async function addFile(tar: Pack, path: string, entry: PackEntry & { type: "file" }): Promise<void> {
+  try {
+    await sendFile(tar, path, entry);
+  } catch (error) {
+    throw new Failure(exitCodes.failed, `${entry.path} could not be sent: ${error instanceof Error ? error.message : String(error)}.`, { next: "If it changed while it was being read, try again; if it is not needed, name it in .berthignore.", cause: error });
+  }
+}
+
+async function sendFile(tar: Pack, path: string, entry: PackEntry & { type: "file" }): Promise<void> {
   const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
   try {
     const header: Head = { ...still, name: entry.path, type: "file", mode: entry.executable ? 0o755 : 0o644 };
-    if (entry.size <= atOnce) return await put(tar, header, await handle.readFile());
-    await stream(tar, { ...header, size: entry.size }, handle.createReadStream({ start: 0, end: entry.size - 1, autoClose: false, highWaterMark: 256 * 1024 }));
-  } catch (error) {
-    throw error instanceof Failure ? error : new Failure(exitCodes.failed, `${entry.path} could not be sent: ${error instanceof Error ? error.message : String(error)}.`, { next: "If it changed while it was being read, try again; if it is not needed, name it in .berthignore.", cause: error });
+    if (entry.size <= atOnce) await put(tar, header, await handle.readFile());
+    else await stream(tar, { ...header, size: entry.size }, handle.createReadStream({ start: 0, end: entry.size - 1, autoClose: false, highWaterMark: 256 * 1024 }));
   } finally {
     await handle.close();
   }
