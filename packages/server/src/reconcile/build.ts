@@ -133,11 +133,11 @@ function createJournal(deps: BuildLoopDeps, stack: StackRow, build: store.BuildR
   const topics = [`build:${stack.name}/${build.number}`];
   let lines: BuildLine[] = [];
   let writing: Promise<void> = Promise.resolve();
-  let failure: unknown;
+  let failure: Error | undefined;
   let scheduled = false;
 
   function later(work: () => Promise<void>): void {
-    writing = writing.then(work).catch((error: unknown) => { failure ??= error; });
+    writing = writing.then(work).catch((error: unknown) => { failure ??= error instanceof Error ? error : new Error(String(error)); });
   }
   function writeLines(): void {
     scheduled = false;
