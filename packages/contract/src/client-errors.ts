@@ -49,7 +49,8 @@ export function connectionError(error: unknown, url: string): unknown {
   const cause = error.cause instanceof AggregateError ? error.cause.errors[0] as unknown : error.cause;
   const code = codeOf(cause) ?? codeOf(error);
   const reason = cause instanceof Error ? cause.message : error.message;
-  return new ConnectionError(code !== undefined && unreachable.has(code) ? "server_unreachable" : "connection_lost", url, reason, { cause: error });
+  // Ports that fetch itself never connects to come as a text only.
+  return new ConnectionError((code !== undefined && unreachable.has(code)) || reason === "bad port" ? "server_unreachable" : "connection_lost", url, reason, { cause: error });
 }
 
 function codeOf(error: unknown): string | undefined {

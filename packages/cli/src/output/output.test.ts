@@ -33,7 +33,7 @@ describe("a table", () => {
   });
 
   it("fits every width that its fixed columns leave room for, whatever it holds", () => {
-    fc.assert(fc.property(fc.array(fc.record({ name: fc.string({ unit: "grapheme", maxLength: 60 }), state: fc.constantFrom("ok", "failed"), url: fc.webUrl(), reason: fc.string({ maxLength: 200 }) }), { maxLength: 8 }), fc.integer({ min: 40, max: 200 }), (items, width) => {
+    fc.assert(fc.property(fc.array(fc.record({ name: fc.string({ unit: fc.constantFrom("a", "-", "é", "e\u0301", "日", "👍🏽", "\t"), maxLength: 60 }), state: fc.constantFrom("ok", "failed"), url: fc.webUrl(), reason: fc.string({ maxLength: 200 }) }), { maxLength: 8 }), fc.integer({ min: 40, max: 200 }), (items, width) => {
       for (const line of table(columns, items.map((item) => ({ ...item, name: oneLine(item.name), reason: oneLine(item.reason) })), { width })) expect(widthOf(line)).toBeLessThanOrEqual(width);
     }), { numRuns: 25 });
   });
