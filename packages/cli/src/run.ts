@@ -131,6 +131,8 @@ function report(error: unknown, context: Context | undefined, out: Output, say: 
     say, serverUrl: context?.settings.serverUrl ?? defaultServer, signedIn: context?.settings.token !== undefined, tokenGiven: context?.settings.tokenGiven ?? false,
     guessedFrom: context?.guessedFrom, watch: context?.watch,
   });
+  // Ctrl-C is how following logs and events is meant to end: there is nothing to tell.
+  if (error instanceof Interrupted && context?.watch === undefined) return told.exitCode;
   const { errPaint } = out;
   out.err(`${errPaint.bad(`${say("error")}:`)} ${told.detail}\n`);
   for (const line of told.lines) out.err(line === "" ? "\n" : `  ${line}\n`);

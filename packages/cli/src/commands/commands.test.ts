@@ -159,6 +159,16 @@ describe("logs", () => {
     expect((await cli.run("logs web --since 10m")).out).toBe("web | a\nweb/2 | b\n");
   });
 
+  it("that are followed end with Ctrl-C, and nothing is said about it", async () => {
+    let interrupt: () => void = () => undefined;
+    await serve({ async *readStackLogs({ signal }) {
+      yield logLine("hello", { component: "web" });
+      interrupt();
+      await new Promise((resolve) => { signal.addEventListener("abort", resolve); });
+    } });
+    expect(await cli.run("logs -f", { onStart: (call) => { interrupt = call; } })).toEqual({ code: 130, out: expect.stringMatching(/^(web \| hello\n)?$/) as string, err: "" });
+  });
+
   it("of a build are read from the newest one", async () => {
     await serve({ listBuilds: () => ({ items: [aBuild({ number: 12 })] }), async *readBuildLogs({ params }) { expect(params.build).toBe(12); yield { at: now.toISOString(), stream: "stdout", text: "added 3 packages", cursor: "1" }; } });
     expect((await cli.run("builds logs")).out).toBe("added 3 packages\n");

@@ -243,7 +243,7 @@ describe("waiting", () => {
     let looks = 0;
     await serve({ ...forever, more: {
       showRollout: () => { looks += 1; if (looks === 2) throw new Refusal("shutting_down"); return looks > 3 ? ended() : aRollout(); },
-      async *watch() { throw new Refusal("shutting_down"); },
+      async *watch() { yield anEvent(); throw new Refusal("shutting_down"); },
     } });
     expect((await up()).code).toBe(0);
   });

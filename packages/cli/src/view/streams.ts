@@ -19,6 +19,7 @@ export async function showLogs(ctx: Context, named: readonly string[], options: 
   // A component's name is known before its first line only when it was asked for.
   let width = Math.max(0, ...wanted.map(widthOf));
   const instances = new Map<string, Set<string>>();
+  let lines = 0;
   for await (const { data } of stream) {
     const component = data.component ?? only ?? stack;
     if (wanted.length > 1 && !wanted.includes(component)) continue;
@@ -26,7 +27,9 @@ export async function showLogs(ctx: Context, named: readonly string[], options: 
     width = Math.max(width, widthOf(who));
     const text = ctx.out.json ? JSON.stringify(data) : prefixedLog(data, { out: ctx.out, who, component, width, time: options.timestamps ? when(data.at) : undefined });
     await ctx.out.write(`${text}\n`);
+    lines += 1;
   }
+  if (lines === 0) ctx.out.note(ctx.say("nothing", { what: `log lines of ${wanted.length === 0 ? stack : wanted.join(", ")}` }));
 }
 
 /** Whether a component has shown more than one instance: then lines say which. */

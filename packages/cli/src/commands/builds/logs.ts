@@ -12,8 +12,11 @@ export const command = defineCommand({
     const stack = await ctx.stack();
     const build = await buildNumber(ctx, stack, input.arguments.build);
     const { buildLine } = await import("../../view/logs.ts");
+    let lines = 0;
     for await (const { data } of api.readBuildLogs({ params: { stack, build }, query: { follow: input.options.follow } }, { signal: ctx.signal })) {
+      lines += 1;
       await ctx.out.write(ctx.out.json ? `${JSON.stringify(data)}\n` : `${buildLine(data, ctx.out)}\n`);
     }
+    if (lines === 0) ctx.out.note(ctx.say("nothing", { what: `lines in the log of build ${build}` }));
   },
 });
