@@ -1,4 +1,4 @@
-// Process entry of `berth server`: run, start, stop, status, token. Maps signals and failures to words and exit codes; everything else is app.ts.
+// Process entry of `berth server`: run, start, stop, status, token, logs. Maps signals and failures to words and exit codes; everything else is app.ts.
 // What only one verb needs is imported by that verb: `start` and `status` answer at once, and `run` finds its code compiled.
 import { spawn } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync } from "node:fs";
@@ -10,12 +10,13 @@ import { DatabaseRefused } from "./db/refused.ts";
 import { pathsOf, type Paths } from "./paths.ts";
 import { readHolder, takeLock } from "./server/lock.ts";
 
-const usage = `Usage: berth server <run|start|stop|status|token> [--all] [--json]
+const usage = `Usage: berth server <run|start|stop|status|token|logs> [--all] [--json]
   run           in the foreground
   start         in the background; returns when it answers
   stop          stops the control plane and its database; what runs goes on. --all: everything that runs, and the router, too
   status        whether it runs, and where it answers
   token         prints a new one-time administrator token
+  logs          the end of the server's own log, and where all of it is
 `;
 
 interface ServerFile { readonly pid: number; readonly url: string; readonly version: string }
@@ -31,6 +32,7 @@ async function main(args: readonly string[]): Promise<number> {
     case "stop": return stop(config, paths, flags.has("--all"));
     case "status": return status(paths, flags.has("--json"));
     case "token": return token(config, paths);
+    case "logs": return showLog(paths);
     default:
       process.stderr.write(verb === "--help" || verb === "-h" ? usage : `Error: \`berth server ${verb}\` is not known.\n${usage}`);
       return verb === "--help" || verb === "-h" ? 0 : 2;
@@ -102,6 +104,14 @@ async function start(config: Config, paths: Paths): Promise<number> {
   }
   process.stderr.write(`Error: the server did not answer within two minutes. Its log is ${paths.serverLog}.\n`);
   return 5;
+}
+
+/** The last lines of the log go to stdout, so that they can be searched; where the rest lies, to stderr. */
+function showLog(paths: Paths): number {
+  const lines = readLog(paths).trimEnd().split("\n").slice(-200);
+  process.stdout.write(`${lines.join("\n")}\n`);
+  process.stderr.write(`All of it: ${paths.serverLog}\n`);
+  return 0;
 }
 
 function readLog(paths: Paths): string {
