@@ -1,7 +1,7 @@
 // `npm test`: the static checks, then every test project, then one line with the sums. Ends with a non-zero code when anything failed,
 // when a project ran no test, and, where BERTH_REQUIRE_ALL=1 asks for everything, when a test was skipped that this machine could run.
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -24,7 +24,9 @@ async function main(args: readonly string[]): Promise<number> {
   } else {
     const checks = await runChecks(progress);
     runs.push({ passed: checks.filter((check) => check.ok).length, failed: checks.filter((check) => !check.ok).length, skipped: 0, refusedSkips: [] });
-    for (const project of long ? ["unit", "local", "long"] : ["unit", "local"]) runs.push(await vitest(project, ["--project", project]));
+    for (const project of ["unit", "local"]) runs.push(await vitest(project, ["--project", project]));
+    if (long && globSync("{packages/*/src,e2e}/**/*.long.test.ts", { cwd: root }).length === 0) progress.line("\nThere are no long tests yet (*.long.test.ts).");
+    else if (long) runs.push(await vitest("long", ["--project", "long"]));
   }
   const sum = addRuns(runs);
   if (sum.refusedSkips.length > 0) {
