@@ -18,15 +18,29 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: "unit", include: ["packages/*/src/**/*.test.ts", "packages/*/test/**/*.test.ts", "tools/**/*.test.ts"], exclude: [...outside, long], globalSetup, testTimeout: 20_000, hookTimeout: 60_000 },
+        test: {
+          name: "unit",
+          include: ["packages/*/src/**/*.test.ts", "packages/*/test/**/*.test.ts", "tools/**/*.test.ts"],
+          exclude: [...outside, long],
+          globalSetup,
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+        },
       },
       {
         extends: true,
-        test: { name: "local", include: ["e2e/**/*.test.ts"], exclude: [...outside, long], testTimeout: 120_000, hookTimeout: 180_000 },
+        test: { name: "local", include: ["e2e/**/*.test.ts"], exclude: [...outside, long], testTimeout: 240_000, hookTimeout: 180_000 },
       },
       {
         extends: true,
-        test: { name: "long", include: [`packages/*/src/${long}`, `e2e/${long}`], exclude: outside, globalSetup, testTimeout: 1_200_000, hookTimeout: 180_000 },
+        test: {
+          name: "long",
+          include: [`packages/*/src/${long}`, `e2e/${long}`],
+          exclude: outside,
+          globalSetup,
+          testTimeout: 1_200_000,
+          hookTimeout: 180_000,
+        },
       },
     ],
   },

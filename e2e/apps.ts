@@ -41,24 +41,49 @@ socket.on("data", (data) => { console.log("answer " + data); process.exit(0); })
 `,
 });
 
-export interface SessionResult { readonly output: string; readonly end: TerminalControl | undefined }
+export interface SessionResult {
+  readonly output: string;
+  readonly end: TerminalControl | undefined;
+}
 /** Runs a command over the WebSocket of `openTerminal`; `drive` gets every piece of output so far and may write. */
-export function runSession(address: { readonly url: string; readonly headers: Readonly<Record<string, string>> }, drive: (session: { readonly write: (text: string) => void; readonly control: (message: TerminalControl) => void }, output: string) => void): Promise<SessionResult> {
+export function runSession(
+  address: { readonly url: string; readonly headers: Readonly<Record<string, string>> },
+  drive: (
+    session: { readonly write: (text: string) => void; readonly control: (message: TerminalControl) => void },
+    output: string,
+  ) => void,
+): Promise<SessionResult> {
   return new Promise((resolve, reject) => {
     const socket = new WebSocket(address.url, [terminalProtocol], { headers: { ...address.headers } });
     let output = "";
     let end: TerminalControl | undefined;
-    const session = { write: (text: string) => { socket.send(terminalFrame("stdin", Buffer.from(text))); }, control: (message: TerminalControl) => { socket.send(JSON.stringify(message)); } };
-    socket.on("open", () => { drive(session, output); });
+    const session = {
+      write: (text: string) => {
+        socket.send(terminalFrame("stdin", Buffer.from(text)));
+      },
+      control: (message: TerminalControl) => {
+        socket.send(JSON.stringify(message));
+      },
+    };
+    socket.on("open", () => {
+      drive(session, output);
+    });
     socket.on("message", (data: Buffer, binary: boolean) => {
-      if (!binary) { end = readTerminalControl(data.toString("utf8")) ?? end; return; }
+      if (!binary) {
+        end = readTerminalControl(data.toString("utf8")) ?? end;
+        return;
+      }
       const frame = readTerminalFrame(data);
       if (frame === undefined) return;
       output += Buffer.from(frame.bytes).toString("utf8");
       drive(session, output);
     });
-    socket.on("close", () => { resolve({ output, end }); });
+    socket.on("close", () => {
+      resolve({ output, end });
+    });
     socket.on("error", reject);
-    socket.on("unexpected-response", (_request, response) => { reject(new Error(`HTTP ${response.statusCode ?? 0}`)); });
+    socket.on("unexpected-response", (_request, response) => {
+      reject(new Error(`HTTP ${response.statusCode ?? 0}`));
+    });
   });
 }

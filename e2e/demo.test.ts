@@ -10,7 +10,10 @@ const root = join(import.meta.dirname, "..");
 let folder = "";
 let env: NodeJS.ProcessEnv = {};
 
-interface Ended { readonly code: number; readonly output: string }
+interface Ended {
+  readonly code: number;
+  readonly output: string;
+}
 
 function run(file: string, args: readonly string[]): Promise<Ended> {
   return new Promise((resolve) => {
@@ -44,15 +47,17 @@ afterEach(async () => {
 
 /** Processes that have the demo's home in their environment or arguments: all of Berth's, and none of anyone else's. */
 function processes(): string[] {
-  return readdirSync("/proc").filter((pid) => /^[0-9]+$/.test(pid) && Number(pid) !== process.pid).flatMap((pid) => {
-    try {
-      const text = `${readFileSync(`/proc/${pid}/environ`, "latin1")}\0${readFileSync(`/proc/${pid}/cmdline`, "latin1")}`;
-      return text.includes(folder) ? [`${pid} ${readFileSync(`/proc/${pid}/cmdline`, "latin1").replaceAll("\0", " ")}`] : [];
-    } catch {
-      // It ended meanwhile, or belongs to another user.
-      return [];
-    }
-  });
+  return readdirSync("/proc")
+    .filter((pid) => /^[0-9]+$/.test(pid) && Number(pid) !== process.pid)
+    .flatMap((pid) => {
+      try {
+        const text = `${readFileSync(`/proc/${pid}/environ`, "latin1")}\0${readFileSync(`/proc/${pid}/cmdline`, "latin1")}`;
+        return text.includes(folder) ? [`${pid} ${readFileSync(`/proc/${pid}/cmdline`, "latin1").replaceAll("\0", " ")}`] : [];
+      } catch {
+        // It ended meanwhile, or belongs to another user.
+        return [];
+      }
+    });
 }
 
 const urls = (output: string): string[] => [...output.matchAll(/^✓ (http:\S+) {2}200 in/gm)].map((found) => found[1] ?? "");

@@ -1,10 +1,18 @@
 // The main job from source to a verified URL, and what must not happen on the way: lost requests, forgotten work, half-told failures.
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { TestBerth, isAlive, startLoad, until, webApp } from "./harness.ts";
+import { TestBerth, isAlive, startLoad, until, webApp, type Files } from "./harness.ts";
 
 let berth: TestBerth;
-beforeAll(async () => { berth = await TestBerth.start(); }, 120_000);
-afterAll(async () => { await berth?.stop(); }, 120_000);
+beforeAll(async () => {
+  berth = await TestBerth.start();
+}, 120_000);
+afterAll(async () => {
+  await berth?.stop();
+}, 120_000);
 
 const host = (stack: string, component = "web"): string => `${component}.${stack}.localhost`;
 
@@ -18,6 +26,37 @@ describe("a folder", () => {
     expect({ state, ready, urls: urls.length }).toEqual({ state: "healthy", ready: 1, urls: 1 });
   });
 
+  test("of a monorepo is built with its siblings and the lockfile above it, by `berth up` from inside", async () => {
+    const top = mkdtempSync(join(tmpdir(), "berth-monorepo-"));
+    try {
+      const files: Files = {
+        "package.json": JSON.stringify({ name: "shop", private: true, workspaces: ["apps/*", "libs/*"] }),
+        "libs/words/package.json": JSON.stringify({ name: "@shop/words", version: "1.0.0", main: "index.js" }),
+        "libs/words/index.js": "module.exports = 'words of a sibling';",
+        "apps/web/package.json": JSON.stringify({
+          name: "@shop/web",
+          version: "1.0.0",
+          scripts: { start: "node server.js" },
+          dependencies: { "@shop/words": "1.0.0" },
+        }),
+        "apps/web/server.js":
+          "require('http').createServer((_, response) => response.end(require('@shop/words'))).listen(process.env.PORT, process.env.HOST);",
+      };
+      for (const [name, text] of Object.entries(files)) {
+        mkdirSync(dirname(join(top, name)), { recursive: true });
+        writeFileSync(join(top, name), text);
+      }
+      execFileSync("git", ["init", "-q"], { cwd: top });
+      execFileSync("npm", ["install", "--package-lock-only", "--offline", "--no-audit", "--no-fund", "--silent"], { cwd: top });
+      const up = await berth.cli(["up", "--stack", "mono", "--yes"], join(top, "apps", "web"));
+      expect(up.said).toContain("answered 200");
+      expect(up.code).toBe(0);
+      expect((await berth.get(host("mono"))).body).toBe("words of a sibling");
+    } finally {
+      rmSync(top, { recursive: true, force: true });
+    }
+  });
+
   test("that did not change makes no new release", async () => {
     await berth.deployed("same", webApp("one"));
     const again = await berth.up("same", webApp("one"));
@@ -27,7 +66,10 @@ describe("a folder", () => {
   test("that changed replaces every instance without losing a request, and a rollback brings artifact and config back together", async () => {
     await berth.deployed("roll", webApp("one"));
     await berth.client.scaleComponent({ params: { stack: "roll", component: "web" }, body: { replicas: 3 } });
-    await until(async () => (await berth.client.showComponent({ params: { stack: "roll", component: "web" } })).ready === 3 || undefined, "three ready instances");
+    await until(
+      async () => (await berth.client.showComponent({ params: { stack: "roll", component: "web" } })).ready === 3 || undefined,
+      "three ready instances",
+    );
     const load = startLoad(berth, host("roll"));
     await berth.client.updateConfig({ params: { stack: "roll", component: "web" }, body: { values: { COLOUR: "green" } } });
     await berth.deployed("roll", webApp("two"));
@@ -37,7 +79,10 @@ describe("a folder", () => {
     const restart = await berth.client.restartComponent({ params: { stack: "roll", component: "web" } });
     expect((await berth.ended("roll", "web", restart.rollout ?? 0)).phase).toBe("succeeded");
     await berth.client.scaleComponent({ params: { stack: "roll", component: "web" }, body: { replicas: 1 } });
-    await until(async () => (await berth.client.listInstances({ params: { stack: "roll", component: "web" } })).items.length === 1 || undefined, "one instance to be left");
+    await until(
+      async () => (await berth.client.listInstances({ params: { stack: "roll", component: "web" } })).items.length === 1 || undefined,
+      "one instance to be left",
+    );
     const { requests, failed } = await load.stop();
     expect(failed).toEqual([]);
     expect(requests).toBeGreaterThan(100);
@@ -67,7 +112,8 @@ describe("a release that does not come up", () => {
 describe("the control plane", () => {
   test("may be killed and started again: same instances, same process ids, work goes on", async () => {
     await berth.deployed("kill", webApp("one"));
-    const pids = async (): Promise<(number | undefined)[]> => (await berth.client.listInstances({ params: { stack: "kill", component: "web" } })).items.map((instance) => instance.pid);
+    const pids = async (): Promise<(number | undefined)[]> =>
+      (await berth.client.listInstances({ params: { stack: "kill", component: "web" } })).items.map((instance) => instance.pid);
     const before = await pids();
     const made = await berth.up("kill", webApp("two"));
     const load = startLoad(berth, host("kill"));
@@ -88,7 +134,14 @@ describe("a stack", () => {
     await berth.deployed("gone", webApp("one"));
     const [instance] = (await berth.client.listInstances({ params: { stack: "gone", component: "web" } })).items;
     await berth.client.deleteStack({ params: { stack: "gone" }, query: {} });
-    await until(async () => berth.client.showStack({ params: { stack: "gone" } }).then(() => undefined, () => true), "the stack to be gone");
+    await until(
+      async () =>
+        berth.client.showStack({ params: { stack: "gone" } }).then(
+          () => undefined,
+          () => true,
+        ),
+      "the stack to be gone",
+    );
     expect(isAlive(instance?.pid ?? 1)).toBe(false);
     expect((await berth.get(host("gone"))).status).toBe(404);
   });

@@ -1,13 +1,13 @@
 // A whole Berth for end-to-end tests: real server, edge, PostgreSQL and processes in a home of their own, spoken to through the typed client.
 import { execFile } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { request as httpRequest, type IncomingHttpHeaders } from "node:http";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { createClient, type Client } from "@berth/contract/client.ts";
-import type { Deployment, PlanRequest } from "@berth/contract/resources/plans.ts";
+import type { Deployment, PlanRequest, StackPlan } from "@berth/contract/resources/plans.ts";
 import type { Rollout } from "@berth/contract/resources/rollouts.ts";
 import tar from "tar-stream";
 
@@ -15,26 +15,38 @@ const run = promisify(execFile);
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const built = join(root, "dist", "server.js");
 /** The built server where there is one that is meant to be tested, else the sources. */
-const serverProgram = process.env["BERTH_TEST_BUILT"] === "1" && existsSync(built) ? built : join(root, "packages", "server", "src", "main.ts");
+export const serverProgram =
+  process.env["BERTH_TEST_BUILT"] === "1" && existsSync(built) ? built : join(root, "packages", "server", "src", "main.ts");
+
+/** What a service manager would run, before `server run`. */
+export const serverCommand = (): readonly string[] => [process.execPath, serverProgram];
 
 export type Files = Readonly<Record<string, string>>;
-export interface Answer { readonly status: number; readonly headers: IncomingHttpHeaders; readonly body: string }
+export interface Answer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+}
 
 export class TestBerth {
   readonly home = mkdtempSync(join(tmpdir(), "be-"));
+  /** The server's own program. */
+  readonly program = serverProgram;
   readonly env: Readonly<Record<string, string>>;
   client!: Client;
   url = "";
   token = "";
   router: { host: string; port: number } = { host: "127.0.0.1", port: 0 };
 
-  constructor(more: Record<string, string> = {}) {
+  /** `more`: environment of the server; `settings`: its config.json. */
+  constructor(more: Record<string, string> = {}, settings?: object) {
     const { PATH = "/usr/bin:/bin", HOME = "/root" } = process.env;
     this.env = { PATH, HOME, LANG: "C.UTF-8", BERTH_HOME: this.home, BERTH_PORT: "0", BERTH_ROUTER_PORT: "0", ...more };
+    if (settings !== undefined) writeFileSync(join(this.home, "config.json"), JSON.stringify(settings));
   }
 
-  static async start(more: Record<string, string> = {}): Promise<TestBerth> {
-    const berth = new TestBerth(more);
+  static async start(more: Record<string, string> = {}, settings?: object): Promise<TestBerth> {
+    const berth = new TestBerth(more, settings);
     try {
       await berth.startServer();
       await berth.login();
@@ -50,13 +62,63 @@ export class TestBerth {
     return (await run(process.execPath, [serverProgram, "server", ...args], { env: this.env, timeout: 150_000 })).stdout;
   }
 
-  async startServer(): Promise<void> {
-    await this.server("start");
+  /** The same, whatever its end; `output` is both streams. */
+  tryServer(...args: string[]): Promise<{ readonly code: number; readonly output: string }> {
+    return new Promise((resolve) => {
+      execFile(process.execPath, [serverProgram, "server", ...args], { env: this.env, timeout: 150_000 }, (error, stdout, stderr) => {
+        resolve({ code: error === null ? 0 : typeof error.code === "number" ? error.code : -1, output: stdout + stderr });
+      });
+    });
+  }
+
+  /** `berth` as a user types it in a folder, signed in; `said` is both streams. */
+  async cli(args: readonly string[], cwd = this.home): Promise<{ readonly code: number; readonly said: string }> {
+    const program = join(import.meta.dirname, "..", "packages", "cli", "src", "main.ts");
+    try {
+      const { stdout, stderr } = await run(process.execPath, [program, ...args, "--server", this.url, "--token", this.token], {
+        env: this.env,
+        cwd,
+      });
+      return { code: 0, said: stdout + stderr };
+    } catch (error) {
+      const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string };
+      return { code, said: stdout + stderr };
+    }
+  }
+
+  async edge(...args: string[]): Promise<string> {
+    return (await run(process.execPath, [serverProgram, "edge", ...args], { env: this.env, timeout: 150_000 })).stdout;
+  }
+
+  /** `program`: another build than the one that is tested. */
+  async startServer(program = serverProgram): Promise<void> {
+    await run(process.execPath, [program, "server", "start"], { env: this.env, timeout: 150_000 });
     const file = JSON.parse(readFileSync(join(this.home, "server.json"), "utf8")) as { url: string };
     this.url = file.url;
     this.client = createClient({ baseUrl: this.url, ...(this.token === "" ? {} : { token: this.token }) });
     const { routerUrl } = await this.client.showInstallation();
     this.router = { host: new URL(routerUrl).hostname, port: Number(new URL(routerUrl).port) };
+  }
+
+  /** To a server that somebody else starts: waits until it answers, and signs in. */
+  async connect(url: string): Promise<void> {
+    this.url = url;
+    await until(
+      async () => {
+        try {
+          if (!(await fetch(`${url}/readyz`)).ok) return undefined;
+          await this.login();
+          const { routerUrl } = await this.client.showInstallation();
+          this.router = { host: new URL(routerUrl).hostname, port: Number(new URL(routerUrl).port) };
+          return true;
+        } catch {
+          return undefined; // not yet
+        }
+      },
+      `a server at ${url}`,
+      120_000,
+      () => this.log(),
+    );
   }
 
   async login(): Promise<void> {
@@ -83,23 +145,61 @@ export class TestBerth {
     return existsSync(file) ? readFileSync(file, "utf8") : "";
   }
 
+  /** The log's lines about requests that the server itself failed at: a correct one has none, whatever it was asked. */
+  failedRequests(): string[] {
+    return this.log()
+      .split("\n")
+      .filter((line) => line.includes("a request failed"));
+  }
+
   async upload(stack: string, files: Files): Promise<string> {
     const bytes = await archive(files);
-    const source = await this.client.uploadSource({ params: { stack }, query: {}, contentType: "application/x-tar", body: () => new Blob([new Uint8Array(bytes)]).stream() });
+    const source = await this.client.uploadSource({
+      params: { stack },
+      query: {},
+      contentType: "application/x-tar",
+      body: () => new Blob([new Uint8Array(bytes)]).stream(),
+    });
     return source.digest;
   }
 
   /** What `berth up` does: plan, answer what it needs, apply. `contexts`: build context -> files. */
-  async up(stack: string, project: Files, contexts: Readonly<Record<string, Files>> = { ".": project }, more: Partial<PlanRequest> = {}): Promise<Deployment> {
+  async up(
+    stack: string,
+    project: Files,
+    contexts?: Readonly<Record<string, Files>>,
+    more: Partial<PlanRequest> = {},
+  ): Promise<Deployment> {
+    const plan = await this.plan(stack, project, contexts, more);
+    return this.client.applyPlan({ params: { stack, plan: plan.id }, body: {} });
+  }
+
+  /** A plan that is ready to be applied. */
+  async plan(
+    stack: string,
+    project: Files,
+    contexts: Readonly<Record<string, Files>> = { ".": project },
+    more: Partial<PlanRequest> = {},
+  ): Promise<StackPlan> {
     let request: PlanRequest = { files: {}, absent: [], composeFiles: [], variables: {}, profiles: [], sources: {}, ...more };
     for (let round = 0; round < 10; round += 1) {
       const plan = await this.client.createPlan({ params: { stack }, body: request });
-      if (plan.status === "ready") return this.client.applyPlan({ params: { stack, plan: plan.id }, body: {} });
+      if (plan.status === "ready") return plan;
       const sources: Record<string, string> = {};
       for (const context of plan.contexts) sources[context] = await this.upload(stack, contexts[context] ?? {});
       request = {
-        ...request, sources: { ...request.sources, ...sources }, variables: { ...request.variables, ...Object.fromEntries(plan.variables.map((name) => [name, null])) },
-        files: { ...request.files, ...Object.fromEntries(plan.files.flatMap((name) => { const text = project[name]; return text === undefined ? [] : [[name, text]]; })) },
+        ...request,
+        sources: { ...request.sources, ...sources },
+        variables: { ...request.variables, ...Object.fromEntries(plan.variables.map((name) => [name, null])) },
+        files: {
+          ...request.files,
+          ...Object.fromEntries(
+            plan.files.flatMap((name) => {
+              const text = project[name];
+              return text === undefined ? [] : [[name, text]];
+            }),
+          ),
+        },
         absent: [...request.absent, ...plan.files.filter((name) => !(name in project))],
       };
     }
@@ -108,10 +208,15 @@ export class TestBerth {
 
   /** The rollout once it has ended. */
   async ended(stack: string, component: string, rollout: number, within = 60_000): Promise<Rollout> {
-    return until(async () => {
-      const found = await this.client.showRollout({ params: { stack, component, rollout } });
-      return found.endedAt === undefined ? undefined : found;
-    }, `rollout ${rollout} of ${component} to end`, within, () => this.log());
+    return until(
+      async () => {
+        const found = await this.client.showRollout({ params: { stack, component, rollout } });
+        return found.endedAt === undefined ? undefined : found;
+      },
+      `rollout ${rollout} of ${component} to end`,
+      within,
+      () => this.log(),
+    );
   }
 
   /** Deploys and waits until every rollout has succeeded. */
@@ -128,7 +233,12 @@ export class TestBerth {
     return new Promise((resolve, reject) => {
       const request = httpRequest({ host: this.router.host, port: this.router.port, path, headers: { host, ...headers } }, (response) => {
         const chunks: Buffer[] = [];
-        response.on("data", (chunk: Buffer) => chunks.push(chunk)).on("error", reject).on("end", () => { resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks).toString("utf8") }); });
+        response
+          .on("data", (chunk: Buffer) => chunks.push(chunk))
+          .on("error", reject)
+          .on("end", () => {
+            resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks).toString("utf8") });
+          });
       });
       request.on("error", reject).end();
     });
@@ -136,13 +246,19 @@ export class TestBerth {
 }
 
 /** Waits for a condition; fails with what was waited for. */
-export async function until<T>(look: () => Promise<T | undefined>, what: string, within = 30_000, evidence: () => string = () => ""): Promise<T> {
+export async function until<T>(
+  look: () => Promise<T | undefined>,
+  what: string,
+  within = 30_000,
+  evidence: () => string = () => "",
+  period = 50,
+): Promise<T> {
   const end = Date.now() + within;
   for (;;) {
     const found = await look();
     if (found !== undefined) return found;
     if (Date.now() > end) throw new Error(`waited ${within} ms for ${what}\n${evidence().split("\n").slice(-15).join("\n")}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await new Promise((resolve) => setTimeout(resolve, period));
   }
 }
 
@@ -156,7 +272,12 @@ export async function archive(files: Files): Promise<Buffer> {
 }
 
 /** Load through the router until stopped; counts what was answered and what was not. */
-export function startLoad(berth: TestBerth, host: string, path = "/", workers = 4): { stop(): Promise<{ requests: number; failed: string[] }> } {
+export function startLoad(
+  berth: TestBerth,
+  host: string,
+  path = "/",
+  workers = 4,
+): { stop(): Promise<{ requests: number; failed: string[] }> } {
   let stopped = false;
   let requests = 0;
   const failed: string[] = [];
@@ -172,12 +293,18 @@ export function startLoad(berth: TestBerth, host: string, path = "/", workers = 
     }
   };
   const running = Array.from({ length: workers }, work);
-  return { async stop() { stopped = true; await Promise.all(running); return { requests, failed }; } };
+  return {
+    async stop() {
+      stopped = true;
+      await Promise.all(running);
+      return { requests, failed };
+    },
+  };
 }
 
 export function isAlive(pid: number): boolean {
   try {
-    process.kill(pid, 0);
+    // Not by a signal: those of other users take none from an ordinary user.
     return !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
   } catch (error) {
     if (["ESRCH", "ENOENT"].includes((error as NodeJS.ErrnoException).code ?? "")) return false;
@@ -199,4 +326,3 @@ server.listen(process.env.PORT, () => console.log("listening on " + process.env.
 process.on("SIGTERM", () => { console.log("stopping"); server.close(() => process.exit(0)); server.closeIdleConnections(); });
 `,
 });
-

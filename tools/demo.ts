@@ -2,6 +2,8 @@
 // Uses only the command line that a user has. Must never delete anything that the demo did not make.
 import process from "node:process";
 import { createProgress } from "./progress.mjs";
+import { ConfigError } from "../packages/server/src/config-values.ts";
+import { fromFileSystem } from "../packages/server/src/server/refusal.ts";
 import { DemoError } from "./demo/berth.ts";
 import { takeDown } from "./demo/down.ts";
 import { bringUp } from "./demo/up.ts";
@@ -13,7 +15,9 @@ const started = Number(given.find((arg) => arg.startsWith("--started="))?.slice(
 const progress = createProgress(process.stdout);
 
 if (args.includes("--help") || args.includes("-h")) {
-  progress.line("npm run demo              starts Berth and deploys the sample stack\nnpm run demo -- --down    stops and removes everything that the demo made");
+  progress.line(
+    "npm run demo              starts Berth and deploys the sample stack\nnpm run demo -- --down    stops and removes everything that the demo made",
+  );
 } else if (args.some((arg) => arg !== "--down")) {
   progress.line(`Error: the demo does not know ${args.find((arg) => arg !== "--down")}. It knows --down.`);
   process.exitCode = 2;
@@ -22,8 +26,9 @@ if (args.includes("--help") || args.includes("-h")) {
     if (args.includes("--down")) await takeDown(progress);
     else await bringUp(progress, started);
   } catch (error) {
-    if (!(error instanceof DemoError)) throw error;
-    progress.failure(error.message, error.hint, error.output);
+    const known = error instanceof DemoError || error instanceof ConfigError ? error : fromFileSystem(error, "Berth's home folder");
+    if (known === undefined) throw error;
+    progress.failure(known.message, known.hint, known instanceof DemoError ? known.output : "");
     process.exitCode = 1;
   }
 }

@@ -13,15 +13,25 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "berth-lint-"));
   copyFileSync(join(root, ".oxlintrc.json"), join(folder, ".oxlintrc.json"));
   symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
-  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions: { target: "es2024", module: "nodenext", moduleDetection: "force", strict: true, noEmit: true, types: [] }, include: ["*.ts"] }));
+  writeFileSync(
+    join(folder, "tsconfig.json"),
+    JSON.stringify({
+      compilerOptions: { target: "es2024", module: "nodenext", moduleDetection: "force", strict: true, noEmit: true, types: [] },
+      include: ["*.ts"],
+    }),
+  );
 });
-afterAll(() => { rmSync(folder, { recursive: true, force: true }); });
+afterAll(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
 
 /** The rules that complain about the text. */
 async function complaints(name: string, text: string): Promise<string[]> {
   writeFileSync(join(folder, `${name}.ts`), `${text}\n`);
   const output = await new Promise<string>((resolve) => {
-    execFile(join(root, "node_modules/.bin/oxlint"), ["--format=json", `${name}.ts`], { cwd: folder }, (_error, stdout) => { resolve(stdout); });
+    execFile(join(root, "node_modules/.bin/oxlint"), ["--format=json", `${name}.ts`], { cwd: folder }, (_error, stdout) => {
+      resolve(stdout);
+    });
   });
   const report = JSON.parse(output) as { readonly number_of_files: number; readonly diagnostics: readonly { readonly code?: string }[] };
   expect(report.number_of_files).toBe(1);

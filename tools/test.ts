@@ -23,15 +23,30 @@ async function main(args: readonly string[]): Promise<number> {
     runs.push(await vitest("chosen", chosen));
   } else {
     const checks = await runChecks(progress);
-    runs.push({ passed: checks.filter((check) => check.ok).length, failed: checks.filter((check) => !check.ok).length, skipped: 0, refusedSkips: [] });
+    runs.push({
+      passed: checks.filter((check) => check.ok).length,
+      failed: checks.filter((check) => !check.ok).length,
+      skipped: 0,
+      refusedSkips: [],
+      failures: checks.filter((check) => !check.ok).map((check) => `check: ${check.name}`),
+    });
     for (const project of ["unit", "local"]) runs.push(await vitest(project, ["--project", project]));
-    if (long && globSync("{packages/*/src,e2e}/**/*.long.test.ts", { cwd: root }).length === 0) progress.line("\nThere are no long tests yet (*.long.test.ts).");
+    if (long && globSync("{packages/*/src,e2e}/**/*.long.test.ts", { cwd: root }).length === 0)
+      progress.line("\nThere are no long tests yet (*.long.test.ts).");
     else if (long) runs.push(await vitest("long", ["--project", "long"]));
   }
   const sum = addRuns(runs);
   if (sum.refusedSkips.length > 0) {
-    progress.line(requireAll ? "These tests were skipped, and BERTH_REQUIRE_ALL=1 asks for all of them:" : "Skipped, because this machine lacks what they need:");
+    progress.line(
+      requireAll
+        ? "These tests were skipped, and BERTH_REQUIRE_ALL=1 asks for all of them:"
+        : "Skipped, because this machine lacks what they need:",
+    );
     for (const name of sum.refusedSkips) progress.line(`  ${name}`);
+  }
+  if (sum.failures.length > 0) {
+    progress.line("Failed:");
+    for (const failure of sum.failures) progress.line(`  ${failure.replace(`${root}/`, "")}`);
   }
   const failed = sum.failed + (requireAll ? sum.refusedSkips.length : 0);
   const skipped = sum.skipped - (requireAll ? sum.refusedSkips.length : 0);
@@ -49,9 +64,15 @@ async function vitest(title: string, args: readonly string[]): Promise<Run> {
     const code = await new Promise<number>((resolve, reject) => {
       // End-to-end tests drive what is shipped: the bundles in dist/.
       const env = { ...process.env, BERTH_TEST_BUILT: "1" };
-      const child = spawn(process.execPath, [program, "run", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`, ...args], { cwd: root, env, stdio: ["ignore", "inherit", "inherit"], timeout: limit, killSignal: "SIGTERM" });
+      const child = spawn(
+        process.execPath,
+        [program, "run", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`, ...args],
+        { cwd: root, env, stdio: ["ignore", "inherit", "inherit"], timeout: limit, killSignal: "SIGTERM" },
+      );
       child.on("error", reject);
-      child.on("close", (status) => { resolve(status ?? 1); });
+      child.on("close", (status) => {
+        resolve(status ?? 1);
+      });
     });
     const found = existsSync(report) ? (JSON.parse(readFileSync(report, "utf8")) as VitestReport) : undefined;
     return countRun(found, code, process.getuid?.() === 0);

@@ -5,7 +5,12 @@ export interface VitestReport {
   readonly testResults: readonly {
     readonly name: string;
     readonly status: string;
-    readonly assertionResults: readonly { readonly fullName: string; readonly status: string }[];
+    readonly assertionResults: readonly {
+      readonly fullName: string;
+      readonly status: string;
+      readonly failureMessages?: readonly string[];
+    }[];
+    readonly message?: string;
   }[];
 }
 
@@ -15,6 +20,8 @@ export interface Run {
   readonly skipped: number;
   /** Skipped tests that a machine with every tool would run. */
   readonly refusedSkips: readonly string[];
+  /** Each failure by name, with the first line of what it said: the last lines of a long log are often all that is kept of it. */
+  readonly failures: readonly string[];
 }
 
 /** Root and an ordinary user see different things; a test for the other one is rightly skipped when its name says so. */
@@ -24,19 +31,47 @@ function isForOtherUser(name: string, asRoot: boolean): boolean {
 
 /** Counts one run. A file that could not be loaded, a failure outside of tests and a run without tests each count as one failure. */
 export function countRun(report: VitestReport | undefined, exitCode: number, asRoot: boolean): Run {
-  if (report === undefined) return { passed: 0, failed: 1, skipped: 0, refusedSkips: [] };
+  if (report === undefined) return { passed: 0, failed: 1, skipped: 0, refusedSkips: [], failures: ["the run ended without a report"] };
   const tests = report.testResults.flatMap((file) => file.assertionResults);
   const passed = tests.filter((test) => test.status === "passed").length;
   const failedTests = tests.filter((test) => test.status === "failed").length;
-  const brokenFiles = report.testResults.filter((file) => file.status === "failed" && !file.assertionResults.some((test) => test.status === "failed")).length;
+  const broken = report.testResults.filter(
+    (file) => file.status === "failed" && !file.assertionResults.some((test) => test.status === "failed"),
+  );
   const skips = tests.filter((test) => test.status !== "passed" && test.status !== "failed");
-  const counted = failedTests + brokenFiles;
+  const counted = failedTests + broken.length;
   const failed = counted === 0 && (exitCode !== 0 || passed === 0) ? 1 : counted;
-  return { passed, failed, skipped: skips.length, refusedSkips: skips.map((test) => test.fullName).filter((name) => !isForOtherUser(name, asRoot)) };
+  const failures = [
+    ...report.testResults.flatMap((file) =>
+      file.assertionResults
+        .filter((test) => test.status === "failed")
+        .map((test) => `${file.name}: ${test.fullName}: ${firstLine(test.failureMessages?.[0])}`),
+    ),
+    ...broken.map((file) => `${file.name}: ${firstLine(file.message)}`),
+    ...(failed > counted
+      ? [passed === 0 ? "no test ran" : `the run ended with exit code ${String(exitCode)}, though every test passed`]
+      : []),
+  ];
+  return {
+    passed,
+    failed,
+    failures,
+    skipped: skips.length,
+    refusedSkips: skips.map((test) => test.fullName).filter((name) => !isForOtherUser(name, asRoot)),
+  };
 }
 
+const firstLine = (text: string | undefined): string => (text ?? "").split("\n")[0]?.slice(0, 300) ?? "";
+
 export function addRuns(runs: readonly Run[]): Run {
-  return runs.reduce((sum, run) => ({
-    passed: sum.passed + run.passed, failed: sum.failed + run.failed, skipped: sum.skipped + run.skipped, refusedSkips: [...sum.refusedSkips, ...run.refusedSkips],
-  }), { passed: 0, failed: 0, skipped: 0, refusedSkips: [] });
+  return runs.reduce(
+    (sum, run) => ({
+      passed: sum.passed + run.passed,
+      failed: sum.failed + run.failed,
+      skipped: sum.skipped + run.skipped,
+      refusedSkips: [...sum.refusedSkips, ...run.refusedSkips],
+      failures: [...sum.failures, ...run.failures],
+    }),
+    { passed: 0, failed: 0, skipped: 0, refusedSkips: [], failures: [] },
+  );
 }

@@ -7,13 +7,21 @@ import { parseArgs } from "node:util";
 import type { TestBerth } from "../../e2e/harness.ts";
 import { loadLine, rowOf, tableOf, type Measure } from "./table.ts";
 
-const { values: flags } = parseArgs({ options: { runs: { type: "string", default: "5" }, json: { type: "boolean", default: false }, phases: { type: "boolean", default: false } } });
+const { values: flags } = parseArgs({
+  options: {
+    runs: { type: "string", default: "5" },
+    json: { type: "boolean", default: false },
+    phases: { type: "boolean", default: false },
+  },
+});
 const built = existsSync(join(import.meta.dirname, "..", "..", "dist", "server.js"));
 // The harness reads this when it is loaded, so it comes before the import.
 if (built) process.env["BERTH_TEST_BUILT"] = "1";
 const measures = await import("./measures.ts");
 
-const note = (text: string): void => { process.stderr.write(`${text}\n`); };
+const note = (text: string): void => {
+  process.stderr.write(`${text}\n`);
+};
 
 async function repeat(name: string, runs: number, bar: number | undefined, once: (run: number) => Promise<number>): Promise<Measure> {
   const samples: number[] = [];
@@ -44,7 +52,9 @@ async function all(berth: TestBerth, runs: number): Promise<Measure[]> {
   const hello = measures.sample("hello-node");
   const guestbook = measures.sample("guestbook/web");
   const found: Measure[] = [];
-  const add = async (name: string, bar: number | undefined, once: (run: number) => Promise<number>): Promise<void> => { found.push(await repeat(name, runs, bar, once)); };
+  const add = async (name: string, bar: number | undefined, once: (run: number) => Promise<number>): Promise<void> => {
+    found.push(await repeat(name, runs, bar, once));
+  };
 
   await add("server start to first answer", 2_000, () => measures.startAgain(berth, false));
   await add("server start to first answer, edge and all stopped before", 2_000, () => measures.startAgain(berth, true));
@@ -52,8 +62,13 @@ async function all(berth: TestBerth, runs: number): Promise<Measure[]> {
   await add("hello-node, nothing changed: up again", 2_500, () => measures.unchangedUp(berth, "hello-1", hello));
   const before = Date.now();
   await add("hello-node, nothing changed: deployed again all the same", 2_500, () => measures.redeploy(berth, "hello-1", hello));
-  if (flags.phases) note(`\nhello-2, first time\n${await measures.timeline(berth, "hello-2")}\n\nhello-1, deployed again\n${await measures.timeline(berth, "hello-1", before)}\n`);
-  await add("guestbook's web from upload to verified URL, first time", 5_000, (run) => measures.firstDeploy(berth, `guest-${run}`, guestbook));
+  if (flags.phases)
+    note(
+      `\nhello-2, first time\n${await measures.timeline(berth, "hello-2")}\n\nhello-1, deployed again\n${await measures.timeline(berth, "hello-1", before)}\n`,
+    );
+  await add("guestbook's web from upload to verified URL, first time", 5_000, (run) =>
+    measures.firstDeploy(berth, `guest-${run}`, guestbook),
+  );
 
   await measures.twoReleases(berth, "many");
   await add("scale 1 to 10, until the router answers from each", 5_000, async (run) => {
@@ -75,7 +90,9 @@ async function all(berth: TestBerth, runs: number): Promise<Measure[]> {
 
 const runs = Number(flags.runs);
 if (!Number.isInteger(runs) || runs < 1) throw new Error("--runs wants a whole number of at least 1");
-note(`${built ? "built programs" : "sources (no dist/ here: `npm run build` first)"}, ${runs} runs each; ${loadLine(availableParallelism())}`);
+note(
+  `${built ? "built programs" : "sources (no dist/ here: `npm run build` first)"}, ${runs} runs each; ${loadLine(availableParallelism())}`,
+);
 const rows = (await firstStarts(runs, (berth) => all(berth, runs))).map(rowOf);
 const load = loadLine(availableParallelism());
 process.stdout.write(flags.json ? `${JSON.stringify({ built, load, rows }, undefined, 2)}\n` : `${tableOf(rows)}\n${load}\n`);

@@ -54,7 +54,8 @@ export async function firstDeploy(berth: TestBerth, stack: string, files: Files)
 export async function unchangedUp(berth: TestBerth, stack: string, files: Files): Promise<number> {
   return timed(async () => {
     const made = await berth.up(stack, files);
-    if (made.rollouts.length + made.builds.length > 0 || made.unchanged.length !== 1) throw new Error(`an unchanged folder was released again: ${JSON.stringify(made)}`);
+    if (made.rollouts.length + made.builds.length > 0 || made.unchanged.length !== 1)
+      throw new Error(`an unchanged folder was released again: ${JSON.stringify(made)}`);
     await answers(berth, stack);
   });
 }
@@ -76,17 +77,26 @@ export async function scale(berth: TestBerth, stack: string, replicas: number): 
     await settled(berth, stack, replicas);
     const seen = new Set<string>();
     await until(async () => {
-      for (const answer of await Promise.all(Array.from({ length: replicas }, () => berth.get(`web.${stack}.localhost`)))) if (answer.status === 200) seen.add(answer.body);
+      for (const answer of await Promise.all(Array.from({ length: replicas }, () => berth.get(`web.${stack}.localhost`))))
+        if (answer.status === 200) seen.add(answer.body);
       return seen.size >= replicas || undefined;
     }, `answers of ${replicas} instances`);
   });
 }
 
 export async function settled(berth: TestBerth, stack: string, replicas: number): Promise<void> {
-  await until(async () => {
-    const [component, instances] = await Promise.all([berth.client.showComponent({ params: { stack, component: "web" } }), berth.client.listInstances({ params: { stack, component: "web" } })]);
-    return (component.ready === replicas && component.state === "healthy" && instances.items.length === replicas) || undefined;
-  }, `${replicas} ready instances`, 30_000, () => berth.log());
+  await until(
+    async () => {
+      const [component, instances] = await Promise.all([
+        berth.client.showComponent({ params: { stack, component: "web" } }),
+        berth.client.listInstances({ params: { stack, component: "web" } }),
+      ]);
+      return (component.ready === replicas && component.state === "healthy" && instances.items.length === replicas) || undefined;
+    },
+    `${replicas} ready instances`,
+    30_000,
+    () => berth.log(),
+  );
 }
 
 export async function restart(berth: TestBerth, stack: string): Promise<number> {
@@ -112,7 +122,8 @@ export async function twoReleases(berth: TestBerth, stack: string): Promise<void
 async function succeeded(berth: TestBerth, stack: string, component: string, number: number | undefined): Promise<Rollout> {
   if (number === undefined) throw new Error(`no rollout of ${component} was made`);
   const rollout = await berth.ended(stack, component, number);
-  if (rollout.phase !== "succeeded") throw new Error(`rollout ${number} of ${component} ${rollout.phase}: ${JSON.stringify(rollout.cause)}`);
+  if (rollout.phase !== "succeeded")
+    throw new Error(`rollout ${number} of ${component} ${rollout.phase}: ${JSON.stringify(rollout.cause)}`);
   return rollout;
 }
 
@@ -126,9 +137,11 @@ export async function timeline(berth: TestBerth, stack: string, since = 0): Prom
   const { items } = await berth.client.listEvents({ query: { stack, limit: 200 } });
   const events = items.toReversed().filter((event) => Date.parse(event.at) >= since);
   const first = Date.parse(events[0]?.at ?? "");
-  return events.map((event, index) => {
-    const at = Date.parse(event.at);
-    const before = Date.parse(events[index - 1]?.at ?? event.at);
-    return `${String(at - first).padStart(7)} ${String(at - before).padStart(6)}  ${event.code} ${JSON.stringify(event.params)}`;
-  }).join("\n");
+  return events
+    .map((event, index) => {
+      const at = Date.parse(event.at);
+      const before = Date.parse(events[index - 1]?.at ?? event.at);
+      return `${String(at - first).padStart(7)} ${String(at - before).padStart(6)}  ${event.code} ${JSON.stringify(event.params)}`;
+    })
+    .join("\n");
 }

@@ -9,7 +9,15 @@ export interface Measure {
   readonly samples: readonly number[];
 }
 
-export interface Row { readonly measure: string; readonly bar?: number; readonly median: number; readonly min: number; readonly max: number; readonly runs: number; readonly pass?: boolean }
+export interface Row {
+  readonly measure: string;
+  readonly bar?: number;
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+  readonly runs: number;
+  readonly pass?: boolean;
+}
 
 export function rowOf({ name, bar, samples }: Measure): Row {
   const sorted = samples.toSorted((a, b) => a - b);
@@ -25,10 +33,20 @@ const seconds = (ms: number | undefined): string => (ms === undefined ? "-" : `$
 export function tableOf(rows: readonly Row[]): string {
   const cells = [
     ["measure", "bar", "median", "min", "max", "pass"],
-    ...rows.map((row) => [row.measure, seconds(row.bar), seconds(row.median), seconds(row.min), seconds(row.max), row.pass === undefined ? "-" : row.pass ? "yes" : "NO"]),
+    ...rows.map((row) => [
+      row.measure,
+      seconds(row.bar),
+      seconds(row.median),
+      seconds(row.min),
+      seconds(row.max),
+      row.pass === undefined ? "-" : row.pass ? "yes" : "NO",
+    ]),
   ];
   const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map((line) => line[column]?.length ?? 0)));
-  const lines = cells.map((line) => `| ${line.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join(" | ")} |`);
+  const lines = cells.map(
+    (line) =>
+      `| ${line.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join(" | ")} |`,
+  );
   return [lines[0], `|${widths.map((width) => "-".repeat(width + 2)).join("|")}|`, ...lines.slice(1)].join("\n");
 }
 

@@ -34,5 +34,8 @@ function ownPath(path, root) {
     added.add(join(folder, "node_modules", ".bin"));
     if (folder === dirname(folder)) break;
   }
-  return path.split(":").filter((entry) => !added.has(entry) && !entry.endsWith("/node-gyp-bin")).join(":");
+  return path
+    .split(":")
+    .filter((entry) => !added.has(entry) && !entry.endsWith("/node-gyp-bin"))
+    .join(":");
 }

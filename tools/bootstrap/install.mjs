@@ -26,7 +26,9 @@ export async function ensureInstalled({ root, env, progress }) {
   checkWritable(root, modules);
 
   const fresh = !existsSync(modules);
-  const step = progress.step(fresh ? "Installing dependencies (once; about 100 MB)" : "Installing dependencies again: they are not what package-lock.json says");
+  const step = progress.step(
+    fresh ? "Installing dependencies (once; about 100 MB)" : "Installing dependencies again: they are not what package-lock.json says",
+  );
   const started = performance.now();
   rmSync(join(modules, stampFile), { force: true });
   let { code, output } = await npmCi(process.execPath, root, env);
@@ -41,7 +43,11 @@ export async function ensureInstalled({ root, env, progress }) {
   const missing = missingPackages(root);
   if (missing.length > 0) {
     step.drop();
-    throw new SetupError(`npm said that it installed everything, but ${missing.slice(0, 3).join(", ")} ${missing.length > 1 ? "are" : "is"} missing.`, "Run the same command again; if that does not help: rm -rf node_modules", output);
+    throw new SetupError(
+      `npm said that it installed everything, but ${missing.slice(0, 3).join(", ")} ${missing.length > 1 ? "are" : "is"} missing.`,
+      "Run the same command again; if that does not help: rm -rf node_modules",
+      output,
+    );
   }
   writeFileSync(join(modules, stampFile), JSON.stringify({ fingerprint: wanted }));
   step.done(`Installed dependencies (${seconds(performance.now() - started)})`);
@@ -79,7 +85,9 @@ function missingPackages(root) {
   const lock = readJson(join(root, "package-lock.json"))?.packages ?? {};
   const there = readJson(join(root, "node_modules", ".package-lock.json"))?.packages;
   if (there === undefined) return ["node_modules/.package-lock.json"];
-  const wanted = Object.entries(lock).filter(([path, entry]) => path.startsWith("node_modules/") && isNeeded(entry)).map(([path]) => path);
+  const wanted = Object.entries(lock)
+    .filter(([path, entry]) => path.startsWith("node_modules/") && isNeeded(entry))
+    .map(([path]) => path);
   return [...new Set([...wanted, ...Object.keys(there)])].filter((path) => path !== "" && !existsSync(join(root, path, "package.json")));
 }
 
@@ -112,10 +120,30 @@ function readJson(file) {
 async function npmCi(node, root, env) {
   const cli = npmCli(env);
   const npm = cli === undefined ? ["npm"] : [node, cli];
-  const args = ["ci", "--include=dev", "--include=optional", "--include=peer", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier",
-    "--prefer-offline", "--engine-strict=false", "--legacy-peer-deps=false", "--strict-peer-deps=false", "--install-strategy=hoisted", 
-    "--global=false", "--dry-run=false", "--package-lock=true", "--bin-links=true",
-    "--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=4000", "--color=false", "--progress=false"];
+  const args = [
+    "ci",
+    "--include=dev",
+    "--include=optional",
+    "--include=peer",
+    "--ignore-scripts",
+    "--no-audit",
+    "--no-fund",
+    "--no-update-notifier",
+    "--prefer-offline",
+    "--engine-strict=false",
+    "--legacy-peer-deps=false",
+    "--strict-peer-deps=false",
+    "--install-strategy=hoisted",
+    "--global=false",
+    "--dry-run=false",
+    "--package-lock=true",
+    "--bin-links=true",
+    "--fetch-retries=2",
+    "--fetch-retry-mintimeout=1000",
+    "--fetch-retry-maxtimeout=4000",
+    "--color=false",
+    "--progress=false",
+  ];
   const note = orphanNote(root);
   const result = await capture(npm[0], [...npm.slice(1), ...args], {
     cwd: root,
@@ -148,7 +176,10 @@ async function endOrphan(root, progress) {
   const note = readJson(orphanNote(root));
   if (note === undefined) return;
   const alive = () => note.startedAt !== undefined && startTime(note.pid) === note.startedAt;
-  for (const [signal, tries] of [["SIGTERM", 100], ["SIGKILL", 50]]) {
+  for (const [signal, tries] of [
+    ["SIGTERM", 100],
+    ["SIGKILL", 50],
+  ]) {
     if (!alive()) break;
     if (signal === "SIGTERM") progress.line("An interrupted run is still installing; ending it.");
     process.kill(note.pid, signal);
@@ -160,7 +191,9 @@ async function endOrphan(root, progress) {
 /** Field 22 of /proc/PID/stat: with the pid, it names one process for ever. A zombie counts as gone. */
 function startTime(pid) {
   try {
-    const fields = readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /s, "").split(" ");
+    const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
+      .replace(/^.*\) /s, "")
+      .split(" ");
     return fields[0] === "Z" ? undefined : fields[19];
   } catch (error) {
     if (error.code === "ENOENT" || error.code === "ESRCH") return undefined;
@@ -175,32 +208,71 @@ function checkWritable(root, modules) {
       accessSync(folder, constants.W_OK);
     } catch {
       const owner = statSync(folder).uid;
-      throw new SetupError(`${folder} belongs to ${owner === 0 ? "root" : `user ${owner}`}, and you may not write there.`, folder === root ? "Clone the repository into a folder of your own." : `Remove it first: sudo rm -rf ${folder}`);
+      throw new SetupError(
+        `${folder} belongs to ${owner === 0 ? "root" : `user ${owner}`}, and you may not write there.`,
+        folder === root ? "Clone the repository into a folder of your own." : `Remove it first: sudo rm -rf ${folder}`,
+      );
     }
   }
 }
 
 /** Without npm's warnings and stack traces, unless there is nothing else. */
 function errorsOnly(output) {
-  const errors = output.split("\n").filter((line) => line.startsWith("npm error") && !/^npm error( {4}at |$| (A complete log|If you are behind))/.test(line));
+  const errors = output
+    .split("\n")
+    .filter((line) => line.startsWith("npm error") && !/^npm error( {4}at |$| (A complete log|If you are behind))/.test(line));
   return errors.length > 0 ? errors.join("\n") : output;
 }
 
 /** npm's output in one sentence and what to do about it. */
 export function whatFailed(output, root) {
   const has = (...words) => words.some((word) => output.includes(word));
-  if (has("ENOTFOUND", "EAI_AGAIN", "ENETUNREACH", "ECONNREFUSED", "ETIMEDOUT", "ECONNRESET", "ERR_SOCKET_TIMEOUT", "network request to", "ENOTCACHED")) {
-    return ["npm cannot reach its package registry.", "Is this machine online? Behind a proxy or with a registry of your own, `npm config get registry` and `npm config get proxy` show what npm uses. Then run the same command again; what was fetched is kept."];
+  if (
+    has(
+      "ENOTFOUND",
+      "EAI_AGAIN",
+      "ENETUNREACH",
+      "ECONNREFUSED",
+      "ETIMEDOUT",
+      "ECONNRESET",
+      "ERR_SOCKET_TIMEOUT",
+      "network request to",
+      "ENOTCACHED",
+    )
+  ) {
+    return [
+      "npm cannot reach its package registry.",
+      "Is this machine online? Behind a proxy or with a registry of your own, `npm config get registry` and `npm config get proxy` show what npm uses. Then run the same command again; what was fetched is kept.",
+    ];
   }
   if (has("SELF_SIGNED_CERT", "UNABLE_TO_GET_ISSUER", "UNABLE_TO_VERIFY", "CERT_")) {
-    return ["The registry's certificate is not trusted by npm.", "Point npm at your organisation's certificate: npm config set cafile /path/to/ca.pem"];
+    return [
+      "The registry's certificate is not trusted by npm.",
+      "Point npm at your organisation's certificate: npm config set cafile /path/to/ca.pem",
+    ];
   }
   if (has("E401", "E403")) return ["The package registry refused access.", "Sign in with `npm login`, or check the token in ~/.npmrc."];
-  if (has("E404", "ETARGET")) return ["The package registry lacks a package that Berth needs.", "A registry of your own may not mirror everything: the lines above name the package."];
+  if (has("E404", "ETARGET"))
+    return [
+      "The package registry lacks a package that Berth needs.",
+      "A registry of your own may not mirror everything: the lines above name the package.",
+    ];
   if (has("ENOSPC")) return ["The disk is full.", `Berth's dependencies take 420 MB below ${root}; npm's cache another 170 MB.`];
-  if (has("EACCES", "EPERM", "EROFS")) return ["npm may not write where it has to.", `Check who owns ${root} and npm's cache (\`npm config get cache\`): an earlier run as root may have left files there.`];
+  if (has("EACCES", "EPERM", "EROFS"))
+    return [
+      "npm may not write where it has to.",
+      `Check who owns ${root} and npm's cache (\`npm config get cache\`): an earlier run as root may have left files there.`,
+    ];
   if (has("EINTEGRITY")) return ["A downloaded package is damaged.", "Empty npm's cache and try again: npm cache clean --force"];
-  if (has("can only install packages when your package.json and package-lock.json")) return ["package.json and package-lock.json do not agree.", "If you changed a dependency, run `npm install` once and commit both files; otherwise: git checkout -- package.json package-lock.json"];
-  if (has("npm: spawn npm ENOENT")) return ["There is no npm on this machine.", "npm comes with Node.js; some distributions package it apart (apt install npm)."];
-  return ["npm could not install the dependencies.", "The lines above are the end of what npm said. Running the same command again is safe."];
+  if (has("can only install packages when your package.json and package-lock.json"))
+    return [
+      "package.json and package-lock.json do not agree.",
+      "If you changed a dependency, run `npm install` once and commit both files; otherwise: git checkout -- package.json package-lock.json",
+    ];
+  if (has("npm: spawn npm ENOENT"))
+    return ["There is no npm on this machine.", "npm comes with Node.js; some distributions package it apart (apt install npm)."];
+  return [
+    "npm could not install the dependencies.",
+    "The lines above are the end of what npm said. Running the same command again is safe.",
+  ];
 }

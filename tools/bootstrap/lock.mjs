@@ -30,12 +30,14 @@ function tryListen(name) {
       socket.unref();
     });
     server.on("error", (error) => (error.code === "EADDRINUSE" ? resolve(undefined) : reject(error)));
-    server.listen(name, () => resolve({
-      release() {
-        server.close();
-        for (const socket of waiting) socket.destroy();
-      },
-    }));
+    server.listen(name, () =>
+      resolve({
+        release() {
+          server.close();
+          for (const socket of waiting) socket.destroy();
+        },
+      }),
+    );
   });
 }
 

@@ -4,6 +4,7 @@ import { constants } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createProgress, seconds } from "../progress.mjs";
+import { withUsableCache } from "./cache.mjs";
 import { forNpm, forProgram } from "./env.mjs";
 import { bundledNode, ensureInstalled, SetupError } from "./install.mjs";
 import { takeLock } from "./lock.mjs";
@@ -26,15 +27,20 @@ export async function main(programs, argv) {
     const lock = await takeLock(root, () => progress.line("Another command is setting up this folder; waiting for it to finish."));
     let node;
     try {
-      await ensureInstalled({ root, env: forNpm(process.env, root), progress });
+      await ensureInstalled({ root, env: withUsableCache(forNpm(process.env, root), root), progress });
       node = await findNode(env);
       if (program.build === true) await ensureBuilt(node, env, progress);
     } finally {
       lock.release();
     }
-    if (!existsSync(join(root, program.file))) throw new SetupError(`${program.file} is not there.`, "Check out the whole repository again: `git checkout -- .`");
+    if (!existsSync(join(root, program.file)))
+      throw new SetupError(`${program.file} is not there.`, "Check out the whole repository again: `git checkout -- .`");
     const programEnv = program.ownNode === true ? { ...env, PATH: `${dirname(node)}:${env.PATH ?? ""}` } : env;
-    return await run(node, [join(root, program.file), ...(program.args ?? []), ...(program.tellStart === true ? [`--started=${started}`] : []), ...rest], { cwd: root, env: programEnv });
+    return await run(
+      node,
+      [join(root, program.file), ...(program.args ?? []), ...(program.tellStart === true ? [`--started=${started}`] : []), ...rest],
+      { cwd: root, env: programEnv },
+    );
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
     const signal = interruptedBy();
@@ -53,8 +59,12 @@ async function findNode(env) {
   const answer = bundled !== undefined ? await capture(bundled, ["--version"], { cwd: root, env }) : { code: 1, output: "" };
   if (answer.code === 0 && answer.output.startsWith("v24.")) return bundled;
   if (Number(process.versions.node.split(".")[0]) >= 24) return process.execPath;
-  if (process.platform !== "linux") throw new SetupError(`Berth runs on Linux; this is ${process.platform}.`, "Use a Linux machine, or a virtual one.");
-  throw new SetupError("The Node.js 24 that Berth brings along does not run on this machine.", `It needs glibc 2.28 or newer on x64 or arm64. With another Linux (Alpine, for one), install Node.js 24 yourself and run the same command again. ${answer.output.trim()}`.trim());
+  if (process.platform !== "linux")
+    throw new SetupError(`Berth runs on Linux; this is ${process.platform}.`, "Use a Linux machine, or a virtual one.");
+  throw new SetupError(
+    "The Node.js 24 that Berth brings along does not run on this machine.",
+    `It needs glibc 2.28 or newer on x64 or arm64. With another Linux (Alpine, for one), install Node.js 24 yourself and run the same command again. ${answer.output.trim()}`.trim(),
+  );
 }
 
 /** Has tools/build.ts bring dist/ up to date; it knows by content whether there is anything to do. */
@@ -64,7 +74,11 @@ async function ensureBuilt(node, env, progress) {
   const { code, output } = await capture(node, [join(root, "tools", "build.ts")], { cwd: root, env });
   if (code !== 0) {
     step.drop();
-    throw new SetupError("Berth could not be built.", "If you changed nothing, this is a bug; please report it with the lines above.", output);
+    throw new SetupError(
+      "Berth could not be built.",
+      "If you changed nothing, this is a bug; please report it with the lines above.",
+      output,
+    );
   }
   if (output.includes("up to date")) step.drop();
   else step.done(`Built Berth (${seconds(performance.now() - started)})`);

@@ -29,11 +29,14 @@ export async function capture(file, args, { cwd, env, onSpawn }) {
 
 /** While a child runs, a signal to this process goes to the child, and this process ends the way the child does. */
 function finished(child, say = (text) => process.stderr.write(text)) {
-  const handlers = forwarded.map((signal) => [signal, () => {
-    received = signal;
-    // Ctrl-C on a terminal reached the child already; a second one would mean "at once".
-    if (!(signal === "SIGINT" && process.stdin.isTTY)) child.kill(signal);
-  }]);
+  const handlers = forwarded.map((signal) => [
+    signal,
+    () => {
+      received = signal;
+      // Ctrl-C on a terminal reached the child already; a second one would mean "at once".
+      if (!(signal === "SIGINT" && process.stdin.isTTY)) child.kill(signal);
+    },
+  ]);
   for (const [signal, handler] of handlers) process.on(signal, handler);
   return new Promise((resolve) => {
     child.on("error", (error) => {

@@ -18,12 +18,25 @@ export class DemoError extends Error {
   }
 }
 
-export interface Answer { readonly code: number; readonly stdout: string; readonly stderr: string }
+export interface Answer {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
 
 /** A login elsewhere or a chosen stack must not lead the demo there. */
 export function demoEnv(server: string | undefined): NodeJS.ProcessEnv {
   const env = { ...process.env };
-  for (const name of ["BERTH_SERVER", "BERTH_TOKEN", "BERTH_STACK", "BERTH_COMPONENT", "COMPOSE_FILE", "COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME"]) delete env[name];
+  for (const name of [
+    "BERTH_SERVER",
+    "BERTH_TOKEN",
+    "BERTH_STACK",
+    "BERTH_COMPONENT",
+    "COMPOSE_FILE",
+    "COMPOSE_PROFILES",
+    "COMPOSE_PROJECT_NAME",
+  ])
+    delete env[name];
   return server === undefined ? env : { ...env, BERTH_SERVER: server };
 }
 
@@ -32,21 +45,30 @@ export async function ask(args: readonly string[], server?: string): Promise<Ans
   const child = spawn(join(root, "bin", "berth"), args, { cwd: root, env: demoEnv(server), stdio: ["ignore", "pipe", "pipe"] });
   let stdout = "";
   let stderr = "";
-  child.stdout.setEncoding("utf8").on("data", (text: string) => { stdout += text; });
-  child.stderr.setEncoding("utf8").on("data", (text: string) => { stderr += text; });
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text;
+  });
   return { code: await ended(child), stdout, stderr };
 }
 
 /** The same, and a failure ends the demo with its words. */
 export async function must(what: string, args: readonly string[], server?: string): Promise<Answer> {
   const answer = await ask(args, server);
-  if (answer.code !== 0) throw new DemoError(`${what} failed.`, `The command was: ./bin/berth ${args.join(" ")}`, `${answer.stdout}${answer.stderr}`);
+  if (answer.code !== 0)
+    throw new DemoError(`${what} failed.`, `The command was: ./bin/berth ${args.join(" ")}`, `${answer.stdout}${answer.stderr}`);
   return answer;
 }
 
 /** Runs `berth ARGS` on this terminal, so that its own progress is seen; resolves to its exit code. */
 export async function show(args: readonly string[], options: { readonly cwd: string; readonly server: string }): Promise<number> {
-  const child = spawn(join(root, "bin", "berth"), args, { cwd: options.cwd, env: demoEnv(options.server), stdio: ["ignore", "inherit", "inherit"] });
+  const child = spawn(join(root, "bin", "berth"), args, {
+    cwd: options.cwd,
+    env: demoEnv(options.server),
+    stdio: ["ignore", "inherit", "inherit"],
+  });
   return ended(child);
 }
 
@@ -56,7 +78,9 @@ function ended(child: ReturnType<typeof spawn>): Promise<number> {
   process.on("SIGINT", ignore);
   return new Promise<number>((resolve, reject) => {
     child.on("error", reject);
-    child.on("close", (code, signal) => { resolve(signal === null ? (code ?? 1) : 128 + constants.signals[signal]); });
+    child.on("close", (code, signal) => {
+      resolve(signal === null ? (code ?? 1) : 128 + constants.signals[signal]);
+    });
   }).finally(() => process.off("SIGINT", ignore));
 }
 
@@ -65,6 +89,10 @@ export function parse<T>(answer: Answer, what: string): T {
     return JSON.parse(answer.stdout) as T;
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    throw new DemoError(`${what} is not JSON.`, "This is a bug in Berth; please report it with the lines above.", answer.stdout + answer.stderr);
+    throw new DemoError(
+      `${what} is not JSON.`,
+      "This is a bug in Berth; please report it with the lines above.",
+      answer.stdout + answer.stderr,
+    );
   }
 }

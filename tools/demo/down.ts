@@ -9,7 +9,11 @@ export async function takeDown(progress: Progress): Promise<void> {
   const where = places();
   const record = readRecord(where.home);
   if (record === undefined) {
-    progress.line(existsSync(where.home) ? `Nothing here is the demo's: ${where.home} was not made by it, and it deployed nothing there.` : "There is nothing to take down.");
+    progress.line(
+      existsSync(where.home)
+        ? `Nothing here is the demo's: ${where.home} was not made by it, and it deployed nothing there.`
+        : "There is nothing to take down.",
+    );
     return;
   }
   if (record.made.includes(where.home)) await removeAll(progress, where, record);
@@ -23,7 +27,11 @@ async function removeAll(progress: Progress, where: Places, record: Record_): Pr
   const stopped = await ask(["server", "stop", "--all"]);
   if (stopped.code !== 0) {
     step.drop();
-    throw new DemoError("Berth could not be stopped, so nothing was removed.", "Mend what the lines above say and run the same command again.", stopped.stdout + stopped.stderr);
+    throw new DemoError(
+      "Berth could not be stopped, so nothing was removed.",
+      "Mend what the lines above say and run the same command again.",
+      stopped.stdout + stopped.stderr,
+    );
   }
   step.done("Stopped what ran, the router, the server and its database");
   // The token is worth nothing without its server; only the command line's memory of it is left.
@@ -44,7 +52,12 @@ async function removeStackOnly(progress: Progress, where: Places, record: Record
     const { url } = parse<{ url?: string }>(await ask(["server", "status", "--json"]), "The server's status");
     const answer = await ask(["stacks", "delete", stack, "--volumes", "--yes"], url);
     // 3: not there any more.
-    if (answer.code !== 0 && answer.code !== 3) throw new DemoError("The demo's stack could not be removed.", "Mend what the lines above say and run the same command again.", answer.stdout + answer.stderr);
+    if (answer.code !== 0 && answer.code !== 3)
+      throw new DemoError(
+        "The demo's stack could not be removed.",
+        "Mend what the lines above say and run the same command again.",
+        answer.stdout + answer.stderr,
+      );
     progress.done(`Removed the stack ${stack} and its volumes; everything else in ${where.home} is yours and stays`);
   }
   if (record.server) {

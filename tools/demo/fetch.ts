@@ -10,13 +10,31 @@ export function fetchThrough(url: string, timeout: number): Promise<Fetched> {
   const local = hostname === "localhost" || hostname.endsWith(".localhost");
   const started = performance.now();
   return new Promise((resolve) => {
-    const call = request({ host: local ? "127.0.0.1" : hostname, port: port === "" ? 80 : Number(port), path: `${pathname}${search}`, headers: { host }, agent: false, signal: AbortSignal.timeout(timeout) }, (answer) => {
-      let bytes = 0;
-      answer.on("data", (chunk: Buffer) => { bytes += chunk.length; });
-      answer.on("end", () => { resolve({ status: answer.statusCode ?? 0, bytes, took: performance.now() - started }); });
-      answer.on("error", (error) => { resolve({ error: error.message }); });
+    const call = request(
+      {
+        host: local ? "127.0.0.1" : hostname,
+        port: port === "" ? 80 : Number(port),
+        path: `${pathname}${search}`,
+        headers: { host },
+        agent: false,
+        signal: AbortSignal.timeout(timeout),
+      },
+      (answer) => {
+        let bytes = 0;
+        answer.on("data", (chunk: Buffer) => {
+          bytes += chunk.length;
+        });
+        answer.on("end", () => {
+          resolve({ status: answer.statusCode ?? 0, bytes, took: performance.now() - started });
+        });
+        answer.on("error", (error) => {
+          resolve({ error: error.message });
+        });
+      },
+    );
+    call.on("error", (error) => {
+      resolve({ error: error.message });
     });
-    call.on("error", (error) => { resolve({ error: error.message }); });
     call.end();
   });
 }

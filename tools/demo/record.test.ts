@@ -9,8 +9,12 @@ let folder = "";
 const at = (name: string): string => join(folder, name);
 const where = (): Places => ({ home: at("home"), runDir: at("run"), configDir: at("config"), cacheDir: at("cache") });
 
-beforeEach(() => { folder = mkdtempSync(join(tmpdir(), "berth-record-")); });
-afterEach(() => { rmSync(folder, { recursive: true, force: true }); });
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "berth-record-"));
+});
+afterEach(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
 
 describe("what the demo made", () => {
   it("is every folder that was not there before", () => {
@@ -52,7 +56,9 @@ describe("removing", () => {
   });
 
   it.each(["/", "/var", homedir(), `${homedir()}/.`, join(homedir(), ".."), "/proc/self"])("refuses %s", (path) => {
-    expect(() => { removeMade(path); }).toThrow(/removed|root of things/);
+    expect(() => {
+      removeMade(path);
+    }).toThrow(/removed|root of things/);
   });
 
   it.each([

@@ -23,6 +23,8 @@ export interface Record_ {
   readonly server: boolean;
   /** Content of dist/.stamp when it did: another one means that the server runs an older build. */
   readonly build: string;
+  /** The clone that the demo ran from last. */
+  readonly from?: string;
   /** Where that server answers: its login is forgotten with it. */
   readonly url?: string;
 }
@@ -75,7 +77,11 @@ export function forgetRecord(home: string): void {
 /** Removes a folder that the demo made; refuses what can never be one. */
 export function removeMade(folder: string): void {
   const path = resolve(folder);
-  if (path === "/" || path === homedir() || dirname(path) === "/" || path.startsWith("/proc") || homedir().startsWith(`${path}/`)) throw new DemoError(`${path} is too near to the root of things to be removed by a program.`, "Everything of Berth has stopped; remove what is in it yourself.");
+  if (path === "/" || path === homedir() || dirname(path) === "/" || path.startsWith("/proc") || homedir().startsWith(`${path}/`))
+    throw new DemoError(
+      `${path} is too near to the root of things to be removed by a program.`,
+      "Everything of Berth has stopped; remove what is in it yourself.",
+    );
   rmSync(path, { recursive: true, force: true });
 }
 

@@ -2,25 +2,43 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
 import { seconds, type Progress } from "../progress.mjs";
 import { DemoError, ask, must, parse, root, show, stack } from "./berth.ts";
 import { fetchThrough } from "./fetch.ts";
 import { openRecord, places, writeRecord, type Record_ } from "./record.ts";
 
-interface ServerStatus { readonly running: boolean; readonly url?: string }
-interface ComponentRow { readonly name: string; readonly urls: readonly string[] }
+interface ServerStatus {
+  readonly running: boolean;
+  readonly url?: string;
+}
+interface ComponentRow {
+  readonly name: string;
+  readonly urls: readonly string[];
+}
 
 /** `started`: epoch ms of the command. */
 export async function bringUp(progress: Progress, started: number): Promise<void> {
   const where = places();
   let record = openRecord(where);
-  const keep = (change: Partial<Record_>): void => { record = { ...record, ...change }; writeRecord(where.home, record); };
+  const keep = (change: Partial<Record_>): void => {
+    record = { ...record, ...change };
+    writeRecord(where.home, record);
+  };
 
+  if (record.from !== undefined && record.from !== root) {
+    progress.note(
+      `The demo of ${record.from} is in ${where.home} already. There is one Berth per home folder, so this one goes on with it, and --down in either of the two takes it away.`,
+    );
+    progress.line("  A second one beside it: BERTH_HOME=~/berth-demo npm run demo");
+  }
+  keep({ from: root });
   const url = await startServer(progress, record, keep);
   await signIn(progress, url);
   if (!record.stack && (await stackExists(url))) {
-    throw new DemoError(`There is a stack ${stack} here already, and the demo did not make it.`, `To have the demo, remove or rename that one, or give the demo a home of its own: BERTH_HOME=~/berth-demo npm run demo`);
+    throw new DemoError(
+      `There is a stack ${stack} here already, and the demo did not make it.`,
+      `To have the demo, remove or rename that one, or give the demo a home of its own: BERTH_HOME=~/berth-demo npm run demo`,
+    );
   }
   keep({ stack: true });
   await deploy(progress, url);
@@ -49,15 +67,21 @@ async function startServer(progress: Progress, record: Record_, keep: (change: P
     progress.done(`Berth runs already: ${before.url}`);
     return before.url;
   }
-  const step = progress.step(before.running ? "Starting the control plane again, because it was built anew (what runs goes on)" : "Starting Berth");
+  const step = progress.step(
+    before.running ? "Starting the control plane again, because it was built anew (what runs goes on)" : "Starting Berth",
+  );
   const started = performance.now();
   try {
     if (before.running) await must("Stopping the old control plane", ["server", "stop"]);
     else keep({ server: true });
-    const { url } = await startAndWait();
-    if (url === undefined) throw new DemoError("Berth started, but does not say where it answers.", "This is a bug in Berth; please report it.");
+    // Joins the start of a run that broke off.
+    const answer = await must("Starting Berth", ["server", "start"]);
+    const { url } = await serverStatus();
+    if (url === undefined)
+      throw new DemoError("Berth started, but does not say where it answers.", "This is a bug in Berth; please report it.");
     keep({ build, url });
     step.done(`Berth runs: ${url} (${seconds(performance.now() - started)})`);
+    for (const line of answer.stderr.split("\n").filter((text) => /^Port \d+ was taken/.test(text))) progress.note(line);
     return url;
   } catch (error) {
     step.drop();
@@ -65,22 +89,11 @@ async function startServer(progress: Progress, record: Record_, keep: (change: P
   }
 }
 
-/** A run that broke off may have left a server that is still coming up: that one is as good as a new one. */
-async function startAndWait(): Promise<ServerStatus> {
-  const until = Date.now() + 90_000;
-  for (;;) {
-    const answer = await ask(["server", "start"]);
-    const status = await serverStatus();
-    if (answer.code === 0 || status.running) return status;
-    if (!answer.stderr.includes("runs already") || Date.now() > until) throw new DemoError("Berth could not be started.", "The command was: ./bin/berth server start", answer.stdout + answer.stderr);
-    await pause(500);
-  }
-}
-
 /** Exit code 1 only says that it does not run. */
 async function serverStatus(): Promise<ServerStatus> {
   const answer = await ask(["server", "status", "--json"]);
-  if (answer.stdout.trim() === "") throw new DemoError("Berth does not say whether it runs.", "The command was: ./bin/berth server status --json", answer.stderr);
+  if (answer.stdout.trim() === "")
+    throw new DemoError("Berth does not say whether it runs.", "The command was: ./bin/berth server status --json", answer.stderr);
   return parse<ServerStatus>(answer, "The server's status");
 }
 
@@ -98,16 +111,27 @@ async function stackExists(url: string): Promise<boolean> {
 async function deploy(progress: Progress, url: string): Promise<void> {
   const files = hasPython() ? [] : ["--file", "compose.yaml", "--file", "compose.without-python.yaml"];
   if (files.length > 0) {
-    progress.note("There is no python3 on this machine, so the API of the guestbook is left out. To have it: apt install python3 (or dnf, pacman, ...), then run this again.");
+    progress.note(
+      "There is no python3 on this machine, so the API of the guestbook is left out. To have it: apt install python3 (or dnf, pacman, ...), then run this again.",
+    );
   }
   progress.line(`\n${progress.bold(`berth up -s ${stack}`)}  ${progress.dim("(in examples/guestbook)")}`);
   const code = await show(["up", "-s", stack, "--yes", ...files], { cwd: join(root, "examples", "guestbook"), server: url });
-  if (code !== 0) throw new DemoError(`The stack did not come up (exit code ${code}).`, "Berth goes on running. The lines above say why; `npm run demo` goes on from here, `npm run demo -- --down` removes everything.");
+  if (code !== 0)
+    throw new DemoError(
+      `The stack did not come up (exit code ${code}).`,
+      "Berth goes on running. The lines above say why; `npm run demo` goes on from here, `npm run demo -- --down` removes everything.",
+    );
 }
 
 function hasPython(): boolean {
   try {
-    return execFileSync("python3", ["-c", "import sqlite3, sys; print(sys.version_info >= (3, 8))"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim() === "True";
+    return (
+      execFileSync("python3", ["-c", "import sqlite3, sys; print(sys.version_info >= (3, 8))"], {
+        encoding: "utf8",
+        stdio: ["ignore", "pipe", "ignore"],
+      }).trim() === "True"
+    );
   } catch {
     // Not there, or not usable: both mean that the demo does without it.
     return false;
@@ -123,8 +147,11 @@ async function publicUrls(url: string): Promise<string[]> {
 
 async function lookAt(progress: Progress, url: string): Promise<void> {
   const answer = await fetchThrough(url, 10_000);
-  if ("error" in answer) throw new DemoError(`${url} does not answer: ${answer.error}`, `./bin/berth status -s ${stack} and ./bin/berth logs -s ${stack} say why.`);
+  if ("error" in answer)
+    throw new DemoError(
+      `${url} does not answer: ${answer.error}`,
+      `./bin/berth status -s ${stack} and ./bin/berth logs -s ${stack} say why.`,
+    );
   if (answer.status >= 400) throw new DemoError(`${url} answered ${answer.status}.`, `./bin/berth logs -s ${stack} says why.`);
   progress.done(`${url}  ${answer.status} in ${Math.round(answer.took)} ms, ${answer.bytes} bytes`);
 }
-

@@ -2,6 +2,8 @@
 
 /** `from -> to` and the reason. */
 export const sharedStores: ReadonlyMap<string, string> = new Map([
+  ["adoption -> secrets", "values that run are sealed again under the name that their rows had"],
+  ["adoption -> volumes", "volumes of what runs get their rows back"],
   ["builds -> stacks", "a build's number comes from its stack's row, under its lock"],
   ["builds -> rollouts", "the rollouts that wait for a cancelled build are woken with it"],
   ["components -> volumes", "a definition makes its missing volumes"],

@@ -28,7 +28,11 @@ export interface SourceFile {
 }
 
 /** Node of the parser's ESTree, as far as this file looks into it. */
-interface Node { readonly type: string; readonly start: number; readonly [key: string]: unknown }
+interface Node {
+  readonly type: string;
+  readonly start: number;
+  readonly [key: string]: unknown;
+}
 
 /** Reads every `.ts` file below the folders (relative to root); fixtures are left out. */
 export function readSources(root: string, folders: readonly string[]): SourceFile[] {
@@ -39,7 +43,8 @@ function walk(folder: string): string[] {
   if (statSync(folder, { throwIfNoEntry: false }) === undefined) return [];
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
     const path = join(folder, entry.name);
-    if (entry.isDirectory()) return entry.name === "node_modules" || entry.name === "dist" || entry.name.endsWith("fixtures") ? [] : walk(path);
+    if (entry.isDirectory())
+      return entry.name === "node_modules" || entry.name === "dist" || entry.name.endsWith("fixtures") ? [] : walk(path);
     return entry.name.endsWith(".ts") ? [path] : [];
   });
 }
@@ -67,25 +72,38 @@ export function parseSource(path: string, text: string): SourceFile {
   const program = parsed.program as unknown as Node;
   visit(program, (node) => {
     switch (node.type) {
-      case "ImportDeclaration": add(node["source"], node.start, node["importKind"] === "type" || allTypes(node["specifiers"]), importedNames(node["specifiers"])); break;
+      case "ImportDeclaration":
+        add(node["source"], node.start, node["importKind"] === "type" || allTypes(node["specifiers"]), importedNames(node["specifiers"]));
+        break;
       case "ExportAllDeclaration":
-      case "ExportNamedDeclaration": add(node["source"], node.start, node["exportKind"] === "type"); break;
-      case "ImportExpression": add(node["source"], node.start, false); break;
-      case "TSImportType": add(node["source"] ?? node["argument"], node.start, true); break;
+      case "ExportNamedDeclaration":
+        add(node["source"], node.start, node["exportKind"] === "type");
+        break;
+      case "ImportExpression":
+        add(node["source"], node.start, false);
+        break;
+      case "TSImportType":
+        add(node["source"] ?? node["argument"], node.start, true);
+        break;
       case "MemberExpression":
         if (isMember(node, "process", "env")) envReads.push(lineAt(node.start));
-        if (isMember(node, "Date", "now") || isMember(node, "Math", "random") || isMember(node, "performance", "now")) clockReads.push(lineAt(node.start));
+        if (isMember(node, "Date", "now") || isMember(node, "Math", "random") || isMember(node, "performance", "now"))
+          clockReads.push(lineAt(node.start));
         break;
       case "NewExpression":
-        if (name(node["callee"]) === "Date" && Array.isArray(node["arguments"]) && node["arguments"].length === 0) clockReads.push(lineAt(node.start));
+        if (name(node["callee"]) === "Date" && Array.isArray(node["arguments"]) && node["arguments"].length === 0)
+          clockReads.push(lineAt(node.start));
         break;
       case "CallExpression":
-        if (["setTimeout", "setInterval", "setImmediate", "fetch"].includes(name(node["callee"]) ?? "")) clockReads.push(lineAt(node.start));
+        if (["setTimeout", "setInterval", "setImmediate", "fetch"].includes(name(node["callee"]) ?? ""))
+          clockReads.push(lineAt(node.start));
         break;
     }
   });
   const body = Array.isArray(program["body"]) ? (program["body"] as Node[]) : [];
-  const onlyReexports = body.length > 0 && body.every((node) => node.type === "ExportAllDeclaration" || (node.type === "ExportNamedDeclaration" && node["source"] != null));
+  const onlyReexports =
+    body.length > 0 &&
+    body.every((node) => node.type === "ExportAllDeclaration" || (node.type === "ExportNamedDeclaration" && node["source"] != null));
   return { path, imports, envReads, clockReads, onlyReexports };
 }
 
@@ -103,8 +121,10 @@ function visit(node: Node, enter: (node: Node) => void): void {
   }
 }
 
-const isNode = (value: unknown): value is Node => typeof value === "object" && value !== null && typeof (value as { type?: unknown }).type === "string";
-const name = (value: unknown): string | undefined => (isNode(value) && value.type === "Identifier" && typeof value["name"] === "string" ? value["name"] : undefined);
+const isNode = (value: unknown): value is Node =>
+  typeof value === "object" && value !== null && typeof (value as { type?: unknown }).type === "string";
+const name = (value: unknown): string | undefined =>
+  isNode(value) && value.type === "Identifier" && typeof value["name"] === "string" ? value["name"] : undefined;
 
 const specifiersOf = (value: unknown): Node[] => (Array.isArray(value) ? (value as unknown[]).filter(isNode) : []);
 

@@ -1,47 +1,80 @@
 // The layers of the source and who may import whom. A file belongs to the first layer whose pattern fits; `mayImport` leaves out the layer itself.
 
-export type LayerName = "contract" | "cli" | "web" | "core" | "settings" | "telemetry" | "ports" | "edge-protocol" | "engines" | "builders" | "edge" | "db" | "blobs" | "resources" | "reconcile" | "http" | "app" | "main";
+export type LayerName =
+  | "contract"
+  | "cli"
+  | "web"
+  | "core"
+  | "settings"
+  | "os"
+  | "telemetry"
+  | "ports"
+  | "sandbox"
+  | "edge-protocol"
+  | "engines"
+  | "builders"
+  | "edge"
+  | "db"
+  | "blobs"
+  | "resources"
+  | "reconcile"
+  | "http"
+  | "app"
+  | "main";
 
-interface Layer { readonly where: RegExp; readonly mayImport: readonly LayerName[] }
+interface Layer {
+  readonly where: RegExp;
+  readonly mayImport: readonly LayerName[];
+}
 
 const server = (rest: string): RegExp => new RegExp(`^packages/server/src/${rest}`);
-const base: readonly LayerName[] = ["contract", "core", "telemetry"];
+const base: readonly LayerName[] = ["contract", "core", "os", "telemetry"];
 const below: readonly LayerName[] = [...base, "ports", "engines", "builders", "edge", "db", "blobs"];
 
 export const layers: Readonly<Record<LayerName, Layer>> = {
-  "contract": { where: /^packages\/contract\/src\//, mayImport: [] },
-  "cli": { where: /^packages\/cli\/src\//, mayImport: ["contract"] },
-  "web": { where: /^packages\/web\/src\//, mayImport: ["contract"] },
-  "core": { where: server("core/"), mayImport: ["contract"] },
-  "settings": { where: server("(config|paths)\\.ts$"), mayImport: base },
-  "telemetry": { where: server("telemetry/"), mayImport: ["contract", "core"] },
-  "ports": { where: server("engines/(engine|traffic)\\.ts$"), mayImport: ["contract", "core"] },
+  contract: { where: /^packages\/contract\/src\//, mayImport: [] },
+  cli: { where: /^packages\/cli\/src\//, mayImport: ["contract"] },
+  web: { where: /^packages\/web\/src\//, mayImport: ["contract"] },
+  core: { where: server("core/"), mayImport: ["contract"] },
+  settings: { where: server("(config|config-values|paths)\\.ts$"), mayImport: base },
+  // What this machine's kernel tells and keeps: processes, whole files, locks.
+  os: { where: server("os/"), mayImport: [] },
+  telemetry: { where: server("telemetry/"), mayImport: ["contract", "core"] },
+  ports: { where: server("engines/(engine|traffic)\\.ts$"), mayImport: ["contract", "core"] },
+  // How programs of tenants are kept apart: instances and builds alike.
+  sandbox: { where: server("sandbox/"), mayImport: base },
   // What the agent and the engine say to each other belongs to neither.
-  "edge-protocol": { where: server("(engines/local/(protocol|tools|remove)|edge/(messages|ipc|probe-header))\\.ts$"), mayImport: [...base, "ports"] },
-  "engines": { where: server("engines/"), mayImport: [...base, "ports", "edge-protocol"] },
-  "builders": { where: server("builders/"), mayImport: [...base, "ports"] },
-  "edge": { where: server("edge/"), mayImport: [...base, "ports", "edge-protocol"] },
-  "db": { where: server("db/"), mayImport: base },
-  "blobs": { where: server("blobs/"), mayImport: base },
-  "resources": { where: server("resources/"), mayImport: [...below, "reconcile"] },
-  "reconcile": { where: server("reconcile/"), mayImport: [...below, "resources"] },
-  "http": { where: server("http/"), mayImport: [...below, "resources", "reconcile"] },
+  "edge-protocol": {
+    where: server("(engines/local/(protocol|tools|shims|remove)|edge/(messages|ipc|probe-header))\\.ts$"),
+    mayImport: [...base, "ports"],
+  },
+  engines: { where: server("engines/"), mayImport: [...base, "ports", "edge-protocol"] },
+  builders: { where: server("builders/"), mayImport: [...base, "ports", "sandbox"] },
+  edge: { where: server("edge/"), mayImport: [...base, "ports", "edge-protocol", "sandbox"] },
+  db: { where: server("db/"), mayImport: base },
+  blobs: { where: server("blobs/"), mayImport: base },
+  resources: { where: server("resources/"), mayImport: [...below, "reconcile"] },
+  reconcile: { where: server("reconcile/"), mayImport: [...below, "resources"] },
+  http: { where: server("http/"), mayImport: [...below, "resources", "reconcile"] },
   // The composition root and the parts of the process: the only place that constructs things.
-  "app": { where: server("(app\\.ts$|server/)"), mayImport: [...below, "edge-protocol", "resources", "reconcile", "http", "settings"] },
-  "main": { where: server("main\\.ts$"), mayImport: [...below, "resources", "reconcile", "http", "app", "settings"] },
+  app: {
+    where: server("((app|work)\\.ts$|server/)"),
+    mayImport: [...below, "edge-protocol", "sandbox", "resources", "reconcile", "http", "settings"],
+  },
+  main: { where: server("(main|work-thread)\\.ts$"), mayImport: [...below, "resources", "reconcile", "http", "app", "settings"] },
 };
 
 /** What core may use of Node.js and npm: nothing that reads a file, a socket, a clock or chance. */
 export const pureModules: Readonly<Record<string, "all" | readonly string[]>> = {
-  "node:crypto": ["createHash", "createHmac", "timingSafeEqual"],
+  "node:crypto": ["createHash", "createHmac", "timingSafeEqual", "createPrivateKey", "KeyObject", "X509Certificate"],
   "node:net": ["isIP", "isIPv4", "isIPv6", "BlockList", "SocketAddress"],
   "node:path/posix": "all",
   "node:util": ["isDeepStrictEqual"],
-  "croner": "all",
-  "ignore": "all",
-  "semver": "all",
+  croner: "all",
+  ignore: "all",
+  semver: "all",
   "smol-toml": "all",
-  "typebox": "all",
+  typebox: "all",
   "typebox/value": "all",
-  "yaml": "all",
+  yaml: "all",
 };

@@ -10,7 +10,7 @@ export async function signInAfterStart(ctx: Context): Promise<void> {
   if (own?.running !== true || own.url === undefined || ctx.surroundings.token !== undefined) return;
   const at = ctx.withServer(own.url);
   const known = (await readCredentials(ctx.surroundings.configDir)).servers[own.url];
-  if (known !== undefined && await opens(at, known.token)) return;
+  if (known !== undefined && (await opens(at, known.token))) return;
   const token = await oneTimeToken();
   if (token === undefined) return ctx.out.note("`berth login` signs you in.");
   const user = await signIn(at, token);

@@ -50,7 +50,10 @@ export interface Command {
   readonly options: Options;
   /** Command line and what it does. */
   readonly examples: readonly (readonly [string, string])[];
-  readonly run: (ctx: Context, input: { readonly arguments: Readonly<Record<string, unknown>>; readonly options: Readonly<Record<string, unknown>> }) => Promise<number | void>;
+  readonly run: (
+    ctx: Context,
+    input: { readonly arguments: Readonly<Record<string, unknown>>; readonly options: Readonly<Record<string, unknown>> },
+  ) => Promise<number | void>;
 }
 
 type Definition<A extends Arguments, O extends Options> = Omit<Command, "arguments" | "options" | "run"> & {
@@ -61,9 +64,13 @@ type Definition<A extends Arguments, O extends Options> = Omit<Command, "argumen
 };
 
 /** Checks a command's definition: `run` gets its arguments and options with the types that they declare. */
-export function defineCommand<const A extends Arguments = Record<never, never>, const O extends Options = Record<never, never>>(definition: Definition<A, O>): Command {
+export function defineCommand<const A extends Arguments = Record<never, never>, const O extends Options = Record<never, never>>(
+  definition: Definition<A, O>,
+): Command {
   return {
-    ...definition, arguments: definition.arguments ?? {}, options: definition.options ?? {},
+    ...definition,
+    arguments: definition.arguments ?? {},
+    options: definition.options ?? {},
     // program.ts fills both from the same specs, each value through its own `read`.
     run: (ctx, input) => definition.run(ctx, input as { arguments: Values<A>; options: Values<O> }),
   };
@@ -75,21 +82,36 @@ export function flag(flags: string, summary: string): Option<boolean> {
 
 /** `text("--ref <ref>", …)`. */
 export function text(flags: string, summary: string, completes?: Completes): Option<string | undefined> {
-  return { flags, summary, list: false, read: (raw) => (typeof raw === "string" ? raw : undefined), ...(completes === undefined ? {} : { completes }) };
+  return {
+    flags,
+    summary,
+    list: false,
+    read: (raw) => (typeof raw === "string" ? raw : undefined),
+    ...(completes === undefined ? {} : { completes }),
+  };
 }
 
 /** May be given several times. */
 export function texts(flags: string, summary: string, completes?: Completes): Option<readonly string[]> {
-  return { flags, summary, list: true, read: (raw) => (Array.isArray(raw) ? raw.map(String) : []), ...(completes === undefined ? {} : { completes }) };
+  return {
+    flags,
+    summary,
+    list: true,
+    read: (raw) => (Array.isArray(raw) ? raw.map(String) : []),
+    ...(completes === undefined ? {} : { completes }),
+  };
 }
 
 export function integer(flags: string, summary: string, least = 0): Option<number | undefined> {
   return {
-    flags, summary, list: false,
+    flags,
+    summary,
+    list: false,
     read: (raw) => {
       if (raw === undefined) return undefined;
       const value = Number(raw);
-      if (typeof raw !== "string" || !/^\d+$/.test(raw) || value < least) throw new UsageError(`${longName(flags)} wants a whole number${least > 0 ? ` of at least ${least}` : ""}, not \`${String(raw)}\`.`);
+      if (typeof raw !== "string" || !/^\d+$/.test(raw) || value < least)
+        throw new UsageError(`${longName(flags)} wants a whole number${least > 0 ? ` of at least ${least}` : ""}, not \`${String(raw)}\`.`);
       return value;
     },
   };
@@ -98,11 +120,14 @@ export function integer(flags: string, summary: string, least = 0): Option<numbe
 /** Milliseconds. */
 export function time(flags: string, summary: string): Option<number | undefined> {
   return {
-    flags, summary, list: false,
+    flags,
+    summary,
+    list: false,
     read: (raw) => {
       if (raw === undefined) return undefined;
       const value = parseDuration(String(raw));
-      if (value === undefined) throw new UsageError(`${longName(flags)} wants a duration, not \`${String(raw)}\`.`, "Write it like 30s, 10m or 1h30m.");
+      if (value === undefined)
+        throw new UsageError(`${longName(flags)} wants a duration, not \`${String(raw)}\`.`, "Write it like 30s, 10m or 1h30m.");
       return value;
     },
   };
@@ -111,11 +136,17 @@ export function time(flags: string, summary: string): Option<number | undefined>
 /** RFC 3339. */
 export function instant(flags: string, summary: string): Option<string | undefined> {
   return {
-    flags, summary, list: false,
+    flags,
+    summary,
+    list: false,
     read: (raw, now) => {
       if (raw === undefined) return undefined;
       const value = parseInstant(String(raw), now);
-      if (value === undefined) throw new UsageError(`${longName(flags)} wants a time, not \`${String(raw)}\`.`, "Write how long ago (10m, 2h), a date, or an instant like 2026-01-31T12:00:00Z.");
+      if (value === undefined)
+        throw new UsageError(
+          `${longName(flags)} wants a time, not \`${String(raw)}\`.`,
+          "Write how long ago (10m, 2h), a date, or an instant like 2026-01-31T12:00:00Z.",
+        );
       return value;
     },
   };
@@ -124,7 +155,10 @@ export function instant(flags: string, summary: string): Option<string | undefin
 /** One of a few words. */
 export function choice<const C extends string>(flags: string, summary: string, choices: readonly C[]): Option<C | undefined> {
   return {
-    flags, summary, list: false, completes: choices,
+    flags,
+    summary,
+    list: false,
+    completes: choices,
     read: (raw) => {
       if (raw === undefined) return undefined;
       const found = choices.find((candidate) => candidate === raw);
@@ -139,7 +173,13 @@ export function required(summary: string, completes?: Completes): Argument<strin
 }
 
 export function optional(summary: string, completes?: Completes): Argument<string | undefined> {
-  return { summary, required: false, rest: false, read: (raw) => (typeof raw === "string" ? raw : undefined), ...(completes === undefined ? {} : { completes }) };
+  return {
+    summary,
+    required: false,
+    rest: false,
+    read: (raw) => (typeof raw === "string" ? raw : undefined),
+    ...(completes === undefined ? {} : { completes }),
+  };
 }
 
 /** The number of a release, rollout, build or task; `v12` and `#12` are understood. */
@@ -148,7 +188,13 @@ export function ordinal(summary: string): Argument<number> {
 }
 
 export function rest(summary: string, completes?: Completes): Argument<readonly string[]> {
-  return { summary, required: false, rest: true, read: (raw) => (Array.isArray(raw) ? raw.map(String) : []), ...(completes === undefined ? {} : { completes }) };
+  return {
+    summary,
+    required: false,
+    rest: true,
+    read: (raw) => (Array.isArray(raw) ? raw.map(String) : []),
+    ...(completes === undefined ? {} : { completes }),
+  };
 }
 
 export function readOrdinal(raw: unknown, name: string): number {

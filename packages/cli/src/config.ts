@@ -18,6 +18,8 @@ export interface Surroundings {
   readonly colour: boolean | undefined;
   /** Terminal width that overrides the terminal's own. */
   readonly columns: number | undefined;
+  /** The terminal cannot move its cursor. */
+  readonly dumb: boolean;
   /** A variable of the caller's shell, for `${VAR}` in Compose files and for child programs. */
   readonly variable: (name: string) => string | undefined;
 }
@@ -28,12 +30,22 @@ export function readSurroundings(variables: Readonly<Record<string, string | und
   const columns = Number(variables["COLUMNS"]);
   const forced = filled(variables["FORCE_COLOR"]);
   return {
-    home, configDir: join(filled(variables["XDG_CONFIG_HOME"]) ?? join(home, ".config"), "berth"),
+    home,
+    configDir: join(filled(variables["XDG_CONFIG_HOME"]) ?? join(home, ".config"), "berth"),
     cacheDir: join(filled(variables["XDG_CACHE_HOME"]) ?? join(home, ".cache"), "berth"),
-    server: filled(variables["BERTH_SERVER"]), token: filled(variables["BERTH_TOKEN"]), stack: filled(variables["BERTH_STACK"]), component: filled(variables["BERTH_COMPONENT"]),
+    server: filled(variables["BERTH_SERVER"]),
+    token: filled(variables["BERTH_TOKEN"]),
+    stack: filled(variables["BERTH_STACK"]),
+    component: filled(variables["BERTH_COMPONENT"]),
     lang: filled(variables["BERTH_LANG"]),
-    colour: filled(variables["NO_COLOR"]) !== undefined || variables["TERM"] === "dumb" ? false : forced === undefined ? undefined : forced !== "0",
+    colour:
+      filled(variables["NO_COLOR"]) !== undefined || variables["TERM"] === "dumb"
+        ? false
+        : forced === undefined
+          ? undefined
+          : forced !== "0",
     columns: Number.isInteger(columns) && columns > 0 ? columns : undefined,
+    dumb: variables["TERM"] === "dumb",
     variable: (name) => variables[name],
   };
 }

@@ -83,8 +83,15 @@ export class Context {
     const { createClient } = await import("@berth/contract/client.ts");
     const debug = this.surroundings.variable("BERTH_DEBUG");
     return createClient({
-      baseUrl: this.settings.serverUrl, token,
-      ...(debug === undefined || debug === "" ? {} : { onRequest: ({ method, url, attempt }) => { this.out.err(`${method} ${url}${attempt > 1 ? ` (attempt ${attempt})` : ""}\n`); } }),
+      baseUrl: this.settings.serverUrl,
+      token,
+      ...(debug === undefined || debug === ""
+        ? {}
+        : {
+            onRequest: ({ method, url, attempt }) => {
+              this.out.err(`${method} ${url}${attempt > 1 ? ` (attempt ${attempt})` : ""}\n`);
+            },
+          }),
     });
   }
 
@@ -92,7 +99,7 @@ export class Context {
   async stack(): Promise<string> {
     const { settings, say } = this;
     if (settings.stack !== undefined) return settings.stack;
-    const guess = await guessStack(this.cwd);
+    const guess = await guessStack(this.cwd, this.surroundings.variable);
     if (guess.compose) return this.#guessed(guess.stack, guess.origin);
     const { items } = await (await this.api()).listStacks({ query: { limit: 500 } }, { signal: this.signal });
     const names = items.map((item) => item.name);
@@ -101,7 +108,9 @@ export class Context {
       this.out.note(say("using_only_stack", { stack: names[0] }));
       return names[0];
     }
-    throw names.length === 0 ? new UsageError(say("no_stack"), say("no_stack_none")) : new UsageError(say("no_stack"), say("no_stack_next"), [say("stacks_are", { names: names.join(", ") })]);
+    throw names.length === 0
+      ? new UsageError(say("no_stack"), say("no_stack_none"))
+      : new UsageError(say("no_stack"), say("no_stack_next"), [say("stacks_are", { names: names.join(", ") })]);
   }
 
   #guessed(stack: string, origin: string): string {
@@ -117,7 +126,11 @@ export class Context {
     const names = items.map((item) => item.name);
     if (names.length === 1 && names[0] !== undefined) return names[0];
     const { say } = this;
-    throw names.length === 0 ? new UsageError(say("no_component", { stack }), say("no_component_none", { stack })) : new UsageError(say("no_component", { stack }), say("no_component_next", { first: names[0] ?? "" }), [say("components_are", { names: names.join(", ") })]);
+    throw names.length === 0
+      ? new UsageError(say("no_component", { stack }), say("no_component_none", { stack }))
+      : new UsageError(say("no_component", { stack }), say("no_component_next", { first: names[0] ?? "" }), [
+          say("components_are", { names: names.join(", ") }),
+        ]);
   }
 
   /** Both, as a route's params. */
@@ -126,12 +139,23 @@ export class Context {
     return { stack, component: await this.component(stack, named) };
   }
 
-  /** Asks before something that cannot be undone; fails where nobody can be asked and --yes was not given. */
+  /** Asks before something is taken away; fails where nobody can be asked and --yes was not given. */
   async confirm(what: string, question: string): Promise<void> {
+    const answer = await this.#asked(what, this.say("confirm", { question }));
+    if (answer !== undefined && !/^y(es)?$/i.test(answer)) throw new Failure(exitCodes.failed, this.say("not_confirmed"));
+  }
+
+  /** The same before something that nothing brings back: a habit types `y`, nobody types a name by habit. */
+  async confirmByName(what: string, question: string, name: string): Promise<void> {
+    const answer = await this.#asked(what, this.say("confirm_by_name", { question, name }));
+    if (answer !== undefined && answer !== name) throw new Failure(exitCodes.failed, this.say("not_confirmed"));
+  }
+
+  /** What was typed; undefined when --yes answers. */
+  async #asked(what: string, question: string): Promise<string | undefined> {
     const { say } = this;
-    if (this.settings.yes) return;
+    if (this.settings.yes) return undefined;
     if (!this.prompt.possible) throw new Failure(exitCodes.usage, say("needs_yes", { what }), { next: say("needs_yes_next") });
-    const answer = await this.prompt.ask(say("confirm", { question }), this.signal);
-    if (!/^y(es)?$/i.test(answer.trim())) throw new Failure(exitCodes.failed, say("not_confirmed"));
+    return (await this.prompt.ask(question, this.signal)).trim();
   }
 }

@@ -3,8 +3,13 @@ import { chmod, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises"
 import { join } from "node:path";
 import { randomUUID } from "node:crypto";
 import { Failure, exitCodes } from "./failure.ts";
+import { parseJson } from "@berth/contract/json.ts";
 
-export interface Credential { readonly token: string; readonly user: string; readonly savedAt: string }
+export interface Credential {
+  readonly token: string;
+  readonly user: string;
+  readonly savedAt: string;
+}
 export interface Credentials {
   /** The server that was signed in to last; used when none is named. */
   readonly current?: string;
@@ -21,8 +26,9 @@ export async function readCredentials(configDir: string): Promise<Credentials> {
     if (isCode(error, "ENOENT")) return { servers: {} };
     throw error;
   }
-  const value = parsed(text);
-  if (!isCredentials(value)) throw new Failure(exitCodes.failed, `${fileOf(configDir)} is not a credentials file.`, { next: "Remove it and run `berth login`." });
+  const value = parseJson(text);
+  if (!isCredentials(value))
+    throw new Failure(exitCodes.failed, `${fileOf(configDir)} is not a credentials file.`, { next: "Remove it and run `berth login`." });
   return value;
 }
 
@@ -57,7 +63,10 @@ async function write(configDir: string, value: Credentials): Promise<void> {
 export function serverUrl(text: string): string {
   const local = /^(localhost|127\.|\[::1\])/.test(text);
   const url = URL.parse(/^[a-z]+:\/\//i.test(text) ? text : `${local ? "http" : "https"}://${text}`);
-  if (url === null || !/^https?:$/.test(url.protocol) || url.username !== "" || url.search !== "") throw new Failure(exitCodes.usage, `\`${text}\` is not the address of a server.`, { next: "Write it like http://127.0.0.1:7420 or https://berth.example.com." });
+  if (url === null || !/^https?:$/.test(url.protocol) || url.username !== "" || url.search !== "")
+    throw new Failure(exitCodes.usage, `\`${text}\` is not the address of a server.`, {
+      next: "Write it like http://127.0.0.1:7420 or https://berth.example.com.",
+    });
   return `${url.origin}${url.pathname.replace(/\/+$/, "")}`;
 }
 
@@ -67,18 +76,12 @@ export function isLocal(url: string): boolean {
   return host === "localhost" || host === "[::1]" || /^127\./.test(host) || host.endsWith(".localhost");
 }
 
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-}
-
 function isCredentials(value: unknown): value is Credentials {
-  if (typeof value !== "object" || value === null || !("servers" in value) || typeof value.servers !== "object" || value.servers === null) return false;
-  return Object.values(value.servers).every((item: unknown) => typeof item === "object" && item !== null && "token" in item && typeof item.token === "string");
+  if (typeof value !== "object" || value === null || !("servers" in value) || typeof value.servers !== "object" || value.servers === null)
+    return false;
+  return Object.values(value.servers).every(
+    (item: unknown) => typeof item === "object" && item !== null && "token" in item && typeof item.token === "string",
+  );
 }
 
 /** Whether a failure of the system has this code, e.g. ENOENT. */

@@ -8,7 +8,11 @@ export class Failure extends Error {
   /** Shown between sentence and next step. */
   readonly lines: readonly string[];
 
-  constructor(exitCode: number, detail: string, more: { readonly next?: string | undefined; readonly lines?: readonly string[]; readonly cause?: unknown } = {}) {
+  constructor(
+    exitCode: number,
+    detail: string,
+    more: { readonly next?: string | undefined; readonly lines?: readonly string[]; readonly cause?: unknown } = {},
+  ) {
     super(detail, more.cause === undefined ? undefined : { cause: more.cause });
     this.name = "Failure";
     this.exitCode = exitCode;

@@ -10,11 +10,25 @@ export interface GlobalOption {
 }
 
 export const globalOptions: readonly GlobalOption[] = [
-  { flags: "-s, --stack <name>", summary: "the stack (or BERTH_STACK, or .berth.json)", completes: "stack", on: (command) => command.scope !== "none" },
-  { flags: "-c, --component <name>", summary: "the component (or BERTH_COMPONENT, or .berth.json)", completes: "component", on: (command) => command.scope === "component" },
+  {
+    flags: "-s, --stack <name>",
+    summary: "the stack (or BERTH_STACK, or .berth.json)",
+    completes: "stack",
+    on: (command) => command.scope !== "none",
+  },
+  {
+    flags: "-c, --component <name>",
+    summary: "the component (or BERTH_COMPONENT, or .berth.json)",
+    completes: "component",
+    on: (command) => command.scope === "component",
+  },
   { flags: "--json", summary: "print exactly the API's objects", on: () => true },
   { flags: "--no-wait", summary: "do not follow the work until its end", on: (command) => (command.waits === true ? true : "hidden") },
-  { flags: "--timeout <duration>", summary: "give up waiting after this long (exit code 5)", on: (command) => (command.waits === true ? true : "hidden") },
+  {
+    flags: "--timeout <duration>",
+    summary: "give up waiting after this long (exit code 5)",
+    on: (command) => (command.waits === true ? true : "hidden"),
+  },
   { flags: "-y, --yes", summary: "answer every question with yes", on: (command) => (command.asks === true ? true : "hidden") },
   { flags: "-q, --quiet", summary: "no progress and no notes", on: () => true },
   { flags: "--server <url>", summary: "the server (or BERTH_SERVER)", on: () => true },
@@ -24,8 +38,10 @@ export const globalOptions: readonly GlobalOption[] = [
 ];
 
 /** Every spelling of a global option, and whether a value follows it. */
-export const globalSpellings: ReadonlyMap<string, boolean> = new Map(globalOptions.flatMap(({ flags }) => {
-  const takesValue = flags.includes("<");
-  const short = /^-[a-z]\b/.exec(flags)?.[0];
-  return [[longName(flags), takesValue] as const, ...(short === undefined ? [] : [[short, takesValue] as const])];
-}));
+export const globalSpellings: ReadonlyMap<string, boolean> = new Map(
+  globalOptions.flatMap(({ flags }) => {
+    const takesValue = flags.includes("<");
+    const short = /^-[a-z]\b/.exec(flags)?.[0];
+    return [[longName(flags), takesValue] as const, ...(short === undefined ? [] : [[short, takesValue] as const])];
+  }),
+);

@@ -10,12 +10,19 @@ const surroundings = readSurroundings();
 enableCompileCache(join(surroundings.cacheDir, "compiled"));
 // A reader that went away (`berth logs | head`) is no failure.
 for (const stream of [process.stdout, process.stderr]) {
-  stream.on("error", (error: NodeJS.ErrnoException) => { process.exit(error.code === "EPIPE" ? exitCodes.done : exitCodes.failed); });
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    process.exit(error.code === "EPIPE" ? exitCodes.done : exitCodes.failed);
+  });
 }
 
 const { run } = await import("./run.ts");
 process.exitCode = await run(process.argv.slice(2), {
-  stdin: process.stdin, stdout: process.stdout, stderr: process.stderr, surroundings, cwd: process.cwd(), now: () => new Date(),
+  stdin: process.stdin,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  surroundings,
+  cwd: process.cwd(),
+  now: () => new Date(),
   onInterrupt: (call) => {
     let times = 0;
     const heard = (): void => {
@@ -25,9 +32,14 @@ process.exitCode = await run(process.argv.slice(2), {
       call();
     };
     process.on("SIGINT", heard).on("SIGTERM", heard);
-    return () => { process.off("SIGINT", heard).off("SIGTERM", heard); };
+    return () => {
+      process.off("SIGINT", heard).off("SIGTERM", heard);
+    };
   },
 });
 // Keep-alive connections and an open stdin must not hold the prompt back; what was written has to be out first.
-for (const stream of [process.stdout, process.stderr]) await new Promise((resolve) => { stream.write("", resolve); });
+for (const stream of [process.stdout, process.stderr])
+  await new Promise((resolve) => {
+    stream.write("", resolve);
+  });
 process.exit();

@@ -14,7 +14,13 @@ export interface Parsed {
 }
 
 /** Values as `run` wants them, or the wish for help. Errors: UsageError. */
-export function parseCommand(command: Command, name: readonly string[], args: readonly string[], now: Date, say: Say): Parsed | { readonly kind: "help" } {
+export function parseCommand(
+  command: Command,
+  name: readonly string[],
+  args: readonly string[],
+  now: Date,
+  say: Say,
+): Parsed | { readonly kind: "help" } {
   if (command.raw === true) return { kind: "run", arguments: { rest: args }, options: {}, globals: {} };
   const program = programOf(command, name);
   try {
@@ -26,9 +32,11 @@ export function parseCommand(command: Command, name: readonly string[], args: re
   }
   const given = program.opts();
   const options: Record<string, unknown> = {};
-  for (const [key, option] of Object.entries(command.options)) options[key] = option.read(given[new Option(option.flags).attributeName()], now);
+  for (const [key, option] of Object.entries(command.options))
+    options[key] = option.read(given[new Option(option.flags).attributeName()], now);
   const argumentsByName: Record<string, unknown> = {};
-  for (const [index, [key, argument]] of Object.entries(command.arguments).entries()) argumentsByName[key] = readArgument(argument, program.processedArgs[index], key);
+  for (const [index, [key, argument]] of Object.entries(command.arguments).entries())
+    argumentsByName[key] = readArgument(argument, program.processedArgs[index], key);
   return { kind: "run", arguments: argumentsByName, options, globals: given };
 }
 
@@ -39,7 +47,11 @@ function readArgument(argument: Command["arguments"][string], raw: unknown, key:
 /** The commander program of one command; also the source of its usage line. */
 export function programOf(command: Command, name: readonly string[]): Program {
   const program = new Program(`berth ${name.join(" ")}`);
-  program.exitOverride().configureOutput({ writeOut: () => undefined, writeErr: () => undefined }).helpOption("-h, --help", "this help").allowExcessArguments(false);
+  program
+    .exitOverride()
+    .configureOutput({ writeOut: () => undefined, writeErr: () => undefined })
+    .helpOption("-h, --help", "this help")
+    .allowExcessArguments(false);
   if (command.passesThrough === true) program.enablePositionalOptions().passThroughOptions();
   for (const [key, argument] of Object.entries(command.arguments)) {
     const shown = `${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}${argument.rest ? "..." : ""}`;
@@ -50,7 +62,7 @@ export function programOf(command: Command, name: readonly string[]): Program {
     const made = new Option(option.flags, option.summary);
     if (made.short !== undefined) own.add(made.short);
     if (made.long !== undefined) own.add(made.long);
-    if (option.list) made.argParser((value: string, before: unknown) => [...(Array.isArray(before) ? before as unknown[] : []), value]);
+    if (option.list) made.argParser((value: string, before: unknown) => [...(Array.isArray(before) ? (before as unknown[]) : []), value]);
     program.addOption(made);
   }
   for (const option of globalOptions) {
@@ -68,5 +80,12 @@ function sentence(message: string): string {
 
 /** Commander's own "Did you mean". */
 function hint(message: string): string | undefined {
-  return /\((Did you mean .*)\)/s.exec(message)?.[1]?.replace(/(one of )?(--?[\w-]+(?:, --?[\w-]+)*)\?/, (_, several: string | undefined, names: string) => `${several ?? ""}${names.split(", ").map((name) => `\`${name}\``).join(", ")}?`);
+  return /\((Did you mean .*)\)/s.exec(message)?.[1]?.replace(
+    /(one of )?(--?[\w-]+(?:, --?[\w-]+)*)\?/,
+    (_, several: string | undefined, names: string) =>
+      `${several ?? ""}${names
+        .split(", ")
+        .map((name) => `\`${name}\``)
+        .join(", ")}?`,
+  );
 }

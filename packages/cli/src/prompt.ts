@@ -25,7 +25,9 @@ export function createPrompt(stdin: Keyboard, stderr: TextSink, out: Output): Pr
       const reader = createInterface({ input: stdin, output: stderr });
       // readline turns Ctrl-C into an event of its own.
       const stop = new AbortController();
-      reader.on("SIGINT", () => { stop.abort(new Interrupted()); });
+      reader.on("SIGINT", () => {
+        stop.abort(new Interrupted());
+      });
       try {
         return await reader.question(question, { signal: AbortSignal.any([signal, stop.signal]) });
       } catch (error) {
@@ -35,8 +37,9 @@ export function createPrompt(stdin: Keyboard, stderr: TextSink, out: Output): Pr
       }
     },
     async askSecret(question) {
-      out.err(question);
+      // Before the question: what is typed at once must not be shown either.
       stdin.setRawMode?.(true);
+      out.err(question);
       try {
         return await typedLine(stdin);
       } finally {
@@ -48,7 +51,9 @@ export function createPrompt(stdin: Keyboard, stderr: TextSink, out: Output): Pr
     async readAll() {
       const pieces: Buffer[] = [];
       for await (const piece of stdin) pieces.push(Buffer.from(piece as Uint8Array));
-      return Buffer.concat(pieces).toString("utf8").replace(/\r?\n$/, "");
+      return Buffer.concat(pieces)
+        .toString("utf8")
+        .replace(/\r?\n$/, "");
     },
   };
 }
@@ -63,8 +68,14 @@ function typedLine(stdin: Keyboard): Promise<string> {
     };
     const onData = (piece: Buffer | string): void => {
       for (const character of piece.toString()) {
-        if (character === "\r" || character === "\n" || character === "\u0004") return done(() => { resolve(text); });
-        if (character === "\u0003") return done(() => { reject(new Interrupted()); });
+        if (character === "\r" || character === "\n" || character === "\u0004")
+          return done(() => {
+            resolve(text);
+          });
+        if (character === "\u0003")
+          return done(() => {
+            reject(new Interrupted());
+          });
         if (character === "\u007f" || character === "\b") text = Array.from(text).slice(0, -1).join("");
         else if (character === "\u0015") text = "";
         else if (character >= " ") text += character;

@@ -5,6 +5,9 @@ import { command as buildsList } from "./commands/builds/list.ts";
 import { command as buildsLogs } from "./commands/builds/logs.ts";
 import { command as buildsRetry } from "./commands/builds/retry.ts";
 import { command as buildsShow } from "./commands/builds/show.ts";
+import { command as certificatesDelete } from "./commands/certificates/delete.ts";
+import { command as certificatesList } from "./commands/certificates/list.ts";
+import { command as certificatesSet } from "./commands/certificates/set.ts";
 import { command as clustersList } from "./commands/clusters/list.ts";
 import { command as clustersShow } from "./commands/clusters/show.ts";
 import { command as componentsDelete } from "./commands/components/delete.ts";
@@ -23,6 +26,8 @@ import { command as configUnset } from "./commands/config/unset.ts";
 import { command as credentialsDelete } from "./commands/credentials/delete.ts";
 import { command as credentialsList } from "./commands/credentials/list.ts";
 import { command as credentialsSet } from "./commands/credentials/set.ts";
+import { command as dailyAdopt } from "./commands/daily/adopt.ts";
+import { command as dailyBackup } from "./commands/daily/backup.ts";
 import { command as dailyCompletion } from "./commands/daily/completion.ts";
 import { command as componentsDeploy } from "./commands/components/deploy.ts";
 import { command as dailyDoctor } from "./commands/daily/doctor.ts";
@@ -35,6 +40,7 @@ import { command as componentsLogs } from "./commands/components/logs.ts";
 import { command as dailyOpen } from "./commands/daily/open.ts";
 import { command as dailyPlan } from "./commands/daily/plan.ts";
 import { command as tasksCreate } from "./commands/tasks/create.ts";
+import { command as dailyRestore } from "./commands/daily/restore.ts";
 import { command as dailyServer } from "./commands/daily/server.ts";
 import { command as dailyStatus } from "./commands/daily/status.ts";
 import { command as dailyUp } from "./commands/daily/up.ts";
@@ -81,28 +87,120 @@ import { command as volumesList } from "./commands/volumes/list.ts";
 import { registryOf } from "./tree.ts";
 
 /** In the order in which help lists them; what is not named comes behind. */
-const dailyOrder = ["up", "plan", "deploy", "status", "logs", "exec", "run", "open", "scale", "restart", "stop", "start", "rollback", "events", "server", "login", "logout", "whoami", "doctor", "completion", "version"];
+const dailyOrder = [
+  "up",
+  "plan",
+  "deploy",
+  "status",
+  "logs",
+  "exec",
+  "run",
+  "open",
+  "scale",
+  "restart",
+  "stop",
+  "start",
+  "rollback",
+  "events",
+  "server",
+  "backup",
+  "restore",
+  "adopt",
+  "login",
+  "logout",
+  "whoami",
+  "doctor",
+  "completion",
+  "version",
+];
 
-export const registry = registryOf([
-  stacksList, stacksShow, stacksCreate, stacksSet, stacksDelete, stacksExport, stacksVersions,
-  componentsList, componentsShow, componentsSet, componentsDelete, componentsRestart, componentsRollback, componentsScale, componentsStart, componentsStop, componentsUsage, componentsDeploy, componentsLogs,
-  instancesList, instancesExec,
-  releasesList, releasesShow, releasesDiff,
-  rolloutsList, rolloutsShow, rolloutsAbort, rolloutsRetry, rolloutsWatch,
-  buildsList, buildsShow, buildsCancel, buildsLogs, buildsRetry,
-  sourcesList, sourcesFetch, sourcesUpload,
-  credentialsList, credentialsSet, credentialsDelete,
-  knownHostsList, knownHostsAdd,
-  configShow, configSet, configUnset,
-  secretsList, secretsSet, secretsDelete,
-  tasksList, tasksShow, tasksCancel, tasksLogs, tasksCreate,
-  volumesList, volumesDelete,
-  eventsList, eventsWatch,
-  auditList,
-  clustersList, clustersShow,
-  tokensList, tokensCreate, tokensDelete,
-  usersList,
-  teamsList,
-  rolesList,
-  dailyUp, dailyPlan, dailyStatus, dailyOpen, dailyEvents, dailyServer, dailyLogin, dailyLogout, dailyWhoami, dailyDoctor, dailyCompletion, dailyVersion, dailyEdge,
-], dailyOrder);
+export const registry = registryOf(
+  [
+    stacksList,
+    stacksShow,
+    stacksCreate,
+    stacksSet,
+    stacksDelete,
+    stacksExport,
+    stacksVersions,
+    componentsList,
+    componentsShow,
+    componentsSet,
+    componentsDelete,
+    componentsRestart,
+    componentsRollback,
+    componentsScale,
+    componentsStart,
+    componentsStop,
+    componentsUsage,
+    componentsDeploy,
+    componentsLogs,
+    instancesList,
+    instancesExec,
+    releasesList,
+    releasesShow,
+    releasesDiff,
+    rolloutsList,
+    rolloutsShow,
+    rolloutsAbort,
+    rolloutsRetry,
+    rolloutsWatch,
+    buildsList,
+    buildsShow,
+    buildsCancel,
+    buildsLogs,
+    buildsRetry,
+    sourcesList,
+    sourcesFetch,
+    sourcesUpload,
+    credentialsList,
+    credentialsSet,
+    credentialsDelete,
+    knownHostsList,
+    knownHostsAdd,
+    configShow,
+    configSet,
+    configUnset,
+    secretsList,
+    secretsSet,
+    secretsDelete,
+    tasksList,
+    tasksShow,
+    tasksCancel,
+    tasksLogs,
+    tasksCreate,
+    volumesList,
+    volumesDelete,
+    eventsList,
+    eventsWatch,
+    auditList,
+    certificatesList,
+    certificatesSet,
+    certificatesDelete,
+    clustersList,
+    clustersShow,
+    tokensList,
+    tokensCreate,
+    tokensDelete,
+    usersList,
+    teamsList,
+    rolesList,
+    dailyUp,
+    dailyPlan,
+    dailyStatus,
+    dailyOpen,
+    dailyEvents,
+    dailyServer,
+    dailyBackup,
+    dailyRestore,
+    dailyAdopt,
+    dailyLogin,
+    dailyLogout,
+    dailyWhoami,
+    dailyDoctor,
+    dailyCompletion,
+    dailyVersion,
+    dailyEdge,
+  ],
+  dailyOrder,
+);

@@ -5,7 +5,12 @@ import { Failure, GaveUp, Interrupted, exitCodes } from "./failure.ts";
 import { duration } from "./output/time.ts";
 import type { Say } from "./text/say.ts";
 
-export interface Told { readonly exitCode: number; readonly detail: string; readonly lines: readonly string[]; readonly next: string | undefined }
+export interface Told {
+  readonly exitCode: number;
+  readonly detail: string;
+  readonly lines: readonly string[];
+  readonly next: string | undefined;
+}
 export interface Circumstances {
   readonly say: Say;
   readonly serverUrl: string;
@@ -19,8 +24,20 @@ export interface Circumstances {
 export function tell(error: unknown, at: Circumstances): Told {
   const { say } = at;
   if (error instanceof Failure) return { exitCode: error.exitCode, detail: error.message, lines: error.lines, next: error.next };
-  if (error instanceof Interrupted) return { exitCode: exitCodes.interrupted, detail: say("interrupted"), lines: [], next: at.watch === undefined ? undefined : say("work_goes_on", { watch: at.watch }) };
-  if (error instanceof GaveUp) return { exitCode: exitCodes.gaveUp, detail: say("gave_up", { after: duration(error.after) }), lines: [], next: at.watch === undefined ? undefined : say("work_goes_on", { watch: at.watch }) };
+  if (error instanceof Interrupted)
+    return {
+      exitCode: exitCodes.interrupted,
+      detail: say("interrupted"),
+      lines: [],
+      next: at.watch === undefined ? undefined : say("work_goes_on", { watch: at.watch }),
+    };
+  if (error instanceof GaveUp)
+    return {
+      exitCode: exitCodes.gaveUp,
+      detail: say("gave_up", { after: duration(error.after) }),
+      lines: [],
+      next: at.watch === undefined ? undefined : say("work_goes_on", { watch: at.watch }),
+    };
   if (error instanceof ApiError) return tellApi(error, at);
   if (error instanceof ConnectionError) return tellConnection(error, at);
   const reason = error instanceof Error ? error.message : String(error);
@@ -29,9 +46,17 @@ export function tell(error: unknown, at: Circumstances): Told {
 
 function tellApi(error: ApiError, at: Circumstances): Told {
   const { say } = at;
-  if (error.code === "unauthenticated" && !at.signedIn) return { exitCode: exitCodes.notAllowed, detail: say("not_signed_in", { url: at.serverUrl }), lines: [], next: isLocal(at.serverUrl) ? say("sign_in_local") : say("sign_in", { url: at.serverUrl }) };
+  if (error.code === "unauthenticated" && !at.signedIn)
+    return {
+      exitCode: exitCodes.notAllowed,
+      detail: say("not_signed_in", { url: at.serverUrl }),
+      lines: [],
+      next: isLocal(at.serverUrl) ? say("sign_in_local") : say("sign_in", { url: at.serverUrl }),
+    };
   const lines = [
-    ...(error.code === "not_found" && error.params["kind"] === "stack" && at.guessedFrom !== undefined ? [say("stack_guessed", { stack: String(error.params["name"]), origin: at.guessedFrom })] : []),
+    ...(error.code === "not_found" && error.params["kind"] === "stack" && at.guessedFrom !== undefined
+      ? [say("stack_guessed", { stack: String(error.params["name"]), origin: at.guessedFrom })]
+      : []),
     ...problemsIn(error),
     ...(error.status >= 500 && error.requestId !== undefined ? [say("request_id", { requestId: error.requestId })] : []),
   ];
@@ -42,7 +67,15 @@ function tellApi(error: ApiError, at: Circumstances): Told {
 function problemsIn(error: ApiError): string[] {
   const { problems } = error.params;
   if (!Array.isArray(problems)) return [];
-  return problems.flatMap((problem: unknown) => (typeof problem === "object" && problem !== null && "detail" in problem && typeof problem.detail === "string" && problem.detail !== error.detail ? [problem.detail] : []));
+  return problems.flatMap((problem: unknown) =>
+    typeof problem === "object" &&
+    problem !== null &&
+    "detail" in problem &&
+    typeof problem.detail === "string" &&
+    problem.detail !== error.detail
+      ? [problem.detail]
+      : [],
+  );
 }
 
 function exitOf(status: number, code: string): number {
@@ -54,9 +87,18 @@ function tellConnection(error: ConnectionError, at: Circumstances): Told {
   const { say } = at;
   const params = { url: at.serverUrl, reason: error.reason };
   switch (error.code) {
-    case "server_unreachable": return { exitCode: exitCodes.failed, detail: say("unreachable", params), lines: [], next: isLocal(at.serverUrl) ? say("unreachable_next_local") : say("unreachable_next") };
-    case "connection_lost": return { exitCode: exitCodes.failed, detail: say("connection_lost", params), lines: [], next: say("connection_lost_next") };
-    case "not_berth": return { exitCode: exitCodes.failed, detail: say("not_berth", params), lines: [], next: say("not_berth_next") };
-    default: return error.code satisfies never;
+    case "server_unreachable":
+      return {
+        exitCode: exitCodes.failed,
+        detail: say("unreachable", params),
+        lines: [],
+        next: isLocal(at.serverUrl) ? say("unreachable_next_local") : say("unreachable_next"),
+      };
+    case "connection_lost":
+      return { exitCode: exitCodes.failed, detail: say("connection_lost", params), lines: [], next: say("connection_lost_next") };
+    case "not_berth":
+      return { exitCode: exitCodes.failed, detail: say("not_berth", params), lines: [], next: say("not_berth_next") };
+    default:
+      return error.code satisfies never;
   }
 }

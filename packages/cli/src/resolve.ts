@@ -13,20 +13,71 @@ export type Resolved =
 
 /** What other tools call it, and what it is here. `note` names it and goes on; `hint` only names it, because the habit may mean something else. */
 const habits: Readonly<Record<string, { readonly meant: string; readonly goOn: boolean }>> = {
-  ps: { meant: "status", goOn: true }, info: { meant: "status", goOn: true }, pods: { meant: "instances list", goOn: true }, containers: { meant: "instances list", goOn: true },
-  services: { meant: "components list", goOn: true }, apps: { meant: "stacks list", goOn: true }, ls: { meant: "stacks list", goOn: true }, projects: { meant: "stacks list", goOn: true },
-  top: { meant: "components usage", goOn: true }, stats: { meant: "components usage", goOn: true }, env: { meant: "config show", goOn: true }, log: { meant: "logs", goOn: true }, tail: { meant: "logs -f", goOn: true },
-  me: { meant: "whoami", goOn: true }, signin: { meant: "login", goOn: true }, jobs: { meant: "tasks list", goOn: true }, history: { meant: "rollouts list", goOn: true },
-  apply: { meant: "up", goOn: true }, push: { meant: "deploy", goOn: false }, publish: { meant: "deploy", goOn: false }, release: { meant: "deploy", goOn: false }, redeploy: { meant: "deploy", goOn: false },
-  shell: { meant: "exec -- sh", goOn: false }, ssh: { meant: "exec -- sh", goOn: false }, bash: { meant: "exec -- bash", goOn: false }, console: { meant: "exec -- sh", goOn: false }, sh: { meant: "exec -- sh", goOn: false }, attach: { meant: "logs -f", goOn: false },
-  down: { meant: "stacks delete", goOn: false }, destroy: { meant: "stacks delete", goOn: false }, undo: { meant: "rollback", goOn: false }, promote: { meant: "deploy", goOn: false },
-  create: { meant: "up", goOn: false }, init: { meant: "up", goOn: false }, launch: { meant: "up", goOn: false }, compose: { meant: "up", goOn: false }, serve: { meant: "server", goOn: false }, daemon: { meant: "server start", goOn: false },
-  domains: { meant: "status", goOn: false }, images: { meant: "builds list", goOn: false }, build: { meant: "deploy", goOn: false }, explain: { meant: "plan", goOn: false }, detect: { meant: "plan", goOn: false },
+  ps: { meant: "status", goOn: true },
+  info: { meant: "status", goOn: true },
+  pods: { meant: "instances list", goOn: true },
+  containers: { meant: "instances list", goOn: true },
+  services: { meant: "components list", goOn: true },
+  apps: { meant: "stacks list", goOn: true },
+  ls: { meant: "stacks list", goOn: true },
+  projects: { meant: "stacks list", goOn: true },
+  top: { meant: "components usage", goOn: true },
+  stats: { meant: "components usage", goOn: true },
+  env: { meant: "config show", goOn: true },
+  log: { meant: "logs", goOn: true },
+  tail: { meant: "logs -f", goOn: true },
+  me: { meant: "whoami", goOn: true },
+  signin: { meant: "login", goOn: true },
+  jobs: { meant: "tasks list", goOn: true },
+  history: { meant: "rollouts list", goOn: true },
+  apply: { meant: "up", goOn: true },
+  push: { meant: "deploy", goOn: false },
+  publish: { meant: "deploy", goOn: false },
+  release: { meant: "deploy", goOn: false },
+  redeploy: { meant: "deploy", goOn: false },
+  shell: { meant: "exec -- sh", goOn: false },
+  ssh: { meant: "exec -- sh", goOn: false },
+  bash: { meant: "exec -- bash", goOn: false },
+  console: { meant: "exec -- sh", goOn: false },
+  sh: { meant: "exec -- sh", goOn: false },
+  attach: { meant: "logs -f", goOn: false },
+  down: { meant: "stacks delete", goOn: false },
+  destroy: { meant: "stacks delete", goOn: false },
+  undo: { meant: "rollback", goOn: false },
+  promote: { meant: "deploy", goOn: false },
+  create: { meant: "up", goOn: false },
+  init: { meant: "up", goOn: false },
+  launch: { meant: "up", goOn: false },
+  compose: { meant: "up", goOn: false },
+  serve: { meant: "server", goOn: false },
+  daemon: { meant: "server start", goOn: false },
+  domains: { meant: "status", goOn: false },
+  images: { meant: "builds list", goOn: false },
+  build: { meant: "deploy", goOn: false },
+  explain: { meant: "plan", goOn: false },
+  detect: { meant: "plan", goOn: false },
 };
 /** Verbs as others say them. Reading ones are understood; changing ones are only named. */
 const synonyms: Readonly<Record<string, { readonly meant: readonly string[]; readonly goOn: boolean }>> = {
-  ls: { meant: ["list"], goOn: true }, get: { meant: ["show", "list"], goOn: true }, describe: { meant: ["show"], goOn: true }, info: { meant: ["show"], goOn: true }, inspect: { meant: ["show"], goOn: true }, view: { meant: ["show"], goOn: true }, log: { meant: ["logs"], goOn: true },
-  rm: { meant: ["delete", "unset"], goOn: false }, remove: { meant: ["delete", "unset"], goOn: false }, destroy: { meant: ["delete"], goOn: false }, revoke: { meant: ["delete"], goOn: false }, unset: { meant: ["delete"], goOn: false }, del: { meant: ["delete", "unset"], goOn: false }, add: { meant: ["create", "set", "add"], goOn: false }, new: { meant: ["create"], goOn: false }, edit: { meant: ["set"], goOn: false }, update: { meant: ["set"], goOn: false }, cancel: { meant: ["abort"], goOn: false }, undo: { meant: ["rollback"], goOn: false },
+  ls: { meant: ["list"], goOn: true },
+  get: { meant: ["show", "list"], goOn: true },
+  describe: { meant: ["show"], goOn: true },
+  info: { meant: ["show"], goOn: true },
+  inspect: { meant: ["show"], goOn: true },
+  view: { meant: ["show"], goOn: true },
+  log: { meant: ["logs"], goOn: true },
+  rm: { meant: ["delete", "unset"], goOn: false },
+  remove: { meant: ["delete", "unset"], goOn: false },
+  destroy: { meant: ["delete"], goOn: false },
+  revoke: { meant: ["delete"], goOn: false },
+  unset: { meant: ["delete"], goOn: false },
+  del: { meant: ["delete", "unset"], goOn: false },
+  add: { meant: ["create", "set", "add"], goOn: false },
+  new: { meant: ["create"], goOn: false },
+  edit: { meant: ["set"], goOn: false },
+  update: { meant: ["set"], goOn: false },
+  cancel: { meant: ["abort"], goOn: false },
+  undo: { meant: ["rollback"], goOn: false },
 };
 
 export function resolve(argv: readonly string[], registry: Registry, say: Say): Resolved {
@@ -56,13 +107,18 @@ function verbOf(noun: string, words: readonly string[], registry: Registry, say:
   const standard = verbs.find((verb) => verb === "list") ?? verbs.find((verb) => verb === "show");
   const daily = registry.daily.has(noun) ? [noun] : standard === undefined ? undefined : [noun, standard];
   // `berth stacks` lists them; `berth events -f` and `berth server` are daily verbs.
-  if (daily !== undefined && (word === undefined || word.startsWith("-"))) return { kind: "command", path: daily, args: [...moved, ...left] };
+  if (daily !== undefined && (word === undefined || word.startsWith("-")))
+    return { kind: "command", path: daily, args: [...moved, ...left] };
   if (word === undefined) return { kind: "help", about: [noun] };
   const synonym = synonyms[word];
   const meant = synonym?.meant.find((verb) => verbs.includes(verb));
-  if (synonym?.goOn === true && meant !== undefined) return noted({ kind: "command", path: [noun, meant], args: [...moved, ...after] }, `${noun} ${word}`, say);
+  if (synonym?.goOn === true && meant !== undefined)
+    return noted({ kind: "command", path: [noun, meant], args: [...moved, ...after] }, `${noun} ${word}`, say);
   const near = meant ?? nearest(word, verbs);
-  throw new UsageError(say("unknown_verb", { noun, given: word }), near === undefined ? say("verbs_are", { verbs: verbs.join(", ") }) : say("did_you_mean", { what: `berth ${noun} ${near}` }));
+  throw new UsageError(
+    say("unknown_verb", { noun, given: word }),
+    near === undefined ? say("verbs_are", { verbs: verbs.join(", ") }) : say("did_you_mean", { what: `berth ${noun} ${near}` }),
+  );
 }
 
 function habitOf(first: string, after: readonly string[], moved: readonly string[], registry: Registry, say: Say): Resolved {
@@ -70,7 +126,10 @@ function habitOf(first: string, after: readonly string[], moved: readonly string
   if (habit?.goOn === true) return noted(resolve([...habit.meant.split(" "), ...moved, ...after], registry, say), first, say, habit.meant);
   const swapped = swappedNoun(first, after, registry);
   const near = habit?.meant ?? swapped ?? nearest(first, [...registry.daily.keys(), ...registry.nouns]);
-  throw new UsageError(say("unknown_command", { given: first }), near === undefined ? say("see_all") : say("did_you_mean", { what: `berth ${near}` }));
+  throw new UsageError(
+    say("unknown_command", { given: first }),
+    near === undefined ? say("see_all") : say("did_you_mean", { what: `berth ${near}` }),
+  );
 }
 
 /** `get pods`, `list stacks`, `delete stack shop`. */

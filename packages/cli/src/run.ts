@@ -53,23 +53,41 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
       return exitCodes.done;
     }
     // Now it is known which of the options were meant for us and which for a program that is run.
-    out = outputOf({ json: parsed.globals["json"] === true, quiet: parsed.globals["quiet"] === true, noColour: parsed.globals["color"] === false }, io);
+    out = outputOf(
+      { json: parsed.globals["json"] === true, quiet: parsed.globals["quiet"] === true, noColour: parsed.globals["color"] === false },
+      io,
+    );
     const abort = new AbortController();
     context = await contextOf(parsed, io, out, say, abort.signal);
-    return await withEnds(abort, context.settings.timeout, io, command.run(context, parsed)) ?? exitCodes.done;
+    return (await withEnds(abort, context.settings.timeout, io, command.run(context, parsed))) ?? exitCodes.done;
   } catch (error) {
     return report(error, context, out, say, io);
   }
 }
 
 function outputOf(shape: { readonly json: boolean; readonly quiet: boolean; readonly noColour: boolean }, io: Io): Output {
-  return new Output({ stdout: io.stdout, stderr: io.stderr, json: shape.json, quiet: shape.quiet, colour: shape.noColour ? false : io.surroundings.colour, columns: io.surroundings.columns });
+  return new Output({
+    stdout: io.stdout,
+    stderr: io.stderr,
+    json: shape.json,
+    quiet: shape.quiet,
+    colour: shape.noColour ? false : io.surroundings.colour,
+    columns: io.surroundings.columns,
+    dumb: io.surroundings.dumb,
+  });
 }
 
 /** Completion says what it knows, and nothing about what went wrong. */
 async function completeSilently(words: readonly string[], out: Output, io: Io): Promise<number> {
   const { complete } = await import("./completion/complete.ts");
-  const context = (): Promise<Context> => contextOf({ kind: "run", arguments: {}, options: {}, globals: {} }, io, new Output({ stdout: io.stdout, stderr: io.stderr, json: false, quiet: true, colour: false, columns: undefined }), sayIn("en"), new AbortController().signal);
+  const context = (): Promise<Context> =>
+    contextOf(
+      { kind: "run", arguments: {}, options: {}, globals: {} },
+      io,
+      new Output({ stdout: io.stdout, stderr: io.stderr, json: false, quiet: true, colour: false, columns: undefined }),
+      sayIn("en"),
+      new AbortController().signal,
+    );
   try {
     const candidates = await complete(words, registry, context);
     if (typeof candidates === "string") out.line(`:${candidates}`);
@@ -82,8 +100,15 @@ async function completeSilently(words: readonly string[], out: Output, io: Io): 
 
 /** Until the command ends: Ctrl-C and --timeout abort it, with the reason that decides the exit code. */
 async function withEnds<T>(abort: AbortController, timeout: number | undefined, io: Io, work: Promise<T>): Promise<T> {
-  const quiet = io.onInterrupt(() => { abort.abort(new Interrupted()); });
-  const timer = timeout === undefined ? undefined : setTimeout(() => { abort.abort(new GaveUp(timeout)); }, timeout);
+  const quiet = io.onInterrupt(() => {
+    abort.abort(new Interrupted());
+  });
+  const timer =
+    timeout === undefined
+      ? undefined
+      : setTimeout(() => {
+          abort.abort(new GaveUp(timeout));
+        }, timeout);
   try {
     return await work;
   } catch (error) {
@@ -98,18 +123,35 @@ async function withEnds<T>(abort: AbortController, timeout: number | undefined, 
 async function contextOf(parsed: Parsed, io: Io, out: Output, say: Say, signal: AbortSignal): Promise<Context> {
   const { globals } = parsed;
   const { surroundings } = io;
-  const given = (name: string): string | undefined => (typeof globals[name] === "string" && globals[name] !== "" ? globals[name] : undefined);
+  const given = (name: string): string | undefined =>
+    typeof globals[name] === "string" && globals[name] !== "" ? globals[name] : undefined;
   const project = await findProjectFile(io.cwd);
   const credentials = await readCredentials(surroundings.configDir);
   const url = serverUrl(given("server") ?? surroundings.server ?? project?.server ?? credentials.current ?? defaultServer);
   const token = given("token") ?? surroundings.token;
   const timeout = given("timeout");
   const settings: Settings = {
-    serverUrl: url, token: token ?? credentials.servers[url]?.token, tokenGiven: token !== undefined,
-    stackGiven: (given("stack") ?? surroundings.stack) !== undefined, stack: given("stack") ?? surroundings.stack ?? project?.stack, component: given("component") ?? surroundings.component ?? project?.component,
-    yes: globals["yes"] === true, wait: globals["wait"] !== false, timeout: timeout === undefined ? undefined : timeoutOf(timeout),
+    serverUrl: url,
+    token: token ?? credentials.servers[url]?.token,
+    tokenGiven: token !== undefined,
+    stackGiven: (given("stack") ?? surroundings.stack) !== undefined,
+    stack: given("stack") ?? surroundings.stack ?? project?.stack,
+    component: given("component") ?? surroundings.component ?? project?.component,
+    yes: globals["yes"] === true,
+    wait: globals["wait"] !== false,
+    timeout: timeout === undefined ? undefined : timeoutOf(timeout),
   };
-  return new Context({ out, say, settings, surroundings, prompt: createPrompt(io.stdin, io.stderr, out), stdin: io.stdin, cwd: io.cwd, signal, now: io.now });
+  return new Context({
+    out,
+    say,
+    settings,
+    surroundings,
+    prompt: createPrompt(io.stdin, io.stderr, out),
+    stdin: io.stdin,
+    cwd: io.cwd,
+    signal,
+    now: io.now,
+  });
 }
 
 function timeoutOf(text: string): number {
@@ -123,28 +165,51 @@ function showHelp(about: readonly string[], out: Output, say: Say): void {
   if (page !== undefined) return out.lines(page);
   const given = about.join(" ");
   const near = nearest(about[0] ?? "", [...registry.daily.keys(), ...registry.nouns, ...Object.keys(topics)]);
-  throw new UsageError(say("unknown_command", { given }), near === undefined ? say("see_all") : say("did_you_mean", { what: `berth help ${near}` }));
+  throw new UsageError(
+    say("unknown_command", { given }),
+    near === undefined ? say("see_all") : say("did_you_mean", { what: `berth help ${near}` }),
+  );
 }
 
 function report(error: unknown, context: Context | undefined, out: Output, say: Say, io: Io): number {
   const told = tell(error, {
-    say, serverUrl: context?.settings.serverUrl ?? defaultServer, signedIn: context?.settings.token !== undefined, tokenGiven: context?.settings.tokenGiven ?? false,
-    guessedFrom: context?.guessedFrom, watch: context?.watch,
+    say,
+    serverUrl: context?.settings.serverUrl ?? defaultServer,
+    signedIn: context?.settings.token !== undefined,
+    tokenGiven: context?.settings.tokenGiven ?? false,
+    guessedFrom: context?.guessedFrom,
+    watch: context?.watch,
   });
   // Ctrl-C is how following logs and events is meant to end: there is nothing to tell.
   if (error instanceof Interrupted && context?.watch === undefined) return told.exitCode;
   const { errPaint } = out;
   out.err(`${errPaint.bad(`${say("error")}:`)} ${told.detail}\n`);
   for (const line of told.lines) out.err(line === "" ? "\n" : `  ${line}\n`);
-  if (told.next !== undefined) out.err(`${wrapped(told.next, Math.max(40, (out.errWidth ?? 1000) - 6)).map((line, index) => (index === 0 ? `${errPaint.bold(`${say("next")}:`)} ${line}` : `      ${line}`)).join("\n")}\n`);
-  if (io.surroundings.variable("BERTH_DEBUG") !== undefined && error instanceof Error && error.stack !== undefined) out.err(`${error.stack}\n`);
+  if (told.next !== undefined)
+    out.err(
+      `${wrapped(told.next, Math.max(40, (out.errWidth ?? 1000) - 6))
+        .map((line, index) => (index === 0 ? `${errPaint.bold(`${say("next")}:`)} ${line}` : `      ${line}`))
+        .join("\n")}\n`,
+    );
+  if (io.surroundings.variable("BERTH_DEBUG") !== undefined && error instanceof Error && error.stack !== undefined)
+    out.err(`${error.stack}\n`);
   return told.exitCode;
 }
 
 /** The options that shape messages, seen before anything is parsed so that errors of parsing obey them too. What follows `--` belongs to another program. */
-function flagsIn(argv: readonly string[]): { readonly json: boolean; readonly quiet: boolean; readonly noColour: boolean; readonly lang: string | undefined } {
+function flagsIn(argv: readonly string[]): {
+  readonly json: boolean;
+  readonly quiet: boolean;
+  readonly noColour: boolean;
+  readonly lang: string | undefined;
+} {
   const end = argv.indexOf("--");
   const own = end === -1 ? argv : argv.slice(0, end);
   const at = own.indexOf("--lang");
-  return { json: own.includes("--json"), quiet: own.includes("--quiet") || own.includes("-q"), noColour: own.includes("--no-color"), lang: own.find((word) => word.startsWith("--lang="))?.slice(7) ?? (at === -1 ? undefined : own[at + 1]) };
+  return {
+    json: own.includes("--json"),
+    quiet: own.includes("--quiet") || own.includes("-q"),
+    noColour: own.includes("--no-color"),
+    lang: own.find((word) => word.startsWith("--lang="))?.slice(7) ?? (at === -1 ? undefined : own[at + 1]),
+  };
 }

@@ -9,7 +9,7 @@ import { localServer, oneTimeToken } from "./localserver.ts";
 export async function login(ctx: Context, ask: boolean): Promise<number> {
   const { serverUrl } = ctx.settings;
   const given = ctx.settings.tokenGiven ? ctx.settings.token : undefined;
-  const token = given ?? (ask ? undefined : await ownToken(ctx)) ?? await typedToken(ctx);
+  const token = given ?? (ask ? undefined : await ownToken(ctx)) ?? (await typedToken(ctx));
   const user = await signIn(ctx, token);
   ctx.out.line(`Signed in to ${serverUrl} as ${user}.`);
   return exitCodes.done;
@@ -17,7 +17,7 @@ export async function login(ctx: Context, ask: boolean): Promise<number> {
 
 /** Remembers what the token opens; answers who that is. */
 export async function signIn(ctx: Context, token: string): Promise<string> {
-  const found = await asApiToken(ctx, token) ?? await tradeIn(ctx, token);
+  const found = (await asApiToken(ctx, token)) ?? (await tradeIn(ctx, token));
   await saveCredential(ctx.surroundings.configDir, ctx.settings.serverUrl, { ...found, savedAt: ctx.now().toISOString() });
   return found.user;
 }
@@ -33,7 +33,10 @@ async function asApiToken(ctx: Context, token: string): Promise<{ token: string;
 }
 
 async function tradeIn(ctx: Context, token: string): Promise<{ token: string; user: string }> {
-  return (await ctx.clientWith(undefined)).login({ body: { token, name: `${userName()}@${hostname()}`.slice(0, 100) } }, { signal: ctx.signal });
+  return (await ctx.clientWith(undefined)).login(
+    { body: { token, name: `${userName()}@${hostname()}`.slice(0, 100) } },
+    { signal: ctx.signal },
+  );
 }
 
 /** A new one-time token when the server is this machine's and this user may make one. */
@@ -44,8 +47,11 @@ async function ownToken(ctx: Context): Promise<string | undefined> {
 }
 
 async function typedToken(ctx: Context): Promise<string> {
-  const text = ctx.prompt.possible ? await ctx.prompt.askSecret(`Token for ${ctx.settings.serverUrl}: `, ctx.signal) : await ctx.prompt.readAll();
-  if (text.trim() === "") throw new Failure(exitCodes.usage, "There was no token.", { next: "`berth server token` on the server's machine prints one." });
+  const text = ctx.prompt.possible
+    ? await ctx.prompt.askSecret(`Token for ${ctx.settings.serverUrl}: `, ctx.signal)
+    : await ctx.prompt.readAll();
+  if (text.trim() === "")
+    throw new Failure(exitCodes.usage, "There was no token.", { next: "`berth server token` on the server's machine prints one." });
   return text.trim();
 }
 

@@ -20,7 +20,8 @@ export function registryOf(commands: readonly Command[], dailyOrder: readonly st
     if (command.daily !== undefined) daily.set(command.daily, command);
   }
   return {
-    commands, nouns: [...byNoun.keys()],
+    commands,
+    nouns: [...byNoun.keys()],
     daily: new Map([...daily].sort(([a], [b]) => place(dailyOrder, a) - place(dailyOrder, b))),
     verbs: (noun) => [...(byNoun.get(noun)?.keys() ?? [])],
     find: ([first = "", second]) => (second === undefined ? daily.get(first) : byNoun.get(first)?.get(second)),

@@ -1,5 +1,7 @@
 // The one route table: server, OpenAPI and client are made from it.
+import { adoptionRoutes } from "./resources/adoption.ts";
 import { buildRoutes } from "./resources/builds.ts";
+import { certificateRoutes } from "./resources/certificates.ts";
 import { clusterRoutes } from "./resources/clusters.ts";
 import { componentRoutes } from "./resources/components.ts";
 import { configRoutes } from "./resources/config.ts";
@@ -16,8 +18,22 @@ import { volumeRoutes } from "./resources/volumes.ts";
 
 export const apiPrefix = "/api/v1";
 export const routes = {
-  ...installationRoutes, ...tokenRoutes, ...stackRoutes, ...planRoutes, ...sourceRoutes, ...componentRoutes, ...configRoutes,
-  ...buildRoutes, ...releaseRoutes, ...rolloutRoutes, ...taskRoutes, ...volumeRoutes, ...eventRoutes, ...clusterRoutes,
+  ...installationRoutes,
+  ...tokenRoutes,
+  ...stackRoutes,
+  ...planRoutes,
+  ...sourceRoutes,
+  ...componentRoutes,
+  ...configRoutes,
+  ...buildRoutes,
+  ...releaseRoutes,
+  ...rolloutRoutes,
+  ...taskRoutes,
+  ...volumeRoutes,
+  ...eventRoutes,
+  ...clusterRoutes,
+  ...certificateRoutes,
+  ...adoptionRoutes,
 };
 export type Routes = typeof routes;
 export type RouteName = keyof Routes;

@@ -2,19 +2,32 @@
 import { Type, type Static } from "typebox";
 
 /** One line of proof under a cause: a log line, an exit, a probe result. */
-export const Evidence = Type.Object({
-  kind: Type.Union([Type.Literal("log"), Type.Literal("exit"), Type.Literal("probe"), Type.Literal("event"), Type.Literal("ports"), Type.Literal("file")]),
-  at: Type.Optional(Type.String({ format: "date-time" })),
-  text: Type.String({ maxLength: 4096 }),
-}, { additionalProperties: false });
+export const Evidence = Type.Object(
+  {
+    kind: Type.Union([
+      Type.Literal("log"),
+      Type.Literal("exit"),
+      Type.Literal("probe"),
+      Type.Literal("event"),
+      Type.Literal("ports"),
+      Type.Literal("file"),
+    ]),
+    at: Type.Optional(Type.String({ format: "date-time" })),
+    text: Type.String({ maxLength: 4096 }),
+  },
+  { additionalProperties: false },
+);
 export type Evidence = Static<typeof Evidence>;
 
 /** `code` is a key of the catalogue in messages.en.ts; `params` fill its sentence and its next step. */
-export const Cause = Type.Object({
-  code: Type.String({ pattern: "^[a-z][a-z0-9_]*$" }),
-  params: Type.Record(Type.String(), Type.Union([Type.String(), Type.Number(), Type.Boolean()])),
-  evidence: Type.Array(Evidence, { maxItems: 50 }),
-}, { additionalProperties: false, $id: "Cause" });
+export const Cause = Type.Object(
+  {
+    code: Type.String({ pattern: "^[a-z][a-z0-9_]*$" }),
+    params: Type.Record(Type.String(), Type.Union([Type.String(), Type.Number(), Type.Boolean()])),
+    evidence: Type.Array(Evidence, { maxItems: 50 }),
+  },
+  { additionalProperties: false, $id: "Cause" },
+);
 export type Cause = Static<typeof Cause>;
 
 export function cause(code: CauseCode, params: Cause["params"] = {}, evidence: Evidence[] = []): Cause {
@@ -24,57 +37,204 @@ export function cause(code: CauseCode, params: Cause["params"] = {}, evidence: E
 /** Every cause there is: sentence and next step, with `{param}` holes. One entry per language catalogue; a test keeps them equal. */
 export const causesEn = {
   // instances
-  exited_at_start: { sentence: "The process ended with exit code {exitCode} {after} after it started{said}.", next: "Read the last lines above, mend the program or its config, and deploy again." },
-  exited_zero: { sentence: "The process ended by itself with exit code 0; a {kind} component has to keep running.", next: "Run it in the foreground, or make it a cron component or a task if it is meant to end." },
-  killed_by_signal: { sentence: "The process was ended by {signal} {after} after it started.", next: "Find out who sent the signal; with SIGKILL, look at its memory use." },
-  out_of_memory: { sentence: "The process was killed because it used more than its {limit} of memory.", next: "Raise the component's memory limit or make the program use less." },
-  command_not_found: { sentence: "The start command `{command}` was not found.", next: "Check the spelling, or add the program to the build." },
-  start_command_missing: { sentence: "Nothing says how to start {process}: no Procfile entry, start script or command.", next: "Add a Procfile line `{process}: <command>`, or set `command:` in compose.yaml." },
-  wrong_port: { sentence: "The process listens on port {actual}, but was told to listen on {expected} by $PORT.", next: "Listen on the port that the environment variable PORT names." },
-  not_listening: { sentence: "The process runs but listens on no port; {expected} was expected.", next: "Listen on 127.0.0.1 or 0.0.0.0 at the port that the environment variable PORT names, or make it a worker." },
-  port_taken: { sentence: "Port {port} is taken by {owner}.", next: "Stop that program or choose another port; programs should listen on the one that the environment variable PORT names." },
+  exited_at_start: {
+    sentence: "The process ended with exit code {exitCode}, {after} after it started{said}.",
+    next: "Mend what ends it and deploy again; `berth logs` has everything that it printed.",
+  },
+  exited_zero: {
+    sentence: "The process ended by itself with exit code 0; a {kind} component has to keep running.",
+    next: "Start it so that it stays in the foreground; if it is meant to end, make it a cron component or run it as a task (`berth run`).",
+  },
+  killed_by_signal: {
+    sentence: "The process was ended by {signal}, {after} after it started.",
+    next: "SIGSEGV, SIGBUS, SIGILL and SIGABRT are the program's own crash, which its last lines may explain; SIGKILL and SIGTERM come from outside, SIGKILL mostly where memory ran out.",
+  },
+  out_of_memory: {
+    sentence: "The process was killed because it used more than its {limit} of memory.",
+    next: "Raise the component's memory limit (`deploy.resources.limits.memory` in compose.yaml) or make the program use less.",
+  },
+  heap_exhausted: { sentence: "{who} needed more memory than its runtime allows it: {line}.", next: "{how}" },
+  disk_full: {
+    sentence: "{who} could not write, because no space is left: {line}.",
+    next: "Free some space where it writes; `berth doctor` says how much the disk of this installation has.",
+  },
+  machine_out_of_memory: {
+    sentence: "The machine ran out of memory and ended the process, which used {used}.",
+    next: "Give components a memory limit, run fewer of them here, or give the machine more memory.",
+  },
+  process_limit: {
+    sentence: "The program could not start another process or thread: {limit} is its limit.",
+    next: "Raise the component's limit of processes (`deploy.resources.limits.pids` in compose.yaml), or make the program start fewer.",
+  },
+  forked_away: {
+    sentence: "The process ended with exit code 0 and left {left} running in the background, which Berth then ended too.",
+    next: "Start the program in the foreground (many have an option such as `--no-daemon`), so that Berth can watch over it.",
+  },
+  command_not_found: {
+    sentence: "The start command `{command}` was not found.",
+    next: "Check the spelling, or add the program to the build.",
+  },
+  start_command_missing: {
+    sentence: "Nothing says how to start {process}: no Procfile entry, start script or command.",
+    next: "Add a Procfile line `{process}: <command>`, or set `command:` in compose.yaml.",
+  },
+  wrong_port: {
+    sentence: "The process listens on port {actual}, but was told to listen on {expected} by $PORT.",
+    next: "Listen on the port that the environment variable PORT names.",
+  },
+  not_listening: {
+    sentence: "The process runs but listens on no port; {expected} was expected.",
+    next: "Listen on 127.0.0.1 or 0.0.0.0 at the port that the environment variable PORT names. If it only needs longer, give it a startup probe; if it serves nobody, make it a worker.",
+  },
+  wrong_address: {
+    sentence: "The process listens at {address} only, but is reached at {expected}.",
+    next: "Listen on 127.0.0.1 or 0.0.0.0, at the port that the environment variable PORT names.",
+  },
+  port_taken: {
+    sentence: "Port {port} is taken by {owner}.",
+    next: "Stop that program or choose another port; programs should listen on the one that the environment variable PORT names.",
+  },
   port_unavailable: { sentence: "Port {port} could not be opened: {reason}.", next: "Choose another port." },
-  never_ready: { sentence: "The instance never became ready: {check} answered {last} {failures} times in {waited}.", next: "Open the logs, and check the readiness probe's path and port." },
-  liveness_failed: { sentence: "The instance was restarted because its liveness probe failed {failures} times: {last}.", next: "Find what blocks the program, or give the probe more time." },
-  crash_loop: { sentence: "The process keeps ending: {restarts} restarts, the last with {last}.", next: "Read the last lines above and mend what ends it." },
-  volume_missing: { sentence: "Volume {volume} is not there.", next: "Create it by deploying the stack again, or restore it from a backup." },
+  never_ready: {
+    sentence: "The instance never became ready: {check} failed {failures} times in {waited}, the last time with {last}.",
+    next: "Find out from `berth logs` what it waits for; if it only needs longer, give it a startup probe; else mend the probe's path or port.",
+  },
+  liveness_failed: {
+    sentence: "The instance was restarted because its liveness probe failed {failures} times: {last}.",
+    next: "Find what blocks the program, or give the probe more time.",
+  },
+  crash_loop: {
+    sentence: "The process keeps ending: {restarts} restarts, the last with {last}.",
+    next: "Mend what ends it and deploy again, or roll back; `berth logs` has everything that it printed.",
+  },
+  volume_missing: {
+    sentence: "Volume {volume} is gone: its folder {folder} is not there any more.",
+    next: "Bring the folder back (is its disk mounted? is there a copy?), or begin with an empty volume: `mkdir {folder}` on the server's machine. Then deploy again.",
+  },
   start_failed: { sentence: "The process could not be started: {reason}.", next: "Mend what the reason names and deploy again." },
   task_deadline: { sentence: "The run was ended after {waited}, its deadline.", next: "Give it a longer deadline or less to do." },
   run_lost: { sentence: "The run did not finish: {reason}.", next: "Look at its log to see how far it came, then run it again." },
   // rollouts
-  deadline_exceeded: { sentence: "The rollout made no progress for {waited}: {ready} of {wanted} instances are ready.", next: "Look at `berth logs` and `berth status`, then retry or roll back." },
-  verify_failed: { sentence: "All instances are ready, but {url} answered {status} through the router.", next: "Open the URL and the logs; if that answer is right, point the readiness probe at a path that answers below 500." },
-  verify_wrong_release: { sentence: "{url} was answered by another release than the new one.", next: "Check that no other component claims the same host and path." },
-  dependency_failed: { sentence: "Component {component}, which this one needs, did not come up.", next: "Mend {component} first; `berth status` shows its cause." },
+  deadline_exceeded: {
+    sentence: "The rollout made no progress for {waited}: {ready} of {wanted} instances are ready.",
+    next: "Look at `berth logs` and `berth status`, then retry or roll back.",
+  },
+  verify_failed: {
+    sentence: "All instances are ready, but {url} answered {status} through the router.",
+    next: "Open the URL and the logs; if that answer is right, point the readiness probe at a path that answers below 500.",
+  },
+  verify_wrong_release: {
+    sentence: "{url} was answered by another release than the new one.",
+    next: "Check that no other component claims the same host and path.",
+  },
+  dependency_failed: {
+    sentence: "Component {component}, which this one needs, did not come up.",
+    next: "Mend {component} first; `berth status` shows its cause.",
+  },
   superseded: { sentence: "A newer rollout took over.", next: "Follow rollout {rollout} instead." },
   aborted: { sentence: "{by} stopped this rollout.", next: "`berth rollouts retry` starts it again." },
+  env_missing: {
+    sentence: "{component} needs {names}, which app.json says are required.",
+    next: "`berth config set -c {component} NAME=value` or `berth secrets set` sets them; then deploy again.",
+  },
+  release_command_failed: {
+    sentence: "The release command of {component} {how}, so nothing of the new release was started.",
+    next: "`berth tasks logs {task}` has everything it printed; mend it and deploy again.",
+  },
+  restored: {
+    sentence: "A backup of {from} was restored while this was under way.",
+    next: "Look at what runs with `berth status`, and ask for it again if it is still wanted.",
+  },
+  unknown_release: {
+    sentence: "It runs release {release}, which this database does not know: it was made after the backup that was restored.",
+    next: "`berth adopt` takes it over as it runs; deploying or rolling back replaces it.",
+  },
   secret_missing: { sentence: "Secret {secret} is not set.", next: "`berth secrets set {secret}` sets it; then deploy again." },
+  secret_unreadable: {
+    sentence:
+      "The value of secret {secret} (version {version}) cannot be opened: the key that it is sealed with is not in the server's key file.",
+    next: "`berth secrets set {secret}` sets it again, then deploy again; whoever runs the server can add the key if it is found (`berth server key`).",
+  },
   artifact_missing: { sentence: "The bundle {digest} is no longer stored.", next: "Build it again: `berth deploy`." },
-  cluster_unreachable: { sentence: "Cluster {cluster} does not answer: {reason}.", next: "`berth doctor` says what is wrong; the work waits and goes on when it answers." },
+  cluster_unreachable: {
+    sentence: "Cluster {cluster} does not answer: {reason}.",
+    next: "`berth doctor` says what is wrong; the work waits and goes on when it answers.",
+  },
   // builds
-  build_failed: { sentence: "The build's `{step}` step failed with exit code {exitCode}: {line}", next: "Mend the error above and deploy again; `berth builds logs` has everything." },
-  build_deadline: { sentence: "The build was stopped after {waited}, its deadline.", next: "Raise the stack's build deadline or make the build faster." },
-  bundle_too_large: { sentence: "What the build made is larger than {limit}.", next: "Leave build results and data that the program does not need out of the folder, and deploy again." },
+  build_failed: {
+    sentence: "The build's `{step}` step failed with exit code {exitCode}: {line}",
+    next: "Mend the error above and deploy again; `berth builds logs` has everything.",
+  },
+  build_out_of_memory: {
+    sentence: "The build's `{step}` step was ended because it used more than {limit} of memory.",
+    next: "Make the step use less memory, or give builds more: start the server with a higher BERTH_BUILD_MEMORY.",
+  },
+  build_process_limit: {
+    sentence: "The build's `{step}` step could not start another process or thread: {limit} is the limit.",
+    next: "Make the step run less at the same time.",
+  },
+  build_deadline: {
+    sentence: "The build was stopped after {waited}, its deadline.",
+    next: "Raise the stack's build deadline or make the build faster.",
+  },
+  host_unreachable: {
+    sentence: "{host} could not be reached: {reason}.",
+    next: "Check the name and this machine's network; where it needs a proxy or a mirror, the server has to be started with HTTPS_PROXY, npm_config_registry or the like.",
+  },
+  certificate_dates: {
+    sentence: "The certificate of {host} {how}, going by this machine's clock.",
+    next: "Check the clock of the server's machine (`berth doctor`, `date`) and set it; if it is right, that certificate has to be renewed.",
+  },
+  bundle_too_large: {
+    sentence: "What the build made is larger than {limit}.",
+    next: "Leave build results and data that the program does not need out of the folder, and deploy again.",
+  },
   build_cancelled: { sentence: "{by} cancelled the build.", next: "`berth builds retry` starts it again." },
   tool_missing: { sentence: "This machine has no {tool}{wanted}.", next: "{how}" },
   tool_version: { sentence: "This machine has {tool} {found}, but the project asks for {wanted}.", next: "{how}" },
   plan_not_detected: { sentence: "Nothing in {dir} tells what kind of project it is.", next: "Add a Procfile, or one of: {known}." },
-  plan_in_subfolder: { sentence: "Nothing in {dir} tells what kind of project it is, but {folders} look like projects.", next: "Choose one as build context: `build: {first}` in compose.yaml, or `berth deploy {first}`." },
+  plan_in_subfolder: {
+    sentence: "Nothing in {dir} tells what kind of project it is, but {folders} look like projects.",
+    next: "Choose one as build context: `build: {first}` in compose.yaml, or `berth deploy {first}`.",
+  },
+  outside_source: {
+    sentence: "{file} needs {what}, which lies outside of the folder that was sent.",
+    next: "Deploy from a git work tree that holds both, or run `berth up` in the folder above with `build: <this folder>` in its compose.yaml.",
+  },
   manifest_invalid: { sentence: "{file} cannot be read: {reason}.", next: "Mend {file} and deploy again." },
-  dockerfile_needs_container_engine: { sentence: "{dir} has a Dockerfile, which the local engine cannot build.", next: "Deploy to a Docker or Kubernetes cluster, or add a Procfile so that it runs as a process." },
-  image_needs_container_engine: { sentence: "Component {component} uses the image {image}, which the local engine cannot run.", next: "Give it `build:` instead, use an addon, or deploy to a Docker or Kubernetes cluster." },
+  dockerfile_needs_container_engine: {
+    sentence: "{dir} has a Dockerfile, which the local engine cannot build.",
+    next: "Deploy to a Docker or Kubernetes cluster, or add a Procfile (`web: <command>`) so that it runs as a process.",
+  },
+  dockerfile_missing: {
+    sentence: "{dir} has no {file}, which was asked for as its Dockerfile.",
+    next: "Correct `dockerfile:` in compose.yaml, or add the file.",
+  },
+  image_needs_container_engine: {
+    sentence: "Component {component} uses the image {image}, which the local engine cannot run.",
+    next: "Give it `build:` instead, use an addon, or deploy to a Docker or Kubernetes cluster.",
+  },
   git_auth_failed: { sentence: "{url} refused the credentials.", next: "Set a deploy key or token for the source and try again." },
   git_not_found: { sentence: "{url} has no ref {ref}, or is not there.", next: "Check URL and ref." },
-  git_host_unknown: { sentence: "The host key of {host} is not known.", next: "Add it with `berth sources known-hosts add`, after comparing its fingerprint." },
+  git_host_unknown: {
+    sentence: "The host key of {host} is not known.",
+    next: "Add it with `berth sources known-hosts add`, after comparing its fingerprint.",
+  },
   git_failed: { sentence: "git could not fetch {url}: {reason}", next: "Mend what git reports and try again." },
   lockfile_outdated: { sentence: "{lockfile} does not match {manifest}.", next: "Run `{command}` and commit the result." },
   dependency_not_found: { sentence: "The package {package} was not found.", next: "Check its name and version in {manifest}." },
-  internal: { sentence: "Berth itself failed: {reason}.", next: "`berth doctor` and the server's log have more; please report it with the request id." },
+  internal: {
+    sentence: "Berth itself failed: {reason}.",
+    next: "`berth doctor` and the server's log have more; please report it with the request id.",
+  },
 } as const satisfies Record<string, { sentence: string; next: string }>;
 export type CauseCode = keyof typeof causesEn;
 
 /** Renders a cause's sentence and next step; an unknown code (from a newer server) is shown as it is. */
-export function renderCause(value: Cause, catalogue: Record<string, { sentence: string; next: string }> = causesEn): { sentence: string; next: string } {
+export function renderCause(
+  value: Cause,
+  catalogue: Record<string, { sentence: string; next: string }> = causesEn,
+): { sentence: string; next: string } {
   const entry = catalogue[value.code] ?? { sentence: value.code, next: "" };
   return { sentence: fill(entry.sentence, value.params), next: fill(entry.next, value.params) };
 }

@@ -1,5 +1,6 @@
 // What a call of the client can fail with. Browser-safe.
 import type { Problem } from "./errors.ts";
+import { parseJson } from "./json.ts";
 
 /** The server answered with problem details (RFC 9457). */
 export class ApiError extends Error {
@@ -41,16 +42,32 @@ export class ConnectionError extends Error {
   }
 }
 
-const unreachable = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "UND_ERR_CONNECT_TIMEOUT", "CERT_HAS_EXPIRED", "DEPTH_ZERO_SELF_SIGNED_CERT", "UNABLE_TO_VERIFY_LEAF_SIGNATURE", "ERR_TLS_CERT_ALTNAME_INVALID"]);
+const unreachable = new Set([
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "UND_ERR_CONNECT_TIMEOUT",
+  "CERT_HAS_EXPIRED",
+  "DEPTH_ZERO_SELF_SIGNED_CERT",
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+  "ERR_TLS_CERT_ALTNAME_INVALID",
+]);
 
 /** A failure of fetch as a coded error; an abort stays what it is. */
 export function connectionError(error: unknown, url: string): unknown {
   if (!(error instanceof Error) || error.name === "AbortError" || error.name === "TimeoutError") return error;
-  const cause = error.cause instanceof AggregateError ? error.cause.errors[0] as unknown : error.cause;
+  const cause = error.cause instanceof AggregateError ? (error.cause.errors[0] as unknown) : error.cause;
   const code = codeOf(cause) ?? codeOf(error);
   const reason = cause instanceof Error ? cause.message : error.message;
   // Ports that fetch itself never connects to come as a text only.
-  return new ConnectionError((code !== undefined && unreachable.has(code)) || reason === "bad port" ? "server_unreachable" : "connection_lost", url, reason, { cause: error });
+  return new ConnectionError(
+    (code !== undefined && unreachable.has(code)) || reason === "bad port" ? "server_unreachable" : "connection_lost",
+    url,
+    reason,
+    { cause: error },
+  );
 }
 
 function codeOf(error: unknown): string | undefined {
@@ -61,18 +78,16 @@ function codeOf(error: unknown): string | undefined {
 export async function answerError(answer: Response, url: string): Promise<Error> {
   const text = await answer.text();
   const type = answer.headers.get("content-type") ?? "";
-  const body: unknown = type.includes("json") ? parsed(text) : undefined;
-  if (typeof body === "object" && body !== null && "code" in body && typeof body.code === "string" && "detail" in body && typeof body.detail === "string") {
+  const body: unknown = type.includes("json") ? parseJson(text) : undefined;
+  if (
+    typeof body === "object" &&
+    body !== null &&
+    "code" in body &&
+    typeof body.code === "string" &&
+    "detail" in body &&
+    typeof body.detail === "string"
+  ) {
     return new ApiError({ ...body, status: answer.status, code: body.code, detail: body.detail });
   }
   return new ConnectionError("not_berth", url, `HTTP ${answer.status}${type === "" ? "" : `, ${type}`}`);
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
 }

@@ -3,7 +3,10 @@ import { ApiError, ConnectionError, answerError, connectionError } from "./clien
 import type { Problem } from "./errors.ts";
 import { SseParser, type SseMessage } from "./sse.ts";
 
-export interface Received<T> { readonly id?: string; readonly data: T }
+export interface Received<T> {
+  readonly id?: string;
+  readonly data: T;
+}
 export interface EventOptions {
   readonly signal?: AbortSignal | undefined;
   /** Resume after this message. */
@@ -35,7 +38,10 @@ export async function* readEvents<T>(source: EventSource_, options: EventOptions
     options.signal?.throwIfAborted();
     let broken: Error;
     try {
-      for await (const message of connection(source, lastEventId, options.signal, () => { connectedOnce = true; awaySince = undefined; })) {
+      for await (const message of connection(source, lastEventId, options.signal, () => {
+        connectedOnce = true;
+        awaySince = undefined;
+      })) {
         if (message.event === "end") return;
         if (message.event === "problem") throw new ApiError(JSON.parse(message.data) as Problem);
         if (message.event !== "message") continue;
@@ -65,13 +71,22 @@ function isPassing(error: unknown): error is Error {
 }
 
 /** One connection's messages. */
-async function* connection(source: EventSource_, lastEventId: string | undefined, signal: AbortSignal | undefined, connected: () => void): AsyncGenerator<SseMessage, void, undefined> {
+async function* connection(
+  source: EventSource_,
+  lastEventId: string | undefined,
+  signal: AbortSignal | undefined,
+  connected: () => void,
+): AsyncGenerator<SseMessage, void, undefined> {
   const silence = new AbortController();
   const either = signal === undefined ? silence.signal : AbortSignal.any([signal, silence.signal]);
-  let timer = setTimeout(() => { silence.abort(); }, mostSilence);
+  let timer = setTimeout(() => {
+    silence.abort();
+  }, mostSilence);
   const heard = (): void => {
     clearTimeout(timer);
-    timer = setTimeout(() => { silence.abort(); }, mostSilence);
+    timer = setTimeout(() => {
+      silence.abort();
+    }, mostSilence);
   };
   try {
     const answer = await source.open(lastEventId, either);
@@ -88,7 +103,8 @@ async function* connection(source: EventSource_, lastEventId: string | undefined
       yield* parser.push(decoder.decode(bytes as Uint8Array, { stream: true }));
     }
   } catch (error) {
-    if (silence.signal.aborted && signal?.aborted !== true) throw new ConnectionError("connection_lost", source.url, `nothing was heard for ${mostSilence / 1000} s`, { cause: error });
+    if (silence.signal.aborted && signal?.aborted !== true)
+      throw new ConnectionError("connection_lost", source.url, `nothing was heard for ${mostSilence / 1000} s`, { cause: error });
     throw error instanceof ApiError || error instanceof ConnectionError ? error : connectionError(error, source.url);
   } finally {
     clearTimeout(timer);

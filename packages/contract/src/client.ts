@@ -12,19 +12,36 @@ export interface ClientOptions {
   readonly token?: string | undefined;
   readonly fetch?: typeof fetch;
   /** Told of every attempt, before it is made. */
-  readonly onRequest?: (request: { readonly route: RouteName; readonly method: string; readonly url: string; readonly attempt: number }) => void;
+  readonly onRequest?: (request: {
+    readonly route: RouteName;
+    readonly method: string;
+    readonly url: string;
+    readonly attempt: number;
+  }) => void;
 }
 
 type Loose<T> = { readonly [K in keyof T]: T[K] | undefined };
 type ParamsPart<R> = R extends { readonly params: infer P extends TSchema } ? { readonly params: Static<P> } : unknown;
-type QueryPart<R> = R extends { readonly query: infer Q extends TSchema } ? (Record<never, never> extends Static<Q> ? { readonly query?: Loose<Static<Q>> } : { readonly query: Loose<Static<Q>> }) : unknown;
-type BodyPart<R> = R extends { readonly kind: "upload" } ? Upload : R extends { readonly body: infer B extends TSchema } ? { readonly body: Static<B> } : unknown;
+type QueryPart<R> = R extends { readonly query: infer Q extends TSchema }
+  ? Record<never, never> extends Static<Q>
+    ? { readonly query?: Loose<Static<Q>> }
+    : { readonly query: Loose<Static<Q>> }
+  : unknown;
+type BodyPart<R> = R extends { readonly kind: "upload" }
+  ? Upload
+  : R extends { readonly body: infer B extends TSchema }
+    ? { readonly body: Static<B> }
+    : unknown;
 /** A body that can be opened again when the first attempt fails on the way. */
-export interface Upload { readonly body: () => ReadableStream<Uint8Array>; readonly contentType: string }
+export interface Upload {
+  readonly body: () => ReadableStream<Uint8Array>;
+  readonly contentType: string;
+}
 
 /** What a call hands in: `params`, `query` and `body` as the route has them; a query's fields may be undefined. */
 export type ClientInput<R> = ParamsPart<R> & QueryPart<R> & BodyPart<R>;
-type Arguments<R, O> = Record<never, never> extends ClientInput<R> ? [input?: ClientInput<R>, options?: O] : [input: ClientInput<R>, options?: O];
+type Arguments<R, O> =
+  Record<never, never> extends ClientInput<R> ? [input?: ClientInput<R>, options?: O] : [input: ClientInput<R>, options?: O];
 
 export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
@@ -33,10 +50,13 @@ export interface CallOptions {
   /** Made by the client when absent. */
   readonly idempotencyKey?: string | undefined;
 }
-export type ClientCall<R extends Route> = R["kind"] extends "events" ? (...args: Arguments<R, EventOptions>) => AsyncIterable<Received<Output<R>>>
-  : R["kind"] extends "terminal" ? (...args: Arguments<R, CallOptions>) => { readonly url: string; readonly headers: Readonly<Record<string, string>> }
-  : R["kind"] extends "download" ? (...args: Arguments<R, CallOptions>) => Promise<ReadableStream<Uint8Array>>
-  : (...args: Arguments<R, CallOptions>) => Promise<Output<R>>;
+export type ClientCall<R extends Route> = R["kind"] extends "events"
+  ? (...args: Arguments<R, EventOptions>) => AsyncIterable<Received<Output<R>>>
+  : R["kind"] extends "terminal"
+    ? (...args: Arguments<R, CallOptions>) => { readonly url: string; readonly headers: Readonly<Record<string, string>> }
+    : R["kind"] extends "download"
+      ? (...args: Arguments<R, CallOptions>) => Promise<ReadableStream<Uint8Array>>
+      : (...args: Arguments<R, CallOptions>) => Promise<Output<R>>;
 export type Client = { readonly [N in RouteName]: ClientCall<Routes[N]> };
 
 /**
@@ -49,19 +69,45 @@ export function createClient(options: ClientOptions): Client {
   return Object.fromEntries(names.map((name) => [name, callOf(name, routes[name], options)])) as unknown as Client;
 }
 
-interface AnyInput { readonly params?: Record<string, unknown>; readonly query?: Record<string, unknown>; readonly body?: unknown; readonly contentType?: string }
+interface AnyInput {
+  readonly params?: Record<string, unknown>;
+  readonly query?: Record<string, unknown>;
+  readonly body?: unknown;
+  readonly contentType?: string;
+}
 
 function callOf(name: RouteName, route: Route, client: ClientOptions): (input?: AnyInput, options?: CallOptions & EventOptions) => unknown {
   switch (route.kind) {
-    case "events": return (input = {}, options = {}) => readEvents({
-      url: urlOf(client.baseUrl, route, input), follows: followsAfter(route, input),
-      open: (lastEventId, signal) => attempt(client, name, route, input, 1, { signal, headers: { accept: "text/event-stream", ...(lastEventId === undefined ? {} : { "last-event-id": lastEventId }) } }),
-    }, options);
-    case "terminal": return (input = {}) => ({ url: urlOf(client.baseUrl, route, input).replace(/^http/, "ws"), headers: authorization(client) });
-    case "download": return async (input = {}, options = {}) => (await send(client, name, route, input, options)).body ?? new ReadableStream<Uint8Array>({ start: (controller) => { controller.close(); } });
+    case "events":
+      return (input = {}, options = {}) =>
+        readEvents(
+          {
+            url: urlOf(client.baseUrl, route, input),
+            follows: followsAfter(route, input),
+            open: (lastEventId, signal) =>
+              attempt(client, name, route, input, 1, {
+                signal,
+                headers: { accept: "text/event-stream", ...(lastEventId === undefined ? {} : { "last-event-id": lastEventId }) },
+              }),
+          },
+          options,
+        );
+    case "terminal":
+      return (input = {}) => ({ url: urlOf(client.baseUrl, route, input).replace(/^http/, "ws"), headers: authorization(client) });
+    case "download":
+      return async (input = {}, options = {}) =>
+        (await send(client, name, route, input, options)).body ??
+        new ReadableStream<Uint8Array>({
+          start: (controller) => {
+            controller.close();
+          },
+        });
     case "json":
-    case "upload": return async (input = {}, options = {}) => readJson(await send(client, name, route, input, options), urlOf(client.baseUrl, route, input));
-    default: return route.kind satisfies never;
+    case "upload":
+      return async (input = {}, options = {}) =>
+        readJson(await send(client, name, route, input, options), urlOf(client.baseUrl, route, input));
+    default:
+      return route.kind satisfies never;
   }
 }
 
@@ -74,9 +120,10 @@ async function readJson(answer: Response, url: string): Promise<object> {
 
 async function jsonOf(answer: Response, url: string): Promise<object> {
   const type = answer.headers.get("content-type") ?? "";
-  if (!type.includes("json")) throw new ConnectionError("not_berth", url, `HTTP ${answer.status}, ${type === "" ? "no content type" : type}`);
+  if (!type.includes("json"))
+    throw new ConnectionError("not_berth", url, `HTTP ${answer.status}, ${type === "" ? "no content type" : type}`);
   try {
-    return await answer.json() as object;
+    return (await answer.json()) as object;
   } catch (error) {
     throw connectionError(error, url);
   }
@@ -88,9 +135,13 @@ const notBegun = new Set(["shutting_down", "too_many_requests", "database_unavai
 
 async function send(client: ClientOptions, name: RouteName, route: Route, input: AnyInput, options: CallOptions): Promise<Response> {
   const url = urlOf(client.baseUrl, route, input);
-  const key = route.idempotent === true ? options.idempotencyKey ?? crypto.randomUUID() : undefined;
-  const headers = { ...(key === undefined ? {} : { "idempotency-key": key }), ...(options.ifMatch === undefined ? {} : { "if-match": options.ifMatch }) };
-  const repeatable = key !== undefined || route.kind === "upload" || route.method === "GET" || (route.method === "PUT" && options.ifMatch === undefined);
+  const key = route.idempotent === true ? (options.idempotencyKey ?? crypto.randomUUID()) : undefined;
+  const headers = {
+    ...(key === undefined ? {} : { "idempotency-key": key }),
+    ...(options.ifMatch === undefined ? {} : { "if-match": options.ifMatch }),
+  };
+  const repeatable =
+    key !== undefined || route.kind === "upload" || route.method === "GET" || (route.method === "PUT" && options.ifMatch === undefined);
   for (let number = 1; ; number += 1) {
     let failure: unknown;
     let wait = 200 * 2 ** (number - 1);
@@ -112,14 +163,23 @@ function worthAnother(failure: unknown, repeatable: boolean): boolean {
   return failure instanceof ConnectionError && failure.code === "connection_lost" && repeatable;
 }
 
-function attempt(client: ClientOptions, name: RouteName, route: Route, input: AnyInput, number: number, how: { readonly signal: AbortSignal | undefined; readonly headers: Record<string, string> }): Promise<Response> {
+function attempt(
+  client: ClientOptions,
+  name: RouteName,
+  route: Route,
+  input: AnyInput,
+  number: number,
+  how: { readonly signal: AbortSignal | undefined; readonly headers: Record<string, string> },
+): Promise<Response> {
   const url = urlOf(client.baseUrl, route, input);
   client.onRequest?.({ route: name, method: route.method, url, attempt: number });
   const body = bodyOf(route, input);
   return (client.fetch ?? fetch)(url, {
-    method: route.method, redirect: "error",
+    method: route.method,
+    redirect: "error",
     headers: { accept: "application/json", ...authorization(client), ...body.headers, ...how.headers },
-    ...(how.signal === undefined ? {} : { signal: how.signal }), ...body.init,
+    ...(how.signal === undefined ? {} : { signal: how.signal }),
+    ...body.init,
   });
 }
 
@@ -129,7 +189,9 @@ function bodyOf(route: Route, input: AnyInput): { readonly headers: Record<strin
     // A streamed body may be sent in one direction at a time only.
     return { headers: { "content-type": contentType }, init: { body: body(), duplex: "half" } };
   }
-  return input.body === undefined ? { headers: {}, init: {} } : { headers: { "content-type": "application/json" }, init: { body: JSON.stringify(input.body) } };
+  return input.body === undefined
+    ? { headers: {}, init: {} }
+    : { headers: { "content-type": "application/json" }, init: { body: JSON.stringify(input.body) } };
 }
 
 function authorization(client: ClientOptions): Record<string, string> {

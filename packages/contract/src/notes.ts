@@ -18,11 +18,47 @@ export const notesEn = {
   compose_volume_anonymous: "What {component} writes to {path} is gone with the instance; give the volume a name to keep it.",
   compose_link_alias: "{component} reaches {service} by its own name, not as {alias}.",
   // making a plan
+  isolation_none:
+    "This cluster cannot keep stacks apart from each other or from Berth (no root, no bubblewrap): run only code that you trust with everything here, or install bubblewrap.",
+  isolation_uid_only:
+    "Stacks run as users of their own on this cluster, but see the machine's files and processes; install bubblewrap to hide them.",
+  volumes_env_only:
+    "Volumes cannot be mounted on this cluster: programs find them by BERTH_VOLUME_<NAME> only. Install bubblewrap, or run Berth as root.",
+  limits_missing:
+    "These limits are not enforced on this cluster, since Berth may not write control groups there: {limits}. Run Berth as root, or let systemd delegate them (Delegate=yes).",
+  limit_missing: "The {limit} limit of {component} is not enforced on this cluster: Berth may not write control groups there.",
+  release_command: "`{command}` runs once, before the new release of {components} starts; if it fails, nothing changes.",
+  postdeploy_command: "`{command}` runs once, after the first release of {component}.",
+  secret_generated: "{component} gets a random secret {secret} as {variable}.",
   component_not_in_file: "{component} runs, but is not in the file any more; `--prune` removes it.",
+  // looking at what the database does not know
+  adopt_no_record:
+    "An older Berth started {component}, which kept no record of its release: deploy it again, or stop its processes by hand.",
+  adopt_other_stack: "Another stack is called {stack} by now: remove that one first, or leave this one running as it is.",
+  adopt_deleting: "Stack {stack} is being removed.",
+  adopt_rollout: "A rollout of {component} is under way; it decides what runs.",
+  adopt_refused: "{reason}",
+  adopt_others: "{count} more instance(s), of release {releases}, run beside it; they leave as at the end of a rollout.",
+  adopt_bundle_missing:
+    "The bundle of {component} is not stored any more: it runs on, but has to be built again before it can be scaled or restarted.",
+  // certificates
+  certificate_expired: "It expired on {until}: browsers refuse it. Give a new one with `berth certificates set`.",
+  certificate_expires_soon: "It expires in {days} day(s), on {until}.",
+  // a host, as those see it who run what it serves
+  https_expired:
+    "{host} cannot be reached over HTTPS: its certificate {certificate} expired on {until}. `berth certificates set {certificate}` puts a new one in its place.",
+  https_expires_soon:
+    "The certificate {certificate} of {host} expires in {days} day(s), on {until}. `berth certificates set {certificate}` puts a new one in its place.",
+  certificate_not_yet_valid: "It is not valid before {from}.",
+  certificate_self_signed: "It is signed by its own key: only who was told to trusts it.",
+  certificate_alone: "It came without the certificates that issued it: some programs refuse it unless they know its issuer themselves.",
 } as const satisfies Record<string, string>;
 export type NoteCode = keyof typeof notesEn;
 
 /** A note's sentence; an unknown code (from a newer server) is shown as it is. */
-export function renderNote(note: { readonly code: string; readonly params: Readonly<Record<string, string>> }, catalogue: Readonly<Record<string, string>> = notesEn): string {
+export function renderNote(
+  note: { readonly code: string; readonly params: Readonly<Record<string, string>> },
+  catalogue: Readonly<Record<string, string>> = notesEn,
+): string {
   return fill(catalogue[note.code] ?? note.code, note.params);
 }

@@ -4,7 +4,11 @@
 // Two named messages end a stream on purpose, so that nobody has to guess whether a connection broke:
 // `event: end` (nothing will follow: the log is over) and `event: problem` (`data` is a Problem). Without either, a reader that follows connects again with Last-Event-ID.
 
-export interface SseMessage { readonly event: string; readonly id?: string; readonly data: string }
+export interface SseMessage {
+  readonly event: string;
+  readonly id?: string;
+  readonly data: string;
+}
 
 /** Text of one message that carries an object. */
 export function sseData(data: unknown, id?: string): string {

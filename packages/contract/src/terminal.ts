@@ -6,6 +6,7 @@
 // the command's fate is unknown, and the server ends it with SIGHUP, as a terminal that is hung up does.
 import { Type, type Static } from "typebox";
 import { Problem } from "./errors.ts";
+import { parseJson } from "./json.ts";
 
 /** Sec-WebSocket-Protocol of this conversation. */
 export const terminalProtocol = "berth.terminal.v1";
@@ -18,7 +19,10 @@ const Size = Type.Integer({ minimum: 1, maximum: 1000 });
 export const TerminalControl = Type.Union([
   Type.Object({ type: Type.Literal("resize"), columns: Size, rows: Size }, { additionalProperties: false }),
   Type.Object({ type: Type.Literal("eof") }, { additionalProperties: false }),
-  Type.Object({ type: Type.Literal("exit"), exitCode: Type.Optional(Type.Integer()), signal: Type.Optional(Type.String()) }, { additionalProperties: false }),
+  Type.Object(
+    { type: Type.Literal("exit"), exitCode: Type.Optional(Type.Integer()), signal: Type.Optional(Type.String()) },
+    { additionalProperties: false },
+  ),
   Type.Object({ type: Type.Literal("error"), problem: Problem }, { additionalProperties: false }),
 ]);
 export type TerminalControl = Static<typeof TerminalControl>;
@@ -39,26 +43,25 @@ export function readTerminalFrame(frame: Uint8Array): { readonly channel: Termin
 
 /** The control of a text message; undefined for text that is none, which is to be ignored. */
 export function readTerminalControl(text: string): TerminalControl | undefined {
-  const value = parsed(text);
+  const value = parseJson(text);
   if (typeof value !== "object" || value === null || !("type" in value)) return undefined;
   switch (value.type) {
-    case "eof": return { type: "eof" };
-    case "resize": return "columns" in value && "rows" in value && isSize(value.columns) && isSize(value.rows) ? { type: "resize", columns: value.columns, rows: value.rows } : undefined;
-    case "exit": return {
-      type: "exit", ...("exitCode" in value && typeof value.exitCode === "number" ? { exitCode: value.exitCode } : {}),
-      ...("signal" in value && typeof value.signal === "string" ? { signal: value.signal } : {}),
-    };
-    case "error": return "problem" in value && isProblem(value.problem) ? { type: "error", problem: value.problem } : undefined;
-    default: return undefined;
-  }
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
+    case "eof":
+      return { type: "eof" };
+    case "resize":
+      return "columns" in value && "rows" in value && isSize(value.columns) && isSize(value.rows)
+        ? { type: "resize", columns: value.columns, rows: value.rows }
+        : undefined;
+    case "exit":
+      return {
+        type: "exit",
+        ...("exitCode" in value && typeof value.exitCode === "number" ? { exitCode: value.exitCode } : {}),
+        ...("signal" in value && typeof value.signal === "string" ? { signal: value.signal } : {}),
+      };
+    case "error":
+      return "problem" in value && isProblem(value.problem) ? { type: "error", problem: value.problem } : undefined;
+    default:
+      return undefined;
   }
 }
 
@@ -67,5 +70,14 @@ function isSize(value: unknown): value is number {
 }
 
 function isProblem(value: unknown): value is Static<typeof Problem> {
-  return typeof value === "object" && value !== null && "code" in value && typeof value.code === "string" && "status" in value && typeof value.status === "number" && "detail" in value && typeof value.detail === "string";
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    "code" in value &&
+    typeof value.code === "string" &&
+    "status" in value &&
+    typeof value.status === "number" &&
+    "detail" in value &&
+    typeof value.detail === "string"
+  );
 }

@@ -1,10 +1,8 @@
-// The composition root: the only place that constructs things. Everything gets what it needs as an argument; nothing is reached for globally.
+// The composition root of the thread that answers; work.ts is that of the one that works. Nothing else constructs things: everything gets what it needs as an argument,
+// and nothing is reached for globally.
 import { randomUUID } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import pino from "pino";
-import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
 import { openBlobFolder } from "./blobs/folder.ts";
 import { createHostBuilder } from "./builders/host/build.ts";
 import { createCheckHost } from "./builders/source/egress.ts";
@@ -13,147 +11,292 @@ import { readSourceTree } from "./builders/source/tree.ts";
 import { receiveUpload } from "./builders/source/upload.ts";
 import type { Config } from "./config.ts";
 import { filesOfInterest } from "./core/buildplan/interest.ts";
-import { keepEmbedded, startEmbedded } from "./db/embedded.ts";
+import { attachEmbedded, keepEmbedded, startEmbedded } from "./db/embedded.ts";
 import { createEventReader } from "./db/events.ts";
-import { removeOldIdempotency } from "./db/idempotency.ts";
+import { freeIdempotent } from "./db/idempotency.ts";
 import { ensureInstallation } from "./db/installation.ts";
 import { createListener } from "./db/listen.ts";
 import { migrate } from "./db/migrate.ts";
+import { awaitOutside } from "./db/outside.ts";
+import { announce, claimCluster, leaveCluster } from "./db/clusters.ts";
 import { createAccess } from "./db/permissions.ts";
 import { openDatabase, type DatabaseAddress } from "./db/pool.ts";
-import { openSecretBox } from "./db/secretbox.ts";
-import { verifyToken } from "./db/tokens.ts";
-import { EdgeTraffic } from "./engines/edge-traffic.ts";
-import { LocalEngine } from "./engines/local/engine.ts";
+import { DatabaseRefused } from "./db/refused.ts";
+import { createTokenCheck } from "./db/tokens.ts";
 import { idempotentOnce } from "./http/once.ts";
 import { createHttpServer } from "./http/server.ts";
-import { pathsOf } from "./paths.ts";
+import { trimWhenQuiet } from "./os/trim.ts";
+import { migrationsFolder, pathsOf } from "./paths.ts";
 import { enqueue, freeLeases } from "./reconcile/queue.ts";
 import { createBuildLogs } from "./resources/builds/log.ts";
 import type { ResourceDeps } from "./resources/deps.ts";
 import { createHandlers } from "./resources/handlers.ts";
 import { ensureAdminToken } from "./server/admin-token.ts";
-import { createBuildUsers, gitUser } from "./server/build-users.ts";
+import { gitUser } from "./server/build-users.ts";
 import { runDoctor } from "./server/doctor.ts";
-import { ensureEdge, writeAtomically } from "./server/edge-process.ts";
+import { ensureEdge, renewEdge, type EdgeStart } from "./server/edge-process.ts";
+import { clusterOf, noteOf, watchClaim } from "./server/claim.ts";
+import { refuseElsewhere } from "./server/elsewhere.ts";
 import { watchEdge } from "./server/edge-watch.ts";
-import { createHints } from "./server/hints.ts";
+import { logKeeping } from "./server/keeping.ts";
+import { openKeys } from "./server/keys.ts";
 import { listenOn } from "./server/listen.ts";
-import { startLoops } from "./server/loops.ts";
-import { runSealer } from "./server/sealer.ts";
+import { openEngine, openTraffic } from "./server/machine.ts";
+import { createMetrics } from "./server/metrics.ts";
+import { openNode, rememberCluster } from "./server/node.ts";
+import { createPlaces, whereIs } from "./server/places.ts";
+import { sweepTemporary } from "./server/sweep.ts";
+import { watchSchema } from "./server/schema-watch.ts";
+import { olderDatabase, takeOver } from "./server/takeover.ts";
+import { writeWhole } from "./os/files.ts";
 import { createToolFinder } from "./server/tools.ts";
+import { openWorkThread } from "./server/work-link.ts";
+
+export interface StartOptions {
+  /** Ends a start that is under way. */
+  readonly signal: AbortSignal;
+  /** Told in a sentence what the start waits for. */
+  readonly onWait: (sentence: string) => void;
+}
 
 export interface App {
   readonly url: string;
   readonly routerUrl: string;
+  /** The cluster that this server drives; undefined when another node does. */
+  readonly cluster: string | undefined;
+  /** For people: what this server does not do, and why. */
+  readonly note: string | undefined;
+  /** Rejects when this server must not go on: another node took its cluster. */
+  readonly lost: Promise<never>;
   /** Stops the control plane; what runs, the edge and the database go on. */
   stop(): Promise<void>;
 }
 
-/** Migrations lie beside the bundle, or in the package in a checkout. */
-export function migrationsFolder(): string {
-  const here = dirname(fileURLToPath(import.meta.url));
-  const bundled = join(here, "migrations");
-  return existsSync(bundled) ? bundled : join(here, "..", "migrations");
+/** Where a service manager runs the database, it is only waited for. */
+async function embedded(config: Config, options: Parameters<typeof startEmbedded>[0]): Promise<DatabaseAddress> {
+  return config.managed ? attachEmbedded(options) : (await startEmbedded(options)).connection;
 }
 
-export async function startApp(config: Config): Promise<App> {
+/** ms that a first start waits for an outside database; one that was there before is waited for as long as it takes. */
+const firstPatience = 20_000;
+
+export async function startApp(config: Config, options: StartOptions): Promise<App> {
   const paths = pathsOf(config.home, config.runDir);
   for (const folder of [paths.home, paths.run]) mkdirSync(folder, { recursive: true, mode: 0o711 });
-  for (const folder of [paths.tmp, paths.buildLogs]) mkdirSync(folder, { recursive: true, mode: 0o700 });
+  mkdirSync(paths.buildLogs, { recursive: true, mode: 0o700 });
   const log = pino({ name: "server", level: config.logLevel, timestamp: pino.stdTimeFunctions.isoTime });
   const life = new AbortController();
+  const thread = openWorkThread();
+  const abandon = (): void => {
+    life.abort(options.signal.reason);
+  };
+  options.signal.addEventListener("abort", abandon);
   const clock = (): Date => new Date();
 
-  const remembered = existsSync(paths.installationFile) ? (JSON.parse(readFileSync(paths.installationFile, "utf8")) as { id: string; epoch: number }) : undefined;
-  const traffic = new EdgeTraffic({ socketPath: paths.edgeSocket, home: config.home, cluster: "local", router: config.router, now: Date.now });
-  // The home knows its installation: its edge comes up while the database does. It belongs to the home, whatever the database turns out to be.
-  const startingEdge = remembered === undefined ? undefined : ensureEdge(config, paths, remembered.id, traffic, life.signal);
+  const remembered = existsSync(paths.installationFile)
+    ? (JSON.parse(readFileSync(paths.installationFile, "utf8")) as { id: string; epoch: number })
+    : undefined;
+  const node = openNode(paths.nodeFile);
+  const cluster = clusterOf(config, node);
+  const traffic = openTraffic(config, paths, cluster);
+  const startEdge = async (id: string): Promise<EdgeStart> => {
+    const edge = await ensureEdge(config, paths, id, traffic, life.signal);
+    if (edge.started) return edge;
+    try {
+      const renewed = await renewEdge(config, paths, id, traffic, life.signal);
+      if (renewed !== undefined) log.info({ ...renewed, to: config.version }, "the edge was replaced by this version's");
+    } catch (error) {
+      // Never a reason not to start: the old one serves.
+      log.error({ error: String(error) }, "the edge could not be replaced by this version's; the old one goes on");
+    }
+    return edge;
+  };
+  // The home knows its installation and its cluster: its edge comes up while the database does. It belongs to the home, whatever the database turns out to be.
+  const startingEdge = remembered === undefined || node.cluster === undefined ? undefined : startEdge(remembered.id);
   // Awaited below; a database that is refused meanwhile is the error to tell.
   startingEdge?.catch(() => undefined);
-  const address: DatabaseAddress = config.databaseUrl === undefined ? (await startEmbedded({ home: config.home, runDir: config.runDir, log })).connection : { connectionString: config.databaseUrl };
+  if (config.databaseUrl !== undefined)
+    await awaitOutside({
+      url: config.databaseUrl,
+      log,
+      signal: life.signal,
+      patience: remembered === undefined ? firstPatience : Number.POSITIVE_INFINITY,
+      onWait: options.onWait,
+    });
+  const address: DatabaseAddress =
+    config.databaseUrl === undefined
+      ? await embedded(config, { home: config.home, runDir: config.runDir, log, signal: life.signal, mustExist: remembered !== undefined })
+      : { connectionString: config.databaseUrl };
   await migrate({ address, folder: migrationsFolder(), program: config.version, log });
-  const database = openDatabase({ address, log });
+  life.signal.throwIfAborted();
+  const database = openDatabase({ address, log, isWaitedFor: true });
   const { db } = database;
   const listener = createListener({ address, log });
   const { found, installation } = await ensureInstallation(db, remembered);
-  if (found === "other") throw new Error(`The home folder belongs to installation ${remembered?.id}, the database to ${installation.id}. Use the home that belongs to this database, or an empty one.`);
-  writeAtomically(paths.installationFile, JSON.stringify({ id: installation.id, epoch: installation.epoch }));
-  await db.insertInto("clusters").values({ name: "local", engine: "local" }).onConflict((conflict) => conflict.column("name").doNothing()).execute();
+  if (found === "older") throw olderDatabase(installation.epoch, remembered?.epoch ?? 0);
+  if (found === "other")
+    throw new DatabaseRefused(
+      "other_installation",
+      `The home folder ${paths.home} belongs to installation ${remembered?.id}, the database to ${installation.id}.`,
+      "Use the home that belongs to this database, or an empty one (BERTH_HOME).",
+    );
+  writeWhole(paths.installationFile, JSON.stringify({ id: installation.id, epoch: installation.epoch }));
+  // Nobody else has the embedded database, so nobody else can have its cluster.
+  const claimed = await claimCluster(db, cluster, node, { always: config.databaseUrl === undefined });
+  const mine = claimed === "mine";
+  if (claimed !== "mine" && config.cluster.chosen)
+    throw new DatabaseRefused(
+      "cluster_taken",
+      `Cluster ${cluster} belongs to another server of this database: ${whereIs(claimed)}.`,
+      "Choose another name with BERTH_CLUSTER; when that server is gone for good, `berth server claim` takes its cluster over.",
+    );
+  const note = claimed === "mine" ? undefined : noteOf(claimed, node);
+  const secretBox = await openKeys({ db, keyFile: paths.secretsKey, cluster: mine ? cluster : undefined, log });
+  if (mine) rememberCluster(paths.nodeFile, node, cluster);
+  else log.warn({ cluster, owner: claimed }, "this server drives no cluster");
 
   const blobs = await openBlobFolder(paths.blobs);
-  const edge = await (startingEdge ?? ensureEdge(config, paths, installation.id, traffic, life.signal));
-  const engine = new LocalEngine({ home: config.home, agentSocket: paths.agentSocket, logsSocket: paths.logsSocket, openBlob: (digest) => blobs.open(digest), cluster: "local" });
-  const places = { engine: () => engine, traffic: () => traffic };
-  const secretBox = openSecretBox(paths.secretsKey);
+  const ensure = async (): ReturnType<typeof ensureEdge> => {
+    const found = await ensureEdge(config, paths, installation.id, traffic, life.signal);
+    work?.setDoors(traffic.doors);
+    return found;
+  };
+  const edge = mine ? await (startingEdge ?? startEdge(installation.id)) : undefined;
+  const engine = openEngine(paths, cluster, blobs);
+  const places = await createPlaces(db, mine ? { cluster, engine, traffic } : undefined);
+  if (mine) await takeOver({ db, places, cluster, installation, log }, life.signal);
   const access = createAccess(db);
+  const tokens = createTokenCheck(db);
   const events = createEventReader({ db, epoch: installation.epoch, listener });
   const buildLogs = createBuildLogs(paths.buildLogs, blobs);
   const isRoot = process.getuid?.() === 0;
   const findTool = createToolFinder(config.home, config.systemPath.split(":"));
-  const builder = createHostBuilder({ home: config.home, blobs, findTool, uidFor: createBuildUsers(join(config.home, "build-users.json"), isRoot), clock, systemPath: config.systemPath, passEnv: config.networkEnv });
-  const readTree = (digest: string, signal: AbortSignal): ReturnType<typeof readSourceTree> => readSourceTree(blobs, digest, filesOfInterest, signal);
-  const hints = createHints({ db, engine, cluster: "local", log });
-
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry, prefix: "berth_server_" });
-  const requests = new Histogram({ name: "berth_api_request_seconds", help: "Duration of API requests.", labelNames: ["route", "method", "status"], buckets: [0.005, 0.02, 0.1, 0.5, 2, 10], registers: [registry] });
-  const repairs = new Counter({ name: "berth_repairs_total", help: "Drift that was repaired; stays flat when all is well.", labelNames: ["what"], registers: [registry] });
-  const rows = new Counter({ name: "berth_loop_rows_total", help: "Rows that the reconcile loops worked on.", labelNames: ["kind", "outcome"], registers: [registry] });
-  const unknown = new Gauge({ name: "berth_unknown_objects", help: "Objects of this installation that the database does not know.", labelNames: ["cluster"], registers: [registry] });
-
-  const deps: ResourceDeps = { db, access, blobs, secretBox, places, clock };
-  const gitDeps = { blobs, tmpDir: paths.tmp, allowedFileRoots: config.gitFileRoots, checkHost: createCheckHost({ allowLoopback: config.gitLoopback }), git: "git", path: config.systemPath, passEnv: config.networkEnv, runAs: isRoot ? gitUser : undefined, deadline: 10 * 60_000 };
-  const handlers = createHandlers({
-    ...deps, builder, readSourceTree: readTree, buildLogs, events,
-    receiveUpload: (stream, signal) => receiveUpload(stream, { blobs, tmpDir: paths.tmp }, signal),
-    fetchGit: async (fetch, signal) => orRefusal(await fetchGit(fetch, gitDeps, signal)),
-  }, {
-    id: () => installation.id, version: config.version, routerUrl: () => `http://${edge.router.host}:${edge.router.port}`,
-    doctor: (signal) => runDoctor({ db, engine, traffic, config, paths, findTool: async (name) => { const tool = await findTool(name, "*", isRoot ? gitUser : undefined); return tool.ok ? `${tool.version} at ${tool.path}` : undefined; } }, signal),
-  });
+  // For what it says before a build; builds are run by the thread that works. What one stack's user can execute, all can.
+  const builder = createHostBuilder({ home: config.home, blobs, findTool, uidFor: () => (isRoot ? gitUser : undefined) });
+  const readTree = (digest: string, signal: AbortSignal): ReturnType<typeof readSourceTree> =>
+    readSourceTree(blobs, digest, filesOfInterest, signal);
+  const metrics = createMetrics();
+  const deps: ResourceDeps = { db, access, tokens, blobs, secretBox, places, clock };
+  const gitDeps = {
+    blobs,
+    tmpDir: paths.tmp,
+    allowedFileRoots: config.gitFileRoots,
+    checkHost: createCheckHost({ allowLoopback: config.gitLoopback }),
+    git: "git",
+    path: config.systemPath,
+    passEnv: config.networkEnv,
+    runAs: isRoot ? gitUser : undefined,
+    deadline: 10 * 60_000,
+  };
+  const router = (): { readonly host: string; readonly port: number } =>
+    edge?.router ?? places.owner(places.standard)?.router ?? config.router;
+  const handlers = refuseElsewhere(
+    createHandlers(
+      {
+        ...deps,
+        builder,
+        readSourceTree: readTree,
+        buildLogs,
+        events,
+        receiveUpload: (stream, signal) => receiveUpload(stream, { blobs, tmpDir: paths.tmp }, signal),
+        fetchGit: async (fetch, signal) => orRefusal(await fetchGit(fetch, gitDeps, signal)),
+      },
+      {
+        id: () => installation.id,
+        version: config.version,
+        routerUrl: () => `http://${router().host}:${router().port}`,
+        doctor: (signal) =>
+          runDoctor(
+            {
+              db,
+              blobs,
+              ...(mine ? { place: { cluster, engine, traffic } } : { elsewhere: note ?? "" }),
+              config,
+              paths,
+              clock,
+              findTool: async (name) => {
+                const tool = await findTool(name, "*", isRoot ? gitUser : undefined);
+                return tool.ok ? `${tool.version} at ${tool.path}` : undefined;
+              },
+            },
+            signal,
+          ),
+      },
+    ),
+    { db, access, places },
+  );
+  // Another server of an outside database may be in the middle of such a request; there a key that a dead one holds is free after a minute.
+  if (config.databaseUrl === undefined) await freeIdempotent(db);
   const http = await createHttpServer({
-    handlers, access, version: config.version, allowedHosts: new Set(["localhost", "127.0.0.1", "::1", config.api.host, ...config.allowedHosts]), newRequestId: randomUUID,
-    authenticate: async (token) => { const verified = await verifyToken(db, token, clock()); return { principal: verified.principal, by: verified.userName }; },
-    once: idempotentOnce(db, clock),
-    metrics: () => registry.metrics(),
-    ready: async () => { await db.selectFrom("installation").select("id").executeTakeFirst(); return undefined; },
-    onRequest: ({ route, method, status, ms }) => { requests.observe({ route, method, status }, ms / 1000); },
-    logError: (error, requestId) => { log.error({ err: error, requestId }, "a request failed"); },
+    handlers,
+    access,
+    version: config.version,
+    allowedHosts: new Set(["localhost", "127.0.0.1", "::1", config.api.host, ...config.allowedHosts]),
+    newRequestId: randomUUID,
+    authenticate: async (token) => {
+      const verified = await tokens.verify(token, clock());
+      return { principal: verified.principal, by: verified.userName };
+    },
+    once: idempotentOnce(db, secretBox, clock),
+    metrics: () => metrics.text(),
+    ready: async () => {
+      await db.selectFrom("installation").select("id").executeTakeFirst();
+      return undefined;
+    },
+    onRequest: ({ route, method, status, ms }) => {
+      metrics.request(route, method, status, ms);
+    },
+    logError: (error, requestId) => {
+      log.error({ err: error, requestId }, "a request failed");
+    },
   });
+  await sweepTemporary(paths);
   const url = await listenOn(http, config.api);
-  await ensureAdminToken(db, paths.adminToken, clock());
-
-  await builder.sweep(() => false);
-  // The home's lock says that no other process works for this machine.
-  await freeLeases(db, ["local"]);
-  for (const kind of ["resync", "build-schedule"]) await enqueue(db, { kind, key: "local", cluster: "local" });
-  await enqueue(db, { kind: "retention", key: "installation", cluster: "local" });
-  const loops = startLoops({
-    db, log, listener, holder: `${process.pid}-${randomUUID()}`, clusters: ["local"], blobs,
-    metrics: { ended: (kind, outcome) => { rows.inc({ kind, outcome }); } },
-    component: { db, places, secretBox, clock, installation: () => installation, waitForHint: hints.waitForHint, countRepair: (_stack, _component, what) => { repairs.inc({ what }); } },
-    build: { db, builder, logs: buildLogs, readSourceTree: readTree, clock, limits: config.builds, deadline: config.builds.deadline },
-    resync: { db, places, countDrift: (_cluster, what) => { repairs.inc({ what: `drift of ${what}` }); }, reportUnknown: (cluster, refs) => { unknown.set({ cluster }, refs.length); log.warn({ cluster, refs }, "objects of this installation are not in the database; they are left alone"); } },
-    housekeeping: async () => { await removeOldIdempotency(db, clock()); },
-  });
+  if (mine) {
+    await ensureAdminToken(db, paths.adminToken, clock());
+    await announce(db, cluster, { url, router: router() });
+    // The home's lock and the cluster's owner say that no other process works for this machine.
+    await freeLeases(db, [cluster]);
+    for (const kind of ["resync", "build-schedule", "retention", "certificates"]) await enqueue(db, { kind, key: cluster, cluster });
+  }
+  const work = mine
+    ? thread.start(
+        { config, address, installation: { id: installation.id, epoch: installation.epoch }, cluster, doors: traffic.doors },
+        metrics,
+      )
+    : undefined;
+  if (!mine) thread.dismiss();
+  const claim = Promise.withResolvers<never>();
+  // Rejected for whoever waits for it; nobody has to.
+  claim.promise.catch(() => undefined);
+  work?.lost.catch(claim.reject);
+  trimWhenQuiet(life.signal);
   const background = [
-    ...(config.databaseUrl === undefined ? [keepEmbedded({ home: config.home, runDir: config.runDir, log, signal: life.signal })] : []),
-    hints.run(life.signal),
-    runSealer({ db, keyFile: paths.auditKey, epoch: installation.epoch, log }, life.signal),
-    watchEdge({ ensure: () => ensureEdge(config, paths, installation.id, traffic, life.signal), log }, life.signal),
+    ...(config.databaseUrl === undefined && !config.managed
+      ? [keepEmbedded({ home: config.home, runDir: config.runDir, log, signal: life.signal })]
+      : []),
+    places.run(life.signal),
+    watchSchema({ db, program: config.version, onLost: claim.reject }, life.signal),
+    ...(!mine ? [] : [watchEdge({ ensure, log }, life.signal), watchClaim({ db, cluster, node, log, onLost: claim.reject }, life.signal)]),
   ];
-  writeAtomically(paths.serverFile, JSON.stringify({ pid: process.pid, url, version: config.version }), 0o644);
-  log.info({ url, edge: edge.router, edgeStarted: edge.started }, "ready");
+  options.signal.removeEventListener("abort", abandon);
+  if (mine) await logKeeping(engine, log, life.signal);
+  log.info({ url, cluster: mine ? cluster : undefined, edge: edge?.router, edgeStarted: edge?.started }, "ready");
 
   return {
-    url, routerUrl: `http://${edge.router.host}:${edge.router.port}`,
+    url,
+    routerUrl: `http://${router().host}:${router().port}`,
+    cluster: mine ? cluster : undefined,
+    note,
+    lost: claim.promise,
     async stop() {
       life.abort(new Error("the server is stopping"));
       await http.close();
-      await loops.stop();
+      await work?.stop();
       await Promise.allSettled(background);
       await listener.close();
+      // A database that is away does not keep a server from ending.
+      if (mine) await leaveCluster(db, cluster, node).catch(() => undefined);
       await database.close();
       await traffic.close();
       await engine.close();

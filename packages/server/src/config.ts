@@ -1,7 +1,20 @@
 // The only reader of process.env. Everything the server may be told lies in one typed object, with where it came from left behind.
 import { readFileSync } from "node:fs";
-import { homedir } from "node:os";
+import { homedir, totalmem } from "node:os";
 import { join, resolve } from "node:path";
+import {
+  addresses,
+  audience,
+  autoOrOff,
+  checkedUrl,
+  cluster,
+  ConfigError,
+  level,
+  limits,
+  listen,
+  whole,
+  type Listen,
+} from "./config-values.ts";
 
 export interface Config {
   /** Absolute. State lives here; see paths.ts. */
@@ -9,12 +22,31 @@ export interface Config {
   readonly runDir: string;
   /** undefined = the embedded PostgreSQL. */
   readonly databaseUrl: string | undefined;
+  /** The local cluster that this machine is, for the servers of one database. A chosen one that belongs to another node is an error. */
+  readonly cluster: { readonly name: string; readonly chosen: boolean };
   readonly api: Listen;
   readonly router: Listen;
+  /** Listened on while there is a certificate. */
+  readonly https: Listen;
+  /** Addresses or CIDR ranges whose X-Forwarded-* the router believes. */
+  readonly trustedProxies: readonly string[];
+  /** Bounds of the router against clients that take more than their share, where they are not the edge's own; durations in ms. */
+  readonly routerLimits: Readonly<Record<string, number>>;
+  /** Who is told what is wrong behind the router's error pages; `local`: who asks this machine for a `.localhost` name. */
+  readonly errorDetails: "local" | "always" | "never";
   /** Names beyond localhost by which the API may be addressed. */
   readonly allowedHosts: readonly string[];
   readonly logLevel: "debug" | "info" | "warn" | "error";
-  readonly builds: { readonly total: number; readonly perStack: number; /** ms */ readonly deadline: number };
+  readonly builds: {
+    readonly total: number;
+    readonly perStack: number;
+    /** ms */ readonly deadline: number;
+    /** bytes that all processes of one build may use together */ readonly memory: number;
+  };
+  /** `off`: bubblewrap is not used, though it is there. */
+  readonly sandbox: "auto" | "off";
+  /** `off`: no control groups are made, though they could be. */
+  readonly cgroups: "auto" | "off";
   /** Folders from which `file:` git URLs may be fetched. */
   readonly gitFileRoots: readonly string[];
   /** Whether sources may be fetched from loopback addresses. */
@@ -25,48 +57,183 @@ export interface Config {
   readonly systemPath: string;
   /** What builds and git need to reach the network here: proxies, certificates, registries of packages. */
   readonly networkEnv: Readonly<Record<string, string>>;
+  /** A service manager starts and keeps edge and database; the server only waits for them. */
+  readonly managed: boolean;
+  /** What of the environment the services of an installation need again, each on its own. */
+  readonly service: { readonly server: Readonly<Record<string, string>>; readonly edge: Readonly<Record<string, string>> };
   readonly version: string;
 }
 
 /** Settings of the machine that tools obey and that hold no secret of Berth. */
-const networkVariables = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "PIP_INDEX_URL", "PIP_CERT", "GOPROXY", "npm_config_registry", "NPM_CONFIG_REGISTRY"];
-
-/** A default port that is taken moves to the next free one; a chosen one is an error. */
-export interface Listen { readonly host: string; readonly port: number; readonly portIsDefault: boolean }
+const networkVariables = [
+  "HTTP_PROXY",
+  "HTTPS_PROXY",
+  "NO_PROXY",
+  "http_proxy",
+  "https_proxy",
+  "no_proxy",
+  "SSL_CERT_FILE",
+  "SSL_CERT_DIR",
+  "NODE_EXTRA_CA_CERTS",
+  "REQUESTS_CA_BUNDLE",
+  "CURL_CA_BUNDLE",
+  "GIT_SSL_CAINFO",
+  "PIP_INDEX_URL",
+  "PIP_CERT",
+  "UV_DEFAULT_INDEX",
+  "UV_INDEX_URL",
+  "GOPROXY",
+  "GOSUMDB",
+  "CARGO_HTTP_CAINFO",
+  "npm_config_registry",
+  "NPM_CONFIG_REGISTRY",
+  "YARN_REGISTRY",
+  "YARN_NPM_REGISTRY_SERVER",
+];
 
 export const version = "0.1.0";
 const fallbackPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** What `<home>/config.json` may say; the environment wins. */
 interface ConfigFile {
-  readonly databaseUrl?: string; readonly host?: string; readonly port?: number; readonly routerHost?: string; readonly routerPort?: number; readonly allowedHosts?: readonly string[]; readonly logLevel?: string;
-  readonly buildConcurrency?: number; readonly buildsPerStack?: number; readonly buildDeadlineSeconds?: number; readonly gitFileRoots?: readonly string[]; readonly gitLoopback?: boolean;
+  readonly databaseUrl?: string;
+  readonly cluster?: string;
+  readonly host?: string;
+  readonly port?: number;
+  readonly routerHost?: string;
+  readonly routerPort?: number;
+  readonly httpsHost?: string;
+  readonly httpsPort?: number;
+  readonly trustedProxies?: readonly string[];
+  readonly routerLimits?: Readonly<Record<string, unknown>>;
+  readonly errorDetails?: string;
+  readonly allowedHosts?: readonly string[];
+  readonly logLevel?: string;
+  readonly buildConcurrency?: number;
+  readonly buildsPerStack?: number;
+  readonly buildDeadlineSeconds?: number;
+  readonly gitFileRoots?: readonly string[];
+  readonly gitLoopback?: boolean;
+  readonly sandbox?: string;
+  readonly cgroups?: string;
+  readonly buildMemoryBytes?: number;
 }
-
-export class ConfigError extends Error {}
 
 /** Reads environment and file. Throws ConfigError with a sentence for the terminal. */
 export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
   const root = process.getuid?.() === 0;
   const chosen = value(env, "BERTH_HOME");
-  const home = resolve(chosen ?? (root ? "/var/lib/berth" : value(env, "XDG_DATA_HOME") === undefined ? join(homedir(), ".berth") : join(value(env, "XDG_DATA_HOME") ?? "", "berth")));
-  const runDir = chosen !== undefined ? join(home, "run") : root ? "/run/berth" : value(env, "XDG_RUNTIME_DIR") === undefined ? join(home, "run") : join(value(env, "XDG_RUNTIME_DIR") ?? "", "berth");
+  const home = resolve(
+    chosen ??
+      (root
+        ? "/var/lib/berth"
+        : value(env, "XDG_DATA_HOME") === undefined
+          ? join(homedir(), ".berth")
+          : join(value(env, "XDG_DATA_HOME") ?? "", "berth")),
+  );
+  const runDir =
+    value(env, "BERTH_RUN") ??
+    (chosen !== undefined
+      ? join(home, "run")
+      : root
+        ? "/run/berth"
+        : value(env, "XDG_RUNTIME_DIR") === undefined
+          ? join(home, "run")
+          : join(value(env, "XDG_RUNTIME_DIR") ?? "", "berth"));
   const file = readFile(join(home, "config.json"));
   const databaseUrl = value(env, "DATABASE_URL") ?? file.databaseUrl;
   return {
-    home, runDir, databaseUrl,
+    home,
+    runDir,
+    databaseUrl: databaseUrl === undefined ? undefined : checkedUrl(databaseUrl),
+    cluster: cluster(value(env, "BERTH_CLUSTER") ?? file.cluster),
     api: listen(value(env, "BERTH_HOST") ?? file.host, value(env, "BERTH_PORT") ?? file.port, 7420, "BERTH_PORT"),
-    router: listen(value(env, "BERTH_ROUTER_HOST") ?? file.routerHost, value(env, "BERTH_ROUTER_PORT") ?? file.routerPort, 8080, "BERTH_ROUTER_PORT"),
-    allowedHosts: [...(value(env, "BERTH_ALLOWED_HOSTS")?.split(",").map((host) => host.trim().toLowerCase()).filter((host) => host !== "") ?? file.allowedHosts ?? [])],
+    router: listen(
+      value(env, "BERTH_ROUTER_HOST") ?? file.routerHost,
+      value(env, "BERTH_ROUTER_PORT") ?? file.routerPort,
+      8080,
+      "BERTH_ROUTER_PORT",
+    ),
+    https: listen(
+      value(env, "BERTH_HTTPS_HOST") ?? file.httpsHost ?? value(env, "BERTH_ROUTER_HOST") ?? file.routerHost,
+      value(env, "BERTH_HTTPS_PORT") ?? file.httpsPort,
+      8443,
+      "BERTH_HTTPS_PORT",
+    ),
+    trustedProxies: addresses(
+      value(env, "BERTH_TRUSTED_PROXIES")
+        ?.split(",")
+        .map((text) => text.trim())
+        .filter((text) => text !== "") ??
+        file.trustedProxies ??
+        [],
+    ),
+    routerLimits: limits(file.routerLimits ?? {}),
+    errorDetails: audience(value(env, "BERTH_ERROR_DETAILS") ?? file.errorDetails),
+    allowedHosts: [
+      ...(value(env, "BERTH_ALLOWED_HOSTS")
+        ?.split(",")
+        .map((host) => host.trim().toLowerCase())
+        .filter((host) => host !== "") ??
+        file.allowedHosts ??
+        []),
+    ],
     logLevel: level(value(env, "BERTH_LOG_LEVEL") ?? file.logLevel),
-    builds: { total: whole(value(env, "BERTH_BUILD_CONCURRENCY") ?? file.buildConcurrency, 2, "BERTH_BUILD_CONCURRENCY"), perStack: whole(file.buildsPerStack, 2, "buildsPerStack"), deadline: whole(file.buildDeadlineSeconds, 1800, "buildDeadlineSeconds") * 1000 },
-    gitFileRoots: value(env, "BERTH_GIT_FILE_ROOTS")?.split(":").filter((path) => path !== "") ?? file.gitFileRoots ?? [],
+    builds: {
+      total: whole(value(env, "BERTH_BUILD_CONCURRENCY") ?? file.buildConcurrency, 2, "BERTH_BUILD_CONCURRENCY"),
+      perStack: whole(file.buildsPerStack, 2, "buildsPerStack"),
+      deadline: whole(file.buildDeadlineSeconds, 1800, "buildDeadlineSeconds") * 1000,
+      memory: whole(value(env, "BERTH_BUILD_MEMORY") ?? file.buildMemoryBytes, Math.floor(totalmem() * 0.75), "BERTH_BUILD_MEMORY"),
+    },
+    sandbox: autoOrOff(value(env, "BERTH_SANDBOX") ?? file.sandbox, "BERTH_SANDBOX"),
+    cgroups: autoOrOff(value(env, "BERTH_CGROUPS") ?? file.cgroups, "BERTH_CGROUPS"),
+    gitFileRoots:
+      value(env, "BERTH_GIT_FILE_ROOTS")
+        ?.split(":")
+        .filter((path) => path !== "") ??
+      file.gitFileRoots ??
+      [],
     gitLoopback: value(env, "BERTH_GIT_LOOPBACK") === "1" || file.gitLoopback === true,
     childEnv: { PATH: value(env, "PATH") ?? fallbackPath, HOME: homedir(), LANG: "C.UTF-8" },
     systemPath: value(env, "PATH") ?? fallbackPath,
-    networkEnv: Object.fromEntries(networkVariables.flatMap((name) => { const found = value(env, name); return found === undefined ? [] : [[name, found]]; })),
+    networkEnv: networkEnvOf(env),
+    managed: value(env, "BERTH_MANAGED") !== undefined,
+    service: {
+      server: given(env, [
+        "DATABASE_URL",
+        "PATH",
+        ...networkVariables,
+        ...Object.keys(env).filter(
+          (name) => name.startsWith("BERTH_") && !["BERTH_HOME", "BERTH_RUN", "BERTH_MANAGED", "BERTH_TOKEN"].includes(name),
+        ),
+      ]),
+      edge: given(env, [
+        "BERTH_ROUTER_HOST",
+        "BERTH_ROUTER_PORT",
+        "BERTH_HTTPS_HOST",
+        "BERTH_HTTPS_PORT",
+        "BERTH_TRUSTED_PROXIES",
+        "BERTH_ERROR_DETAILS",
+        "BERTH_SANDBOX",
+        "BERTH_CGROUPS",
+      ]),
+    },
     version,
   };
+}
+
+/** What builds are told of how this machine reaches the network. */
+export function networkEnvOf(env: NodeJS.ProcessEnv): Record<string, string> {
+  return given(env, networkVariables);
+}
+
+function given(env: NodeJS.ProcessEnv, names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const found = value(env, name);
+      return found === undefined ? [] : [[name, found]];
+    }),
+  );
 }
 
 function value(env: NodeJS.ProcessEnv, name: string): string | undefined {
@@ -80,29 +247,14 @@ function readFile(path: string): ConfigFile {
     text = readFileSync(path, "utf8");
   } catch (error) {
     if (["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "")) return {};
-    throw new ConfigError(`${path} cannot be read: ${(error as Error).message}`);
+    throw new ConfigError(
+      `${path} cannot be read: ${(error as Error).message}.`,
+      "Run Berth as the user whom it belongs to, or choose another home with BERTH_HOME.",
+    );
   }
   try {
     return JSON.parse(text) as ConfigFile;
   } catch (error) {
-    throw new ConfigError(`${path} is not JSON: ${(error as Error).message}`);
+    throw new ConfigError(`${path} is not JSON: ${(error as Error).message}.`, "Correct it, or move it away.");
   }
-}
-
-function listen(host: string | undefined, port: string | number | undefined, fallback: number, name: string): Listen {
-  const number = port === undefined ? fallback : Number(port);
-  if (!Number.isInteger(number) || number < 0 || number > 65_535) throw new ConfigError(`${name} is no port: ${port}`);
-  return { host: host ?? "127.0.0.1", port: number, portIsDefault: port === undefined };
-}
-
-function whole(given: string | number | undefined, fallback: number, name: string): number {
-  const number = given === undefined ? fallback : Number(given);
-  if (!Number.isInteger(number) || number < 1) throw new ConfigError(`${name} must be a whole number above 0, not ${given}`);
-  return number;
-}
-
-function level(given: string | undefined): Config["logLevel"] {
-  const known = (["debug", "info", "warn", "error"] as const).find((name) => name === given);
-  if (given !== undefined && known === undefined) throw new ConfigError(`BERTH_LOG_LEVEL is ${given}; possible are debug, info, warn and error`);
-  return known ?? "info";
 }

@@ -1,17 +1,57 @@
 // Where everything lies below the home folder. The one list of these names.
-import { join } from "node:path";
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 export interface Paths {
-  readonly home: string; readonly run: string; readonly serverFile: string; readonly serverLock: string; readonly installationFile: string; readonly adminToken: string; readonly serverLog: string; readonly edgeLog: string; readonly edgeConfig: string;
-  readonly edgeSocket: string; readonly agentSocket: string; readonly logsSocket: string; readonly blobs: string; readonly buildLogs: string; readonly secretsKey: string; readonly auditKey: string; readonly tmp: string;
+  readonly home: string;
+  readonly run: string;
+  readonly serverFile: string;
+  readonly serverLock: string;
+  readonly installationFile: string;
+  readonly nodeFile: string;
+  readonly adminToken: string;
+  readonly serverLog: string;
+  readonly edgeLog: string;
+  readonly edgeConfig: string;
+  readonly edgeSocket: string;
+  readonly agentSocket: string;
+  readonly logsSocket: string;
+  readonly blobs: string;
+  readonly buildLogs: string;
+  readonly secretsKey: string;
+  readonly auditKey: string;
+  readonly tmp: string;
+  readonly compiled: string;
 }
 
 export function pathsOf(home: string, run: string): Paths {
   return {
-    home, run,
-    serverFile: join(home, "server.json"), serverLock: join(home, "server.lock"), installationFile: join(home, "installation.json"), adminToken: join(home, "admin-token"),
-    serverLog: join(home, "logs", "server.log"), edgeLog: join(home, "logs", "edge.log"), edgeConfig: join(home, "edge", "config.json"),
-    edgeSocket: join(run, "edge.sock"), agentSocket: join(run, "agent.sock"), logsSocket: join(run, "logs.sock"),
-    blobs: join(home, "blobs"), buildLogs: join(home, "logs", "builds"), secretsKey: join(home, "secrets.key"), auditKey: join(home, "audit.key"), tmp: join(home, "tmp"),
+    home,
+    run,
+    serverFile: join(home, "server.json"),
+    serverLock: join(home, "server.lock"),
+    installationFile: join(home, "installation.json"),
+    nodeFile: join(home, "node.json"),
+    adminToken: join(home, "admin-token"),
+    serverLog: join(home, "logs", "server.log"),
+    edgeLog: join(home, "logs", "edge.log"),
+    edgeConfig: join(home, "edge", "config.json"),
+    edgeSocket: join(run, "edge.sock"),
+    agentSocket: join(run, "agent.sock"),
+    logsSocket: join(run, "logs.sock"),
+    blobs: join(home, "blobs"),
+    buildLogs: join(home, "logs", "builds"),
+    secretsKey: join(home, "secrets.key"),
+    auditKey: join(home, "audit.key"),
+    tmp: join(home, "tmp"),
+    compiled: join(home, "compiled"),
   };
+}
+
+/** Migrations lie beside the bundle, or in the package in a checkout. */
+export function migrationsFolder(): string {
+  const here = dirname(fileURLToPath(import.meta.url));
+  const bundled = join(here, "migrations");
+  return existsSync(bundled) ? bundled : join(here, "..", "migrations");
 }

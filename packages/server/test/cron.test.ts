@@ -1,6 +1,7 @@
 // Cron components over a real database with a clock in the test's hand: each instant runs once, however many servers look, and what did not run is told.
 import { describe, expect, test } from "vitest";
 import { defaultSpec, type ComponentSpec, type Schedule } from "@berth/contract/spec.ts";
+import { transaction } from "../src/db/transaction.ts";
 import { reconcileCron } from "../src/reconcile/cron.ts";
 import { insertRelease } from "../src/resources/releases/store.ts";
 import { updateTask } from "../src/resources/tasks/store.ts";
@@ -12,21 +13,64 @@ let made = 0;
 
 /** A released cron component; `run` looks at it at an instant of that day. */
 async function cron(schedule: Partial<Schedule> = {}) {
-  const { database: { db }, handlers, call } = services();
+  const {
+    database: { db },
+    handlers,
+    call,
+  } = services();
   const stack = `cron-${(made += 1)}`;
   const spec: ComponentSpec = { ...defaultSpec("cron"), build: { context: "." }, schedule: { cron: "0 * * * *", ...schedule } };
   await handlers.createStack({ body: { name: stack } }, call());
   await handlers.setComponent({ params: { stack, component: "job" }, body: spec }, call());
-  const { id } = await db.selectFrom("components as c").innerJoin("stacks as s", "s.id", "c.stack_id").select("c.id").where("s.name", "=", stack).executeTakeFirstOrThrow();
+  const { id } = await db
+    .selectFrom("components as c")
+    .innerJoin("stacks as s", "s.id", "c.stack_id")
+    .select("c.id")
+    .where("s.name", "=", stack)
+    .executeTakeFirstOrThrow();
   const digest = `sha256:${String(made).padStart(64, "0")}`;
   await db.insertInto("artifacts").values({ digest, kind: "bundle", size: 1 }).execute();
-  const release = await insertRelease(db, { componentId: id, number: 1, hash: `hash-${made}`, artifactDigest: digest, buildId: null, config: {}, secretRefs: {}, spec, runtime: { command: { exec: ["job"] }, workdir: ".", env: {}, tools: [] }, reason: "test", by: "admin" });
+  const release = await insertRelease(db, {
+    componentId: id,
+    number: 1,
+    hash: `hash-${made}`,
+    artifactDigest: digest,
+    buildId: null,
+    config: {},
+    secretRefs: {},
+    spec,
+    runtime: { command: { exec: ["job"] }, workdir: ".", env: {}, tools: [] },
+    reason: "test",
+    by: "admin",
+  });
   await db.updateTable("components").set({ stable_release_id: release }).where("id", "=", id).execute();
-  const tasks = async () => (await handlers.listTasks({ params: { stack }, query: {} }, call())).items.toReversed().map((task) => `${task.scheduledFor?.slice(11, 16) ?? ""} ${task.phase}`);
+  const tasks = async () =>
+    (await handlers.listTasks({ params: { stack }, query: {} }, call())).items
+      .toReversed()
+      .map((task) => `${task.scheduledFor?.slice(11, 16) ?? ""} ${task.phase}`);
   const rows = () => db.selectFrom("tasks").selectAll().where("component_id", "=", id).orderBy("number").execute();
-  return { id, stack, tasks, rows, run: (time: string, on = db) => reconcileCron(on, () => at(time), id) };
+  return {
+    id,
+    stack,
+    tasks,
+    rows,
+    run: (time: string, on = db) =>
+      reconcileCron(
+        () => at(time),
+        id,
+        (work) => transaction(on, work),
+      ),
+  };
 }
-const dueTasks = async (ids: readonly string[]): Promise<string[]> => (await services().database.db.selectFrom("due").select("key").where("kind", "=", "task").where("key", "in", [...ids]).execute()).map((row) => row.key);
+const dueTasks = async (ids: readonly string[]): Promise<string[]> =>
+  (
+    await services()
+      .database.db.selectFrom("due")
+      .select("key")
+      .where("kind", "=", "task")
+      .where("key", "in", [...ids])
+      .execute()
+  ).map((row) => row.key);
 
 describe("an instant", () => {
   test("is waited for, then makes one task that a loop will take", async () => {
@@ -56,7 +100,11 @@ describe("an instant", () => {
     const job = await cron({ overlap: "allow" });
     await job.run("00:10:00");
     await job.run("01:00:00");
-    await services().database.db.updateTable("components").set({ next_run_at: at("01:00:00") }).where("id", "=", job.id).execute();
+    await services()
+      .database.db.updateTable("components")
+      .set({ next_run_at: at("01:00:00") })
+      .where("id", "=", job.id)
+      .execute();
     expect(await job.run("01:00:05")).toEqual({ again: at("02:00:00") });
     expect(await job.tasks()).toEqual(["01:00 queued"]);
   });
@@ -79,7 +127,10 @@ describe("while the run before goes on", () => {
     expect(await job.tasks()).toEqual(["01:00 running", "02:00 missed"]);
     const { handlers, call } = services();
     const events = (await handlers.listEvents({ query: { stack: job.stack } }, call())).items;
-    expect(events.find((event) => event.code === "cron_missed")?.params).toMatchObject({ scheduledFor: at("02:00:00").toISOString(), because: "the run before still goes on" });
+    expect(events.find((event) => event.code === "cron_missed")?.params).toMatchObject({
+      scheduledFor: at("02:00:00").toISOString(),
+      because: "the run before still goes on",
+    });
   });
 
   test("`allow` starts the next beside it", async () => {

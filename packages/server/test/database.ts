@@ -21,18 +21,33 @@ export interface TestDatabase {
 export async function createTestDatabase(options: { readonly empty?: boolean } = {}): Promise<TestDatabase> {
   const server: TestServer = inject("database");
   const name = `test_${process.pid}_${randomBytes(4).toString("hex")}`;
-  await withClient(server.address, (client) => client.query(`create database ${name} template ${options.empty === true ? "template0" : server.template}`));
+  await withClient(server.address, (client) =>
+    client.query(`create database ${name} template ${options.empty === true ? "template0" : server.template}`),
+  );
   const address = { ...server.address, database: name };
   const open = (more: Partial<PoolOptions> = {}): OpenDatabase => openDatabase({ address, log: silentLog, max: 10, ...more });
   const own = open();
-  return { address, db: own.db, pool: own.pool, open, drop: async () => { await own.close(); await drop(server, name); } };
+  return {
+    address,
+    db: own.db,
+    pool: own.pool,
+    open,
+    drop: async () => {
+      await own.close();
+      await drop(server, name);
+    },
+  };
 }
 
 /** For a whole test file: `const database = useTestDatabase();` and `database().db` inside the tests. */
 export function useTestDatabase(options: { readonly empty?: boolean } = {}): () => TestDatabase {
   let database: TestDatabase | undefined;
-  beforeAll(async () => { database = await createTestDatabase(options); });
-  afterAll(async () => { await database?.drop(); });
+  beforeAll(async () => {
+    database = await createTestDatabase(options);
+  });
+  afterAll(async () => {
+    await database?.drop();
+  });
   return () => {
     if (database === undefined) throw new Error("the test database is there only inside tests and hooks");
     return database;
@@ -45,10 +60,15 @@ async function drop(server: TestServer, name: string): Promise<void> {
     const deadline = Date.now() + 2_000;
     let left: { query: string }[] = [];
     do {
-      left = (await client.query<{ query: string }>("select query from pg_stat_activity where datname = $1 and backend_type = 'client backend'", [name])).rows;
+      left = (
+        await client.query<{ query: string }>("select query from pg_stat_activity where datname = $1 and backend_type = 'client backend'", [
+          name,
+        ])
+      ).rows;
       if (left.length > 0) await sleep(10);
     } while (left.length > 0 && Date.now() < deadline);
     await client.query(`drop database ${name} with (force)`);
-    if (left.length > 0) throw new Error(`${left.length} database connections were left open; last queries: ${left.map((row) => row.query).join(" | ")}`);
+    if (left.length > 0)
+      throw new Error(`${left.length} database connections were left open; last queries: ${left.map((row) => row.query).join(" | ")}`);
   });
 }

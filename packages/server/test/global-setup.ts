@@ -3,7 +3,9 @@ import type { TestProject } from "vitest/node";
 import { acquireTestServer, releaseTestServer, type TestServer } from "./server.ts";
 
 declare module "vitest" {
-  export interface ProvidedContext { database: TestServer }
+  export interface ProvidedContext {
+    database: TestServer;
+  }
 }
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {

@@ -6,10 +6,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
 import { startEmbedded, stopEmbedded } from "../src/db/embedded.ts";
-import { identify, isSameProcess, withLock, type ProcessIdentity } from "../src/db/embedded/process.ts";
 import { silentLog } from "../src/db/log.ts";
 import { migrate, readMigrations } from "../src/db/migrate.ts";
 import type { DatabaseAddress } from "../src/db/pool.ts";
+import { withLock } from "../src/os/lock.ts";
+import { identify, isSameProcess, type LastingIdentity } from "../src/os/process.ts";
 import { DatabaseRefused } from "../src/db/refused.ts";
 
 export interface TestServer {
@@ -20,11 +21,18 @@ export interface TestServer {
 
 export const migrationsFolder = join(import.meta.dirname, "../migrations");
 
-const extraConf = "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\nmax_connections = 300\nautovacuum = off\nmax_wal_size = '1GB'\n";
+const extraConf =
+  "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\nmax_connections = 300\nautovacuum = off\nmax_wal_size = '1GB'\n";
 
 function cacheFolder(): string {
   const uid = process.getuid?.() ?? 0;
-  const folder = join(tmpdir(), `berth-test-${uid}-${createHash("sha256").update(import.meta.dirname).digest("hex").slice(0, 8)}`);
+  const folder = join(
+    tmpdir(),
+    `berth-test-${uid}-${createHash("sha256")
+      .update(import.meta.dirname)
+      .digest("hex")
+      .slice(0, 8)}`,
+  );
   mkdirSync(join(folder, "users"), { recursive: true, mode: 0o711 });
   const stat = lstatSync(folder);
   if (!stat.isDirectory() || stat.uid !== uid) throw new Error(`${folder} belongs to somebody else`);
@@ -55,7 +63,7 @@ export async function releaseTestServer(): Promise<void> {
 function usersOf(home: string): string[] {
   return readdirSync(join(home, "users")).filter((name) => {
     const path = join(home, "users", name);
-    const alive = isSameProcess(JSON.parse(readFileSync(path, "utf8")) as ProcessIdentity);
+    const alive = isSameProcess(JSON.parse(readFileSync(path, "utf8")) as LastingIdentity);
     if (!alive) rmSync(path, { force: true });
     return alive;
   });
@@ -84,8 +92,12 @@ async function startTuned(home: string): Promise<TestServer["address"]> {
 async function buildTemplate(client: pg.Client, address: TestServer["address"], alone: boolean): Promise<string> {
   const checksums = (await readMigrations(migrationsFolder)).map((migration) => migration.checksum).join();
   const name = `template_${createHash("sha256").update(checksums).digest("hex").slice(0, 16)}`;
-  const { rows } = await client.query<{ datname: string }>("select datname from pg_database where datname ~ '^(template_[0-9a-f]|test_|draft)'");
-  if (alone) for (const { datname } of rows) if (datname !== name) await client.query(`drop database if exists ${pg.escapeIdentifier(datname)} with (force)`);
+  const { rows } = await client.query<{ datname: string }>(
+    "select datname from pg_database where datname ~ '^(template_[0-9a-f]|test_|draft)'",
+  );
+  if (alone)
+    for (const { datname } of rows)
+      if (datname !== name) await client.query(`drop database if exists ${pg.escapeIdentifier(datname)} with (force)`);
   if (rows.some((row) => row.datname === name)) return name;
   await client.query("drop database if exists draft with (force)");
   await client.query("create database draft");

@@ -1,4 +1,5 @@
 // Services over a real database for tests of resources, without an engine: what needs one answers `engine_unavailable`, as when the edge is down.
+import { BerthError } from "../src/core/errors.ts";
 import { randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,6 +10,7 @@ import { filesOfInterest } from "../src/core/buildplan/interest.ts";
 import { createEventReader } from "../src/db/events.ts";
 import { createAccess } from "../src/db/permissions.ts";
 import { openSecretBox } from "../src/db/secretbox.ts";
+import { createTokenCheck } from "../src/db/tokens.ts";
 import { readSourceTree } from "../src/builders/source/tree.ts";
 import { receiveUpload } from "../src/builders/source/upload.ts";
 import { EdgeTraffic } from "../src/engines/edge-traffic.ts";
@@ -18,29 +20,72 @@ import type { Call, Handlers } from "../src/resources/call.ts";
 import { createHandlers, type HandlerDeps } from "../src/resources/handlers.ts";
 import { useTestDatabase, type TestDatabase } from "./database.ts";
 
-export interface TestServices { readonly database: TestDatabase; readonly deps: HandlerDeps; readonly handlers: Handlers; /** As the administrator. */ readonly call: (more?: Partial<Call>) => Call; readonly home: string }
+export interface TestServices {
+  readonly database: TestDatabase;
+  readonly deps: HandlerDeps;
+  readonly handlers: Handlers;
+  /** As the administrator. */ readonly call: (more?: Partial<Call>) => Call;
+  readonly home: string;
+}
 
-export function useServices(): () => TestServices {
+/** `change` puts parts of its own in place of the standard ones. */
+export function useServices(change: (deps: HandlerDeps) => Partial<HandlerDeps> = () => ({})): () => TestServices {
   const database = useTestDatabase();
   let services: TestServices | undefined;
   let close: (() => Promise<void>) | undefined;
   beforeAll(async () => {
     const home = mkdtempSync(join(tmpdir(), "berth-services-"));
     const { db } = database();
-    await db.insertInto("clusters").values({ name: "local", engine: "local" }).onConflict((conflict) => conflict.column("name").doNothing()).execute();
+    await db
+      .insertInto("clusters")
+      .values({ name: "local", engine: "local" })
+      .onConflict((conflict) => conflict.column("name").doNothing())
+      .execute();
     const admin = await db.selectFrom("users").select("id").where("name", "=", "admin").executeTakeFirstOrThrow();
     const blobs = await openBlobFolder(join(home, "blobs"));
-    const traffic = new EdgeTraffic({ socketPath: join(home, "edge.sock"), home, cluster: "local", router: { host: "127.0.0.1", port: 8080 }, now: Date.now });
-    const engine = new LocalEngine({ home, agentSocket: join(home, "agent.sock"), logsSocket: join(home, "logs.sock"), cluster: "local", openBlob: (digest) => blobs.open(digest) });
-    const deps: HandlerDeps = {
-      db, blobs, clock: () => new Date(), access: createAccess(db), secretBox: openSecretBox(join(home, "secrets.key")), places: { engine: () => engine, traffic: () => traffic },
-      builder: { check: () => Promise.resolve(undefined) }, buildLogs: createBuildLogs(join(home, "builds"), blobs), events: createEventReader({ db, epoch: 1 }),
+    const traffic = new EdgeTraffic({
+      socketPath: join(home, "edge.sock"),
+      home,
+      cluster: "local",
+      router: { host: "127.0.0.1", port: 8080 },
+      now: Date.now,
+    });
+    const engine = new LocalEngine({
+      home,
+      agentSocket: join(home, "agent.sock"),
+      logsSocket: join(home, "logs.sock"),
+      cluster: "local",
+      openBlob: (digest) => blobs.open(digest),
+    });
+    const standard: HandlerDeps = {
+      db,
+      blobs,
+      clock: () => new Date(),
+      access: createAccess(db),
+      tokens: createTokenCheck(db),
+      secretBox: openSecretBox(join(home, "secrets.key")),
+      places: { engine: () => engine, traffic: () => traffic, standard: "local", owns: () => true },
+      builder: { check: () => Promise.resolve(undefined) },
+      buildLogs: createBuildLogs(join(home, "builds"), blobs),
+      events: createEventReader({ db, epoch: 1 }),
       readSourceTree: (digest, signal) => readSourceTree(blobs, digest, filesOfInterest, signal),
       receiveUpload: (stream, signal) => receiveUpload(stream, { blobs, tmpDir: join(home, "tmp") }, signal),
-      fetchGit: () => Promise.reject(new Error("git is not part of these tests")),
+      fetchGit: () => Promise.reject(new BerthError("source_refused", { reason: "git is not part of these tests", hint: "" })),
     };
-    const handlers = createHandlers(deps, { id: () => "test", version: "0.0.0", routerUrl: () => "http://127.0.0.1:8080", doctor: () => Promise.resolve([]) });
-    const call = (more: Partial<Call> = {}): Call => ({ principal: { kind: "user", id: admin.id, scopes: ["*"] }, by: "admin", requestId: randomUUID(), signal: new AbortController().signal, ...more });
+    const deps: HandlerDeps = { ...standard, ...change(standard) };
+    const handlers = createHandlers(deps, {
+      id: () => "test",
+      version: "0.0.0",
+      routerUrl: () => "http://127.0.0.1:8080",
+      doctor: () => Promise.resolve([]),
+    });
+    const call = (more: Partial<Call> = {}): Call => ({
+      principal: { kind: "user", id: admin.id, scopes: ["*"] },
+      by: "admin",
+      requestId: randomUUID(),
+      signal: new AbortController().signal,
+      ...more,
+    });
     services = { database: database(), deps, handlers, call, home };
     close = async () => {
       await traffic.close();
@@ -48,7 +93,9 @@ export function useServices(): () => TestServices {
       rmSync(home, { recursive: true, force: true });
     };
   });
-  afterAll(async () => { await close?.(); });
+  afterAll(async () => {
+    await close?.();
+  });
   return () => {
     if (services === undefined) throw new Error("the services are there only inside tests and hooks");
     return services;

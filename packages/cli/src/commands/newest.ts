@@ -4,10 +4,17 @@ import type { Context } from "../context.ts";
 import { Failure, exitCodes } from "../failure.ts";
 
 /** The given rollout, or the component's newest. */
-export async function rolloutNumber(ctx: Context, params: { readonly stack: string; readonly component: string }, given: string | undefined): Promise<number> {
+export async function rolloutNumber(
+  ctx: Context,
+  params: { readonly stack: string; readonly component: string },
+  given: string | undefined,
+): Promise<number> {
   if (given !== undefined) return readOrdinal(given, "<rollout>");
   const { items } = await (await ctx.api()).listRollouts({ params, query: { limit: 1 } }, { signal: ctx.signal });
-  if (items[0] === undefined) throw new Failure(exitCodes.notAllowed, `${params.component} has no rollouts yet.`, { next: `\`berth deploy -c ${params.component}\` makes the first.` });
+  if (items[0] === undefined)
+    throw new Failure(exitCodes.notAllowed, `${params.component} has no rollouts yet.`, {
+      next: `\`berth deploy -c ${params.component}\` makes the first.`,
+    });
   return items[0].number;
 }
 
@@ -15,14 +22,18 @@ export async function rolloutNumber(ctx: Context, params: { readonly stack: stri
 export async function buildNumber(ctx: Context, stack: string, given: string | undefined): Promise<number> {
   if (given !== undefined) return readOrdinal(given, "<build>");
   const { items } = await (await ctx.api()).listBuilds({ params: { stack }, query: { limit: 1 } }, { signal: ctx.signal });
-  if (items[0] === undefined) throw new Failure(exitCodes.notAllowed, `${stack} has no builds yet.`, { next: "`berth up` makes the first." });
+  if (items[0] === undefined)
+    throw new Failure(exitCodes.notAllowed, `${stack} has no builds yet.`, { next: "`berth up` makes the first." });
   return items[0].number;
 }
 
 /** The given task, or the stack's newest. */
 export async function taskNumber(ctx: Context, stack: string, given: string | undefined): Promise<number> {
   if (given !== undefined) return readOrdinal(given, "<task>");
-  const { items } = await (await ctx.api()).listTasks({ params: { stack }, query: { limit: 1, component: ctx.settings.component } }, { signal: ctx.signal });
-  if (items[0] === undefined) throw new Failure(exitCodes.notAllowed, `${stack} has no tasks yet.`, { next: "`berth run -c <component> -- <command>` makes one." });
+  const { items } = await (
+    await ctx.api()
+  ).listTasks({ params: { stack }, query: { limit: 1, component: ctx.settings.component } }, { signal: ctx.signal });
+  if (items[0] === undefined)
+    throw new Failure(exitCodes.notAllowed, `${stack} has no tasks yet.`, { next: "`berth run -c <component> -- <command>` makes one." });
   return items[0].number;
 }

@@ -16,5 +16,7 @@ export function done(ctx: Context, answer: unknown, sentence: string): void {
 
 /** A command as a person would type it. */
 export function commandText(command: { readonly exec: readonly string[] } | { readonly shell: string }): string {
-  return "shell" in command ? command.shell : command.exec.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`)).join(" ");
+  return "shell" in command
+    ? command.shell
+    : command.exec.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`)).join(" ");
 }

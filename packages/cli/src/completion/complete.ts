@@ -7,7 +7,10 @@ import { programOf } from "../program.ts";
 import { topics } from "../text/topics.ts";
 import type { Registry } from "../tree.ts";
 
-export interface Candidate { readonly value: string; readonly description: string }
+export interface Candidate {
+  readonly value: string;
+  readonly description: string;
+}
 /** Files and folders are the shell's to complete. */
 export type Candidates = readonly Candidate[] | "files" | "folders";
 
@@ -19,9 +22,16 @@ export async function complete(words: readonly string[], registry: Registry, con
   const current = words.at(-1) ?? "";
   const before = words.slice(0, -1);
   const found = commandIn(before, registry);
-  if (found.command === undefined) return found.noun === undefined ? firstWords(registry, before[0]) : found.rest.length === 0 ? verbsOf(found.noun, registry) : [];
+  if (found.command === undefined)
+    return found.noun === undefined ? firstWords(registry, before[0]) : found.rest.length === 0 ? verbsOf(found.noun, registry) : [];
   const { command, name, rest } = found;
-  if (command.raw === true) return rest.length === 0 && name[0] === "server" ? ["run", "start", "stop", "status", "token", "logs"].map((value) => ({ value, description: "" })) : [];
+  if (command.raw === true)
+    return rest.length === 0
+      ? (name[0] === "server"
+          ? ["run", "start", "stop", "status", "token", "logs", "claim"]
+          : ["status", "start", "stop", "reload", "upgrade"]
+        ).map((value) => ({ value, description: "" }))
+      : [];
   if (rest.includes("--")) return [];
   const wanted = optionAwaitingValue(command, rest.at(-1));
   if (wanted !== undefined) return wanted === "any" ? [] : valuesOf(wanted, rest, context);
@@ -36,24 +46,38 @@ export async function complete(words: readonly string[], registry: Registry, con
   return typeof values === "string" ? values : [...verbs, ...values];
 }
 
-interface Found { readonly command: Command | undefined; readonly name: readonly string[]; readonly noun: string | undefined; readonly rest: readonly string[] }
+interface Found {
+  readonly command: Command | undefined;
+  readonly name: readonly string[];
+  readonly noun: string | undefined;
+  readonly rest: readonly string[];
+}
 
 function commandIn(words: readonly string[], registry: Registry): Found {
   const [first, second, ...others] = words.filter((word, index) => index > 0 || word !== "help");
   if (first === undefined) return { command: undefined, name: [], noun: undefined, rest: [] };
   const own = second === undefined ? undefined : registry.find([first, second]);
-  if (second !== undefined && own !== undefined && registry.nouns.includes(first)) return { command: own, name: [first, second], noun: first, rest: others };
+  if (second !== undefined && own !== undefined && registry.nouns.includes(first))
+    return { command: own, name: [first, second], noun: first, rest: others };
   const daily = registry.find([first]);
   const rest = second === undefined ? [] : [second, ...others];
   if (daily !== undefined) return { command: daily, name: [first], noun: undefined, rest };
-  return registry.nouns.includes(first) ? { command: undefined, name: [], noun: first, rest } : { command: undefined, name: [], noun: undefined, rest: [first] };
+  return registry.nouns.includes(first)
+    ? { command: undefined, name: [], noun: first, rest }
+    : { command: undefined, name: [], noun: undefined, rest: [first] };
 }
 
 function firstWords(registry: Registry, first: string | undefined): Candidate[] {
   if (first !== undefined && first !== "help") return [];
-  const daily = [...registry.daily].filter(([, command]) => command.hidden !== true).map(([value, command]) => ({ value, description: command.summary }));
-  const nouns = registry.nouns.filter((noun) => !registry.daily.has(noun)).map((value) => ({ value, description: `${registry.verbs(value).join(", ")}` }));
-  return first === "help" ? [...daily, ...nouns, ...Object.entries(topics).map(([value, topic]) => ({ value, description: topic.title }))] : [...daily, ...nouns, { value: "help", description: "explain a command" }];
+  const daily = [...registry.daily]
+    .filter(([, command]) => command.hidden !== true)
+    .map(([value, command]) => ({ value, description: command.summary }));
+  const nouns = registry.nouns
+    .filter((noun) => !registry.daily.has(noun))
+    .map((value) => ({ value, description: `${registry.verbs(value).join(", ")}` }));
+  return first === "help"
+    ? [...daily, ...nouns, ...Object.entries(topics).map(([value, topic]) => ({ value, description: topic.title }))]
+    : [...daily, ...nouns, { value: "help", description: "explain a command" }];
 }
 
 function verbsOf(noun: string, registry: Registry): Candidate[] {
@@ -61,13 +85,17 @@ function verbsOf(noun: string, registry: Registry): Candidate[] {
 }
 
 function optionsOf(command: Command, name: readonly string[]): Candidate[] {
-  return programOf(command, name).options.filter((option) => !option.hidden).map((option) => ({ value: option.long ?? option.short ?? "", description: option.description }));
+  return programOf(command, name)
+    .options.filter((option) => !option.hidden)
+    .map((option) => ({ value: option.long ?? option.short ?? "", description: option.description }));
 }
 
 /** What completes the value that the word before asks for; "any" when nothing can. */
 function optionAwaitingValue(command: Command, word: string | undefined): Completes | "any" | undefined {
   if (word === undefined || !word.startsWith("-")) return undefined;
-  const known = [...Object.values(command.options), ...globalOptions.filter((option) => option.on(command) !== false)].find(({ flags }) => longName(flags) === word || flags.startsWith(`${word},`));
+  const known = [...Object.values(command.options), ...globalOptions.filter((option) => option.on(command) !== false)].find(
+    ({ flags }) => longName(flags) === word || flags.startsWith(`${word},`),
+  );
   if (known === undefined || !/[<[]/.test(known.flags)) return undefined;
   return known.completes ?? "any";
 }
@@ -84,8 +112,15 @@ async function valuesOf(completes: Completes, rest: readonly string[], context: 
   const ctx = await context();
   const signal = AbortSignal.timeout(patience);
   const api = await ctx.api();
-  if (completes === "stack") return (await api.listStacks({ query: { limit: 200 } }, { signal })).items.map((stack) => ({ value: stack.name, description: stack.state }));
+  if (completes === "stack")
+    return (await api.listStacks({ query: { limit: 200 } }, { signal })).items.map((stack) => ({
+      value: stack.name,
+      description: stack.state,
+    }));
   const at = rest.findIndex((word) => word === "-s" || word === "--stack");
-  const stack = (at === -1 ? undefined : rest[at + 1]) ?? await ctx.stack();
-  return (await api.listComponents({ params: { stack }, query: { limit: 200 } }, { signal })).items.map((component) => ({ value: component.name, description: `${component.kind}, ${component.state}` }));
+  const stack = (at === -1 ? undefined : rest[at + 1]) ?? (await ctx.stack());
+  return (await api.listComponents({ params: { stack }, query: { limit: 200 } }, { signal })).items.map((component) => ({
+    value: component.name,
+    description: `${component.kind}, ${component.state}`,
+  }));
 }

@@ -1,7 +1,9 @@
 // Answering what the server asks for while it makes a plan: files by content, variables by name. Gives away nothing but what the project's own files
 // name, and nothing from outside of the project's folder.
 import { open, realpath } from "node:fs/promises";
-import { join, resolve, sep } from "node:path";
+import { basename, join, relative, resolve, sep } from "node:path";
+import { composeVariables } from "@berth/contract/compose.ts";
+import { workspaceFiles } from "@berth/contract/workspace.ts";
 import { isCode } from "../credentials.ts";
 import { Failure, UsageError, exitCodes } from "../failure.ts";
 
@@ -13,7 +15,11 @@ export type Answered = { readonly state: "there"; readonly text: string } | { re
 export async function insideProject(root: string, path: string, what: string): Promise<string | undefined> {
   const full = resolve(root, path);
   const outside = (at: string): boolean => at !== root && !at.startsWith(root + sep);
-  const refuse = (): never => { throw new Failure(exitCodes.failed, `The ${what} ${path} lies outside of ${root} and is not sent.`, { next: "Copy it into the project, or run berth in the folder above." }); };
+  const refuse = (): never => {
+    throw new Failure(exitCodes.failed, `The ${what} ${path} lies outside of ${root} and is not sent.`, {
+      next: "Copy it into the project, or run berth in the folder above.",
+    });
+  };
   if (path.startsWith("/") || outside(full)) refuse();
   try {
     const real = await realpath(full);
@@ -39,11 +45,42 @@ export async function projectFile(root: string, path: string): Promise<Answered>
   }
 }
 
+const above: ReadonlySet<string> = new Set(workspaceFiles);
+
+/** A file in a folder above the project's, as far as its work tree reaches: only one of those that say what a workspace holds. */
+export async function fileAbove(root: string, top: string | undefined, path: string): Promise<Answered> {
+  if (top === undefined || !above.has(basename(path)))
+    throw new Failure(exitCodes.failed, `The file ${path} lies outside of ${root} and is not sent.`, {
+      next: "Copy it into the project, or run berth in the folder above.",
+    });
+  const full = resolve(root, path);
+  return isBelow(full, top) ? projectFile(top, relative(top, full)) : { state: "absent" };
+}
+
+/** A folder above or beside the project's, as far as its work tree reaches: what holds its workspace or its neighbours. */
+export async function folderAbove(root: string, top: string | undefined, path: string): Promise<string | undefined> {
+  const full = resolve(root, path);
+  if (top === undefined || !isBelow(full, top))
+    throw new Failure(exitCodes.failed, `The folder ${path} lies outside of ${root} and is not sent.`, {
+      next: "Run berth in the folder above.",
+    });
+  return insideProject(top, relative(top, full) || ".", "build context");
+}
+
+function isBelow(path: string, top: string): boolean {
+  return path === top || path.startsWith(top + sep);
+}
+
 /** Variables that Compose itself reads. */
-const wellKnown = new Set(["COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR", "COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME"]);
+const wellKnown: ReadonlySet<string> = new Set(composeVariables);
 
 /** A variable of the caller's shell, or null when it is not set. Only names that stand in a file that was sent are answered: nobody can ask for others. */
-export function shellVariable(name: string, files: Readonly<Record<string, string>>, variable: (name: string) => string | undefined): string | null {
-  if (!wellKnown.has(name) && !Object.values(files).some((text) => text.includes(name))) throw new Failure(exitCodes.failed, `The server asked for the variable ${name}, which no file of the project names; it is not sent.`);
+export function shellVariable(
+  name: string,
+  files: Readonly<Record<string, string>>,
+  variable: (name: string) => string | undefined,
+): string | null {
+  if (!wellKnown.has(name) && !Object.values(files).some((text) => text.includes(name)))
+    throw new Failure(exitCodes.failed, `The server asked for the variable ${name}, which no file of the project names; it is not sent.`);
   return variable(name) ?? null;
 }

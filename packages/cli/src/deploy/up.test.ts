@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { PlanRequest, StackPlan } from "@berth/contract/resources/plans.ts";
@@ -43,48 +43,81 @@ async function serve(story: Story): Promise<void> {
   const rollouts = story.rollouts ?? [{ component: "web", number: 1, phases: [{ phase: "rolling" }, ended()] }];
   const looks = new Map<string, number>();
   let round = 0;
-  api = await startApi({
-    createPlan: ({ body }) => {
-      asked.push(body);
-      const needs = story.needs?.[round];
-      round += 1;
-      return needs === undefined ? aPlan(story.plan) : { status: "needs", files: [], variables: [], contexts: [], ...needs };
+  api = await startApi(
+    {
+      createPlan: ({ body }) => {
+        asked.push(body);
+        const needs = story.needs?.[round];
+        round += 1;
+        return needs === undefined ? aPlan(story.plan) : { status: "needs", files: [], variables: [], contexts: [], ...needs };
+      },
+      uploadSource: ({ body }) => aSource({ digest: body.toString("latin1").includes("api.py") ? digest("b") : digest("a") }),
+      applyPlan: () => ({
+        stack: "shop",
+        version: 4,
+        rollouts: rollouts.map(({ component, number }) => ({ component, number })),
+        builds: (story.builds ?? []).map((number) => ({ number, context: ".", components: ["web"] })),
+        unchanged: ["db"],
+        removed: [],
+      }),
+      showRollout: ({ params }) => {
+        const own = rollouts.find((rollout) => rollout.component === params.component);
+        const key = `${params.component}/${params.rollout}`;
+        const look = looks.get(key) ?? 0;
+        looks.set(key, look + 1);
+        return aRollout({ ...own?.phases[Math.min(look, own.phases.length - 1)], component: params.component, number: params.rollout });
+      },
+      showBuild: ({ params }) => aBuild({ number: params.build, phase: (looks.get("web/1") ?? 0) > 1 ? "succeeded" : "running" }),
+      async *readBuildLogs() {
+        yield { at: "2026-03-01T12:00:00.000Z", stream: "stdout", step: "install", text: "added 3 packages", cursor: "1" };
+      },
+      async *watch({ signal }) {
+        for (let number = 1; !signal.aborted; number += 1) {
+          yield anEvent({ id: String(number) });
+          await new Promise((resolve) => {
+            setTimeout(resolve, 20);
+          });
+        }
+      },
+      listComponents: () => ({
+        items: [...rollouts.map(({ component }) => aComponent({ name: component })), aComponent({ name: "db", urls: [] })],
+      }),
+      ...story.more,
     },
-    uploadSource: ({ body }) => aSource({ digest: body.toString("latin1").includes("api.py") ? digest("b") : digest("a") }),
-    applyPlan: () => ({ stack: "shop", version: 4, rollouts: rollouts.map(({ component, number }) => ({ component, number })), builds: (story.builds ?? []).map((number) => ({ number, context: ".", components: ["web"] })), unchanged: ["db"], removed: [] }),
-    showRollout: ({ params }) => {
-      const own = rollouts.find((rollout) => rollout.component === params.component);
-      const key = `${params.component}/${params.rollout}`;
-      const look = looks.get(key) ?? 0;
-      looks.set(key, look + 1);
-      return aRollout({ ...own?.phases[Math.min(look, own.phases.length - 1)], component: params.component, number: params.rollout });
-    },
-    showBuild: ({ params }) => aBuild({ number: params.build, phase: (looks.get("web/1") ?? 0) > 1 ? "succeeded" : "running" }),
-    async *readBuildLogs() {
-      yield { at: "2026-03-01T12:00:00.000Z", stream: "stdout", step: "install", text: "added 3 packages", cursor: "1" };
-    },
-    async *watch({ signal }) {
-      for (let number = 1; !signal.aborted; number += 1) {
-        yield anEvent({ id: String(number) });
-        await new Promise((resolve) => { setTimeout(resolve, 20); });
-      }
-    },
-    listComponents: () => ({ items: [...rollouts.map(({ component }) => aComponent({ name: component })), aComponent({ name: "db", urls: [] })] }),
-    ...story.more,
-  }, { token: "t" });
+    { token: "t" },
+  );
   cli = await Cli.create(api.url);
 }
+/** One object a line. */
+const objects = (out: string): unknown[] =>
+  out
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line) as unknown);
 const up = (args = "up", options: RunOptions = {}) => cli.run(args, { cwd: folder, ...options });
 
 describe("berth up", () => {
   it("sends what the plan needs, shows it, applies it, follows it, and ends with the verified URL", async () => {
-    project({ "compose.yaml": "services:\n  web: { build: ., environment: [TITLE=${TITLE}] }\n  api: { build: ./api, env_file: api/.env }\n", ".env": "A=1", "api/.env": "B=2", "api/api.py": "", "web.js": "" });
-    await serve({ needs: [{ files: ["api/.env", "missing.env"], variables: ["TITLE"] }, { contexts: [".", "api"] }], builds: [1], rollouts: [{ component: "web", number: 1, phases: [{ phase: "building", build: 1 }, { phase: "rolling" }, ended()] }] });
+    project({
+      "compose.yaml": "services:\n  web: { build: ., environment: [TITLE=${TITLE}] }\n  api: { build: ./api, env_file: api/.env }\n",
+      ".env": "A=1",
+      "api/.env": "B=2",
+      "api/api.py": "",
+      "web.js": "",
+    });
+    await serve({
+      needs: [{ files: ["api/.env", "missing.env"], variables: ["TITLE"] }, { contexts: [".", "api"] }],
+      builds: [1],
+      rollouts: [{ component: "web", number: 1, phases: [{ phase: "building", build: 1 }, { phase: "rolling" }, ended()] }],
+    });
     const ran = await up("up", { env: { TITLE: "Hello" } });
     expect(ran.err).toContain("Plan for stack shop");
     expect(ran).toMatchObject({ code: 0 });
     expect(asked.at(-1)).toMatchObject({
-      files: { "compose.yaml": expect.stringContaining("services") as string, ".env": "A=1", "api/.env": "B=2" }, variables: { TITLE: "Hello" }, sources: { ".": digest("b"), api: digest("b") }, composeFiles: [],
+      files: { "compose.yaml": expect.stringContaining("services") as string, ".env": "A=1", "api/.env": "B=2" },
+      variables: { TITLE: "Hello" },
+      sources: { ".": digest("b"), api: digest("b") },
+      composeFiles: [],
     });
     expect(asked.at(-1)?.absent).toEqual(expect.arrayContaining(["missing.env", "compose.override.yaml"]));
     expect(ran.out).toMatch(/web +released +healthy +1\/1 +v4/);
@@ -95,18 +128,23 @@ describe("berth up", () => {
   });
 
   it("without a Compose file deploys the folder as one component, called after it", async () => {
-    project({ "Procfile": "web: node a.js", "a.js": "" });
+    project({ Procfile: "web: node a.js", "a.js": "" });
     await serve({ needs: [{ contexts: ["."] }] });
     const ran = await up("up --kind worker --start node_a.js --replicas 2", { env: { BERTH_STACK: "" } });
     expect(ran.code).toBe(0);
-    expect(asked.at(-1)).toMatchObject({ files: {}, sources: { ".": digest("a") }, overrides: { kind: "worker", command: { shell: "node_a.js" }, replicas: 2 } });
+    expect(asked.at(-1)).toMatchObject({
+      files: {},
+      sources: { ".": digest("a") },
+      overrides: { kind: "worker", command: { shell: "node_a.js" }, replicas: 2 },
+    });
     expect(api?.requests.some((request) => /^POST \/stacks\/berth-up-[a-z0-9-]+\/plans$/.test(request))).toBe(true);
   });
 
   it("takes the stack's name from -s, then .berth.json, then the Compose file", async () => {
     project({ "compose.yaml": "name: 'My Shop'\nservices: {}\n" });
     await serve({});
-    const stackOf = (): string | undefined => /stacks\/([^/]+)\/plans/.exec(api?.requests.filter((request) => request.endsWith("/plans")).at(-1) ?? "")?.[1];
+    const stackOf = (): string | undefined =>
+      /stacks\/([^/]+)\/plans/.exec(api?.requests.filter((request) => request.endsWith("/plans")).at(-1) ?? "")?.[1];
     await up("up", { env: { BERTH_STACK: "" } });
     expect(stackOf()).toBe("my-shop");
     project({ ".berth.json": '{"stack": "from-file"}' });
@@ -122,7 +160,11 @@ describe("berth up", () => {
     ["a link that leads out", { files: ["link"] }, "link lies outside"],
     ["a build context above the project", { contexts: ["../other"] }, "../other lies outside"],
     ["a build context through a link", { contexts: ["outdir"] }, "outdir lies outside"],
-    ["a variable that no file names", { variables: ["AWS_SECRET_ACCESS_KEY"] }, "AWS_SECRET_ACCESS_KEY, which no file of the project names"],
+    [
+      "a variable that no file names",
+      { variables: ["AWS_SECRET_ACCESS_KEY"] },
+      "AWS_SECRET_ACCESS_KEY, which no file of the project names",
+    ],
   ])("refuses to send %s, whatever the server asks for", async (_, needs, message) => {
     project({ "compose.yaml": "services: {}" });
     symlinkSync("/etc/passwd", join(folder, "link"));
@@ -131,6 +173,38 @@ describe("berth up", () => {
     const ran = await up("up", { env: { AWS_SECRET_ACCESS_KEY: "x" } });
     expect(ran).toMatchObject({ code: 1 });
     expect(ran.err).toContain(message);
+    expect(asked).toHaveLength(1);
+  });
+
+  it("sends the workspace that the folder belongs to, as far as its git work tree reaches", async () => {
+    project({
+      ".git/HEAD": "ref: refs/heads/main\n",
+      "package.json": '{"workspaces": ["apps/*"]}',
+      "api.py": "",
+      "apps/web/package.json": "{}",
+    });
+    await serve({
+      needs: [{ files: ["../../package.json", "../../go.work", "package.json", "../../../package.json"] }, { contexts: ["../.."] }],
+    });
+    const ran = await up("up apps/web");
+    expect(ran).toMatchObject({
+      code: 0,
+      err: expect.stringContaining(`Uploading all of ${realpathSync(folder)}, the repository that it belongs to`) as string,
+    });
+    expect(asked.map((request) => request.within)).toEqual(["apps/web", "apps/web", "apps/web"]);
+    expect(asked[1]?.files).toMatchObject({ "../../package.json": '{"workspaces": ["apps/*"]}', "package.json": "{}" });
+    expect(asked[1]?.absent).toEqual(expect.arrayContaining(["../../go.work", "../../../package.json"]));
+    expect(asked[2]?.sources).toEqual({ "../..": digest("b") });
+  });
+
+  it.each([
+    ["a file that says nothing of a workspace", { files: ["../../secrets.env"] }],
+    ["a folder above the work tree", { contexts: ["../../.."] }],
+  ])("sends nothing else from above the folder: %s", async (_, needs) => {
+    project({ ".git/HEAD": "ref: refs/heads/main\n", "secrets.env": "x", "apps/web/package.json": "{}" });
+    await serve({ needs: [needs] });
+    const ran = await up("up apps/web");
+    expect(ran).toMatchObject({ code: 1, err: expect.stringContaining("lies outside of") as string });
     expect(asked).toHaveLength(1);
   });
 
@@ -143,24 +217,49 @@ describe("berth up", () => {
 
   it("tells what is wrong with the Compose file, and what to do", async () => {
     project({ "compose.yaml": "services: {}" });
-    await serve({ more: { createPlan: () => { throw new Refusal("compose_refused", { file: "compose.yaml", at: ":4", key: "privileged", component: "web", reason: "it would own the machine", hint: "Remove it." }); } } });
+    await serve({
+      more: {
+        createPlan: () => {
+          throw new Refusal("compose_refused", {
+            file: "compose.yaml",
+            at: ":4",
+            key: "privileged",
+            component: "web",
+            reason: "it would own the machine",
+            hint: "Remove it.",
+          });
+        },
+      },
+    });
     const ran = await up();
-    expect(ran).toEqual({ code: 1, out: "", err: "Error: compose.yaml:4: privileged of web is refused: it would own the machine.\nNext: Remove it.\n" });
+    expect(ran).toEqual({
+      code: 1,
+      out: "",
+      err: "Error: compose.yaml:4: privileged of web is refused: it would own the machine.\nNext: Remove it.\n",
+    });
   });
 
-  it("with --json prints the deployment and nothing else, and with --no-wait does not follow it", async () => {
+  it("with --json prints the deployment, then how it ended, and with --no-wait does not follow it", async () => {
     project({ "compose.yaml": "services: {}" });
     await serve({});
     const ran = await up("up --json");
-    expect(JSON.parse(ran.out)).toMatchObject({ stack: "shop", version: 4, rollouts: [{ component: "web", number: 1 }] });
+    expect(objects(ran.out)).toMatchObject([
+      { stack: "shop", version: 4, rollouts: [{ component: "web", number: 1 }] },
+      { stack: "shop", outcome: "released", rollouts: [{ component: "web", number: 1, phase: "succeeded" }], failures: [] },
+    ]);
+    expect(objects((await up("up --json --no-wait")).out)).toMatchObject([{ version: 4 }]);
     const quick = await up("up --no-wait --quiet");
     expect(quick).toEqual({ code: 0, out: "rollout #1 of web was accepted\n", err: "" });
   });
 });
 
 describe("a plan that removes something", () => {
-  const removing = { changes: [{ component: "old", action: "delete" as const, kind: "worker", fields: [], urls: [] }] };
-  beforeEach(() => { project({ "compose.yaml": "services: {}" }); });
+  const removing = {
+    changes: [{ component: "old", action: "delete" as const, kind: "worker", fields: [], config: [], secrets: [], urls: [] }],
+  };
+  beforeEach(() => {
+    project({ "compose.yaml": "services: {}" });
+  });
 
   it("needs --yes where nobody can be asked", async () => {
     await serve({ plan: removing });
@@ -171,7 +270,11 @@ describe("a plan that removes something", () => {
     expect((await up("up --prune --yes")).code).toBe(0);
   });
 
-  it.each([["y\n", 0], ["n\n", 1], ["\n", 1]])("asks on a terminal, and obeys the answer %j", async (stdin, code) => {
+  it.each([
+    ["y\n", 0],
+    ["n\n", 1],
+    ["\n", 1],
+  ])("asks on a terminal, and obeys the answer %j", async (stdin, code) => {
     await serve({ plan: removing });
     const ran = await up("up --prune", { terminal: 80, stdin });
     expect(ran.err).toContain("Remove old from stack shop?");
@@ -188,28 +291,63 @@ describe("on a terminal", () => {
     expect(ran.code).toBe(0);
     expect(ran.err).toMatch(/\x1b\[1A\x1b\[2K/);
     expect(plain(ran.err)).toMatch(/✓ web +live/);
-    for (const line of plain(ran.err.slice(ran.err.indexOf("rolling") - 30)).split("\n").filter((text) => /^[✓⠋-⠿]/.test(text))) expect(line.length).toBeLessThanOrEqual(60);
+    for (const line of plain(ran.err.slice(ran.err.indexOf("rolling") - 30))
+      .split("\n")
+      .filter((text) => /^[✓⠋-⠿]/.test(text)))
+      expect(line.length).toBeLessThanOrEqual(60);
   });
 });
 
 describe("a deployment that fails", () => {
-  const why = { code: "exited_at_start", params: { exitCode: 3, after: "80ms", said: "" }, evidence: [{ kind: "log" as const, text: "Error: no database here" }] };
-  beforeEach(() => { project({ "compose.yaml": "services: {}" }); });
+  const why = {
+    code: "exited_at_start",
+    params: { exitCode: 3, after: "80ms", said: "" },
+    evidence: [{ kind: "log" as const, text: "Error: no database here" }],
+  };
+  beforeEach(() => {
+    project({ "compose.yaml": "services: {}" });
+  });
 
   it("ends with exit code 4, the cause, its evidence and the next step", async () => {
     await serve({ rollouts: [{ component: "web", number: 1, phases: [{ phase: "rolling" }, ended({ phase: "failed", cause: why })] }] });
     const ran = await up();
     expect(ran.code).toBe(4);
     expect(ran.out).toBe("");
-    expect(ran.err).toMatch(/Error: web: The process ended with exit code 3[^]*\| Error: no database here\n[^]*Next: Read the last lines/);
+    expect(ran.err).toMatch(/Error: web: The process ended with exit code 3[^]*\| Error: no database here\n[^]*Next: Mend what ends it/);
+  });
+
+  it("with --json ends stdout with the outcome: cause, evidence and next step", async () => {
+    await serve({ rollouts: [{ component: "web", number: 1, phases: [{ phase: "rolling" }, ended({ phase: "failed", cause: why })] }] });
+    const ran = await up("up --json");
+    expect(ran.code).toBe(4);
+    const [, last, ...more] = objects(ran.out);
+    expect(more).toEqual([]);
+    expect(last).toMatchObject({
+      stack: "shop",
+      outcome: "failed",
+      rollouts: [{ component: "web", number: 1, phase: "failed", cause: why }],
+      failures: [
+        {
+          names: ["web"],
+          phase: "failed",
+          cause: why,
+          sentence: expect.stringMatching(/^The process ended with exit code 3/) as string,
+          next: expect.stringMatching(/^Mend what ends it/) as string,
+        },
+      ],
+    });
   });
 
   it("tells one cause of several components once, and consequences last", async () => {
     const consequence = { code: "dependency_failed", params: { component: "api" }, evidence: [] };
-    await serve({ rollouts: [
-      { component: "web", number: 1, phases: [ended({ phase: "failed", cause: consequence })] }, { component: "api", number: 1, phases: [ended({ phase: "failed", cause: why })] },
-      { component: "jobs", number: 1, phases: [ended({ phase: "failed", cause: why })] }, { component: "db", number: 1, phases: [ended()] },
-    ] });
+    await serve({
+      rollouts: [
+        { component: "web", number: 1, phases: [ended({ phase: "failed", cause: consequence })] },
+        { component: "api", number: 1, phases: [ended({ phase: "failed", cause: why })] },
+        { component: "jobs", number: 1, phases: [ended({ phase: "failed", cause: why })] },
+        { component: "db", number: 1, phases: [ended()] },
+      ],
+    });
     const ran = await up();
     expect(ran.code).toBe(4);
     expect(ran.err).toMatch(/3 of 4 did not come up[^]*api, jobs: The process ended[^]*web: Component api/);
@@ -218,7 +356,9 @@ describe("a deployment that fails", () => {
 });
 
 describe("waiting", () => {
-  beforeEach(() => { project({ "compose.yaml": "services: {}" }); });
+  beforeEach(() => {
+    project({ "compose.yaml": "services: {}" });
+  });
   const forever = { rollouts: [{ component: "web", number: 1, phases: [{ phase: "rolling" as const }] }] };
 
   it("ends with 5 after --timeout, and says how to go on watching", async () => {
@@ -227,13 +367,27 @@ describe("waiting", () => {
     expect(ran.code).toBe(5);
     expect(ran.err).toContain("Gave up waiting after 700ms");
     expect(ran.err).toContain("berth rollouts watch -s shop");
+    expect(objects((await up("up --timeout 700ms --json")).out).at(-1)).toMatchObject({ stack: "shop", outcome: "gave up", failures: [] });
   });
 
   it("ends with 130 on Ctrl-C, changes nothing in the server, and says how to go on watching", async () => {
     let interrupt: () => void = () => undefined;
     let looks = 0;
-    await serve({ ...forever, more: { showRollout: () => { looks += 1; if (looks === 2) interrupt(); return aRollout(); } } });
-    const ran = await up("up", { onStart: (call) => { interrupt = call; } });
+    await serve({
+      ...forever,
+      more: {
+        showRollout: () => {
+          looks += 1;
+          if (looks === 2) interrupt();
+          return aRollout();
+        },
+      },
+    });
+    const ran = await up("up", {
+      onStart: (call) => {
+        interrupt = call;
+      },
+    });
     expect(ran.code).toBe(130);
     expect(ran.err).toMatch(/Interrupted\.\nNext: The work goes on in the server\. Watch it with `berth rollouts watch -s shop`/);
     expect(api?.requests.some((request) => request.includes("abort"))).toBe(false);
@@ -241,10 +395,20 @@ describe("waiting", () => {
 
   it("outlives a server that restarts in the middle", async () => {
     let looks = 0;
-    await serve({ ...forever, more: {
-      showRollout: () => { looks += 1; if (looks === 2) throw new Refusal("shutting_down"); return looks > 3 ? ended() : aRollout(); },
-      async *watch() { yield anEvent(); throw new Refusal("shutting_down"); },
-    } });
+    await serve({
+      ...forever,
+      more: {
+        showRollout: () => {
+          looks += 1;
+          if (looks === 2) throw new Refusal("shutting_down");
+          return looks > 3 ? ended() : aRollout();
+        },
+        async *watch() {
+          yield anEvent();
+          throw new Refusal("shutting_down");
+        },
+      },
+    });
     expect((await up()).code).toBe(0);
   });
 });

@@ -19,13 +19,22 @@ export interface UpOptions {
 }
 
 export async function up(ctx: Context, folder: string, options: UpOptions): Promise<number> {
-  const stack = await stackOf(ctx, folder);
+  const stack = await stackOf(ctx, folder, options.file);
   const plan = await makePlan(ctx, {
-    stack, folder, composeFiles: options.file, profiles: options.profile, component: ctx.settings.component, overrides: overridesOf(options), runEnv: options.runEnv, ...(options.prune ? { prune: true } : {}),
+    stack,
+    folder,
+    composeFiles: options.file,
+    profiles: options.profile,
+    component: ctx.settings.component,
+    overrides: overridesOf(options),
+    runEnv: options.runEnv,
+    ...(options.prune ? { prune: true } : {}),
   });
   for (const line of planLines(plan, ctx.out.errPaint)) ctx.out.progress(line);
   await confirmLoss(ctx, plan);
-  const deployment = await (await ctx.api()).applyPlan({ params: { stack, plan: plan.id }, body: options.restart ? { restartUnchanged: true } : {} }, { signal: ctx.signal });
+  const deployment = await (
+    await ctx.api()
+  ).applyPlan({ params: { stack, plan: plan.id }, body: options.restart ? { restartUnchanged: true } : {} }, { signal: ctx.signal });
   if (ctx.out.json) ctx.out.object(deployment);
   ctx.out.progress("");
   const exitCode = await follow(ctx, deployment, "released", deployment.unchanged);
@@ -34,21 +43,27 @@ export async function up(ctx: Context, folder: string, options: UpOptions): Prom
 }
 
 /** The stack that a folder is deployed to. */
-export async function stackOf(ctx: Context, folder: string): Promise<string> {
+export async function stackOf(ctx: Context, folder: string, composeFiles: readonly string[]): Promise<string> {
   if (ctx.settings.stackGiven && ctx.settings.stack !== undefined) return ctx.settings.stack;
-  return (await findProjectFile(folder))?.stack ?? (await guessStack(folder)).stack;
+  return (await findProjectFile(folder))?.stack ?? (await guessStack(folder, ctx.surroundings.variable, composeFiles)).stack;
 }
 
 function overridesOf(options: UpOptions): PlanRequest["overrides"] {
   const { kind, start, process, replicas } = options;
-  const overrides = { ...(kind === undefined ? {} : { kind }), ...(start === undefined ? {} : { command: { shell: start } }), ...(process === undefined ? {} : { process }), ...(replicas === undefined ? {} : { replicas }) };
+  const overrides = {
+    ...(kind === undefined ? {} : { kind }),
+    ...(start === undefined ? {} : { command: { shell: start } }),
+    ...(process === undefined ? {} : { process }),
+    ...(replicas === undefined ? {} : { replicas }),
+  };
   return Object.keys(overrides).length === 0 ? undefined : overrides;
 }
 
 /** What a plan creates or changes can be rolled back; what it removes is asked about. */
 async function confirmLoss(ctx: Context, plan: StackPlan): Promise<void> {
   const removed = plan.changes.filter((change) => change.action === "delete").map((change) => change.component);
-  if (removed.length > 0) await ctx.confirm(`Removing ${removed.join(", ")}`, `Remove ${removed.join(", ")} from stack ${plan.stack}? Volumes stay.`);
+  if (removed.length > 0)
+    await ctx.confirm(`Removing ${removed.join(", ")}`, `Remove ${removed.join(", ")} from stack ${plan.stack}? Volumes stay.`);
 }
 
 function sayNext(ctx: Context, plan: StackPlan, stack: string): void {
@@ -56,6 +71,8 @@ function sayNext(ctx: Context, plan: StackPlan, stack: string): void {
   ctx.out.progress("");
   for (const [line, what] of [
     ...(web === undefined ? [] : [[`berth open -s ${stack} -c ${web}`, "open it in a browser"]]),
-    [`berth logs -f -s ${stack}`, "what the components print"], [`berth status -s ${stack}`, "how they are"],
-  ]) ctx.out.progress(`  ${line}  ${ctx.out.errPaint.dim(`# ${what}`)}`);
+    [`berth logs -f -s ${stack}`, "what the components print"],
+    [`berth status -s ${stack}`, "how they are"],
+  ])
+    ctx.out.progress(`  ${line}  ${ctx.out.errPaint.dim(`# ${what}`)}`);
 }

@@ -13,7 +13,7 @@ export interface Display {
 
 export function createDisplay(out: Output, now: () => Date, rows: () => number): Display {
   if (out.quiet) return { update: () => undefined, buildLine: () => undefined, stop: () => undefined };
-  return out.errIsTerminal ? liveDisplay(out, now, rows) : lineDisplay(out, now);
+  return out.errIsLive ? liveDisplay(out, now, rows) : lineDisplay(out, now);
 }
 
 const frames = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
@@ -24,12 +24,16 @@ export function blockLines(rows: readonly Row[], frame: number, width: number, p
   const name = Math.min(24, Math.max(0, ...shown.map((row) => widthOf(row.component))));
   const phase = Math.max(10, ...shown.map((row) => widthOf(row.phase)));
   const lines = shown.map((row) => {
-    const mark = row.look === "good" ? paint.good("✓") : row.look === "bad" ? paint.bad("✗") : paint.link(frames[frame % frames.length] ?? "");
+    const mark =
+      row.look === "good" ? paint.good("✓") : row.look === "bad" ? paint.bad("✗") : paint.link(frames[frame % frames.length] ?? "");
     const time = padded(duration(row.elapsed), 6, true);
     const room = width - name - phase - widthOf(time) - 8;
     const detail = room < 8 ? "" : cut(oneLine(row.detail), room);
     const styled = row.look === "good" ? paint.good : row.look === "bad" ? paint.bad : paint.warn;
-    return cutLine(`${mark} ${paint.bold(padded(cut(row.component, name), name))}  ${styled(padded(row.phase, phase))}  ${paint.dim(time)}${detail === "" ? "" : `  ${detail}`}`, width);
+    return cutLine(
+      `${mark} ${paint.bold(padded(cut(row.component, name), name))}  ${styled(padded(row.phase, phase))}  ${paint.dim(time)}${detail === "" ? "" : `  ${detail}`}`,
+      width,
+    );
   });
   return shown.length === rows.length ? lines : [...lines, paint.dim(`  and ${rows.length - shown.length} more`)];
 }
@@ -51,7 +55,9 @@ function liveDisplay(out: Output, now: () => Date, rows: () => number): Display 
     if (model === undefined) return;
     const lines = blockLines(rowsOf(model, now()), frame, (out.errWidth ?? 80) - 1, out.errPaint, Math.max(3, rows() - 2));
     // One write, so that no half-drawn block is ever seen.
-    out.err(`${drawn > 0 ? `\x1b[${drawn}A` : ""}${lines.map((line) => `\x1b[2K${line}\n`).join("")}${drawn > lines.length ? `\x1b[J` : ""}`);
+    out.err(
+      `${drawn > 0 ? `\x1b[${drawn}A` : ""}${lines.map((line) => `\x1b[2K${line}\n`).join("")}${drawn > lines.length ? `\x1b[J` : ""}`,
+    );
     drawn = lines.length;
   };
   const timer = setInterval(() => {
@@ -73,7 +79,9 @@ function liveDisplay(out: Output, now: () => Date, rows: () => number): Display 
 
 function lineDisplay(out: Output, now: () => Date): Display {
   const said = new Map<string, string>();
-  const say = (text: string): void => { out.progress(`${out.errPaint.dim(clockTime(now()))} ${text}`); };
+  const say = (text: string): void => {
+    out.progress(`${out.errPaint.dim(clockTime(now()))} ${text}`);
+  };
   return {
     update(model) {
       for (const row of rowsOf(model, now())) {
@@ -85,7 +93,9 @@ function lineDisplay(out: Output, now: () => Date): Display {
         say(row.look === "good" ? `${text} (after ${duration(row.elapsed)})` : text);
       }
     },
-    buildLine(build, text) { say(`build ${build} | ${oneLine(text)}`); },
+    buildLine(build, text) {
+      say(`build ${build} | ${oneLine(text)}`);
+    },
     stop: () => undefined,
   };
 }

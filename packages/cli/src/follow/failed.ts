@@ -8,27 +8,79 @@ import { Failure, exitCodes } from "../failure.ts";
 import { oneLine } from "../output/width.ts";
 import { evidenceLines } from "../view/cause.ts";
 
-interface Part { readonly names: readonly string[]; readonly phase: string; readonly cause: Cause | undefined }
+interface Part {
+  readonly names: readonly string[];
+  readonly phase: string;
+  readonly cause: Cause | undefined;
+}
+
+/** What did not come up, for programs: as API objects say it, and in words. */
+export interface ToldFailure {
+  /** Components; `build N` where only a build was followed. */
+  readonly names: readonly string[];
+  readonly phase: string;
+  readonly cause?: Cause;
+  readonly sentence: string;
+  readonly next: string;
+}
+
+/** What failed by itself before what failed because of it; several that failed for one reason are one. */
+export function toldFailures(rollouts: readonly Rollout[], builds: readonly Build[], stack: string): ToldFailure[] {
+  return grouped(partsOf(rollouts, builds)).map((part) => ({
+    names: part.names,
+    phase: part.phase,
+    ...(part.cause === undefined ? {} : { cause: part.cause }),
+    ...told_(part, stack),
+  }));
+}
 
 /** `of` is how many rollouts were followed. */
-export function failureOf(rollouts: readonly Rollout[], builds: readonly Build[], of: number, stack: string, ctx: Pick<Context, "out">): Failure {
-  const parts = grouped([...rollouts.map((rollout) => ({ names: [rollout.component], phase: rollout.phase, cause: rollout.cause })), ...builds.map((build) => ({ names: [`build ${build.number}`], phase: build.phase, cause: build.cause }))]);
+export function failureOf(
+  rollouts: readonly Rollout[],
+  builds: readonly Build[],
+  of: number,
+  stack: string,
+  ctx: Pick<Context, "out">,
+): Failure {
+  const parts = grouped(partsOf(rollouts, builds));
   const paint = ctx.out.errPaint;
   const [only] = parts;
   if (parts.length === 1 && only !== undefined) {
     const told = told_(only, stack);
-    return new Failure(exitCodes.rolloutFailed, `${only.names.join(", ")}: ${told.sentence}`, { lines: only.cause === undefined ? [] : evidenceLines(only.cause, paint), next: told.next });
+    return new Failure(exitCodes.rolloutFailed, `${only.names.join(", ")}: ${told.sentence}`, {
+      lines: only.cause === undefined ? [] : evidenceLines(only.cause, paint),
+      next: told.next,
+    });
   }
   const failed = parts.flatMap((part) => part.names);
   const lines = parts.flatMap((part) => {
     const told = told_(part, stack);
-    return ["", `${paint.bold(part.names.join(", "))}: ${told.sentence}`, ...(part.cause === undefined ? [] : evidenceLines(part.cause, paint)).map((line) => `  ${line}`), ...(told.next === "" ? [] : [`  ${paint.bold("Next:")} ${told.next}`])];
+    return [
+      "",
+      `${paint.bold(part.names.join(", "))}: ${told.sentence}`,
+      ...(part.cause === undefined ? [] : evidenceLines(part.cause, paint)).map((line) => `  ${line}`),
+      ...(told.next === "" ? [] : [`  ${paint.bold("Next:")} ${told.next}`]),
+    ];
   });
-  return new Failure(exitCodes.rolloutFailed, `${failed.length} of ${Math.max(of, failed.length)} did not come up: ${failed.join(", ")}.`, { lines: [...lines, ""], next: `\`berth status -s ${stack}\` shows what runs now.` });
+  return new Failure(exitCodes.rolloutFailed, `${failed.length} of ${Math.max(of, failed.length)} did not come up: ${failed.join(", ")}.`, {
+    lines: [...lines, ""],
+    next: `\`berth status -s ${stack}\` shows what runs now.`,
+  });
+}
+
+function partsOf(rollouts: readonly Rollout[], builds: readonly Build[]): Part[] {
+  return [
+    ...rollouts.map((rollout) => ({ names: [rollout.component], phase: rollout.phase, cause: rollout.cause })),
+    ...builds.map((build) => ({ names: [`build ${build.number}`], phase: build.phase, cause: build.cause })),
+  ];
 }
 
 function told_(part: Part, stack: string): { readonly sentence: string; readonly next: string } {
-  if (part.cause === undefined) return { sentence: `It ${part.phase === "aborted" ? "was aborted" : part.phase === "superseded" ? "was superseded" : part.phase}.`, next: `\`berth status -s ${stack}\` shows what runs now.` };
+  if (part.cause === undefined)
+    return {
+      sentence: `It ${part.phase === "aborted" ? "was aborted" : part.phase === "superseded" ? "was superseded" : part.phase}.`,
+      next: `\`berth status -s ${stack}\` shows what runs now.`,
+    };
   const { sentence, next } = renderCause(part.cause);
   return { sentence: oneLine(sentence), next: oneLine(next) };
 }

@@ -5,7 +5,8 @@ import type { Build } from "@berth/contract/resources/builds.ts";
 import type { Rollout } from "@berth/contract/resources/rollouts.ts";
 import type { Context } from "../context.ts";
 import { createDisplay, type Display } from "./display.ts";
-import { failureOf } from "./failed.ts";
+import { GaveUp, Interrupted } from "../failure.ts";
+import { failureOf, toldFailures, type ToldFailure } from "./failed.ts";
 import { hints } from "./hints.ts";
 import { isEnded, type Followed, type Model, type Outcome } from "./model.ts";
 import { showAccepted, showResult } from "./result.ts";
@@ -17,19 +18,52 @@ export async function follow(ctx: Context, work: Followed, outcome: Outcome, unc
     return 0;
   }
   ctx.watch = `Watch it with \`berth rollouts watch -s ${work.stack}\`.`;
-  const model = await untilEnded(ctx, work);
+  const model = await untilEnded(ctx, work).catch((error: unknown) => {
+    // It goes on in the server.
+    outcomeObject(ctx, work, { outcome: unfinished(ctx.signal.reason), rollouts: [], builds: [], failures: [] });
+    throw error;
+  });
   const rollouts = [...model.rollouts.values()];
   const bad = rollouts.filter((rollout) => rollout.phase !== (outcome === "aborted" ? "aborted" : "succeeded"));
   const badBuilds = work.rollouts.length > 0 ? [] : [...model.builds.values()].filter((build) => build.phase !== "succeeded");
-  if (bad.length > 0 || badBuilds.length > 0) throw failureOf(bad, badBuilds, rollouts.length, model.stack, ctx);
+  const failed = bad.length > 0 || badBuilds.length > 0;
+  outcomeObject(ctx, work, {
+    outcome: failed ? "failed" : outcome,
+    rollouts,
+    builds: [...model.builds.values()],
+    failures: failed ? toldFailures(bad, badBuilds, model.stack) : [],
+  });
+  if (failed) throw failureOf(bad, badBuilds, rollouts.length, model.stack, ctx);
   await showResult(ctx, model, outcome, unchanged);
   return 0;
+}
+
+/** With --json, the last object on stdout: how it ended, and of all that did not come up the cause, its evidence and the next step. */
+function outcomeObject(
+  ctx: Context,
+  work: Followed,
+  end: {
+    readonly outcome: Outcome | "failed" | "gave up" | "interrupted" | "unknown";
+    readonly rollouts: readonly Rollout[];
+    readonly builds: readonly Build[];
+    readonly failures: readonly ToldFailure[];
+  },
+): void {
+  if (ctx.out.json) ctx.out.object({ stack: work.stack, ...end });
+}
+
+function unfinished(reason: unknown): "gave up" | "interrupted" | "unknown" {
+  if (reason instanceof GaveUp) return "gave up";
+  return reason instanceof Interrupted ? "interrupted" : "unknown";
 }
 
 async function untilEnded(ctx: Context, work: Followed): Promise<Model> {
   const api = await ctx.api();
   const display = createDisplay(ctx.out, ctx.now, () => ctx.out.errRows);
-  const topics = [...work.rollouts.map(({ component, number }) => `rollout:${work.stack}/${component}/${number}`), ...work.builds.map(({ number }) => `build:${work.stack}/${number}`)].join(",");
+  const topics = [
+    ...work.rollouts.map(({ component, number }) => `rollout:${work.stack}/${component}/${number}`),
+    ...work.builds.map(({ number }) => `build:${work.stack}/${number}`),
+  ].join(",");
   const { next, stop } = hints(ctx, api, topics.length > 8000 ? `stack:${work.stack}` : topics);
   const logs = followLogs(ctx, api, work.stack, display);
   const rollouts = new Map<string, Rollout>();
@@ -40,14 +74,24 @@ async function untilEnded(ctx: Context, work: Followed): Promise<Model> {
       const open = { signal: ctx.signal };
       const pendingBuilds = work.builds.filter(({ number }) => !isBuildEnded(builds.get(number)));
       await Promise.all([
-        ...work.rollouts.filter(({ component }) => !ended(rollouts.get(component))).map(async ({ component, number }) => { rollouts.set(component, await api.showRollout({ params: { stack: work.stack, component, rollout: number } }, open)); }),
-        ...pendingBuilds.map(async ({ number }) => { builds.set(number, await api.showBuild({ params: { stack: work.stack, build: number } }, open)); }),
+        ...work.rollouts
+          .filter(({ component }) => !ended(rollouts.get(component)))
+          .map(async ({ component, number }) => {
+            rollouts.set(component, await api.showRollout({ params: { stack: work.stack, component, rollout: number } }, open));
+          }),
+        ...pendingBuilds.map(async ({ number }) => {
+          builds.set(number, await api.showBuild({ params: { stack: work.stack, build: number } }, open));
+        }),
       ]);
       // The map keeps the order of acceptance whatever answered first.
       for (const { component } of work.rollouts) moveLast(rollouts, component);
       for (const { number } of pendingBuilds) if (builds.get(number)?.phase !== "queued") logs.start(number);
       display.update(model);
-      if (work.rollouts.every(({ component }) => ended(rollouts.get(component))) && (work.rollouts.length > 0 || work.builds.every(({ number }) => isBuildEnded(builds.get(number))))) break;
+      if (
+        work.rollouts.every(({ component }) => ended(rollouts.get(component))) &&
+        (work.rollouts.length > 0 || work.builds.every(({ number }) => isBuildEnded(builds.get(number))))
+      )
+        break;
       await next();
     }
     await logs.finish(1000);
@@ -89,16 +133,25 @@ function followLogs(ctx: Context, api: Client, stack: string, display: Display) 
       }
     } catch (error) {
       // The log is company on the way; whether the build succeeded is asked elsewhere.
-      if (!signal.aborted) ctx.out.note(`The log of build ${build} cannot be followed: ${error instanceof Error ? error.message : String(error)}`);
+      if (!signal.aborted)
+        ctx.out.note(`The log of build ${build} cannot be followed: ${error instanceof Error ? error.message : String(error)}`);
     }
   };
   return {
     lastLines,
-    start(build: number): void { if (!readers.has(build)) readers.set(build, read(build)); },
+    start(build: number): void {
+      if (!readers.has(build)) readers.set(build, read(build));
+    },
     /** Lets readers end by themselves for up to `ms`: the last lines of a failed build matter most. */
     async finish(ms: number): Promise<void> {
       const all = Promise.all(readers.values());
-      if (ms > 0) await Promise.race([all, new Promise((resolve) => { setTimeout(resolve, ms).unref(); })]);
+      if (ms > 0)
+        await Promise.race([
+          all,
+          new Promise((resolve) => {
+            setTimeout(resolve, ms).unref();
+          }),
+        ]);
       ended.abort();
       await all;
     },

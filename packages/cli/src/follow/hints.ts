@@ -40,14 +40,27 @@ export function hints(ctx: Context, api: Client, topics: string, onEvent: (event
           ctx.signal.removeEventListener("abort", abort);
           settle();
         };
-        const abort = (): void => { finish(() => { reject(ctx.signal.reason as Error); }); };
-        let timer = setTimeout(() => { finish(resolve); }, heard ? gather : lookAnyway);
-        // The first event sets the time to look; more of them do not put it off, or a busy stack would never be looked at.
-        wake = heard ? undefined : () => {
-          wake = undefined;
-          clearTimeout(timer);
-          timer = setTimeout(() => { finish(resolve); }, gather);
+        const abort = (): void => {
+          finish(() => {
+            reject(ctx.signal.reason as Error);
+          });
         };
+        let timer = setTimeout(
+          () => {
+            finish(resolve);
+          },
+          heard ? gather : lookAnyway,
+        );
+        // The first event sets the time to look; more of them do not put it off, or a busy stack would never be looked at.
+        wake = heard
+          ? undefined
+          : () => {
+              wake = undefined;
+              clearTimeout(timer);
+              timer = setTimeout(() => {
+                finish(resolve);
+              }, gather);
+            };
         if (ctx.signal.aborted) return abort();
         ctx.signal.addEventListener("abort", abort);
       });

@@ -1,4 +1,5 @@
 // What is known of the work that is followed: rollouts, their builds, and what each build last said. Pure.
+import { renderCause } from "@berth/contract/causes.ts";
 import type { Build } from "@berth/contract/resources/builds.ts";
 import type { Rollout } from "@berth/contract/resources/rollouts.ts";
 
@@ -34,7 +35,10 @@ export interface Row {
 /** A row per component, in the order in which they were accepted. */
 export function rowsOf(model: Model, now: Date): Row[] {
   return [...model.rollouts.values()].map((rollout) => ({
-    component: rollout.component, look: lookOf(rollout), phase: phaseWord(rollout), detail: detailOf(rollout, model),
+    component: rollout.component,
+    look: lookOf(rollout),
+    phase: phaseWord(rollout),
+    detail: detailOf(rollout, model),
     elapsed: Math.max(0, (rollout.endedAt === undefined ? now.getTime() : Date.parse(rollout.endedAt)) - Date.parse(rollout.createdAt)),
   }));
 }
@@ -55,17 +59,38 @@ function phaseWord(rollout: Rollout): string {
 function detailOf(rollout: Rollout, model: Model): string {
   const ready = `${rollout.ready} of ${rollout.wanted} ready`;
   switch (rollout.phase) {
-    case "building": return buildDetail(rollout, model);
-    case "waiting": return rollout.waitsFor.length === 0 ? "" : `for ${rollout.waitsFor.join(", ")}`;
-    case "preparing": return "";
-    case "rolling": return rollout.wanted === 0 ? "" : ready;
-    case "verifying": return rollout.wanted === 0 ? "" : `${ready}, asking through the router`;
-    case "reverting": return "back to the release before";
-    case "succeeded": return [...(rollout.release === undefined ? [] : [`v${rollout.release}`]), ...(rollout.wanted === 0 ? [] : [ready]), ...(rollout.verified ?? []).slice(0, 1).map((check) => `${check.url} answered ${check.status}`)].join(", ");
+    case "building":
+      return buildDetail(rollout, model);
+    case "waiting":
+      return rollout.waitsFor.length === 0 ? "" : `for ${rollout.waitsFor.join(", ")}`;
+    case "releasing":
+      return rollout.step?.params["task"] === undefined
+        ? "waits for its release command"
+        : `release command, task ${rollout.step.params["task"]}`;
+    case "preparing":
+      return "";
+    case "rolling":
+      return rollout.wanted === 0 ? "" : rollout.cause === undefined ? ready : `${ready}: ${renderCause(rollout.cause).sentence}`;
+    case "verifying":
+      return rollout.wanted === 0
+        ? ""
+        : rollout.cause === undefined
+          ? `${ready}, asking through the router`
+          : `${ready}: ${renderCause(rollout.cause).sentence}`;
+    case "reverting":
+      return rollout.from === undefined ? "taking the new instances away" : `back to v${rollout.from}`;
+    case "succeeded":
+      return [
+        ...(rollout.release === undefined ? [] : [`v${rollout.release}`]),
+        ...(rollout.wanted === 0 ? [] : [ready]),
+        ...(rollout.verified ?? []).slice(0, 1).map((check) => `${check.url} answered ${check.status}`),
+      ].join(", ");
     case "failed":
     case "aborted":
-    case "superseded": return "";
-    default: return rollout.phase satisfies never;
+    case "superseded":
+      return "";
+    default:
+      return rollout.phase satisfies never;
   }
 }
 

@@ -13,24 +13,40 @@ export function showAccepted(ctx: Context, work: Followed): void {
   else ctx.out.note(`Watch it with \`berth rollouts watch -s ${work.stack}\`.`);
 }
 
-/** A table of the components that were released (and of those that needed nothing); with --json nothing, the caller printed the API's object. */
+/** A table of the components that were released (and of those that needed nothing); with --json nothing, the outcome was printed as an object. */
 export async function showResult(ctx: Context, model: Model, outcome: Outcome, unchanged: readonly string[]): Promise<void> {
   if (ctx.out.json) return;
-  const { items } = await (await ctx.api()).listComponents({ params: { stack: model.stack }, query: { limit: 500 } }, { signal: ctx.signal });
+  const { items } = await (
+    await ctx.api()
+  ).listComponents({ params: { stack: model.stack }, query: { limit: 500 } }, { signal: ctx.signal });
   const shown = items.filter((component) => model.rollouts.has(component.name) || unchanged.includes(component.name));
   const { paint } = ctx.out;
-  ctx.out.table([
-    { title: "COMPONENT", of: (component) => component.name, style: paint.bold, shrink: 1 },
-    { title: "RESULT", of: (component) => (model.rollouts.has(component.name) ? outcome : "unchanged"), style: (text) => (text.trim() === "unchanged" ? paint.dim(text) : paint.good(text)) },
-    { title: "STATE", of: (component) => component.state, style: stateStyle(paint) },
-    { title: "READY", of: (component) => (component.kind === "cron" ? "-" : `${component.ready}/${component.replicas}`), align: "right" },
-    { title: "RELEASE", of: (component) => (component.release === undefined ? "-" : `v${component.release.number}`), align: "right", drop: 2 },
-    { title: "TOOK", of: (component) => tookOf(model, component.name), align: "right", drop: 1 },
-  ], shown);
+  ctx.out.table(
+    [
+      { title: "COMPONENT", of: (component) => component.name, style: paint.bold, shrink: 1 },
+      {
+        title: "RESULT",
+        of: (component) => (model.rollouts.has(component.name) ? outcome : "unchanged"),
+        style: (text) => (text.trim() === "unchanged" ? paint.dim(text) : paint.good(text)),
+      },
+      { title: "STATE", of: (component) => component.state, style: stateStyle(paint) },
+      { title: "READY", of: (component) => (component.kind === "cron" ? "-" : `${component.ready}/${component.replicas}`), align: "right" },
+      {
+        title: "RELEASE",
+        of: (component) => (component.release === undefined ? "-" : `v${component.release.number}`),
+        align: "right",
+        drop: 2,
+      },
+      { title: "TOOK", of: (component) => tookOf(model, component.name), align: "right", drop: 1 },
+    ],
+    shown,
+  );
   const verified = [...model.rollouts.values()].flatMap((rollout) => rollout.verified ?? []);
   if (verified.length > 0) ctx.out.line();
   for (const check of verified) ctx.out.line(`${paint.link(check.url)} answered ${check.status} in ${duration(check.took)}`);
-  const quiet = shown.flatMap((component) => (unchanged.includes(component.name) ? component.urls : [])).filter((url) => !verified.some((check) => check.url === url));
+  const quiet = shown
+    .flatMap((component) => (unchanged.includes(component.name) ? component.urls : []))
+    .filter((url) => !verified.some((check) => check.url === url));
   for (const url of quiet) ctx.out.line(`${paint.link(url)}`);
 }
 

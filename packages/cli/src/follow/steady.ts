@@ -16,7 +16,10 @@ export async function untilSteady(ctx: Context, stack: string, components: reado
     for (;;) {
       const now = await Promise.all(names.map((component) => api.showComponent({ params: { stack, component } }, { signal: ctx.signal })));
       const failed = now.find((component) => component.state === "failed");
-      if (failed !== undefined) throw new Failure(exitCodes.rolloutFailed, `${failed.name} failed.`, { lines: failed.cause === undefined ? [] : causeLines(failed.cause, ctx.out.errPaint) });
+      if (failed !== undefined)
+        throw new Failure(exitCodes.rolloutFailed, `${failed.name} failed.`, {
+          lines: failed.cause === undefined ? [] : causeLines(failed.cause, ctx.out.errPaint),
+        });
       if (now.every(isSteady)) return now;
       const progress = now.map((component) => `${component.name}: ${component.ready} of ${wanted(component)} ready`).join(", ");
       if (progress !== said) ctx.out.progress(progress);

@@ -7,11 +7,26 @@ import { causeLines } from "../view/cause.ts";
 import { logText } from "../view/logs.ts";
 import { hints } from "./hints.ts";
 
-export async function runTask(ctx: Context, words: readonly string[], options: { readonly shell: boolean; readonly deadline: number | undefined }): Promise<number> {
+export async function runTask(
+  ctx: Context,
+  words: readonly string[],
+  options: { readonly shell: boolean; readonly deadline: number | undefined },
+): Promise<number> {
   const api = await ctx.api();
   const params = await ctx.inComponent();
-  const task = words.length === 0 ? await runNow(ctx, params)
-    : await api.createTask({ params, body: { command: options.shell ? { shell: words.join(" ") } : { exec: [...words] }, ...(options.deadline === undefined ? {} : { deadline: options.deadline }) } }, { signal: ctx.signal });
+  const task =
+    words.length === 0
+      ? await runNow(ctx, params)
+      : await api.createTask(
+          {
+            params,
+            body: {
+              command: options.shell ? { shell: words.join(" ") } : { exec: [...words] },
+              ...(options.deadline === undefined ? {} : { deadline: options.deadline }),
+            },
+          },
+          { signal: ctx.signal },
+        );
   const { stack, number } = task;
   if (!ctx.settings.wait) {
     if (ctx.out.json) ctx.out.object(task);
@@ -63,7 +78,9 @@ function exitOf(ctx: Context, task: Task): number {
     ctx.out.note(`task #${task.number} ended with ${task.signal ?? `exit code ${code}`}`);
     return code;
   }
-  throw new Failure(code ?? exitCodes.failed, `Task #${task.number} ${task.phase}.`, { lines: task.cause === undefined ? [] : causeLines(task.cause, ctx.out.errPaint) });
+  throw new Failure(code ?? exitCodes.failed, `Task #${task.number} ${task.phase}.`, {
+    lines: task.cause === undefined ? [] : causeLines(task.cause, ctx.out.errPaint),
+  });
 }
 
 /** As a shell says it: 128 and the number of the signal for what a signal ended. */

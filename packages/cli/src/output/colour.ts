@@ -13,9 +13,15 @@ export interface Paint {
 const nameColours = [36, 35, 34, 33, 32, 96, 95, 94];
 
 export function painter(colour: boolean): Paint {
-  const sgr = (open: string | number, close: number) => (text: string) => (colour && text !== "" ? `\x1b[${open}m${text}\x1b[${close}m` : text);
+  const sgr = (open: string | number, close: number) => (text: string) =>
+    colour && text !== "" ? `\x1b[${open}m${text}\x1b[${close}m` : text;
   return {
-    bold: sgr(1, 22), dim: sgr(2, 22), good: sgr(32, 39), bad: sgr(31, 39), warn: sgr(33, 39), link: sgr(36, 39),
+    bold: sgr(1, 22),
+    dim: sgr(2, 22),
+    good: sgr(32, 39),
+    bad: sgr(31, 39),
+    warn: sgr(33, 39),
+    link: sgr(36, 39),
     name: (text, of = text) => sgr(nameColours[sum(of) % nameColours.length] ?? 36, 39)(text),
   };
 }

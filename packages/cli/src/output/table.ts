@@ -17,24 +17,48 @@ export interface Column<T> {
 const gap = 2;
 
 /** Lines of the table. `width` undefined = as wide as it needs: for pipes, where a cut value is a lost value. */
-export function table<T>(columns: readonly Column<T>[], rows: readonly T[], options: { readonly width: number | undefined; readonly head?: (text: string) => string }): string[] {
+export function table<T>(
+  columns: readonly Column<T>[],
+  rows: readonly T[],
+  options: { readonly width: number | undefined; readonly head?: (text: string) => string },
+): string[] {
   const cells = rows.map((row) => new Map(columns.map((column) => [column, column.of(row)])));
-  const natural = new Map(columns.map((column) => [column, Math.max(widthOf(column.title), ...cells.map((cell) => widthOf(cell.get(column) ?? "")))]));
+  const natural = new Map(
+    columns.map((column) => [column, Math.max(widthOf(column.title), ...cells.map((cell) => widthOf(cell.get(column) ?? "")))]),
+  );
   const kept = options.width === undefined ? columns : fitting(columns, natural, options.width);
   const widths = options.width === undefined ? natural : shrunk(kept, natural, options.width);
-  const line = (text: (column: Column<T>) => string, style: (text: string, column: Column<T>) => string): string => kept.map((column, index) => {
-    const width = widths.get(column) ?? 0;
-    const value = cut(text(column), width);
-    const space = " ".repeat(Math.max(0, width - widthOf(value)));
-    const last = index === kept.length - 1;
-    return column.align === "right" ? space + style(value, column) : style(value, column) + (last ? "" : space);
-  }).join(" ".repeat(gap)).trimEnd();
-  const head = line((column) => column.title, (text) => text);
-  return [options.head === undefined ? head : options.head(head), ...rows.map((row, index) => line((column) => cells[index]?.get(column) ?? "", (text, column) => column.style?.(text, row) ?? text))];
+  const line = (text: (column: Column<T>) => string, style: (text: string, column: Column<T>) => string): string =>
+    kept
+      .map((column, index) => {
+        const width = widths.get(column) ?? 0;
+        const value = cut(text(column), width);
+        const space = " ".repeat(Math.max(0, width - widthOf(value)));
+        const last = index === kept.length - 1;
+        return column.align === "right" ? space + style(value, column) : style(value, column) + (last ? "" : space);
+      })
+      .join(" ".repeat(gap))
+      .trimEnd();
+  const head = line(
+    (column) => column.title,
+    (text) => text,
+  );
+  return [
+    options.head === undefined ? head : options.head(head),
+    ...rows.map((row, index) =>
+      line(
+        (column) => cells[index]?.get(column) ?? "",
+        (text, column) => column.style?.(text, row) ?? text,
+      ),
+    ),
+  ];
 }
 
 /** `name: value` lines, the values beneath each other; absent values are left out. */
-export function facts(pairs: readonly (readonly [string, string | undefined])[], style: (text: string) => string = (text) => text): string[] {
+export function facts(
+  pairs: readonly (readonly [string, string | undefined])[],
+  style: (text: string) => string = (text) => text,
+): string[] {
   const there = pairs.filter((pair): pair is readonly [string, string] => pair[1] !== undefined);
   const width = Math.max(0, ...there.map(([name]) => widthOf(name))) + gap;
   return there.flatMap(([name, value]) => value.split("\n").map((line, index) => style(padded(index === 0 ? name : "", width)) + line));

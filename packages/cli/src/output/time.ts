@@ -1,5 +1,10 @@
 // Instants, durations and sizes as people read and type them.
-const units: readonly (readonly [string, number])[] = [["d", 86_400_000], ["h", 3_600_000], ["m", 60_000], ["s", 1000]];
+const units: readonly (readonly [string, number])[] = [
+  ["d", 86_400_000],
+  ["h", 3_600_000],
+  ["m", 60_000],
+  ["s", 1000],
+];
 
 /** `3m ago`, `in 2h`, `just now`; `-` for none. */
 export function ago(instant: string | undefined, now: Date): string {
@@ -17,18 +22,28 @@ export function age(ms: number): string {
 }
 
 /** Two units at most: `850ms`, `4.2s`, `1m 20s`, `2h 5m`. */
-export function duration(ms: number): string {
-  if (ms < 1000) return `${Math.round(ms)}ms`;
-  if (ms < 10_000) return `${(ms / 1000).toFixed(1)}s`;
+export const duration = (ms: number): string => told(ms, "");
+
+/** The same within a sentence: `850 ms`, `4.2 s`, `1 m 20 s`. */
+export const spelled = (ms: number): string => told(ms, " ");
+
+function told(ms: number, gap: string): string {
+  if (ms < 1000) return `${Math.round(ms)}${gap}ms`;
+  if (ms < 10_000) return `${(ms / 1000).toFixed(1)}${gap}s`;
   const first = units.findIndex(([, size]) => ms >= size);
   const parts: string[] = [];
   let rest = ms;
   for (const [unit, size] of units.slice(first, first + 2)) {
     const count = Math.floor(rest / size);
-    if (count > 0) parts.push(`${count}${unit}`);
+    if (count > 0) parts.push(`${count}${gap}${unit}`);
     rest -= count * size;
   }
   return parts.join(" ");
+}
+
+/** How long something took, for a table: `-` while it has not begun or not ended. */
+export function took(startedAt: string | undefined, endedAt: string | undefined): string {
+  return startedAt === undefined || endedAt === undefined ? "-" : duration(Date.parse(endedAt) - Date.parse(startedAt));
 }
 
 /** `1h30m`, `10m`, `45s`, `500ms`, or a number of seconds, in milliseconds; undefined when it is none of them. */

@@ -3,7 +3,8 @@ import { stripVTControlCharacters } from "node:util";
 
 const segments = new Intl.Segmenter(undefined, { granularity: "grapheme" });
 // Unicode's East Asian Wide and Fullwidth blocks, and pictographs, in the ranges that matter on terminals.
-const wide = /[\u1100-\u115f\u231a\u231b\u2329\u232a\u23e9-\u23ec\u2e80-\u303e\u3041-\u33ff\u3400-\u4dbf\u4e00-\u9fff\ua000-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe10-\ufe19\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|[\u{1f300}-\u{1f64f}\u{1f680}-\u{1f6ff}\u{1f900}-\u{1faff}\u{20000}-\u{3fffd}]/u;
+const wide =
+  /[\u1100-\u115f\u231a\u231b\u2329\u232a\u23e9-\u23ec\u2e80-\u303e\u3041-\u33ff\u3400-\u4dbf\u4e00-\u9fff\ua000-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe10-\ufe19\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|[\u{1f300}-\u{1f64f}\u{1f680}-\u{1f6ff}\u{1f900}-\u{1faff}\u{20000}-\u{3fffd}]/u;
 const nothing = /^[\p{Mn}\p{Me}\p{Cf}\p{Cc}]+$/u;
 const plain = /^[\x20-\x7e]*$/;
 
@@ -38,14 +39,20 @@ export function padded(text: string, width: number, right = false): string {
 
 /** Text that cannot move the cursor, set a title or ring: for what programs printed and we show in our own layout. */
 export function oneLine(text: string): string {
-  return stripVTControlCharacters(text).replace(/\t/g, "  ").replace(/[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, "");
+  return stripVTControlCharacters(text)
+    .replace(/\t/g, "  ")
+    .replace(/[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, "");
 }
 
 /** A log line for a terminal: its colours stay, every other control sequence goes. */
 export function safeLine(text: string): string {
   const parts = text.split(/(\x1b\[[0-9;]*m)/);
   const coloured = parts.length > 1;
-  return parts.map((part, index) => (index % 2 === 1 ? part : stripVTControlCharacters(part).replace(/[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]/g, ""))).join("") + (coloured ? "\x1b[0m" : "");
+  return (
+    parts
+      .map((part, index) => (index % 2 === 1 ? part : stripVTControlCharacters(part).replace(/[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]/g, "")))
+      .join("") + (coloured ? "\x1b[0m" : "")
+  );
 }
 
 /** Words of `text` in lines of at most `width` columns, each after `indent`. */

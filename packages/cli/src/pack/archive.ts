@@ -8,7 +8,10 @@ import { pack, type Header, type Pack } from "tar-stream";
 import { Failure, exitCodes } from "../failure.ts";
 import type { PackEntry, Packing } from "./walk.ts";
 
-export interface Archive { readonly contentType: string; readonly body: () => ReadableStream<Uint8Array> }
+export interface Archive {
+  readonly contentType: string;
+  readonly body: () => ReadableStream<Uint8Array>;
+}
 
 type Head = Partial<Header> & Pick<Header, "name">;
 
@@ -44,10 +47,14 @@ const still = { mtime: new Date(0), uid: 0, gid: 0, uname: "", gname: "" } as co
 
 async function add(tar: Pack, folder: string, entry: PackEntry): Promise<void> {
   switch (entry.type) {
-    case "directory": return put(tar, { ...still, name: `${entry.path}/`, type: "directory", mode: 0o755 });
-    case "symlink": return put(tar, { ...still, name: entry.path, type: "symlink", linkname: entry.target, mode: 0o777 });
-    case "file": return addFile(tar, join(folder, entry.path), entry);
-    default: return entry satisfies never;
+    case "directory":
+      return put(tar, { ...still, name: `${entry.path}/`, type: "directory", mode: 0o755 });
+    case "symlink":
+      return put(tar, { ...still, name: entry.path, type: "symlink", linkname: entry.target, mode: 0o777 });
+    case "file":
+      return addFile(tar, join(folder, entry.path), entry);
+    default:
+      return entry satisfies never;
   }
 }
 
@@ -55,7 +62,10 @@ async function addFile(tar: Pack, path: string, entry: PackEntry & { type: "file
   try {
     await sendFile(tar, path, entry);
   } catch (error) {
-    throw new Failure(exitCodes.failed, `${entry.path} could not be sent: ${error instanceof Error ? error.message : String(error)}.`, { next: "If it changed while it was being read, try again; if it is not needed, name it in .berthignore.", cause: error });
+    throw new Failure(exitCodes.failed, `${entry.path} could not be sent: ${error instanceof Error ? error.message : String(error)}.`, {
+      next: "If it changed while it was being read, try again; if it is not needed, name it in .berthignore.",
+      cause: error,
+    });
   }
 }
 
@@ -64,7 +74,12 @@ async function sendFile(tar: Pack, path: string, entry: PackEntry & { type: "fil
   try {
     const header: Head = { ...still, name: entry.path, type: "file", mode: entry.executable ? 0o755 : 0o644 };
     if (entry.size <= atOnce) await put(tar, header, await handle.readFile());
-    else await stream(tar, { ...header, size: entry.size }, handle.createReadStream({ start: 0, end: entry.size - 1, autoClose: false, highWaterMark: 256 * 1024 }));
+    else
+      await stream(
+        tar,
+        { ...header, size: entry.size },
+        handle.createReadStream({ start: 0, end: entry.size - 1, autoClose: false, highWaterMark: 256 * 1024 }),
+      );
   } finally {
     await handle.close();
   }
@@ -72,10 +87,21 @@ async function sendFile(tar: Pack, path: string, entry: PackEntry & { type: "fil
 
 async function stream(tar: Pack, header: Head, content: Readable): Promise<void> {
   const sent = Promise.withResolvers<void>();
-  const sink = tar.entry(header, (error) => { if (error) sent.reject(error); else sent.resolve(); });
+  const sink = tar.entry(header, (error) => {
+    if (error) sent.reject(error);
+    else sent.resolve();
+  });
   const pump = async (): Promise<void> => {
     for await (const piece of content) {
-      if (!sink.write(piece)) await Promise.race([new Promise<void>((resolve) => { sink.once("drain", () => { resolve(); }); }), sent.promise]);
+      if (!sink.write(piece))
+        await Promise.race([
+          new Promise<void>((resolve) => {
+            sink.once("drain", () => {
+              resolve();
+            });
+          }),
+          sent.promise,
+        ]);
     }
     sink.end(null);
   };
@@ -84,7 +110,10 @@ async function stream(tar: Pack, header: Head, content: Readable): Promise<void>
 
 function put(tar: Pack, header: Head, content?: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
-    const done = (error?: Error | null): void => { if (error) reject(error); else resolve(); };
+    const done = (error?: Error | null): void => {
+      if (error) reject(error);
+      else resolve();
+    };
     if (content === undefined) tar.entry(header, done);
     else tar.entry({ ...header, size: content.length }, content, done);
   });

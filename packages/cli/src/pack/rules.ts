@@ -7,7 +7,10 @@ import { workTreeTop } from "./git.ts";
 
 const never = new Set([".git", "node_modules"]);
 
-interface RuleFile { readonly folder: string; readonly rules: Ignore }
+interface RuleFile {
+  readonly folder: string;
+  readonly rules: Ignore;
+}
 export type Verdict = "taken" | "left out" | "ignored by git";
 
 /** The rules that hold in one folder. Making those of a subfolder changes nothing here. */
@@ -22,9 +25,11 @@ export class Rules {
 
   /** Of a folder and of everything above it in the same git work tree. A folder that is ignored itself, but asked for, is taken without the rules above it. */
   static async of(folder: string): Promise<Rules> {
-    const top = await workTreeTop(folder) ?? folder;
+    const top = (await workTreeTop(folder)) ?? folder;
     let rules = new Rules([], []);
-    const steps = relative(top, folder).split(sep).filter((step) => step !== "");
+    const steps = relative(top, folder)
+      .split(sep)
+      .filter((step) => step !== "");
     const exclude = await ruleFile(top, join(".git", "info", "exclude"));
     if (exclude !== undefined) rules = new Rules([exclude], []);
     let at = top;
@@ -40,7 +45,10 @@ export class Rules {
   async in(folder: string, afresh = false): Promise<Rules> {
     const [git, own] = await Promise.all([ruleFile(folder, ".gitignore"), ruleFile(folder, ".berthignore")]);
     if (git === undefined && own === undefined && !afresh) return this;
-    return new Rules([...(afresh ? [] : this.#git), ...(git === undefined ? [] : [git])], [...this.#own, ...(own === undefined ? [] : [own])]);
+    return new Rules(
+      [...(afresh ? [] : this.#git), ...(git === undefined ? [] : [git])],
+      [...this.#own, ...(own === undefined ? [] : [own])],
+    );
   }
 
   verdict(path: string, directory: boolean): Verdict {

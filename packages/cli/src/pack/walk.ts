@@ -26,7 +26,12 @@ export async function walk(folder: string, signal: AbortSignal): Promise<Packing
   const walker: Walker = { root, signal, forced, forcedFolders: foldersOf(forced), entries: [], leftOut: [] };
   await walkFolder(walker, root, rules, false);
   const entries = walker.entries.sort((a, b) => (a.path < b.path ? -1 : 1));
-  return { folder: root, entries, bytes: entries.reduce((sum, entry) => sum + (entry.type === "file" ? entry.size : 0), 0), leftOut: walker.leftOut.sort() };
+  return {
+    folder: root,
+    entries,
+    bytes: entries.reduce((sum, entry) => sum + (entry.type === "file" ? entry.size : 0), 0),
+    leftOut: walker.leftOut.sort(),
+  };
 }
 
 interface Walker {
@@ -55,7 +60,7 @@ async function walkFolder(walker: Walker, folder: string, rules: Rules, forcedOn
       if (!filled && !ignored) walker.entries.push({ type: "directory", path });
       taken = true;
     } else if (!ignored || walker.forced.has(path)) {
-      taken = await takeFile(walker, full, path) || taken;
+      taken = (await takeFile(walker, full, path)) || taken;
     }
   }
   return taken;

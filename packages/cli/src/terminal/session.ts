@@ -7,8 +7,12 @@ import { WebSocket } from "ws";
 import type { Context } from "../context.ts";
 import { Failure, exitCodes } from "../failure.ts";
 import { exitCode } from "../follow/task.ts";
+import { sizeOr } from "../output/output.ts";
 
-export interface ExecOptions { readonly instance: string | undefined; readonly terminal: boolean }
+export interface ExecOptions {
+  readonly instance: string | undefined;
+  readonly terminal: boolean;
+}
 
 /** Bytes that may wait to be sent before stdin is held back. */
 const mostWaiting = 1_048_576;
@@ -17,13 +21,21 @@ const mostWaiting = 1_048_576;
 export async function execute(ctx: Context, words: readonly string[], options: ExecOptions): Promise<number> {
   const api = await ctx.api();
   const size = terminalSize();
-  const { url, headers } = api.openTerminal({ params: await ctx.inComponent(), query: {
-    command: JSON.stringify({ exec: words }), instance: options.instance, tty: options.terminal, ...(options.terminal ? size : {}),
-  } });
+  const { url, headers } = api.openTerminal({
+    params: await ctx.inComponent(),
+    query: {
+      command: JSON.stringify({ exec: words }),
+      instance: options.instance,
+      tty: options.terminal,
+      ...(options.terminal ? size : {}),
+    },
+  });
   const socket = new WebSocket(url, terminalProtocol, { headers, perMessageDeflate: false, maxPayload: 16 * 1024 * 1024 });
   const end = listen(ctx, socket, url);
   const stop = await opened(socket, end.promise).then(() => (options.terminal ? attachTerminal(ctx, socket) : attachPipe(ctx, socket)));
-  const hangUp = (): void => { socket.terminate(); };
+  const hangUp = (): void => {
+    socket.terminate();
+  };
   ctx.signal.addEventListener("abort", hangUp);
   try {
     return await end.promise;
@@ -43,12 +55,17 @@ function listen(ctx: Context, socket: WebSocket, url: string): { readonly promis
     written = written.then(() => (channel === "stderr" ? ctx.out.writeErr(bytes) : ctx.out.write(bytes)));
     if (socket.readyState === socket.OPEN) {
       socket.pause();
-      void written.finally(() => { socket.resume(); });
+      void written.finally(() => {
+        socket.resume();
+      });
     }
   };
   const control = (message: TerminalControl | undefined): void => {
     if (message?.type === "error") reject(new ApiError(message.problem));
-    if (message?.type === "exit") void written.finally(() => { resolve(exitCode(message.exitCode, message.signal) ?? exitCodes.failed); });
+    if (message?.type === "exit")
+      void written.finally(() => {
+        resolve(exitCode(message.exitCode, message.signal) ?? exitCodes.failed);
+      });
   };
   socket.on("message", (data, binary) => {
     const bytes = Buffer.isBuffer(data) ? data : Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data);
@@ -58,17 +75,32 @@ function listen(ctx: Context, socket: WebSocket, url: string): { readonly promis
   });
   socket.on("unexpected-response", (_request, response) => {
     const pieces: Buffer[] = [];
-    response.on("data", (piece: Buffer) => { pieces.push(piece); }).on("end", () => { reject(refusal(Buffer.concat(pieces).toString("utf8"), response.statusCode ?? 0, url)); });
+    response
+      .on("data", (piece: Buffer) => {
+        pieces.push(piece);
+      })
+      .on("end", () => {
+        reject(refusal(Buffer.concat(pieces).toString("utf8"), response.statusCode ?? 0, url));
+      });
   });
-  socket.on("error", (error: NodeJS.ErrnoException) => { reject(new ConnectionError(error.code === "ECONNREFUSED" ? "server_unreachable" : "connection_lost", url, error.message, { cause: error })); });
-  socket.on("close", () => { void written.finally(() => { reject(new Failure(exitCodes.failed, "The connection broke; the command was told to end.", { next: "Try again." })); }); });
+  socket.on("error", (error: NodeJS.ErrnoException) => {
+    reject(
+      new ConnectionError(error.code === "ECONNREFUSED" ? "server_unreachable" : "connection_lost", url, error.message, { cause: error }),
+    );
+  });
+  socket.on("close", () => {
+    void written.finally(() => {
+      reject(new Failure(exitCodes.failed, "The connection broke; the command was told to end.", { next: "Try again." }));
+    });
+  });
   return { promise };
 }
 
 function refusal(text: string, status: number, url: string): Error {
   try {
     const problem = JSON.parse(text) as Partial<Problem>;
-    if (typeof problem.code === "string" && typeof problem.detail === "string") return new ApiError({ ...problem, status, code: problem.code, detail: problem.detail });
+    if (typeof problem.code === "string" && typeof problem.detail === "string")
+      return new ApiError({ ...problem, status, code: problem.code, detail: problem.detail });
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
   }
@@ -76,7 +108,14 @@ function refusal(text: string, status: number, url: string): Error {
 }
 
 function opened(socket: WebSocket, end: Promise<number>): Promise<void> {
-  return Promise.race([new Promise<void>((resolve) => { socket.once("open", () => { resolve(); }); }), end.then(() => undefined)]);
+  return Promise.race([
+    new Promise<void>((resolve) => {
+      socket.once("open", () => {
+        resolve();
+      });
+    }),
+    end.then(() => undefined),
+  ]);
 }
 
 function send(socket: WebSocket, message: TerminalControl): void {
@@ -86,8 +125,12 @@ function send(socket: WebSocket, message: TerminalControl): void {
 /** Keys go as they are typed, Ctrl-C too; the size follows the window. Answers how to give the terminal back. */
 function attachTerminal(ctx: Context, socket: WebSocket): () => void {
   const { stdin } = ctx;
-  const onKey = (bytes: Buffer): void => { if (socket.readyState === socket.OPEN) socket.send(terminalFrame("stdin", bytes)); };
-  const onResize = (): void => { send(socket, { type: "resize", ...terminalSize() }); };
+  const onKey = (bytes: Buffer): void => {
+    if (socket.readyState === socket.OPEN) socket.send(terminalFrame("stdin", bytes));
+  };
+  const onResize = (): void => {
+    send(socket, { type: "resize", ...terminalSize() });
+  };
   if (stdin.isTTY === true) stdin.setRawMode?.(true);
   stdin.on("data", onKey).resume();
   process.stdout.on("resize", onResize);
@@ -103,14 +146,21 @@ function attachPipe(ctx: Context, socket: WebSocket): () => void {
   const { stdin } = ctx;
   // A terminal that nobody types into would keep the command waiting for an end that never comes; it still may.
   const onData = (bytes: Buffer): void => {
-    for (let at = 0; at < bytes.length; at += mostWaiting) socket.send(terminalFrame("stdin", bytes.subarray(at, at + mostWaiting)), () => { if (socket.bufferedAmount < mostWaiting) stdin.resume(); });
+    for (let at = 0; at < bytes.length; at += mostWaiting)
+      socket.send(terminalFrame("stdin", bytes.subarray(at, at + mostWaiting)), () => {
+        if (socket.bufferedAmount < mostWaiting) stdin.resume();
+      });
     if (socket.bufferedAmount >= mostWaiting) stdin.pause();
   };
-  const onEnd = (): void => { send(socket, { type: "eof" }); };
+  const onEnd = (): void => {
+    send(socket, { type: "eof" });
+  };
   stdin.on("data", onData).on("end", onEnd).resume();
-  return () => { stdin.off("data", onData).off("end", onEnd).pause(); };
+  return () => {
+    stdin.off("data", onData).off("end", onEnd).pause();
+  };
 }
 
 function terminalSize(): { columns: number; rows: number } {
-  return { columns: Math.min(1000, Math.max(1, process.stdout.columns ?? 80)), rows: Math.min(1000, Math.max(1, process.stdout.rows ?? 24)) };
+  return { columns: Math.min(1000, sizeOr(process.stdout.columns, 80)), rows: Math.min(1000, sizeOr(process.stdout.rows, 24)) };
 }

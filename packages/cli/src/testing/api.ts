@@ -20,9 +20,11 @@ export interface Asked<R extends Route> {
   /** Aborts when the caller goes away. */
   readonly signal: AbortSignal;
 }
-type Answer<R extends Route> = R["kind"] extends "events" ? (asked: Asked<R>) => AsyncIterable<Output<R>>
-  : R["kind"] extends "terminal" ? (asked: Asked<R>, socket: WebSocket) => void
-  : (asked: Asked<R>) => Output<R> | Promise<Output<R>>;
+type Answer<R extends Route> = R["kind"] extends "events"
+  ? (asked: Asked<R>) => AsyncIterable<Output<R>>
+  : R["kind"] extends "terminal"
+    ? (asked: Asked<R>, socket: WebSocket) => void
+    : (asked: Asked<R>) => Output<R> | Promise<Output<R>>;
 export type Answers = { readonly [N in RouteName]?: Answer<Routes[N]> };
 
 /** Answered as problem details. */
@@ -59,16 +61,29 @@ export async function startApi(answers: Answers, options: { readonly token?: str
     const found = match(request);
     const open = answers.openTerminal;
     if (found?.name !== "openTerminal" || open === undefined) return socket.end("HTTP/1.1 404 Not Found\r\nconnection: close\r\n\r\n");
-    const asked = { params: check(routes.openTerminal.params, found.params, "params"), query: check(routes.openTerminal.query, found.query, "query"), body: undefined, headers: request.headers, signal: new AbortController().signal };
-    sockets.handleUpgrade(request, socket, head, (client) => { open(asked, client); });
+    const asked = {
+      params: check(routes.openTerminal.params, found.params, "params"),
+      query: check(routes.openTerminal.query, found.query, "query"),
+      body: undefined,
+      headers: request.headers,
+      signal: new AbortController().signal,
+    };
+    sockets.handleUpgrade(request, socket, head, (client) => {
+      open(asked, client);
+    });
   });
-  await new Promise<void>((resolve) => { server.listen(0, "127.0.0.1", resolve); });
+  await new Promise<void>((resolve) => {
+    server.listen(0, "127.0.0.1", resolve);
+  });
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, requests,
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    requests,
     async close() {
       for (const client of sockets.clients) client.terminate();
       server.closeAllConnections();
-      await new Promise((resolve) => { server.close(resolve); });
+      await new Promise((resolve) => {
+        server.close(resolve);
+      });
       if (faults.length > 0) throw faults[0];
     },
   };
@@ -80,14 +95,25 @@ async function answer(request: IncomingMessage, response: ServerResponse, answer
   const { name, params, query } = found;
   const route: Route = routes[name];
   const handler = answers[name] as ((asked: Asked<Route>) => unknown) | undefined;
-  if (route.access !== "public" && token !== undefined && request.headers.authorization !== `Bearer ${token}`) return problem(response, new Refusal("unauthenticated"));
+  if (route.access !== "public" && token !== undefined && request.headers.authorization !== `Bearer ${token}`)
+    return problem(response, new Refusal("unauthenticated"));
   if (handler === undefined) throw new Error(`this test answers no ${name}`);
   const bytes = await buffer(request);
   const gone = new AbortController();
-  response.on("close", () => { gone.abort(); });
+  response.on("close", () => {
+    gone.abort();
+  });
   const asked = {
-    params: route.params === undefined ? undefined : check(route.params, params, `${name} params`), query: route.query === undefined ? undefined : check(route.query, query, `${name} query`),
-    body: route.kind === "upload" ? bytes : route.body === undefined ? undefined : check(route.body, JSON.parse(bytes.toString("utf8")), `${name} body`), headers: request.headers, signal: gone.signal,
+    params: route.params === undefined ? undefined : check(route.params, params, `${name} params`),
+    query: route.query === undefined ? undefined : check(route.query, query, `${name} query`),
+    body:
+      route.kind === "upload"
+        ? bytes
+        : route.body === undefined
+          ? undefined
+          : check(route.body, JSON.parse(bytes.toString("utf8")), `${name} body`),
+    headers: request.headers,
+    signal: gone.signal,
   } as Asked<Route>;
   try {
     if (route.kind === "events") return await sendEvents(response, route, name, handler(asked) as AsyncIterable<unknown>);
@@ -116,10 +142,25 @@ function problem(response: ServerResponse, refusal: Refusal, why = ""): void {
   const fill = (text: string): string => text.replace(/\{(\w+)\}/g, (hole, key: string) => refusal.params[key] ?? hole);
   if (response.headersSent) return void response.destroy();
   response.writeHead(entry.status, { "content-type": "application/problem+json" });
-  response.end(JSON.stringify({ type: `#${refusal.code}`, title: refusal.code, status: entry.status, code: refusal.code, detail: why === "" ? fill(entry.detail) : why, hint: fill(entry.hint), params: refusal.params, requestId: "test-request" }));
+  response.end(
+    JSON.stringify({
+      type: `#${refusal.code}`,
+      title: refusal.code,
+      status: entry.status,
+      code: refusal.code,
+      detail: why === "" ? fill(entry.detail) : why,
+      hint: fill(entry.hint),
+      params: refusal.params,
+      requestId: "test-request",
+    }),
+  );
 }
 
-interface Found { readonly name: RouteName; readonly params: Record<string, string>; readonly query: Record<string, string> }
+interface Found {
+  readonly name: RouteName;
+  readonly params: Record<string, string>;
+  readonly query: Record<string, string>;
+}
 
 function match(request: IncomingMessage): Found | undefined {
   const url = new URL(request.url ?? "/", "http://test");
@@ -127,7 +168,12 @@ function match(request: IncomingMessage): Found | undefined {
     const route: Route = routes[name];
     if (route.method !== request.method) continue;
     const found = new RegExp(`^${apiPrefix}${route.path.replace(/:(\w+)/g, "(?<$1>[^/]+)")}$`).exec(url.pathname);
-    if (found !== null) return { name, params: Object.fromEntries(Object.entries(found.groups ?? {}).map(([key, value]) => [key, decodeURIComponent(value)])), query: Object.fromEntries(url.searchParams) };
+    if (found !== null)
+      return {
+        name,
+        params: Object.fromEntries(Object.entries(found.groups ?? {}).map(([key, value]) => [key, decodeURIComponent(value)])),
+        query: Object.fromEntries(url.searchParams),
+      };
   }
   return undefined;
 }

@@ -23,7 +23,11 @@ class Memory extends Writable {
   }
 }
 
-export interface Ran { readonly code: number; readonly out: string; readonly err: string }
+export interface Ran {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
 export interface RunOptions {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
@@ -46,7 +50,10 @@ export class Cli {
 
   /** `url`: the server; the token is `t`. */
   static async create(url?: string, env: Readonly<Record<string, string>> = {}): Promise<Cli> {
-    return new Cli(await mkdtemp(join(tmpdir(), "berth-cli-")), { ...(url === undefined ? {} : { BERTH_SERVER: url, BERTH_TOKEN: "t" }), ...env });
+    return new Cli(await mkdtemp(join(tmpdir(), "berth-cli-")), {
+      ...(url === undefined ? {} : { BERTH_SERVER: url, BERTH_TOKEN: "t" }),
+      ...env,
+    });
   }
 
   async remove(): Promise<void> {
@@ -61,7 +68,12 @@ export class Cli {
     if (options.stdin === undefined) stdin.end();
     else stdin.end(options.stdin);
     const code = await run(typeof args === "string" ? args.split(" ") : args, {
-      stdin, stdout, stderr, surroundings: readSurroundings({ ...this.env, ...options.env }), cwd: options.cwd ?? this.home, now: () => now,
+      stdin,
+      stdout,
+      stderr,
+      surroundings: readSurroundings({ ...this.env, ...options.env }),
+      cwd: options.cwd ?? this.home,
+      now: () => now,
       onInterrupt: (call) => {
         options.onStart?.(call);
         return () => undefined;

@@ -10,7 +10,11 @@ const languages: Readonly<Record<string, Catalogue>> = { en };
 export function sayIn(language: string | undefined): Say {
   const wanted = (language ?? "en").split(/[-_.]/)[0]?.toLowerCase() ?? "en";
   const catalogue = languages[wanted];
-  if (catalogue === undefined) throw new UsageError(fill(en.lang_unknown, { lang: language ?? "" }), fill(en.lang_known, { known: Object.keys(languages).join(", ") }));
+  if (catalogue === undefined)
+    throw new UsageError(
+      fill(en.lang_unknown, { lang: language ?? "" }),
+      fill(en.lang_known, { known: Object.keys(languages).join(", ") }),
+    );
   return (key, params = {}) => fill(catalogue[key] ?? en[key], params);
 }
 

@@ -6,7 +6,12 @@ export function allowedText(allowed: Allowed): string | undefined {
   const entries = Object.entries(allowed);
   if (entries.length === 0) return undefined;
   const open = entries.filter(([, { ok }]) => ok).map(([verb]) => verb);
-  const closed = entries.filter(([, { ok }]) => !ok).map(([verb, { reason }]) => `not ${verb}: ${reason === undefined ? "not now" : filled(reasonsEn[reason.code] ?? reason.code, reason.params)}`);
+  const closed = entries
+    .filter(([, { ok }]) => !ok)
+    .map(
+      ([verb, { reason }]) =>
+        `not ${verb}: ${reason === undefined ? "not now" : filled(reasonsEn[reason.code] ?? reason.code, reason.params)}`,
+    );
   return [open.length === 0 ? "nothing now" : open.join(", "), ...closed].join("\n");
 }
 

@@ -6,8 +6,16 @@ export function planFacts(plan: BuildPlan): (readonly [string, string | undefine
   const text = (command: Command): string => ("shell" in command ? command.shell : command.exec.join(" "));
   return [
     ["kind", `${plan.kind}${plan.flavour === undefined ? "" : ` (${plan.flavour})`}${plan.root === "." ? "" : ` in ${plan.root}`}`],
-    ["tools", plan.tools.map((tool) => `${tool.name} ${tool.wanted === "*" ? "" : `${tool.wanted} `}(${tool.why})`).join("\n") || undefined],
+    [
+      "tools",
+      plan.tools.map((tool) => `${tool.name} ${tool.wanted === "*" ? "" : `${tool.wanted} `}(${tool.why})`).join("\n") || undefined,
+    ],
     ["plan", plan.steps.map((step) => `${step.name}: ${text(step.command)} (${step.why})`).join("\n") || undefined],
-    ["starts", Object.entries(plan.processes).map(([name, process]) => `${name}: ${text(process.command)} (${process.why})`).join("\n") || undefined],
+    [
+      "starts",
+      Object.entries(plan.processes)
+        .map(([name, process]) => `${name}: ${text(process.command)} (${process.why})`)
+        .join("\n") || undefined,
+    ],
   ];
 }

@@ -12,5 +12,5 @@ export function fieldLines(changes: readonly FieldChange[], paint: Paint): strin
 }
 
 function value(raw: unknown): string {
-  return cut(oneLine(typeof raw === "string" ? raw : JSON.stringify(raw) ?? ""), 120);
+  return cut(oneLine(typeof raw === "string" ? raw : (JSON.stringify(raw) ?? "")), 120);
 }

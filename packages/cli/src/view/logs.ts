@@ -3,7 +3,11 @@ import type { LogLine } from "@berth/contract/resources/components.ts";
 import type { Output } from "../output/output.ts";
 import { padded, safeLine } from "../output/width.ts";
 
-interface BuildLine { readonly stream: "stdout" | "stderr" | "berth"; readonly step?: string; readonly text: string }
+interface BuildLine {
+  readonly stream: "stdout" | "stderr" | "berth";
+  readonly step?: string;
+  readonly text: string;
+}
 
 /** The text alone. */
 export function logText(line: Pick<LogLine, "text" | "stream">, out: Output): string {
@@ -17,7 +21,16 @@ export function speaker(component: string, instance: string | undefined): string
 }
 
 /** With the time and who said it, the names beneath each other. */
-export function prefixedLog(line: LogLine, options: { readonly out: Output; readonly who: string; readonly component: string; readonly width: number; readonly time: string | undefined }): string {
+export function prefixedLog(
+  line: LogLine,
+  options: {
+    readonly out: Output;
+    readonly who: string;
+    readonly component: string;
+    readonly width: number;
+    readonly time: string | undefined;
+  },
+): string {
   const { paint } = options.out;
   return `${options.time === undefined ? "" : `${paint.dim(options.time)} `}${paint.name(padded(options.who, options.width), options.component)} ${paint.dim("|")} ${logText(line, options.out)}`;
 }

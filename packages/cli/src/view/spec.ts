@@ -5,18 +5,41 @@ import { bytes, duration } from "../output/time.ts";
 
 /** `name: value` pairs of what is set; defaults are left out. */
 export function specFacts(spec: ComponentSpec): (readonly [string, string | undefined])[] {
-  const command = (value: ComponentSpec["command"]): string | undefined => (value === undefined ? undefined : "shell" in value ? value.shell : value.exec.join(" "));
+  const command = (value: ComponentSpec["command"]): string | undefined =>
+    value === undefined ? undefined : "shell" in value ? value.shell : value.exec.join(" ");
   const list = (values: readonly string[]): string | undefined => (values.length === 0 ? undefined : values.join("\n"));
   return [
-    ["process", spec.process], ["command", command(spec.command)], ["image", spec.image],
+    ["process", spec.process],
+    ["command", command(spec.command)],
+    ["image", spec.image],
     ["schedule", spec.schedule === undefined ? undefined : `${spec.schedule.cron} (${spec.schedule.timeZone ?? "UTC"})`],
-    ["domains", list(spec.domains.map((domain) => `${domain.host}${domain.path ?? ""}`))],
-    ["ports", list(spec.ports.map((port) => `${port.name}/${port.protocol}${port.port === undefined ? "" : ` ${port.port}`}${port.published === undefined ? "" : ` (public: ${port.published})`}`))],
+    [
+      "domains",
+      list(spec.domains.map((domain) => `${domain.host}${domain.path ?? ""}${domain.https === undefined ? "" : " (HTTPS only)"}`)),
+    ],
+    [
+      "ports",
+      list(
+        spec.ports.map(
+          (port) =>
+            `${port.name}/${port.protocol}${port.port === undefined ? "" : ` ${port.port}`}${port.published === undefined ? "" : ` (public: ${port.published})`}`,
+        ),
+      ),
+    ],
     ["volumes", list(spec.volumes.map((mount) => `${mount.volume} at ${mount.path}${mount.readOnly === true ? " (read only)" : ""}`))],
     ["needs", list(spec.dependsOn.map((dependency) => `${dependency.component} (${dependency.condition})`))],
     ["secrets", list(Object.entries(spec.secrets).map(([name, secret]) => `${name} = ${secret}`))],
-    ["limits", list([...(spec.resources.memory === undefined ? [] : [`memory ${bytes(spec.resources.memory)}`]), ...(spec.resources.cpu === undefined ? [] : [`${spec.resources.cpu} cores`])])],
-    ["strategy", spec.strategy.type], ["grace period", duration(spec.gracePeriod)],
+    [
+      "limits",
+      list([
+        ...(spec.resources.memory === undefined ? [] : [`memory ${bytes(spec.resources.memory)}`]),
+        ...(spec.resources.cpu === undefined ? [] : [`${spec.resources.cpu} cores`]),
+        ...(spec.maxBody === undefined ? [] : [`request bodies ${bytes(spec.maxBody)}`]),
+        ...(spec.maxConnections === undefined ? [] : [`${spec.maxConnections} connections`]),
+      ]),
+    ],
+    ["strategy", spec.strategy.type],
+    ["grace period", duration(spec.gracePeriod)],
   ];
 }
 
@@ -27,7 +50,8 @@ export function readSpec(text: string, file: string): ComponentSpec {
   } catch (error) {
     throw new UsageError(`${file} is not JSON: ${error instanceof Error ? error.message : String(error)}`);
   }
-  if (typeof value !== "object" || value === null || !("kind" in value)) throw new UsageError(`${file} is not the spec of a component.`, "`berth components show <component> --json | jq .spec` prints one.");
+  if (typeof value !== "object" || value === null || !("kind" in value))
+    throw new UsageError(`${file} is not the spec of a component.`, "`berth components show <component> --json | jq .spec` prints one.");
   return value as ComponentSpec;
 }
 

@@ -3,7 +3,22 @@ import type { Paint } from "../output/colour.ts";
 
 const good = new Set(["healthy", "succeeded", "ready", "running", "scheduled", "ok", "live"]);
 const bad = new Set(["failed", "degraded", "missed", "exited", "crashed", "backoff"]);
-const busy = new Set(["progressing", "queued", "building", "waiting", "preparing", "rolling", "verifying", "reverting", "deleting", "starting", "stopping", "warning", "new"]);
+const busy = new Set([
+  "progressing",
+  "queued",
+  "building",
+  "waiting",
+  "releasing",
+  "preparing",
+  "rolling",
+  "verifying",
+  "reverting",
+  "deleting",
+  "starting",
+  "stopping",
+  "warning",
+  "new",
+]);
 
 export function stateStyle(paint: Paint): (state: string) => string {
   return (state) => {

@@ -4,7 +4,13 @@ import type { Context } from "../context.ts";
 import { widthOf } from "../output/width.ts";
 import { prefixedLog, speaker } from "./logs.ts";
 
-export interface LogOptions { readonly follow: boolean; readonly tail: number | undefined; readonly since: string | undefined; readonly instance: string | undefined; readonly timestamps: boolean }
+export interface LogOptions {
+  readonly follow: boolean;
+  readonly tail: number | undefined;
+  readonly since: string | undefined;
+  readonly instance: string | undefined;
+  readonly timestamps: boolean;
+}
 
 const usualTail = 200;
 
@@ -12,10 +18,23 @@ export async function showLogs(ctx: Context, named: readonly string[], options: 
   const api = await ctx.api();
   const stack = await ctx.stack();
   const wanted = named.length > 0 ? named : ctx.settings.component === undefined ? [] : [ctx.settings.component];
-  const query = { follow: options.follow, tail: options.tail ?? (options.since === undefined ? usualTail : undefined), since: options.since, instance: options.instance };
-  const settings = { signal: ctx.signal, onReconnect: () => { ctx.out.note("The connection broke; connecting again ..."); } };
+  const query = {
+    follow: options.follow,
+    tail: options.tail ?? (options.since === undefined ? usualTail : undefined),
+    since: options.since,
+    instance: options.instance,
+  };
+  const settings = {
+    signal: ctx.signal,
+    onReconnect: () => {
+      ctx.out.note("The connection broke; connecting again ...");
+    },
+  };
   const [only] = wanted;
-  const stream = wanted.length === 1 && only !== undefined ? api.readLogs({ params: { stack, component: only }, query }, settings) : api.readStackLogs({ params: { stack }, query }, settings);
+  const stream =
+    wanted.length === 1 && only !== undefined
+      ? api.readLogs({ params: { stack, component: only }, query }, settings)
+      : api.readStackLogs({ params: { stack }, query }, settings);
   // A component's name is known before its first line only when it was asked for.
   let width = Math.max(0, ...wanted.map(widthOf));
   const instances = new Map<string, Set<string>>();
@@ -25,7 +44,9 @@ export async function showLogs(ctx: Context, named: readonly string[], options: 
     if (wanted.length > 1 && !wanted.includes(component)) continue;
     const who = speaker(component, several(instances, component, data.instance) ? data.instance : undefined);
     width = Math.max(width, widthOf(who));
-    const text = ctx.out.json ? JSON.stringify(data) : prefixedLog(data, { out: ctx.out, who, component, width, time: options.timestamps ? when(data.at) : undefined });
+    const text = ctx.out.json
+      ? JSON.stringify(data)
+      : prefixedLog(data, { out: ctx.out, who, component, width, time: options.timestamps ? when(data.at) : undefined });
     await ctx.out.write(`${text}\n`);
     lines += 1;
   }

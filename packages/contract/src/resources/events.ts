@@ -1,22 +1,91 @@
 // Events and audit: what happened to a thing, and who did what. One watch stream carries many topics and can be resumed.
 import { Type, type Static } from "typebox";
 import { Cause } from "../causes.ts";
-import { Instant, Name } from "../names.ts";
-import { Page, listQuery, type Route } from "../route.ts";
+import { lists } from "../lists.ts";
+import { Instant, Name, PointInTime, Text } from "../names.ts";
+import { ListQuery, Page, type Route } from "../route.ts";
 
 /** `code` is a key of `eventsEn`; objects are named by `topic`: `stack:S`, `component:S/C`, `rollout:S/C/N`, `build:S/N`, `task:S/N`, `volume:S/V`, `cluster:C`. */
-export const Event = Type.Object({
-  id: Type.String({ description: "Also the SSE id; goes back as Last-Event-ID." }), at: Instant, code: Type.String(), params: Type.Record(Type.String(), Type.Unknown()), topics: Type.Array(Type.String()),
-  stack: Type.Optional(Name), component: Type.Optional(Name), cause: Type.Optional(Cause),
-}, { additionalProperties: false, $id: "Event" });
+export const Event = Type.Object(
+  {
+    id: Type.String({ description: "Also the SSE id; goes back as Last-Event-ID." }),
+    at: Instant,
+    code: Type.String(),
+    params: Type.Record(Type.String(), Type.Unknown()),
+    topics: Type.Array(Type.String()),
+    stack: Type.Optional(Name),
+    component: Type.Optional(Name),
+    cause: Type.Optional(Cause),
+  },
+  { additionalProperties: false, $id: "Event" },
+);
 export type Event = Static<typeof Event>;
-export const AuditEntry = Type.Object({ seq: Type.Optional(Type.Integer()), at: Instant, principal: Type.String(), action: Type.String(), object: Type.String(), params: Type.Record(Type.String(), Type.Unknown()), requestId: Type.Optional(Type.String()), hash: Type.Optional(Type.String()) }, { additionalProperties: false, $id: "AuditEntry" });
-const Topics = Type.Optional(Type.String({ maxLength: 8192, description: "Comma-separated topics; a trailing `*` matches the rest, e.g. `component:shop/*`. Absent = everything you may see." }));
+export const AuditEntry = Type.Object(
+  {
+    seq: Type.Optional(Type.Integer()),
+    at: Instant,
+    principal: Type.String(),
+    action: Type.String(),
+    object: Type.String(),
+    params: Type.Record(Type.String(), Type.Unknown()),
+    requestId: Type.Optional(Type.String()),
+    hash: Type.Optional(Type.String()),
+  },
+  { additionalProperties: false, $id: "AuditEntry" },
+);
+const Topics = Type.Optional(
+  Type.String({
+    maxLength: 8192,
+    description: "Comma-separated topics; a trailing `*` matches the rest, e.g. `component:shop/*`. Absent = everything you may see.",
+  }),
+);
+/** From the first instant on, and before the second. */
+const Between = { since: Type.Optional(PointInTime), until: Type.Optional(PointInTime) };
 
 export const eventRoutes = {
-  listEvents: { method: "GET", path: "/events", summary: "List events, newest first", kind: "json", access: "signed-in", query: Type.Object({ ...listQuery, topics: Topics, stack: Type.Optional(Name), component: Type.Optional(Name), code: Type.Optional(Type.String()) }, { additionalProperties: false }), response: Page(Event) },
-  watch: { method: "GET", path: "/watch", summary: "Follow events of many topics; resumes after Last-Event-ID", kind: "events", access: "signed-in", query: Type.Object({ topics: Topics, after: Type.Optional(Type.String({ description: "Like Last-Event-ID; `0` = from the beginning." })) }, { additionalProperties: false }), response: Event },
-  listAudit: { method: "GET", path: "/audit", summary: "List audit entries, newest first", kind: "json", access: { permission: "audit.read", at: "installation" }, query: Type.Object({ ...listQuery, object: Type.Optional(Type.String()), principal: Type.Optional(Type.String()) }, { additionalProperties: false }), response: Page(AuditEntry) },
+  listEvents: {
+    method: "GET",
+    path: "/events",
+    summary: "List events, newest first",
+    kind: "json",
+    access: "signed-in",
+    list: lists.events,
+    query: ListQuery(lists.events, {
+      topics: Topics,
+      stack: Type.Optional(Name),
+      component: Type.Optional(Name),
+      code: Type.Optional(Text(100)),
+      ...Between,
+    }),
+    response: Page(Event),
+  },
+  watch: {
+    method: "GET",
+    path: "/watch",
+    summary: "Follow events of many topics; resumes after Last-Event-ID",
+    kind: "events",
+    access: "signed-in",
+    query: Type.Object(
+      { topics: Topics, after: Type.Optional(Text(100, { description: "Like Last-Event-ID; `0` = from the beginning." })) },
+      { additionalProperties: false },
+    ),
+    response: Event,
+  },
+  listAudit: {
+    method: "GET",
+    path: "/audit",
+    summary: "List audit entries, newest first",
+    kind: "json",
+    access: { permission: "audit.read", at: "installation" },
+    list: lists.audit,
+    query: ListQuery(lists.audit, {
+      object: Type.Optional(Text(300)),
+      principal: Type.Optional(Text(200)),
+      action: Type.Optional(Text(100)),
+      ...Between,
+    }),
+    response: Page(AuditEntry),
+  },
 } as const satisfies Record<string, Route>;
 
 /** Every event there is. A test keeps emitters and catalogue equal. */
@@ -35,6 +104,10 @@ export const eventsEn = {
   component_stopped: "{component} was stopped.",
   component_started: "{component} was started.",
   component_state: "{component} is {state}.",
+  installation_restored: "A backup of {from} was restored.",
+  component_adopted: "{component} was found running release {release} and was taken over as it runs.",
+  component_held: "{component} runs release {release}, which this database does not know; it is left alone.",
+  leftover_removed: "What turned up of {component} of {stack} after its removal was removed.",
   component_repaired: "{component} was repaired: {what}.",
   instance_started: "Instance {instance} of {component} started.",
   instance_ready: "Instance {instance} of {component} is ready.",
@@ -58,6 +131,7 @@ export const eventsEn = {
   rollout_superseded: "Rollout {rollout} of {component} gave way to rollout {by}.",
   config_changed: "Config of {scope} changed to version {version}.",
   secret_set: "Secret {secret} was set.",
+  secret_generated: "Secret {secret} was made at random for {component}.",
   secret_deleted: "Secret {secret} was deleted.",
   volume_created: "Volume {volume} was created.",
   volume_deleted: "Volume {volume} was deleted.",
@@ -67,3 +141,18 @@ export const eventsEn = {
   cron_missed: "A run of {component} at {scheduledFor} was missed.",
 } as const;
 export type EventCode = keyof typeof eventsEn;
+
+/** For a build of the source itself, whose folder is `.` and has no name to say: whole sentences, so that each language can have its own. */
+const ofTheSourceEn: Readonly<Record<string, string>> = {
+  build_queued: "Build {build} was queued.",
+  build_started: "Build {build} started.",
+  build_succeeded: "Build {build} succeeded in {took}.",
+  build_failed: "Build {build} failed.",
+  build_cancelled: "Build {build} was cancelled.",
+};
+
+/** An event's sentence with `{param}` holes, or the code itself where a newer server's event is shown. */
+export function eventTemplate({ code, params }: Pick<Event, "code" | "params">): string {
+  const known: Readonly<Record<string, string>> = eventsEn;
+  return (params["context"] === "." ? ofTheSourceEn[code] : undefined) ?? known[code] ?? code;
+}

@@ -1,34 +1,128 @@
 // Stacks: one complete environment each, and their immutable versions.
 import { Type, type Static } from "typebox";
-import { Instant, Name } from "../names.ts";
-import { Allowed, Empty, ListQuery, Page, listQuery, type Route } from "../route.ts";
+import { lists } from "../lists.ts";
+import { Instant, Name, RunEnv, Text } from "../names.ts";
+import { Allowed, Empty, ListQuery, Page, type Route } from "../route.ts";
 import { InStack, Number_ } from "./common.ts";
 
 /** `empty`: no components; `progressing`: a rollout runs; `degraded`: something wanted is not ready. */
-export const StackState = Type.Union([Type.Literal("empty"), Type.Literal("healthy"), Type.Literal("progressing"), Type.Literal("degraded"), Type.Literal("stopped"), Type.Literal("deleting")]);
-export const Stack = Type.Object({
-  name: Name, team: Type.String(), cluster: Type.String(), runEnv: Type.String({ description: "Injected as RUN_ENV." }),
-  state: StackState, components: Type.Integer(), version: Type.Integer({ description: "Number of the newest stack version; 0 before the first." }),
-  urls: Type.Array(Type.String()), createdAt: Instant, updatedAt: Instant, allowed: Allowed,
-}, { additionalProperties: false, $id: "Stack" });
+export const StackState = Type.Union([
+  Type.Literal("empty"),
+  Type.Literal("healthy"),
+  Type.Literal("progressing"),
+  Type.Literal("degraded"),
+  Type.Literal("stopped"),
+  Type.Literal("deleting"),
+]);
+export const Stack = Type.Object(
+  {
+    name: Name,
+    team: Type.String(),
+    cluster: Type.String(),
+    runEnv: Type.String({ description: "Injected as RUN_ENV." }),
+    state: StackState,
+    components: Type.Integer(),
+    version: Type.Integer({ description: "Number of the newest stack version; 0 before the first." }),
+    urls: Type.Array(Type.String()),
+    createdAt: Instant,
+    updatedAt: Instant,
+    allowed: Allowed,
+  },
+  { additionalProperties: false, $id: "Stack" },
+);
 export type Stack = Static<typeof Stack>;
 
-export const StackVersion = Type.Object({
-  number: Number_, createdAt: Instant, createdBy: Type.String(), reason: Type.String(),
-  releases: Type.Record(Name, Type.Integer({ description: "release number; 0 while its build runs" })),
-}, { additionalProperties: false, $id: "StackVersion" });
+export const StackVersion = Type.Object(
+  {
+    number: Number_,
+    createdAt: Instant,
+    createdBy: Type.String(),
+    reason: Type.String(),
+    releases: Type.Record(Name, Type.Integer({ description: "release number; 0 while its build runs" })),
+  },
+  { additionalProperties: false, $id: "StackVersion" },
+);
 export type StackVersion = Static<typeof StackVersion>;
 
-const RunEnv = Type.String({ pattern: "^[A-Za-z0-9_.-]{1,40}$" });
 export const stackRoutes = {
-  listStacks: { method: "GET", path: "/stacks", summary: "List stacks", kind: "json", access: "signed-in", query: Type.Object({ ...listQuery, state: Type.Optional(StackState) }, { additionalProperties: false }), response: Page(Stack) },
-  createStack: { method: "POST", path: "/stacks", summary: "Create a stack", kind: "json", access: "signed-in", idempotent: true, status: 201,
-    body: Type.Object({ name: Name, team: Type.Optional(Type.String()), cluster: Type.Optional(Name), runEnv: Type.Optional(RunEnv) }, { additionalProperties: false }), response: Stack },
-  showStack: { method: "GET", path: "/stacks/:stack", summary: "Show a stack", kind: "json", access: { permission: "stacks.read", at: "stack" }, params: InStack, versioned: true, response: Stack },
-  updateStack: { method: "PATCH", path: "/stacks/:stack", summary: "Change a stack", kind: "json", access: { permission: "stacks.write", at: "stack" }, params: InStack, versioned: true,
-    body: Type.Object({ runEnv: Type.Optional(RunEnv) }, { additionalProperties: false }), response: Stack },
-  deleteStack: { method: "DELETE", path: "/stacks/:stack", summary: "Remove a stack and everything it runs; volumes stay unless asked for", kind: "json", access: { permission: "stacks.write", at: "stack" }, params: InStack, versioned: true,
-    query: Type.Object({ volumes: Type.Optional(Type.Boolean()) }, { additionalProperties: false }), response: Empty, status: 202 },
-  listStackVersions: { method: "GET", path: "/stacks/:stack/versions", summary: "List a stack's versions, newest first", kind: "json", access: { permission: "stacks.read", at: "stack" }, params: InStack, query: ListQuery(), response: Page(StackVersion) },
-  exportStack: { method: "GET", path: "/stacks/:stack/export", summary: "The stack as a Compose file", kind: "json", access: { permission: "stacks.read", at: "stack" }, params: InStack, response: Type.Object({ compose: Type.String() }, { additionalProperties: false }) },
+  listStacks: {
+    method: "GET",
+    path: "/stacks",
+    summary: "List stacks",
+    kind: "json",
+    access: "signed-in",
+    list: lists.stacks,
+    query: ListQuery(lists.stacks, { state: Type.Optional(StackState), team: Type.Optional(Text(100)), cluster: Type.Optional(Name) }),
+    response: Page(Stack),
+  },
+  createStack: {
+    method: "POST",
+    path: "/stacks",
+    summary: "Create a stack",
+    kind: "json",
+    access: "signed-in",
+    verbs: ["Me.createStack"],
+    idempotent: true,
+    status: 201,
+    body: Type.Object(
+      { name: Name, team: Type.Optional(Text(100)), cluster: Type.Optional(Name), runEnv: Type.Optional(RunEnv) },
+      { additionalProperties: false },
+    ),
+    response: Stack,
+  },
+  showStack: {
+    method: "GET",
+    path: "/stacks/:stack",
+    summary: "Show a stack",
+    kind: "json",
+    access: { permission: "stacks.read", at: "stack" },
+    params: InStack,
+    versioned: true,
+    response: Stack,
+  },
+  updateStack: {
+    method: "PATCH",
+    path: "/stacks/:stack",
+    summary: "Change a stack",
+    kind: "json",
+    access: { permission: "stacks.write", at: "stack" },
+    verbs: ["Stack.update"],
+    params: InStack,
+    versioned: true,
+    body: Type.Object({ runEnv: Type.Optional(RunEnv) }, { additionalProperties: false }),
+    response: Stack,
+  },
+  deleteStack: {
+    method: "DELETE",
+    path: "/stacks/:stack",
+    summary: "Remove a stack and everything it runs; volumes stay unless asked for",
+    kind: "json",
+    access: { permission: "stacks.write", at: "stack" },
+    verbs: ["Stack.delete"],
+    params: InStack,
+    versioned: true,
+    query: Type.Object({ volumes: Type.Optional(Type.Boolean()) }, { additionalProperties: false }),
+    response: Empty,
+    status: 202,
+  },
+  listStackVersions: {
+    method: "GET",
+    path: "/stacks/:stack/versions",
+    summary: "List a stack's versions, newest first",
+    kind: "json",
+    access: { permission: "stacks.read", at: "stack" },
+    params: InStack,
+    list: lists.versions,
+    query: ListQuery(lists.versions, {}),
+    response: Page(StackVersion),
+  },
+  exportStack: {
+    method: "GET",
+    path: "/stacks/:stack/export",
+    summary: "The stack as a Compose file",
+    kind: "json",
+    access: { permission: "stacks.read", at: "stack" },
+    params: InStack,
+    response: Type.Object({ compose: Type.String() }, { additionalProperties: false }),
+  },
 } as const satisfies Record<string, Route>;

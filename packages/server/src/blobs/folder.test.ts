@@ -16,7 +16,9 @@ beforeEach(async () => {
   root = mkdtempSync(join(tmpdir(), "berth-blobs-"));
   store = await openBlobFolder(root);
 });
-afterEach(() => { rmSync(root, { recursive: true, force: true }); });
+afterEach(() => {
+  rmSync(root, { recursive: true, force: true });
+});
 
 const digestOf = (bytes: Buffer) => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 const fileOf = (digest: string) => join(root, "sha256", digest.slice(7, 9), digest.slice(7));
@@ -41,7 +43,9 @@ describe("the blob folder", () => {
   });
 
   it("keeps nothing of content that is not what was expected, nor of an upload that broke off", async () => {
-    await expect(store.put(Readable.from([Buffer.from("other")]), { expected: digestOf(Buffer.from("wanted")) })).rejects.toMatchObject({ code: "invalid_request" });
+    await expect(store.put(Readable.from([Buffer.from("other")]), { expected: digestOf(Buffer.from("wanted")) })).rejects.toMatchObject({
+      code: "invalid_request",
+    });
     async function* broken(): AsyncGenerator<Buffer> {
       yield Buffer.from("half");
       throw new Error("connection lost");
@@ -68,7 +72,8 @@ describe("the blob folder", () => {
     const { digest } = await store.put(Readable.from([Buffer.from("healthy")]));
     writeFileSync(fileOf(digest), "damaged");
     await expect(buffer(await store.open(digest))).rejects.toThrow("damaged on disk");
-    for (const wrong of ["", "sha256:../../etc/passwd", "md5:00"]) await expect(store.has(wrong)).rejects.toMatchObject({ code: "invalid_request" });
+    for (const wrong of ["", "sha256:../../etc/passwd", "md5:00"])
+      await expect(store.has(wrong)).rejects.toMatchObject({ code: "invalid_request" });
   });
 
   it("removes by age only what was not stored again since", async () => {
@@ -99,11 +104,14 @@ describe("the blob folder", () => {
     expect(drafts()).toEqual(["new"]);
   });
 
-  it.runIf(process.getuid?.() === 0)("says that the disk is full", async () => {
+  it.runIf(process.getuid?.() === 0)("says that the disk is full (on a small one, mounted as root)", async () => {
     const small = mkdtempSync(join(tmpdir(), "berth-small-"));
     const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=1m", "none", small]).status === 0;
     try {
-      if (mounted) await expect((await openBlobFolder(small)).put(Readable.from([randomBytes(2_000_000)]))).rejects.toMatchObject({ code: "storage_full" });
+      if (mounted)
+        await expect((await openBlobFolder(small)).put(Readable.from([randomBytes(2_000_000)]))).rejects.toMatchObject({
+          code: "storage_full",
+        });
     } finally {
       if (mounted) spawnSync("umount", [small]);
       rmSync(small, { recursive: true, force: true });

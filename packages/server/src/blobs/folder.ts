@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { Transform, type Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { BerthError } from "../core/errors.ts";
+import { syncFolder } from "../os/files.ts";
 import type { Blob, BlobStore } from "./store.ts";
 
 const digestShape = /^sha256:[0-9a-f]{64}$/;
@@ -19,12 +20,17 @@ export async function openBlobFolder(root: string, options: { readonly now?: () 
   for (const folder of [root, drafts, content]) await mkdir(folder, { recursive: true, mode: 0o700 });
   await sweep(drafts, now().getTime() - leftoverMs);
 
-  async function put(stream: Readable, { expected }: { readonly expected?: string } = {}, signal?: AbortSignal): Promise<{ digest: string; size: number }> {
+  async function put(
+    stream: Readable,
+    { expected }: { readonly expected?: string } = {},
+    signal?: AbortSignal,
+  ): Promise<{ digest: string; size: number }> {
     if (expected !== undefined) checkDigest(expected);
     const draft = join(drafts, randomUUID());
     try {
       const { digest, size } = await writeDraft(draft, stream, signal);
-      if (expected !== undefined && digest !== expected) throw new BerthError("invalid_request", { reason: `the content is ${digest}, not ${expected}` });
+      if (expected !== undefined && digest !== expected)
+        throw new BerthError("invalid_request", { reason: `the content is ${digest}, not ${expected}` });
       const folder = folderOf(content, digest);
       await mkdir(folder, { recursive: true, mode: 0o700 });
       await rename(draft, fileOf(content, digest));
@@ -81,7 +87,10 @@ export async function openBlobFolder(root: string, options: { readonly now?: () 
   async function* list(): AsyncGenerator<Blob> {
     for (const start of await readdir(content)) {
       for (const name of await readdir(join(content, start))) {
-        const found = await stat(join(content, start, name)).catch((error: unknown) => { if (isMissing(error)) return undefined; throw error; });
+        const found = await stat(join(content, start, name)).catch((error: unknown) => {
+          if (isMissing(error)) return undefined;
+          throw error;
+        });
         if (found !== undefined) yield { digest: `sha256:${name}`, size: found.size, storedAt: found.mtime };
       }
     }
@@ -95,13 +104,17 @@ async function writeDraft(path: string, stream: Readable, signal: AbortSignal | 
   let size = 0;
   const file = await open(path, "wx", 0o600);
   try {
-    await pipeline(stream, async (source: AsyncIterable<Buffer>) => {
-      for await (const chunk of source) {
-        hash.update(chunk);
-        size += chunk.length;
-        for (let from = 0; from < chunk.length;) from += (await file.write(chunk, from)).bytesWritten;
-      }
-    }, signal === undefined ? {} : { signal });
+    await pipeline(
+      stream,
+      async (source: AsyncIterable<Buffer>) => {
+        for await (const chunk of source) {
+          hash.update(chunk);
+          size += chunk.length;
+          for (let from = 0; from < chunk.length;) from += (await file.write(chunk, from)).bytesWritten;
+        }
+      },
+      signal === undefined ? {} : { signal },
+    );
     await file.sync();
   } finally {
     await file.close();
@@ -113,18 +126,14 @@ async function writeDraft(path: string, stream: Readable, signal: AbortSignal | 
 function checking(digest: string): Transform {
   const hash = createHash("sha256");
   return new Transform({
-    transform(chunk: Buffer, _encoding, done) { hash.update(chunk); done(undefined, chunk); },
-    flush(done) { done(`sha256:${hash.digest("hex")}` === digest ? undefined : new Error(`blob ${digest} is damaged on disk`)); },
+    transform(chunk: Buffer, _encoding, done) {
+      hash.update(chunk);
+      done(undefined, chunk);
+    },
+    flush(done) {
+      done(`sha256:${hash.digest("hex")}` === digest ? undefined : new Error(`blob ${digest} is damaged on disk`));
+    },
   });
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, "r");
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
 }
 
 async function sweep(drafts: string, before: number): Promise<void> {

@@ -1,7 +1,11 @@
 // The blob store's interface: bytes by the hash of their content. Nothing outside this folder may know how or where they are kept.
 import type { Readable } from "node:stream";
 
-export interface Blob { readonly digest: string; /** Bytes. */ readonly size: number; readonly storedAt: Date }
+export interface Blob {
+  readonly digest: string;
+  /** Bytes. */ readonly size: number;
+  readonly storedAt: Date;
+}
 
 export interface BlobStore {
   /**

@@ -10,14 +10,25 @@ export interface BlobReader {
   open(digest: string, signal?: AbortSignal): Promise<Readable>;
 }
 export interface BlobWriter {
-  put(stream: Readable, options?: { readonly expected?: string }, signal?: AbortSignal): Promise<{ readonly digest: string; readonly size: number }>;
+  put(
+    stream: Readable,
+    options?: { readonly expected?: string },
+    signal?: AbortSignal,
+  ): Promise<{ readonly digest: string; readonly size: number }>;
 }
 
 /** Who a program runs as when Berth is root. */
-export interface RunAs { readonly uid: number; readonly gid: number }
+export interface RunAs {
+  readonly uid: number;
+  readonly gid: number;
+}
 
 /** Finds a tool that satisfies a semver range (or `*`) and that `runAs` may execute. */
-export type FindTool = (name: string, wanted: string, runAs: RunAs | undefined) => Promise<
+export type FindTool = (
+  name: string,
+  wanted: string,
+  runAs: RunAs | undefined,
+) => Promise<
   | { readonly ok: true; readonly path: string; readonly version: string; readonly binDir: string }
   | { readonly ok: false; readonly cause: Cause }
 >;
@@ -38,16 +49,32 @@ export interface BuildRequest {
   readonly deadline: number;
 }
 
-export interface BuildLine { readonly at: string; readonly stream: "stdout" | "stderr" | "berth"; readonly step?: string; readonly text: string }
+export interface BuildLine {
+  readonly at: string;
+  readonly stream: "stdout" | "stderr" | "berth";
+  readonly step?: string;
+  readonly text: string;
+}
 export type BuildEvent =
   | { readonly type: "log"; readonly line: BuildLine }
   /** `took` is ms; a step that came from the cache is reported `cached` and nothing else. */
   | { readonly type: "step"; readonly name: string; readonly state: "started" | "cached" | "finished" | "failed"; readonly took?: number };
 
-export interface UsedTool { readonly name: string; readonly version: string; readonly wanted: string; readonly phase: "build" | "run" | "both" }
+export interface UsedTool {
+  readonly name: string;
+  readonly version: string;
+  readonly wanted: string;
+  readonly phase: "build" | "run" | "both";
+}
 
 export type BuildOutcome =
-  | { readonly ok: true; readonly digest: string; readonly size: number; readonly processes: readonly string[]; readonly tools: readonly UsedTool[] }
+  | {
+      readonly ok: true;
+      readonly digest: string;
+      readonly size: number;
+      readonly processes: readonly string[];
+      readonly tools: readonly UsedTool[];
+    }
   | { readonly ok: false; readonly cause: Cause };
 
 export interface Builder {
@@ -59,6 +86,8 @@ export interface Builder {
    * Whatever the end, no process and no folder of the build is left. May be called again with the same id after a crash.
    */
   build(request: BuildRequest, onEvent: (event: BuildEvent) => void, signal: AbortSignal): Promise<BuildOutcome>;
+  /** Removes what is kept for a stack's builds, once the stack is gone. Absent = success. */
+  forget(stackId: string): Promise<void>;
   /** Ends the processes and removes the folders of builds that nobody runs any more: what a crashed control plane left. */
   sweep(isActive: (id: string) => boolean): Promise<void>;
 }

@@ -4,7 +4,13 @@ export type TarItem =
   | { readonly type: "directory"; readonly path: string }
   | { readonly type: "symlink"; readonly path: string; readonly target: string }
   /** `content` must give exactly `size` bytes; it is read once. */
-  | { readonly type: "file"; readonly path: string; readonly executable: boolean; readonly size: number; readonly content: Buffer | AsyncIterable<Buffer> };
+  | {
+      readonly type: "file";
+      readonly path: string;
+      readonly executable: boolean;
+      readonly size: number;
+      readonly content: Buffer | AsyncIterable<Buffer>;
+    };
 
 const block = 512;
 const chunkSize = 256 * 1024;
@@ -19,7 +25,10 @@ export async function* writeTar(items: Iterable<TarItem> | AsyncIterable<TarItem
     length = 0;
     return chunk;
   };
-  const add = (data: Buffer): void => { pending.push(data); length += data.length; };
+  const add = (data: Buffer): void => {
+    pending.push(data);
+    length += data.length;
+  };
   for await (const item of items) {
     for (const header of headersOf(item)) add(header);
     if (item.type === "file") {
@@ -52,9 +61,15 @@ function headersOf(item: TarItem): Buffer[] {
     headers.push(header("PaxHeader", "x", 0o644, body.length, ""), body, padding(body.length));
   }
   switch (item.type) {
-    case "directory": headers.push(header(name, "5", 0o755, 0, "")); break;
-    case "symlink": headers.push(header(name, "2", 0o777, 0, link)); break;
-    case "file": headers.push(header(name, "0", item.executable ? 0o755 : 0o644, item.size, "")); break;
+    case "directory":
+      headers.push(header(name, "5", 0o755, 0, ""));
+      break;
+    case "symlink":
+      headers.push(header(name, "2", 0o777, 0, link));
+      break;
+    case "file":
+      headers.push(header(name, "0", item.executable ? 0o755 : 0o644, item.size, ""));
+      break;
   }
   return headers;
 }

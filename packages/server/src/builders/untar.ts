@@ -7,7 +7,10 @@ import type { RawEntry } from "../core/archive.ts";
 
 const block = 512;
 
-export interface TarEntry { readonly raw: RawEntry; readonly content: AsyncIterable<Buffer> }
+export interface TarEntry {
+  readonly raw: RawEntry;
+  readonly content: AsyncIterable<Buffer>;
+}
 
 /** Not an archive, or a damaged or incomplete one; `reason` is a phrase for people. */
 export class DamagedArchive extends Error {
@@ -35,26 +38,54 @@ export async function* readTar(stream: Readable, reading: TarReading): AsyncGene
   let received = 0;
   let unpacked = 0;
   let failure: unknown;
-  const fail = (error: unknown): void => { failure ??= error; };
+  const fail = (error: unknown): void => {
+    failure ??= error;
+  };
   let end = 0;
   const meter = new Transform({
     transform(chunk: Buffer, _encoding, done: TransformCallback) {
       unpacked += chunk.length;
-      try { reading.onProgress?.(received, unpacked); } catch (error) { fail(error); done(new Error("refused")); return; }
+      try {
+        reading.onProgress?.(received, unpacked);
+      } catch (error) {
+        fail(error);
+        done(new Error("refused"));
+        return;
+      }
       done(null, chunk);
     },
   });
   const parser = extract();
   stream.once("error", fail);
   const feeding = pipeline(
-    Readable.from(decompressed(stream, (bytes) => { received += bytes; }), { objectMode: false }), meter, parser, { signal },
-  ).catch((error: unknown) => { fail(signal.aborted ? signal.reason : error); });
+    Readable.from(
+      decompressed(stream, (bytes) => {
+        received += bytes;
+      }),
+      { objectMode: false },
+    ),
+    meter,
+    parser,
+    { signal },
+  ).catch((error: unknown) => {
+    fail(signal.aborted ? signal.reason : error);
+  });
   try {
     for await (const entry of parser) {
       const { header } = entry;
       end = endOf(header);
       const content = contentOf(entry as AsyncIterable<Buffer>, (error) => understood(failure ?? error, signal));
-      yield { raw: { name: header.name, type: header.type ?? undefined, size: header.size ?? 0, mode: header.mode ?? 0, linkname: header.linkname ?? undefined, pax: (header.pax ?? undefined) as Record<string, string> | undefined }, content };
+      yield {
+        raw: {
+          name: header.name,
+          type: header.type ?? undefined,
+          size: header.size ?? 0,
+          mode: header.mode ?? 0,
+          linkname: header.linkname ?? undefined,
+          pax: (header.pax ?? undefined) as Record<string, string> | undefined,
+        },
+        content,
+      };
       entry.resume();
     }
   } catch (error) {
@@ -83,16 +114,19 @@ function understood(error: unknown, signal: AbortSignal): unknown {
   if (signal.aborted) return signal.reason;
   if (!(error instanceof Error)) return error;
   const code = "code" in error ? String(error.code) : "";
-  if (/^(Z_|ZSTD_)/.test(code) || /^ERR_ZLIB|^ERR_ZSTD/.test(code)) return new DamagedArchive("its compressed data are damaged", { cause: error });
-  if (/Unexpected end of data|Writable stream closed prematurely/.test(error.message)) return new DamagedArchive("it is cut short", { cause: error });
-  if (/[Ii]nvalid (tar )?header|Header exceeds max size/.test(error.message)) return new DamagedArchive("it is not a tar archive, or a damaged one", { cause: error });
+  if (/^(Z_|ZSTD_)/.test(code) || /^ERR_ZLIB|^ERR_ZSTD/.test(code))
+    return new DamagedArchive("its compressed data are damaged", { cause: error });
+  if (/Unexpected end of data|Writable stream closed prematurely/.test(error.message))
+    return new DamagedArchive("it is cut short", { cause: error });
+  if (/[Ii]nvalid (tar )?header|Header exceeds max size/.test(error.message))
+    return new DamagedArchive("it is not a tar archive, or a damaged one", { cause: error });
   return error;
 }
 
 /** Where an entry ends, padding included; tar-stream knows the offset of its content, though its types do not say so. */
 function endOf(header: Header): number {
   const offset = "byteOffset" in header && typeof header.byteOffset === "number" ? header.byteOffset : 0;
-  const size = header.type === "directory" ? 0 : header.size ?? 0;
+  const size = header.type === "directory" ? 0 : (header.size ?? 0);
   return offset + Math.ceil(size / block) * block;
 }
 
@@ -107,7 +141,10 @@ async function* decompressed(stream: Readable, onBytes: (bytes: number) => void)
   if (head.length === 0) throw new DamagedArchive("it is empty");
   const rest = Readable.from(joined(head, chunks), { objectMode: false });
   const inflate = inflaterFor(head);
-  if (inflate === undefined) { yield* rest as AsyncIterable<Buffer>; return; }
+  if (inflate === undefined) {
+    yield* rest as AsyncIterable<Buffer>;
+    return;
+  }
   const inflating = pipeline(rest, inflate);
   // Its error reaches the reader below through `inflate` itself; it is only kept from being reported as unhandled.
   inflating.catch(() => undefined);

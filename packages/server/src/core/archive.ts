@@ -14,7 +14,13 @@ export interface ArchiveLimits {
   readonly absoluteLinks?: boolean;
 }
 
-export const sourceLimits: ArchiveLimits = { files: 100_000, totalBytes: 2 * 1024 ** 3, fileBytes: 1024 ** 3, ratio: 200, ratioAfter: 32 * 1024 ** 2 };
+export const sourceLimits: ArchiveLimits = {
+  files: 100_000,
+  totalBytes: 2 * 1024 ** 3,
+  fileBytes: 1024 ** 3,
+  ratio: 200,
+  ratioAfter: 32 * 1024 ** 2,
+};
 
 /** An entry as a tar reader reports it: `type` is undefined for a type flag that the reader does not know. */
 export interface RawEntry {
@@ -52,7 +58,8 @@ export function entryPath(name: string): string {
   if (name.startsWith("/")) throw refused(`\`${shown(name)}\` is an absolute path`);
   const parts = name.split("/").filter((part) => part !== "" && part !== ".");
   if (parts.includes("..")) throw refused(`\`${shown(name)}\` leads out of the folder`);
-  if (parts.some((part) => Buffer.byteLength(part) > 255) || Buffer.byteLength(name) > 2048) throw refused(`the name \`${shown(name)}\` is too long`);
+  if (parts.some((part) => Buffer.byteLength(part) > 255) || Buffer.byteLength(name) > 2048)
+    throw refused(`the name \`${shown(name)}\` is too long`);
   return parts.length === 0 ? "." : parts.join("/");
 }
 
@@ -84,8 +91,10 @@ export function checkEntry(raw: RawEntry, limits: ArchiveLimits): ArchiveItem {
 }
 
 function linkTarget(path: string, target: string | undefined, limits: ArchiveLimits): string {
-  if (path === "." || target === undefined || target === "" || target.includes("\0") || target.includes("\u{FFFD}")) throw refused(`the link \`${shown(path)}\` is not valid`);
-  if (target.startsWith("/") && limits.absoluteLinks !== true) throw refused(`the link \`${shown(path)}\` leads to the absolute path \`${shown(target)}\``);
+  if (path === "." || target === undefined || target === "" || target.includes("\0") || target.includes("\u{FFFD}"))
+    throw refused(`the link \`${shown(path)}\` is not valid`);
+  if (target.startsWith("/") && limits.absoluteLinks !== true)
+    throw refused(`the link \`${shown(path)}\` leads to the absolute path \`${shown(target)}\``);
   if (Buffer.byteLength(target) > 2048) throw refused(`the link \`${shown(path)}\` is too long`);
   return target;
 }
@@ -107,22 +116,33 @@ export class ArchiveTree {
   #bytes = 0;
   #files = 0;
 
-  constructor(limits: ArchiveLimits) { this.#limits = limits; }
+  constructor(limits: ArchiveLimits) {
+    this.#limits = limits;
+  }
 
-  get bytes(): number { return this.#bytes; }
+  get bytes(): number {
+    return this.#bytes;
+  }
   /** Files and links, without folders. */
-  get files(): number { return this.#files; }
+  get files(): number {
+    return this.#files;
+  }
 
   add(item: ArchiveItem): void {
     if (item.path === ".") return;
     if (item.type === "copy") item = this.#original(item);
     const before = this.items.get(item.path);
-    if (before !== undefined && !(before.type === "directory" && item.type === "directory")) throw refused(`\`${shown(item.path)}\` is there twice`);
+    if (before !== undefined && !(before.type === "directory" && item.type === "directory"))
+      throw refused(`\`${shown(item.path)}\` is there twice`);
     if (item.type !== "directory") this.#files += 1;
     this.#bytes += this.#sizeOf(item);
     this.items.set(item.path, item);
     this.#checkCount();
-    if (this.#bytes > this.#limits.totalBytes) throw refused(`its files are larger than ${String(this.#limits.totalBytes)} bytes together`, "Leave dependencies and build results out, by .berthignore or .gitignore.");
+    if (this.#bytes > this.#limits.totalBytes)
+      throw refused(
+        `its files are larger than ${String(this.#limits.totalBytes)} bytes together`,
+        "Leave dependencies and build results out, by .berthignore or .gitignore.",
+      );
   }
 
   /** A copy of a copy becomes a copy of the file itself, so that no chain of them has to be followed later. */
@@ -139,7 +159,11 @@ export class ArchiveTree {
   }
 
   #checkCount(): void {
-    if (this.items.size > this.#limits.files) throw refused(`it holds more than ${String(this.#limits.files)} entries`, "Leave dependencies and build results out, by .berthignore or .gitignore.");
+    if (this.items.size > this.#limits.files)
+      throw refused(
+        `it holds more than ${String(this.#limits.files)} entries`,
+        "Leave dependencies and build results out, by .berthignore or .gitignore.",
+      );
   }
 
   /** Checks the tree as a whole (links, files used as folders), adds the folders that no entry named, and returns everything in `comparePaths` order. */
@@ -148,7 +172,8 @@ export class ArchiveTree {
       for (let end = path.lastIndexOf("/"); end > 0; end = path.lastIndexOf("/", end - 1)) {
         const parent = path.slice(0, end);
         const there = this.items.get(parent);
-        if (there !== undefined && there.type !== "directory") throw refused(`\`${shown(path)}\` lies below \`${shown(parent)}\`, which is not a folder`);
+        if (there !== undefined && there.type !== "directory")
+          throw refused(`\`${shown(path)}\` lies below \`${shown(parent)}\`, which is not a folder`);
         if (there !== undefined) break;
         this.items.set(parent, { type: "directory", path: parent });
         this.#checkCount();
@@ -183,7 +208,10 @@ function checkLinks(items: ReadonlyMap<string, ArchiveItem>): void {
         continue;
       }
       const next = items.get([...at, part].join("/"));
-      if (next?.type !== "symlink") { at.push(part); continue; }
+      if (next?.type !== "symlink") {
+        at.push(part);
+        continue;
+      }
       if (++hops > maxHops) break;
       steps += next.target.length / 8;
       ahead.push(...next.target.split("/").reverse());

@@ -1,39 +1,7 @@
 // Finds the line of a build's output that says what went wrong, and the causes that have a known remedy (promise 6).
 // Fed line by line with text that is already masked; keeps a bounded number of lines and never judges by exit code alone.
 import { cause, type Cause, type Evidence } from "@berth/contract/causes.ts";
-
-interface Remedy { readonly pattern: RegExp; readonly cause: (match: RegExpExecArray) => Cause }
-
-const outdated = (lockfile: string, manifest: string, command: string) => (): Cause => cause("lockfile_outdated", { lockfile, manifest, command });
-const unknownPackage = (manifest: string) => (match: RegExpExecArray): Cause => cause("dependency_not_found", { package: (match[1] ?? match[2] ?? "").replace(/[\s.,;:'"`]+$/, ""), manifest });
-
-/** Failures whose remedy is known. The first line that matches wins; sources are the tools' own messages. */
-const remedies: readonly Remedy[] = [
-  { pattern: /`npm ci` can only install packages when your package\.json and (package-lock\.json|npm-shrinkwrap\.json)/, cause: outdated("package-lock.json", "package.json", "npm install") },
-  { pattern: /npm (?:ERR!|error) 404\s+'?((?:@[^/\s']+\/)?[^\s']+)'? is not in (?:this|the npm) registry/, cause: unknownPackage("package.json") },
-  { pattern: /npm (?:ERR!|error) notarget No matching version found for (\S+)/, cause: unknownPackage("package.json") },
-  { pattern: /ERR_PNPM_OUTDATED_LOCKFILE|ERR_PNPM_FROZEN_LOCKFILE_WITH_OUTDATED_LOCKFILE/, cause: outdated("pnpm-lock.yaml", "package.json", "pnpm install") },
-  { pattern: /ERR_PNPM_FETCH_404\b.*GET \S*\/([^/\s:]+): Not Found/, cause: unknownPackage("package.json") },
-  { pattern: /ERR_PNPM_NO_MATCHING_VERSION\b.*No matching version found for (\S+)/, cause: unknownPackage("package.json") },
-  { pattern: /Your lockfile needs to be updated, but yarn was run with `--frozen-lockfile`|YN0028.*The lockfile would have been modified/, cause: outdated("yarn.lock", "package.json", "yarn install") },
-  { pattern: /Couldn't find (?:package "([^"]+)"|any versions for "([^"]+)")/, cause: unknownPackage("package.json") },
-  { pattern: /YN0035:? .*?(\S+): Package not found/, cause: unknownPackage("package.json") },
-  { pattern: /(?:ERROR: )?No matching distribution found for (\S+)/, cause: unknownPackage("the project's requirements") },
-  { pattern: /The lockfile at `?uv\.lock`? needs to be updated/, cause: outdated("uv.lock", "pyproject.toml", "uv lock") },
-  { pattern: /Because (\S+) was not found in the package registry/, cause: unknownPackage("pyproject.toml") },
-  { pattern: /pyproject\.toml changed significantly since poetry\.lock was last generated|poetry\.lock is not up to date with pyproject\.toml/, cause: outdated("poetry.lock", "pyproject.toml", "poetry lock") },
-  { pattern: /Could not find a matching version of package (\S+)/, cause: unknownPackage("pyproject.toml") },
-  { pattern: /missing go\.sum entry|updates to go\.mod needed|go: updates to go\.sum needed/, cause: outdated("go.sum", "go.mod", "go mod tidy") },
-  { pattern: /(?:cannot find module providing package|no required module provides package) ([^\s;:]+)/, cause: unknownPackage("go.mod") },
-  { pattern: /The lock file is not up to date with the latest changes in composer\.json|lock file does not contain a compatible set of packages/, cause: outdated("composer.lock", "composer.json", "composer update --lock") },
-  { pattern: /Root composer\.json requires (\S+?),? (?:it )?could not be found/, cause: unknownPackage("composer.json") },
-  { pattern: /The gemspecs? for .* changed|dependencies in your gemfile changed|in frozen mode|because frozen mode is set|deployment mode after changing/i, cause: outdated("Gemfile.lock", "Gemfile", "bundle install") },
-  { pattern: /Could not find gem '([^'\s]+)[^']*'/, cause: unknownPackage("Gemfile") },
-  { pattern: /the lock file .*Cargo\.lock.* needs to be updated but --(?:locked|frozen) was passed|cannot update the lock file .*Cargo\.lock.* because --(?:locked|frozen) was passed/, cause: outdated("Cargo.lock", "Cargo.toml", "cargo update --workspace") },
-  { pattern: /no matching package (?:named )?`([^`]+)` found/, cause: unknownPackage("Cargo.toml") },
-  { pattern: /Could not find artifact (\S+)/, cause: unknownPackage("pom.xml") },
-  { pattern: /Could not find ([\w.-]+:[\w.-]+:[\w.+-]+)\.?$/, cause: unknownPackage("build.gradle") },
-];
+import { causeInLine, remedies } from "./knownlines.ts";
 
 /** Lines that name the real error, strongest first. */
 const telling: readonly (readonly RegExp[])[] = [
@@ -59,15 +27,18 @@ const telling: readonly (readonly RegExp[])[] = [
     /ERR_PNPM_\w+|YN00(?!0[07])\d\d:.*(?:error|not found|fail)/i,
     /: (?:command )?not found$|No such file or directory$|Permission denied$/,
   ],
-  [
-    /^(?!npm )(?!make(?:\[\d+\])?: ).*\b(?:error|fatal|failed|failure|panic|exception)\b(?! ?: 0)(?!s?: 0\b)/i,
-  ],
+  [/^(?!npm )(?!make(?:\[\d+\])?: ).*\b(?:error|fatal|failed|failure|panic|exception)\b(?! ?: 0)(?!s?: 0\b)/i],
   [/^make(?:\[\d+\])?: \*\*\* /, /^npm (?:ERR!|error) (?!A complete log|code|path|command|.*debug-\d)/],
 ];
 /** Words that only look like a failure, or only say that there was one. */
-const harmless = /^error: (?:subprocess-exited-with-error|metadata-generation-failed)|\b0 (?:errors|failed|failures|vulnerabilities)\b|\bno errors\b|npm warn|^\s*(?:warning|warn)\b|error-handler|--fail|errors?\.(?:js|ts|py|go|rb)\b(?!:\d)/i;
+const harmless =
+  /^error: (?:subprocess-exited-with-error|metadata-generation-failed)|\b0 (?:errors|failed|failures|vulnerabilities)\b|\bno errors\b|npm warn|^\s*(?:warning|warn)\b|error-handler|--fail|errors?\.(?:js|ts|py|go|rb)\b(?!:\d)/i;
 /** Lines that are repeated after every failure and tell nothing. */
-const boilerplate = /^npm (?:ERR!|error) (?:A complete log|\s*\S*\/_logs\/)|^\s*$|^\[ERROR\] (?:$|-> |Re-run|To see|For more|\[Help)|^\s*note: (?:run with|This error originates)|^\[notice\]/;
+const boilerplate =
+  /^npm (?:ERR!|error)(?: 404)?(?:\s*$| (?:A complete log|\s*\S*\/_logs\/|404 (?:Note that you can|tarball, folder)| +at \S))|^\s*$|^\[ERROR\] (?:$|-> |Re-run|To see|For more|\[Help)|^\s*note: (?:run with|This error originates)|^\[notice\]/;
+/** From here on npm explains itself: its whole usage, in the same voice as its errors. */
+const npmUsage = /^npm (?:ERR!|error) (?:Clean install a project|Install a package|Usage:)\s*$/;
+const npmError = /^npm (?:ERR!|error)/;
 
 const escapes = /\u001b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[@-Z\\-_])/g;
 /** A line without terminal colours and cursor movements. */
@@ -76,33 +47,55 @@ export function plainText(line: string): string {
   return plain.slice(plain.lastIndexOf("\r") + 1);
 }
 
-interface Seen { readonly at: string; readonly text: string }
+interface Seen {
+  readonly at: string;
+  readonly text: string;
+  /** Which one of all. */
+  readonly nth: number;
+}
 const contextLines = 6;
 const tailLines = 12;
 
 /** Watches the output of one step. */
 export class ErrorScan {
   readonly #best: ({ readonly line: Seen; readonly after: Seen[] } | undefined)[] = telling.map(() => undefined);
-  #remedy: { readonly cause: Cause; readonly line: Seen } | undefined;
+  #remedy: { readonly cause: Cause; readonly line: Seen; readonly after: Seen[] } | undefined;
   #gradle = false;
+  #usage = false;
+  #count = 0;
   /** Columns that a traceback's first line is indented by, while its last one has not come. */
   #traceback: number | undefined;
   #lastOutput: Seen | undefined;
   readonly #tail: Seen[] = [];
+  readonly #who: string;
+
+  /** `who`: whose output it is, as the beginning of a sentence. */
+  constructor(who = "A step of the build") {
+    this.#who = who;
+  }
 
   add(at: string, text: string): void {
     const plain = plainText(text).slice(0, 2000);
     if (boilerplate.test(plain)) return;
-    const line = { at, text: plain };
+    if (npmUsage.test(plain)) this.#usage = true;
+    if (this.#usage && npmError.test(plain)) return;
+    this.#count += 1;
+    const line = { at, text: plain, nth: this.#count };
     this.#lastOutput = line;
     this.#tail.push(line);
     if (this.#tail.length > tailLines) this.#tail.shift();
-    for (const found of this.#best) if (found !== undefined && found.line !== line && found.after.length < contextLines) found.after.push(line);
+    for (const found of [...this.#best, this.#remedy])
+      if (found !== undefined && found.line !== line && found.after.length < contextLines) found.after.push(line);
     if (this.#remedy === undefined) {
       for (const remedy of remedies) {
         const match = remedy.pattern.exec(plain);
-        if (match !== null) { this.#remedy = { cause: remedy.cause(match), line }; break; }
+        if (match !== null) {
+          this.#remedy = { cause: remedy.cause(match), line, after: [] };
+          break;
+        }
       }
+      const known = this.#remedy === undefined ? causeInLine(this.#who, plain) : undefined;
+      if (known !== undefined) this.#remedy = { cause: known, line, after: [] };
     }
     this.#judge(line);
   }
@@ -112,10 +105,22 @@ export class ErrorScan {
     const indent = line.text.length - trimmed.length;
     // Gradle names the reason on the line after this one; Python on the first line that is indented no further than the traceback itself, which pip indents as a whole.
     const afterMark = this.#gradle || (this.#traceback !== undefined && indent <= this.#traceback);
-    if (afterMark) { this.#gradle = false; this.#traceback = undefined; }
-    if (/^\* What went wrong:/.test(trimmed)) { this.#gradle = true; return; }
-    if (/^Traceback \(most recent call last\):/.test(trimmed)) { this.#traceback = indent; return; }
-    if (afterMark) { this.#best[0] ??= { line, after: [] }; return; }
+    if (afterMark) {
+      this.#gradle = false;
+      this.#traceback = undefined;
+    }
+    if (/^\* What went wrong:/.test(trimmed)) {
+      this.#gradle = true;
+      return;
+    }
+    if (/^Traceback \(most recent call last\):/.test(trimmed)) {
+      this.#traceback = indent;
+      return;
+    }
+    if (afterMark) {
+      this.#best[0] ??= { line, after: [] };
+      return;
+    }
     if (harmless.test(trimmed)) return;
     const rank = telling.findIndex((patterns) => patterns.some((pattern) => pattern.test(trimmed)));
     if (rank >= 0) this.#best[rank] ??= { line, after: [] };
@@ -130,11 +135,17 @@ export class ErrorScan {
   failure(params: { readonly step: string; readonly exitCode: string | number }): Cause {
     const first = this.#best.find((found) => found !== undefined);
     const shown = first === undefined ? this.#tail.slice() : [first.line, ...first.after];
-    for (const line of this.#tail) if (!shown.includes(line)) shown.push(line);
-    const lead = this.#remedy?.line;
-    const lines = lead === undefined || shown.includes(lead) ? shown : [lead, ...shown];
+    // In the order that they were printed in, beginning with the one that tells: the last lines may reach above it.
+    const last = shown.at(-1)?.nth ?? 0;
+    for (const line of this.#tail) if (line.nth > last) shown.push(line);
+    // Where the remedy is known, what the tool says of itself afterwards (npm prints its whole usage) only hides the line that matters.
+    const lines = this.#remedy === undefined ? shown : [this.#remedy.line, ...this.#remedy.after];
     const evidence = lines.slice(0, 30).map((line): Evidence => ({ kind: "log", at: line.at, text: line.text }));
     if (this.#remedy !== undefined) return { ...this.#remedy.cause, evidence };
-    return cause("build_failed", { ...params, line: (first?.line ?? this.#lastOutput)?.text.trim().slice(0, 500) ?? "it printed nothing" }, evidence);
+    return cause(
+      "build_failed",
+      { ...params, line: (first?.line ?? this.#lastOutput)?.text.trim().slice(0, 500) ?? "it printed nothing" },
+      evidence,
+    );
   }
 }

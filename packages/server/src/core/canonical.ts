@@ -11,7 +11,12 @@ function sorted(value: unknown): unknown {
   if (value === null || typeof value !== "object") return value;
   // As JSON.stringify does it: a Date is its instant, not an empty object like every other Date.
   if (writesItself(value)) return sorted(value.toJSON());
-  return Object.fromEntries(Object.entries(value as Record<string, unknown>).filter(([, item]) => item !== undefined).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)).map(([key, item]) => [key, sorted(item)]));
+  return Object.fromEntries(
+    Object.entries(value as Record<string, unknown>)
+      .filter(([, item]) => item !== undefined)
+      .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+      .map(([key, item]) => [key, sorted(item)]),
+  );
 }
 
 function writesItself(value: object): value is { toJSON: () => unknown } {

@@ -6,11 +6,21 @@ export interface EgressRules {
   readonly allowLoopback: boolean;
 }
 
-const loopback = listOf([["127.0.0.0", 8, "ipv4"], ["::1", 128, "ipv6"]]);
+const loopback = listOf([
+  ["127.0.0.0", 8, "ipv4"],
+  ["::1", 128, "ipv6"],
+]);
 /** Link-local holds the metadata services of the clouds; the others are never a server. */
 const never = listOf([
-  ["0.0.0.0", 8, "ipv4"], ["169.254.0.0", 16, "ipv4"], ["224.0.0.0", 4, "ipv4"], ["240.0.0.0", 4, "ipv4"], ["100.100.100.200", 32, "ipv4"],
-  ["::", 128, "ipv6"], ["fe80::", 10, "ipv6"], ["ff00::", 8, "ipv6"], ["fd00:ec2::254", 128, "ipv6"],
+  ["0.0.0.0", 8, "ipv4"],
+  ["169.254.0.0", 16, "ipv4"],
+  ["224.0.0.0", 4, "ipv4"],
+  ["240.0.0.0", 4, "ipv4"],
+  ["100.100.100.200", 32, "ipv4"],
+  ["::", 128, "ipv6"],
+  ["fe80::", 10, "ipv6"],
+  ["ff00::", 8, "ipv6"],
+  ["fd00:ec2::254", 128, "ipv6"],
 ]);
 const clusterNames = [".svc", ".cluster.local"];
 const metadataNames: ReadonlySet<string> = new Set(["metadata", "metadata.google.internal"]);
@@ -52,7 +62,7 @@ function embeddedIPv4(address: string): string[] {
   if (groups[0] === 0x64 && groups[1] === 0xff9b) return [low];
   if (groups[0] === 0x2002) return [dotted(groups[1] ?? 0, groups[2] ?? 0)];
   // The deprecated IPv4-compatible form; `::` and `::1` are judged as IPv6.
-  if (zeros(0, 6) && (groups[6] !== 0)) return [low];
+  if (zeros(0, 6) && groups[6] !== 0) return [low];
   return [];
 }
 
@@ -62,7 +72,11 @@ function dotted(high: number, low: number): string {
 
 /** The eight groups of an IPv6 address that `isIP` has accepted. */
 function expand(address: string): number[] {
-  const withoutDots = address.replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_, a: string, b: string, c: string, d: string) => `${((Number(a) << 8) | Number(b)).toString(16)}:${((Number(c) << 8) | Number(d)).toString(16)}`);
+  const withoutDots = address.replace(
+    /(\d+)\.(\d+)\.(\d+)\.(\d+)$/,
+    (_, a: string, b: string, c: string, d: string) =>
+      `${((Number(a) << 8) | Number(b)).toString(16)}:${((Number(c) << 8) | Number(d)).toString(16)}`,
+  );
   const [head = "", tail] = withoutDots.split("::");
   const left = head === "" ? [] : head.split(":");
   const right = tail === undefined || tail === "" ? [] : tail.split(":");

@@ -6,7 +6,11 @@ export class BerthError extends Error {
   readonly params: Record<string, string | number | boolean>;
   /** More than a sentence can hold, for the problem's `params.details`: every problem of a Compose file, for instance. */
   readonly details: unknown;
-  constructor(code: ErrorCode, params: Record<string, string | number | boolean> = {}, options: { cause?: unknown; details?: unknown } = {}) {
+  constructor(
+    code: ErrorCode,
+    params: Record<string, string | number | boolean> = {},
+    options: { cause?: unknown; details?: unknown } = {},
+  ) {
     super(`${code} ${JSON.stringify(params)}`, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "BerthError";
     this.code = code;

@@ -5,11 +5,15 @@ import { createMask } from "./mask.ts";
 
 describe("createMask", () => {
   it("takes out every value, whatever characters it holds", () => {
-    const value = fc.string({ unit: fc.constantFrom(..."abAB01.$(+\\/|[^ -"), minLength: 4, maxLength: 20 }).filter((text) => text.trim().length >= 4);
-    fc.assert(fc.property(fc.array(value, { minLength: 1, maxLength: 5 }), (values) => {
-      const masked = createMask(values)(values.map((text) => `<${text}>`).join(""));
-      for (const text of values) expect(masked).not.toContain(text.trim());
-    }));
+    const value = fc
+      .string({ unit: fc.constantFrom(..."abAB01.$(+\\/|[^ -"), minLength: 4, maxLength: 20 })
+      .filter((text) => text.trim().length >= 4);
+    fc.assert(
+      fc.property(fc.array(value, { minLength: 1, maxLength: 5 }), (values) => {
+        const masked = createMask(values)(values.map((text) => `<${text}>`).join(""));
+        for (const text of values) expect(masked).not.toContain(text.trim());
+      }),
+    );
   });
   it("takes the longer of two values that overlap", () => {
     expect(createMask(["secret", "secret-and-more"])("x secret-and-more y secret")).toBe("x *** y ***");

@@ -26,7 +26,10 @@ export function createMask(values: readonly string[]): Mask {
   }
   if (words.size === 0) return Object.assign((text: string) => text, { longest: 0 });
   const sorted = [...words].sort((a, b) => b.length - a.length);
-  const pattern = new RegExp(sorted.map((word) => (word.length < shortest ? `(?<![A-Za-z0-9_])${escaped(word)}(?![A-Za-z0-9_])` : escaped(word))).join("|"), "g");
+  const pattern = new RegExp(
+    sorted.map((word) => (word.length < shortest ? `(?<![A-Za-z0-9_])${escaped(word)}(?![A-Za-z0-9_])` : escaped(word))).join("|"),
+    "g",
+  );
   return Object.assign((text: string) => text.replace(pattern, "***"), { longest: sorted[0]?.length ?? 0 });
 }
 

@@ -37,7 +37,8 @@ function zoneOffset(at: Date, timeZone: string): number {
 /** Why the schedule cannot be used; undefined when it can. */
 export function scheduleProblem(schedule: Schedule): string | undefined {
   const fields = schedule.cron.trim().split(/\s+/).length;
-  if (fields !== 5) return `it has ${fields} ${fields === 1 ? "field" : "fields"} instead of five: minute hour day-of-month month day-of-week`;
+  if (fields !== 5)
+    return `it has ${fields} ${fields === 1 ? "field" : "fields"} instead of five: minute hour day-of-month month day-of-week`;
   if (schedule.timeZone !== undefined && !isTimeZone(schedule.timeZone)) return `${schedule.timeZone} is not an IANA time zone`;
   try {
     return nextRun(schedule, new Date(0)) === undefined ? "it never comes due" : undefined;
@@ -74,7 +75,11 @@ export function dueInstants(schedule: Schedule, due: Date, now: Date): { readonl
   }
 }
 
-export type DueRun = { readonly do: "run" } | { readonly do: "miss" } | { readonly do: "skip" } | { readonly do: "replace"; readonly running: readonly string[] };
+export type DueRun =
+  | { readonly do: "run" }
+  | { readonly do: "miss" }
+  | { readonly do: "skip" }
+  | { readonly do: "replace"; readonly running: readonly string[] };
 
 /** What to do with the run that was due at `due`, given those that still run. */
 export function dueRun(schedule: Schedule, due: Date, now: Date, running: readonly string[]): DueRun {

@@ -1,14 +1,28 @@
 // The traffic entry of a component from its ports, routes and the endpoints that the planner chose. Pure, and equal for equal input: its hash tells whether the edge has it.
 import type { ComponentSpec, Port } from "@berth/contract/spec.ts";
 
+/** What of a release decides where its instances are reached. */
+export type EntrySpec = Pick<ComponentSpec, "kind" | "ports" | "domains" | "maxBody" | "maxConnections">;
 export interface EntryParts {
-  readonly stack: string; readonly component: string; readonly stopped: boolean; readonly spec: ComponentSpec;
-  readonly routes: readonly { readonly host: string; readonly path: string; readonly portName: string }[];
+  readonly stack: string;
+  readonly component: string;
+  readonly stopped: boolean;
+  readonly drainTimeout: number;
+  /** Releases whose instances may be reached: the wanted one first, whose word on a port or a host counts; then those that are on their way out. */
+  readonly releases: readonly { readonly hash: string; readonly spec: EntrySpec }[];
+  /** Hosts with path, joined by a space, and public TCP ports that belong to the component. */
+  readonly hosts: ReadonlySet<string>;
+  readonly published: ReadonlySet<number>;
   /** Port name -> the stable loopback port for siblings; a port without one is not routed. */
   readonly internalPorts: ReadonlyMap<string, number>;
 }
 type Addresses = Readonly<Record<string, { readonly host: string; readonly port: number }>>;
-export interface EntryEndpoint { readonly instance: string; readonly releaseHash: string; readonly state: "active" | "draining"; readonly addresses: Addresses }
+export interface EntryEndpoint {
+  readonly instance: string;
+  readonly releaseHash: string;
+  readonly state: "active" | "draining";
+  readonly addresses: Addresses;
+}
 
 /** ms that a request waits for a ready instance while a component is recreated or starts. */
 const holdFor = 10_000;
@@ -16,33 +30,139 @@ const holdFor = 10_000;
 export interface Entry {
   readonly ref: { readonly stack: string; readonly component: string };
   readonly ports: readonly {
-    readonly name: string; readonly protocol: "http" | "tcp"; readonly hosts: readonly { readonly host: string; readonly path: string }[]; readonly published?: number; readonly internal: number;
-    readonly tracks: readonly { readonly name: string; readonly weight: number; readonly endpoints: readonly { readonly instance: string; readonly releaseHash: string; readonly host: string; readonly port: number; readonly state: "active" | "draining" }[] }[];
+    readonly name: string;
+    readonly protocol: "http" | "tcp";
+    readonly hosts: readonly { readonly host: string; readonly path: string; readonly https?: "redirect" }[];
+    readonly published?: number;
+    readonly internal: number;
+    readonly tracks: readonly {
+      readonly name: string;
+      readonly weight: number;
+      readonly endpoints: readonly {
+        readonly instance: string;
+        readonly releaseHash: string;
+        readonly host: string;
+        readonly port: number;
+        readonly state: "active" | "draining";
+      }[];
+    }[];
   }[];
   readonly rules: readonly never[];
-  readonly holdFor: number; readonly drainTimeout: number; readonly stopped: boolean;
+  readonly holdFor: number;
+  readonly limits?: { readonly maxBody?: number; readonly maxConnections?: number };
+  readonly drainTimeout: number;
+  readonly stopped: boolean;
 }
 
-/** An instance whose address is not known yet is left out until it is. */
+export interface HostRoute {
+  readonly host: string;
+  readonly path: string;
+  readonly portName: string;
+  readonly isDefault: boolean;
+  readonly https?: "redirect";
+}
+
+/** The hosts that lead to a component: `<component>.<stack>.localhost` for a web component's first http port, and its domains. */
+export function wantedRoutes(stack: string, component: string, spec: EntrySpec): HostRoute[] {
+  const port = spec.ports.find((candidate) => candidate.protocol === "http");
+  if (port === undefined || spec.kind === "worker" || spec.kind === "cron") return [];
+  const fallback: HostRoute[] =
+    spec.kind === "web" ? [{ host: `${component}.${stack}.localhost`, path: "/", portName: port.name, isDefault: true }] : [];
+  return [
+    ...spec.domains.map(({ host, path, https }) => ({
+      host,
+      path: path ?? "/",
+      portName: port.name,
+      isDefault: false,
+      ...(https === undefined ? {} : { https }),
+    })),
+    ...fallback,
+  ];
+}
+
+/**
+ * An instance whose address is not known yet is left out until it is. Ports of a release on its way out stay as long as the component holds them, so that its
+ * requests end well; its hosts only while an instance of it serves (promise 3).
+ */
 export function trafficEntry(parts: EntryParts, endpoints: readonly EntryEndpoint[]): Entry {
-  const { ports } = parts.spec;
+  const [wanted] = parts.releases;
+  const serving = parts.releases.filter(
+    (release) => release === wanted || endpoints.some((endpoint) => endpoint.releaseHash === release.hash && endpoint.state === "active"),
+  );
+  const routes = firstOfEach(
+    serving.flatMap(({ spec }) => wantedRoutes(parts.stack, parts.component, spec)),
+    ({ host, path }) => `${host} ${path}`,
+  ).filter(({ host, path }) => parts.hosts.has(`${host} ${path}`));
+  const ports = firstOfEach(
+    parts.releases.flatMap(({ spec }) => spec.ports.map((port) => ({ ...port, siblings: spec.ports.length }))),
+    (port) => port.name,
+  );
+  // A renamed port may keep its public number: one listener, for the wanted release's.
+  const publishing = new Set(
+    firstOfEach(
+      ports.filter((port) => port.protocol === "tcp" && port.published !== undefined && parts.published.has(port.published)),
+      (port) => String(port.published),
+    ).map((port) => port.name),
+  );
   return {
     ref: { stack: parts.stack, component: parts.component },
-    ports: ports.flatMap((port) => {
+    ports: ports.flatMap(({ siblings, ...port }) => {
       const internal = parts.internalPorts.get(port.name);
       if (internal === undefined) return [];
-      return [{
-        name: port.name, protocol: port.protocol, internal,
-        hosts: port.protocol === "http" ? parts.routes.filter((route) => route.portName === port.name).map(({ host, path }) => ({ host, path })) : [],
-        ...(port.published !== undefined && port.protocol === "tcp" ? { published: port.published } : {}),
-        tracks: [{ name: "stable", weight: 100, endpoints: endpoints.flatMap((endpoint) => {
-          const address = addressOf(endpoint.addresses, port, ports.length);
-          return address === undefined ? [] : [{ instance: endpoint.instance, releaseHash: endpoint.releaseHash, host: address.host, port: address.port, state: endpoint.state }];
-        }) }],
-      }];
+      return [
+        {
+          name: port.name,
+          protocol: port.protocol,
+          internal,
+          hosts:
+            port.protocol === "http"
+              ? routes
+                  .filter((route) => route.portName === port.name)
+                  .map(({ host, path, https }) => ({ host, path, ...(https === undefined ? {} : { https }) }))
+              : [],
+          ...(port.published !== undefined && publishing.has(port.name) ? { published: port.published } : {}),
+          tracks: [
+            {
+              name: "stable",
+              weight: 100,
+              endpoints: endpoints.flatMap((endpoint) => {
+                const address = addressOf(endpoint.addresses, port, siblings);
+                return address === undefined
+                  ? []
+                  : [
+                      {
+                        instance: endpoint.instance,
+                        releaseHash: endpoint.releaseHash,
+                        host: address.host,
+                        port: address.port,
+                        state: endpoint.state,
+                      },
+                    ];
+              }),
+            },
+          ],
+        },
+      ];
     }),
-    rules: [], holdFor, drainTimeout: parts.spec.drainTimeout, stopped: parts.stopped,
+    rules: [],
+    holdFor,
+    ...limitsOf(wanted?.spec),
+    drainTimeout: parts.drainTimeout,
+    stopped: parts.stopped,
   };
+}
+
+/** Absent where there are none, so that the entry of a component without limits stays what it was. */
+function limitsOf(spec: EntrySpec | undefined): Pick<Entry, "limits"> {
+  const { maxBody, maxConnections } = spec ?? {};
+  if (maxBody === undefined && maxConnections === undefined) return {};
+  return { limits: { ...(maxBody === undefined ? {} : { maxBody }), ...(maxConnections === undefined ? {} : { maxConnections }) } };
+}
+
+function firstOfEach<T>(items: readonly T[], keyOf: (item: T) => string): T[] {
+  const seen = new Map<string, T>();
+  for (const item of items) if (!seen.has(keyOf(item))) seen.set(keyOf(item), item);
+  return [...seen.values()];
 }
 
 /** A release that only renames its one port must not take the instances of the release before it out of the router (promise 3). */

@@ -8,7 +8,9 @@ import { appendAudit, openAuditKey, readAuditHead, sealAudit, verifyAudit, type 
 import { transaction } from "./transaction.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "berth-audit-"));
-afterAll(() => { rmSync(folder, { recursive: true, force: true }); });
+afterAll(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
 
 let database: TestDatabase;
 let key: AuditKey;
@@ -17,16 +19,21 @@ beforeEach(async () => {
   database = await createTestDatabase();
   key = openAuditKey(join(folder, `audit${keys++}.key`));
 });
-afterEach(async () => { await database.drop(); });
+afterEach(async () => {
+  await database.drop();
+});
 
-const append = (action: string, params: Record<string, unknown> = {}) => transaction(database.db, (trx) => appendAudit(trx, { principal: "ada", action, object: "stack:shop", params, requestId: "r1" }));
+const append = (action: string, params: Record<string, unknown> = {}) =>
+  transaction(database.db, (trx) => appendAudit(trx, { principal: "ada", action, object: "stack:shop", params, requestId: "r1" }));
 const seal = (limit?: number) => sealAudit(database.db, key, 1, limit);
 const verify = (epoch = 1) => verifyAudit(database.db, key, epoch);
 /** What somebody with the database's password could do. */
-const forge = (statement: string) => database.pool.query(`alter table audit disable trigger all; ${statement}; alter table audit enable trigger all`);
+const forge = (statement: string) =>
+  database.pool.query(`alter table audit disable trigger all; ${statement}; alter table audit enable trigger all`);
 
 async function five(): Promise<void> {
-  for (const action of ["stacks.create", "stacks.update", "secrets.set", "components.scale", "stacks.delete"]) await append(action, { n: 1, nested: { b: [1, "x"], a: null } });
+  for (const action of ["stacks.create", "stacks.update", "secrets.set", "components.scale", "stacks.delete"])
+    await append(action, { n: 1, nested: { b: [1, "x"], a: null } });
   expect(await seal(2)).toBe(2);
   expect(await seal()).toBe(3);
 }
@@ -51,8 +58,14 @@ describe("the audit log", () => {
       ["delete from audit where seq = 2", { ok: false, seq: 2, problem: "missing" }],
       ["delete from audit where seq >= 4", { ok: false, seq: 4, problem: "cut_off" }],
       ["delete from audit", { ok: false, seq: 1, problem: "cut_off" }],
-      ["update audit set signature = (select signature from audit where seq = 1) where seq = 4", { ok: false, seq: 4, problem: "signature" }],
-      ["update audit set seq = -seq; update audit set seq = case seq when -2 then 3 when -3 then 2 else -seq end", { ok: false, seq: 2, problem: "changed" }],
+      [
+        "update audit set signature = (select signature from audit where seq = 1) where seq = 4",
+        { ok: false, seq: 4, problem: "signature" },
+      ],
+      [
+        "update audit set seq = -seq; update audit set seq = case seq when -2 then 3 when -3 then 2 else -seq end",
+        { ok: false, seq: 2, problem: "changed" },
+      ],
     ] as const) {
       await forge(statement);
       expect(await verify(), statement).toEqual(problem);
@@ -63,7 +76,9 @@ describe("the audit log", () => {
 
   it("shows a whole chain that was forged with another key", async () => {
     await five();
-    await forge("update audit set seq = null, previous_hash = null, hash = null, signature = null, key_id = null, sealed_at = null, principal = 'eve'");
+    await forge(
+      "update audit set seq = null, previous_hash = null, hash = null, signature = null, key_id = null, sealed_at = null, principal = 'eve'",
+    );
     const other = openAuditKey(join(folder, `forged${keys}.key`));
     expect(await sealAudit(database.db, other, 1)).toBe(5);
     expect(await verify()).toEqual({ ok: false, seq: 1, problem: "signature" });
@@ -71,7 +86,12 @@ describe("the audit log", () => {
 
   it("cannot be changed by a slip of Berth's own", async () => {
     await five();
-    for (const statement of ["update audit set principal = 'x' where seq = 1", "delete from audit", "truncate audit", "update audit set seq = 9 where seq = 1"]) {
+    for (const statement of [
+      "update audit set principal = 'x' where seq = 1",
+      "delete from audit",
+      "truncate audit",
+      "update audit set seq = 9 where seq = 1",
+    ]) {
       await expect(database.pool.query(statement), statement).rejects.toThrow("never changed or removed");
     }
   });

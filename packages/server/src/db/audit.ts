@@ -21,12 +21,32 @@ export interface NewAudit {
 
 /** Appends an entry inside the transaction of the change; the sealer gives it its number. */
 export async function appendAudit(trx: Db, entry: NewAudit): Promise<void> {
-  await trx.insertInto("audit").values({ principal: entry.principal, action: entry.action, object: entry.object, params: JSON.stringify(entry.params ?? {}), request_id: entry.requestId ?? null }).execute();
+  await trx
+    .insertInto("audit")
+    .values({
+      principal: entry.principal,
+      action: entry.action,
+      object: entry.object,
+      params: JSON.stringify(entry.params ?? {}),
+      request_id: entry.requestId ?? null,
+    })
+    .execute();
 }
 
-export interface AuditKey { readonly id: string; readonly privateKey: KeyObject; readonly publicKey: KeyObject; readonly headPath: string }
+export interface AuditKey {
+  readonly id: string;
+  readonly privateKey: KeyObject;
+  readonly publicKey: KeyObject;
+  readonly headPath: string;
+}
 /** The newest entry: kept beside the key after each sealing, and fit to be exported and checked elsewhere. */
-export interface AuditHead { readonly seq: number; readonly hash: string; readonly signature: string; readonly keyId: string; readonly epoch: number }
+export interface AuditHead {
+  readonly seq: number;
+  readonly hash: string;
+  readonly signature: string;
+  readonly keyId: string;
+  readonly epoch: number;
+}
 
 const noHash = "0".repeat(64);
 const sealLock = "7238273411938473";
@@ -47,11 +67,22 @@ export function openAuditKey(path: string): AuditKey {
   chmodSync(path, 0o600);
   const privateKey = createPrivateKey(readFileSync(path));
   const publicKey = createPublicKey(privateKey);
-  const id = createHash("sha256").update(publicKey.export({ type: "spki", format: "der" })).digest("hex").slice(0, 16);
+  const id = createHash("sha256")
+    .update(publicKey.export({ type: "spki", format: "der" }))
+    .digest("hex")
+    .slice(0, 16);
   return { id, privateKey, publicKey, headPath: `${path}.head` };
 }
 
-interface EntryRow { readonly id: string; readonly at: Date; readonly principal: string; readonly action: string; readonly object: string; readonly params: Record<string, unknown>; readonly request_id: string | null }
+interface EntryRow {
+  readonly id: string;
+  readonly at: Date;
+  readonly principal: string;
+  readonly action: string;
+  readonly object: string;
+  readonly params: Record<string, unknown>;
+  readonly request_id: string | null;
+}
 
 /**
  * Numbers, chains and signs up to `limit` entries that have no number yet. One process at a time: another one returns 0 at once.
@@ -61,9 +92,22 @@ export async function sealAudit(db: Db, key: AuditKey, epoch: number, limit = 50
   const sealed = await transaction(db, async (trx) => {
     const lock = await sql<{ got: boolean }>`select pg_try_advisory_xact_lock(${sealLock}::bigint) as got`.execute(trx);
     if (lock.rows[0]?.got !== true) return [];
-    const entries = await trx.selectFrom("audit").select(["id", "at", "principal", "action", "object", "params", "request_id"]).where("seq", "is", null).orderBy("at").orderBy("id").limit(limit).execute();
+    const entries = await trx
+      .selectFrom("audit")
+      .select(["id", "at", "principal", "action", "object", "params", "request_id"])
+      .where("seq", "is", null)
+      .orderBy("at")
+      .orderBy("id")
+      .limit(limit)
+      .execute();
     if (entries.length === 0) return [];
-    const last = await trx.selectFrom("audit").select(["seq", "hash"]).where("seq", "is not", null).orderBy("seq", "desc").limit(1).executeTakeFirst();
+    const last = await trx
+      .selectFrom("audit")
+      .select(["seq", "hash"])
+      .where("seq", "is not", null)
+      .orderBy("seq", "desc")
+      .limit(1)
+      .executeTakeFirst();
     const heads = chain(entries as EntryRow[], { seq: last?.seq ?? 0, hash: last?.hash ?? noHash }, key, epoch);
     await sql`
       update audit set seq = s.seq, previous_hash = s.previous, hash = s.hash, signature = s.signature, key_id = ${key.id}, sealed_at = now()
@@ -77,19 +121,31 @@ export async function sealAudit(db: Db, key: AuditKey, epoch: number, limit = 50
   return sealed.length;
 }
 
-function chain(entries: readonly EntryRow[], from: { readonly seq: number; readonly hash: string }, key: AuditKey, epoch: number): { id: string; previous: string; head: AuditHead }[] {
+function chain(
+  entries: readonly EntryRow[],
+  from: { readonly seq: number; readonly hash: string },
+  key: AuditKey,
+  epoch: number,
+): { id: string; previous: string; head: AuditHead }[] {
   let { seq, hash } = from;
   return entries.map((entry) => {
     const previous = hash;
     seq += 1;
     hash = hashOf(entry, seq, previous);
-    return { id: entry.id, previous, head: { seq, hash, signature: sign(null, Buffer.from(hash, "hex"), key.privateKey).toString("base64"), keyId: key.id, epoch } };
+    return {
+      id: entry.id,
+      previous,
+      head: { seq, hash, signature: sign(null, Buffer.from(hash, "hex"), key.privateKey).toString("base64"), keyId: key.id, epoch },
+    };
   });
 }
 
 function hashOf(entry: EntryRow, seq: number, previous: string): string {
   const { id, principal, action, object, params } = entry;
-  return createHash("sha256").update(previous).update(canonicalJson({ id, seq, at: entry.at.toISOString(), principal, action, object, params, requestId: entry.request_id })).digest("hex");
+  return createHash("sha256")
+    .update(previous)
+    .update(canonicalJson({ id, seq, at: entry.at.toISOString(), principal, action, object, params, requestId: entry.request_id }))
+    .digest("hex");
 }
 
 function writeHead(key: AuditKey, head: AuditHead): void {
@@ -111,7 +167,12 @@ export type AuditVerdict =
  * Walks the whole chain: every number there, every hash right, every signature by a known key, and nothing cut off behind the head
  * that is kept outside. `others` are public keys of replicas and of earlier keys, by id.
  */
-export async function verifyAudit(db: Db, key: AuditKey, epoch: number, others: ReadonlyMap<string, KeyObject> = new Map()): Promise<AuditVerdict> {
+export async function verifyAudit(
+  db: Db,
+  key: AuditKey,
+  epoch: number,
+  others: ReadonlyMap<string, KeyObject> = new Map(),
+): Promise<AuditVerdict> {
   const keys = new Map([...others, [key.id, key.publicKey] as const]);
   // Read before the chain: entries that are sealed meanwhile only make the chain longer.
   const head = readAuditHead(key);
@@ -122,9 +183,11 @@ export async function verifyAudit(db: Db, key: AuditKey, epoch: number, others: 
     for (const row of rows) {
       seq += 1;
       if (row.seq !== seq) return { ok: false, seq, problem: "missing" };
-      if (row.previous_hash !== previous || row.hash !== hashOf(row as EntryRow, seq, previous)) return { ok: false, seq, problem: "changed" };
+      if (row.previous_hash !== previous || row.hash !== hashOf(row as EntryRow, seq, previous))
+        return { ok: false, seq, problem: "changed" };
       const publicKey = keys.get(row.key_id ?? "");
-      if (publicKey === undefined || !verify(null, Buffer.from(row.hash, "hex"), publicKey, Buffer.from(row.signature ?? "", "base64"))) return { ok: false, seq, problem: "signature" };
+      if (publicKey === undefined || !verify(null, Buffer.from(row.hash, "hex"), publicKey, Buffer.from(row.signature ?? "", "base64")))
+        return { ok: false, seq, problem: "signature" };
       if (head?.seq === seq && head.epoch === epoch && head.hash !== row.hash) return { ok: false, seq, problem: "changed" };
       previous = row.hash;
     }
@@ -132,6 +195,10 @@ export async function verifyAudit(db: Db, key: AuditKey, epoch: number, others: 
   }
   // After a restore the epoch is higher: what the backup did not hold yet is lost, and the head of before says so to people.
   if (head !== undefined && head.epoch === epoch && head.seq > seq) return { ok: false, seq: seq + 1, problem: "cut_off" };
-  const unsealed = await db.selectFrom("audit").select((eb) => eb.fn.countAll<number>().as("count")).where("seq", "is", null).executeTakeFirstOrThrow();
+  const unsealed = await db
+    .selectFrom("audit")
+    .select((eb) => eb.fn.countAll<number>().as("count"))
+    .where("seq", "is", null)
+    .executeTakeFirstOrThrow();
   return { ok: true, entries: seq, unsealed: unsealed.count };
 }

@@ -5,11 +5,11 @@ import { createTestDatabase, useTestDatabase } from "../../test/database.ts";
 import { withClient } from "../../test/server.ts";
 import { BerthError } from "../core/errors.ts";
 import { abandonIdempotent, beginIdempotent, finishIdempotent, removeOldIdempotency, requestHash } from "./idempotency.ts";
-import { ensureInstallation, nextGeneration } from "./installation.ts";
+import { ensureInstallation } from "./installation.ts";
 import { createListener, type Listener } from "./listen.ts";
 import { silentLog } from "./log.ts";
 import { openDatabase } from "./pool.ts";
-import { bury, openTombstones, removeTombstonesBefore, settleTombstone } from "./tombstones.ts";
+import { bury, openTombstone, removeTombstonesBefore, settleTombstone, tombstoneFor, withdrawTombstone } from "./tombstones.ts";
 import { isUnavailable, isUniqueViolation, transaction } from "./transaction.ts";
 
 const database = useTestDatabase();
@@ -19,11 +19,19 @@ afterEach(async () => {
   await Promise.all(listeners.map((listener) => listener.close()));
   listeners = [];
 });
-const kill = (name: string) => withClient(database().address, (client) => client.query("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = $1 and pid <> pg_backend_pid()", [name]));
+const kill = (name: string) =>
+  withClient(database().address, (client) =>
+    client.query(
+      "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = $1 and pid <> pg_backend_pid()",
+      [name],
+    ),
+  );
 
 describe("the pool", () => {
   it("reads 64-bit numbers as numbers, and refuses one that would be rounded", async () => {
-    expect((await database().pool.query("select 9007199254740991::bigint as n, array[1,null]::bigint[] as many")).rows).toEqual([{ n: 9007199254740991, many: [1, null] }]);
+    expect((await database().pool.query("select 9007199254740991::bigint as n, array[1,null]::bigint[] as many")).rows).toEqual([
+      { n: 9007199254740991, many: [1, null] },
+    ]);
     await expect(database().pool.query("select 9007199254740993::bigint as n")).rejects.toThrow("does not fit");
   });
 
@@ -31,11 +39,13 @@ describe("the pool", () => {
     const short = database().open({ statementTimeout: 50, idleInTransactionTimeout: 50 });
     try {
       await expect(short.pool.query("select pg_sleep(5)")).rejects.toMatchObject({ code: "57014" });
-      await expect(transaction(short.db, async (trx) => {
-        await trx.selectFrom("users").select("id").execute();
-        await sleep(200);
-        await trx.selectFrom("users").select("id").execute();
-      })).rejects.toMatchObject({ code: "database_unavailable" });
+      await expect(
+        transaction(short.db, async (trx) => {
+          await trx.selectFrom("users").select("id").execute();
+          await sleep(200);
+          await trx.selectFrom("users").select("id").execute();
+        }),
+      ).rejects.toMatchObject({ code: "database_unavailable" });
     } finally {
       await short.close();
     }
@@ -44,23 +54,53 @@ describe("the pool", () => {
 
 describe("a transaction", () => {
   it("runs again after a deadlock, and changes are made once", async () => {
-    const [a, b] = await db().insertInto("teams").values([{ name: "dead" }, { name: "lock" }]).returning("id").execute();
+    const [a, b] = await db()
+      .insertInto("teams")
+      .values([{ name: "dead" }, { name: "lock" }])
+      .returning("id")
+      .execute();
     let runs = 0;
-    const both = (first: string, second: string) => transaction(db(), async (trx) => {
-      runs += 1;
-      await trx.updateTable("teams").set((eb) => ({ name: eb("name", "||", "+") })).where("id", "=", first).execute();
-      if (runs <= 2) await expect.poll(() => runs, { timeout: 5_000 }).toBeGreaterThanOrEqual(2);
-      await trx.updateTable("teams").set((eb) => ({ name: eb("name", "||", "-") })).where("id", "=", second).execute();
-    });
+    let locked = 0;
+    const both = (first: string, second: string) =>
+      transaction(db(), async (trx) => {
+        runs += 1;
+        await trx
+          .updateTable("teams")
+          .set((eb) => ({ name: eb("name", "||", "+") }))
+          .where("id", "=", first)
+          .execute();
+        // Each has its first row before one asks for its second.
+        locked += 1;
+        if (runs <= 2) await expect.poll(() => locked, { timeout: 30_000 }).toBeGreaterThanOrEqual(2);
+        await trx
+          .updateTable("teams")
+          .set((eb) => ({ name: eb("name", "||", "-") }))
+          .where("id", "=", second)
+          .execute();
+      });
     await Promise.all([both(a?.id ?? "", b?.id ?? ""), both(b?.id ?? "", a?.id ?? "")]);
     expect(runs).toBeGreaterThan(2);
-    const names = (await db().selectFrom("teams").select("name").where("id", "in", [a?.id ?? "", b?.id ?? ""]).execute()).map((row) => row.name.replace(/[a-z]/g, ""));
+    const names = (
+      await db()
+        .selectFrom("teams")
+        .select("name")
+        .where("id", "in", [a?.id ?? "", b?.id ?? ""])
+        .execute()
+    ).map((row) => row.name.replace(/[a-z]/g, ""));
     for (const marks of names) expect([...marks].sort().join("")).toBe("+-");
   });
 
   it("gives up after its attempts, and never repeats what was refused for another reason", async () => {
     let runs = 0;
-    const failing = (error: unknown, attempts: number) => transaction(db(), async () => { runs += 1; throw error; }, { attempts, random: () => 0 });
+    const failing = (error: unknown, attempts: number) =>
+      transaction(
+        db(),
+        async () => {
+          runs += 1;
+          throw error;
+        },
+        { attempts, random: () => 0 },
+      );
     await expect(failing(Object.assign(new Error("serialise"), { code: "40001" }), 3)).rejects.toThrow("serialise");
     expect(runs).toBe(3);
     runs = 0;
@@ -69,25 +109,37 @@ describe("a transaction", () => {
   });
 
   it("says database_unavailable when the connection is cut, refused, or was never there", async () => {
-    await expect(transaction(db(), async (trx) => {
-      await trx.selectFrom("users").select("id").execute();
-      await kill("berth");
-      await trx.selectFrom("users").select("id").execute();
-    })).rejects.toMatchObject({ code: "database_unavailable" });
+    await expect(
+      transaction(db(), async (trx) => {
+        await trx.selectFrom("users").select("id").execute();
+        await kill("berth");
+        await trx.selectFrom("users").select("id").execute();
+      }),
+    ).rejects.toMatchObject({ code: "database_unavailable" });
     const nowhere = openDatabase({ address: { ...database().address, host: "/nonexistent" }, log: silentLog });
-    await expect(transaction(nowhere.db, (trx) => trx.selectFrom("users").select("id").execute())).rejects.toMatchObject({ code: "database_unavailable" });
+    await expect(transaction(nowhere.db, (trx) => trx.selectFrom("users").select("id").execute())).rejects.toMatchObject({
+      code: "database_unavailable",
+    });
     await nowhere.close();
     const gone = openDatabase({ address: { connectionString: "postgresql://nobody@127.0.0.1:1/none" }, log: silentLog });
-    await expect(transaction(gone.db, (trx) => trx.selectFrom("users").select("id").execute())).rejects.toMatchObject({ code: "database_unavailable" });
+    await expect(transaction(gone.db, (trx) => trx.selectFrom("users").select("id").execute())).rejects.toMatchObject({
+      code: "database_unavailable",
+    });
     await gone.close();
     // The pool recovers by itself.
     expect(await db().selectFrom("users").select("name").where("name", "=", "admin").execute()).toHaveLength(1);
   });
 
   it("tells a wrong question from a database that is away", async () => {
-    const wrong = await database().pool.query("select nonsense").catch((error: unknown) => error);
+    const wrong = await database()
+      .pool.query("select nonsense")
+      .catch((error: unknown) => error);
     expect(isUnavailable(wrong)).toBe(false);
-    const double = await db().insertInto("users").values({ name: "admin" }).execute().catch((error: unknown) => error);
+    const double = await db()
+      .insertInto("users")
+      .values({ name: "admin" })
+      .execute()
+      .catch((error: unknown) => error);
     expect(isUniqueViolation(double)).toBe(true);
     expect(isUniqueViolation(double, "users_name_key")).toBe(true);
     expect(isUniqueViolation(double, "another")).toBe(false);
@@ -100,7 +152,9 @@ describe("hints", () => {
     const listener = createListener({ address: database().address, log: silentLog });
     listeners.push(listener);
     const seen: (string | undefined)[] = [];
-    const off = listener.on("berth_test", (payload) => { seen.push(payload); });
+    const off = listener.on("berth_test", (payload) => {
+      seen.push(payload);
+    });
     await listener.ready;
     await database().pool.query("select pg_notify('berth_test', 'one')");
     await expect.poll(() => seen).toContain("one");
@@ -112,7 +166,9 @@ describe("hints", () => {
     off();
     seen.length = 0;
     const late: (string | undefined)[] = [];
-    listener.on("berth_late", (payload) => { late.push(payload); });
+    listener.on("berth_late", (payload) => {
+      late.push(payload);
+    });
     await expect.poll(() => late).toEqual([undefined]);
     await database().pool.query("select pg_notify('berth_test', 'three'), pg_notify('berth_late', 'four')");
     await expect.poll(() => late).toContain("four");
@@ -123,10 +179,16 @@ describe("hints", () => {
 describe("Idempotency-Key", () => {
   const start = new Date("2030-01-01T00:00:00Z");
   const later = (ms: number) => new Date(start.getTime() + ms);
-  const request = (key: string, body: unknown = { name: "shop" }) => ({ principal: "ada", key, hash: requestHash("POST", "/stacks", body) });
+  const request = (key: string, body: unknown = { name: "shop" }) => ({
+    principal: "ada",
+    key,
+    hash: requestHash("POST", "/stacks", body),
+  });
 
   it("lets one of many do the work and gives the others its answer", async () => {
-    const begun = await Promise.all(Array.from({ length: 5 }, () => beginIdempotent(db(), request("a"), start).catch((error: { code: string }) => error.code)));
+    const begun = await Promise.all(
+      Array.from({ length: 5 }, () => beginIdempotent(db(), request("a"), start).catch((error: { code: string }) => error.code)),
+    );
     const [mine] = begun.filter((one) => typeof one === "object" && one.kind === "new");
     expect(begun.filter((one) => one === "idempotency_in_progress")).toHaveLength(4);
     if (typeof mine !== "object" || mine.kind !== "new") throw new Error("nobody began");
@@ -145,7 +207,9 @@ describe("Idempotency-Key", () => {
     const third = await beginIdempotent(db(), request("b"), later(60_001));
     if (second.kind !== "new" || third.kind !== "new") throw new Error("not taken over");
     // The silent one comes back: its transaction is undone, so that the work is never done twice.
-    await expect(transaction(db(), (trx) => finishIdempotent(trx, second.attempt, { status: 201, response: {} }))).rejects.toMatchObject({ code: "idempotency_in_progress" });
+    await expect(transaction(db(), (trx) => finishIdempotent(trx, second.attempt, { status: 201, response: {} }))).rejects.toMatchObject({
+      code: "idempotency_in_progress",
+    });
     await finishIdempotent(db(), third.attempt, { status: 204, response: undefined });
     expect(await beginIdempotent(db(), request("b"), later(120_000))).toEqual({ kind: "replay", status: 204, response: null });
     expect((await beginIdempotent(db(), request("b", "anything"), later(25 * 3_600_000))).kind).toBe("new");
@@ -155,7 +219,7 @@ describe("Idempotency-Key", () => {
 });
 
 describe("the installation", () => {
-  it("is made once, recognised, and raised after a restore", async () => {
+  it("is made once, recognised, and refused when a newer database was at work since", async () => {
     const own = await createTestDatabase();
     try {
       const made = await Promise.all([ensureInstallation(own.db), ensureInstallation(own.db)]);
@@ -163,7 +227,7 @@ describe("the installation", () => {
       const { id, epoch } = made[0]?.installation ?? { id: "", epoch: 0 };
       expect(epoch).toBe(1);
       expect(await ensureInstallation(own.db, { id, epoch })).toMatchObject({ found: "same", installation: { id, epoch } });
-      expect(await ensureInstallation(own.db, { id, epoch: 3 })).toMatchObject({ found: "restored", installation: { id, epoch: 4 } });
+      expect(await ensureInstallation(own.db, { id, epoch: 3 })).toMatchObject({ found: "older", installation: { id, epoch: 1 } });
       expect(await ensureInstallation(own.db, { id: "33333333-3333-4333-8333-333333333333", epoch: 1 })).toMatchObject({ found: "other" });
       await own.pool.query("delete from installation");
       expect(await ensureInstallation(own.db, { id, epoch: 4 })).toMatchObject({ found: "created", installation: { id, epoch: 5 } });
@@ -171,17 +235,53 @@ describe("the installation", () => {
       await own.drop();
     }
   });
+});
 
-  it("counts generations upwards, and keeps tombstones until they are settled", async () => {
-    const generation = await nextGeneration(db());
-    expect(await nextGeneration(db())).toBe(generation + 1);
-    const id = await bury(db(), { kind: "component", cluster: "local", ref: { stack: "s", component: "c" }, generation });
-    await bury(db(), { kind: "stack", cluster: "far", ref: { stack: "s" }, generation });
-    expect(await openTombstones(db(), { cluster: "local" })).toMatchObject([{ id, kind: "component", ref: { stack: "s", component: "c" }, generation }]);
-    await settleTombstone(db(), id);
-    expect(await openTombstones(db(), { cluster: "local" })).toEqual([]);
+describe("a tombstone", () => {
+  const here = { cluster: "local", teamId: "44444444-4444-4444-8444-444444444444" };
+  const web = { kind: "component", stack: "s", component: "web" } as const;
+  const age = (generation: number, epoch = 1) => ({ epoch, generation });
+
+  it("is open from the decision to the end of the removal, once however often it is decided, and may be taken back", async () => {
+    await bury(db(), web, here);
+    await bury(db(), web, here);
+    const open = await openTombstone(db(), "local", web);
+    expect(open).toMatchObject({ grave: web, cluster: "local", epoch: 1, teamId: here.teamId });
+    expect(await db().selectFrom("tombstones").select("id").where("done_at", "is", null).execute()).toHaveLength(1);
+    expect(await openTombstone(db(), "far", web)).toBeUndefined();
+    expect(await openTombstone(db(), "local", { ...web, component: "we" })).toBeUndefined();
+    await settleTombstone(db(), open?.id ?? 0, 1);
+    expect(await openTombstone(db(), "local", web)).toBeUndefined();
+    const volume = { kind: "volume", stackId: "id", volume: "data" } as const;
+    await bury(db(), volume, here);
+    await withdrawTombstone(db(), "local", volume);
+    expect(await openTombstone(db(), "local", volume)).toBeUndefined();
+  });
+
+  it("speaks for what is as old as the removal, its stack's for everything in it, and never for what was made later or in a later life", async () => {
+    const job = { kind: "component", stack: "t", component: "job" } as const;
+    await bury(db(), job, here);
+    const open = await openTombstone(db(), "local", job);
+    const ref = { stack: "t", component: "job" };
+    await settleTombstone(db(), open?.id ?? 0, 5_000_000);
+    const spoken = async (of: typeof ref, seen: ReturnType<typeof age>, cluster = "local") =>
+      (await tombstoneFor(db(), cluster, of, seen))?.grave;
+    expect(await spoken(ref, age(5_000_000))).toEqual(job);
+    expect(await spoken(ref, age(9_000_000, 0))).toEqual(job);
+    expect(await spoken(ref, age(5_000_001))).toBeUndefined();
+    expect(await spoken(ref, age(1, 2))).toBeUndefined();
+    expect(await spoken(ref, age(1), "far")).toBeUndefined();
+    expect(await spoken({ stack: "t", component: "other" }, age(1))).toBeUndefined();
+    await bury(db(), { kind: "stack", stack: "t" }, here);
+    expect(await spoken({ stack: "t", component: "other" }, age(1))).toEqual({ kind: "stack", stack: "t" });
+    expect(await spoken({ stack: "t2", component: "other" }, age(1))).toBeUndefined();
+  });
+
+  it("is forgotten long after it was settled, and never while it is open", async () => {
+    await bury(db(), { ...web, component: "kept" }, here);
     await removeTombstonesBefore(db(), new Date(Date.now() + 60_000));
-    expect(await openTombstones(db(), { cluster: "far", kind: "stack" })).toHaveLength(1);
+    expect(await openTombstone(db(), "local", { ...web, component: "kept" })).toBeDefined();
+    expect(await db().selectFrom("tombstones").select("id").where("done_at", "is not", null).execute()).toEqual([]);
   });
 });
 

@@ -10,23 +10,39 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { withClient } from "../../test/server.ts";
 import { keepEmbedded } from "./embedded.ts";
 import { findPostmaster, type SocketConnection } from "./embedded/postmaster.ts";
-import { isRunning, processStat } from "./embedded/process.ts";
+import { isRunning, statOf } from "../os/process.ts";
 import { silentLog } from "./log.ts";
 
-interface Started { readonly pid: number; readonly started: boolean; readonly connection: SocketConnection; readonly took: number }
-interface Refused { readonly reason: string; readonly message: string; readonly hint: string }
+interface Started {
+  readonly pid: number;
+  readonly started: boolean;
+  readonly connection: SocketConnection;
+  readonly took: number;
+}
+interface Refused {
+  readonly reason: string;
+  readonly message: string;
+  readonly hint: string;
+}
 
 const root = process.getuid?.() === 0;
 const ordinary = { uid: 12_345, gid: 12_345 };
 const driver = join(import.meta.dirname, "../../test/embedded-driver.ts");
-const readableByAll = spawnSync(process.execPath, ["--version"], { ...(root ? ordinary : {}) }).status === 0 && spawnSync("/bin/cat", [driver], root ? ordinary : {}).status === 0;
+const readableByAll =
+  spawnSync(process.execPath, ["--version"], { ...(root ? ordinary : {}) }).status === 0 &&
+  spawnSync("/bin/cat", [driver], root ? ordinary : {}).status === 0;
 
 function drive(verb: "start" | "stop", home: string, as: { uid?: number; gid?: number }): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    execFile(process.execPath, [driver, verb, home], { ...as, cwd: "/", timeout: 30_000, env: { PATH: process.env["PATH"], HOME: home } }, (error, stdout, stderr) => {
-      if (error === null) resolve(JSON.parse(stdout));
-      else reject(new Error(`${error.message}\n${stderr}`));
-    });
+    execFile(
+      process.execPath,
+      [driver, verb, home],
+      { ...as, cwd: "/", timeout: 30_000, env: { PATH: process.env["PATH"], HOME: home } },
+      (error, stdout, stderr) => {
+        if (error === null) resolve(JSON.parse(stdout));
+        else reject(new Error(`${error.message}\n${stderr}`));
+      },
+    );
   });
 }
 
@@ -41,7 +57,10 @@ function newHome(as: { uid?: number; gid?: number }): string {
   return home;
 }
 
-const users = [{ name: root ? "root" : "this user", as: {} as { uid?: number; gid?: number } }, ...(root ? [{ name: "an ordinary user", as: ordinary }] : [])];
+const users = [
+  { name: root ? "root" : "this user", as: {} as { uid?: number; gid?: number } },
+  ...(root ? [{ name: "an ordinary user", as: ordinary }] : []),
+];
 
 describe.each(users)("as $name", ({ as }) => {
   const runnable = as.uid === undefined || readableByAll;
@@ -69,7 +88,8 @@ describe.each(users)("as $name", ({ as }) => {
   });
 
   it.runIf(runnable)("lets in only who has the password, and only from the folder's owner", async () => {
-    const refused = async (change: Partial<SocketConnection>) => withClient({ ...first.connection, ...change }, async () => "in").catch((error: { code?: string }) => error.code);
+    const refused = async (change: Partial<SocketConnection>) =>
+      withClient({ ...first.connection, ...change }, async () => "in").catch((error: { code?: string }) => error.code);
     expect(await refused({ password: "wrong" })).toBe("28P01");
     expect(await refused({ user: "postgres", database: "postgres" })).toBe("28000");
     expect(statSync(join(home, "postgres/password")).mode & 0o777).toBe(0o600);
@@ -84,7 +104,9 @@ describe.each(users)("as $name", ({ as }) => {
 
   it.runIf(runnable)("never turns off durability, listens on no TCP port, and is no superuser", async () => {
     await withClient(first.connection, async (client) => {
-      const { rows } = await client.query<Record<string, string>>("select current_setting('fsync') as fsync, current_setting('synchronous_commit') as sync, current_setting('listen_addresses') as tcp, (select rolsuper::text from pg_roles where rolname = current_user) as super");
+      const { rows } = await client.query<Record<string, string>>(
+        "select current_setting('fsync') as fsync, current_setting('synchronous_commit') as sync, current_setting('listen_addresses') as tcp, (select rolsuper::text from pg_roles where rolname = current_user) as super",
+      );
       expect(rows[0]).toEqual({ fsync: "on", sync: "on", tcp: "", super: "false" });
     });
   });
@@ -92,14 +114,18 @@ describe.each(users)("as $name", ({ as }) => {
   it.runIf(runnable)("starts again after kill -9, with what was committed, while orphans still hold its memory", async () => {
     const before = await start();
     const client = new pg.Client({ ...before.connection });
-    client.on("error", () => { /* The server is about to be killed. */ });
+    client.on("error", () => {
+      /* The server is about to be killed. */
+    });
     await client.connect();
     await client.query("insert into kept values (2)");
     process.kill(before.pid, "SIGKILL");
     const after = await start();
     expect(after).toMatchObject({ started: true });
     expect(after.pid).not.toBe(before.pid);
-    await withClient(after.connection, async (fresh) => expect((await fresh.query("select n from kept order by n")).rows).toEqual([{ n: 1 }, { n: 2 }]));
+    await withClient(after.connection, async (fresh) =>
+      expect((await fresh.query("select n from kept order by n")).rows).toEqual([{ n: 1 }, { n: 2 }]),
+    );
     await client.end().catch(() => undefined);
   });
 
@@ -169,14 +195,34 @@ describe("what it refuses, in words", () => {
   }
 
   it("a folder of a newer or an older PostgreSQL", async () => {
-    expect(await refusal((data) => { writeFileSync(join(data, "PG_VERSION"), "99\n"); })).toMatchObject({ reason: "data_newer", message: expect.stringContaining("made by PostgreSQL 99; this Berth brings 18") as string });
-    expect(await refusal((data) => { writeFileSync(join(data, "PG_VERSION"), "17\n"); })).toMatchObject({ reason: "data_older" });
+    expect(
+      await refusal((data) => {
+        writeFileSync(join(data, "PG_VERSION"), "99\n");
+      }),
+    ).toMatchObject({ reason: "data_newer", message: expect.stringContaining("made by PostgreSQL 99; this Berth brings 18") as string });
+    expect(
+      await refusal((data) => {
+        writeFileSync(join(data, "PG_VERSION"), "17\n");
+      }),
+    ).toMatchObject({ reason: "data_older" });
   });
 
   it("a folder that lacks a part, or has one cut short", async () => {
-    expect(await refusal((data) => { rmSync(join(data, "global/pg_control")); })).toMatchObject({ reason: "data_truncated", message: expect.stringContaining("pg_control is missing") as string });
-    expect(await refusal((data) => { writeFileSync(join(data, "global/pg_control"), "short"); })).toMatchObject({ reason: "data_truncated" });
-    expect(await refusal((data) => { rmSync(join(data, "PG_VERSION")); })).toMatchObject({ reason: "data_truncated" });
+    expect(
+      await refusal((data) => {
+        rmSync(join(data, "global/pg_control"));
+      }),
+    ).toMatchObject({ reason: "data_truncated", message: expect.stringContaining("pg_control is missing") as string });
+    expect(
+      await refusal((data) => {
+        writeFileSync(join(data, "global/pg_control"), "short");
+      }),
+    ).toMatchObject({ reason: "data_truncated" });
+    expect(
+      await refusal((data) => {
+        rmSync(join(data, "PG_VERSION"));
+      }),
+    ).toMatchObject({ reason: "data_truncated" });
   });
 
   it("a control file full of zeros, with PostgreSQL's own reason", async () => {
@@ -188,8 +234,12 @@ describe("what it refuses, in words", () => {
     expect(refused.message).not.toMatch(/no reason/);
   });
 
-  it.runIf(root)("a folder of the wrong owner", async () => {
-    expect(await refusal((data) => { chownSync(data, 0, 0); })).toMatchObject({ reason: "wrong_owner" });
+  it.runIf(root)("a folder of the wrong owner (as root)", async () => {
+    expect(
+      await refusal((data) => {
+        chownSync(data, 0, 0);
+      }),
+    ).toMatchObject({ reason: "wrong_owner" });
   });
 
   it("a socket path that is too long", async () => {
@@ -202,16 +252,19 @@ describe("what it refuses, in words", () => {
     }
   });
 
-  it.runIf(root)("a home in a folder that other users may not pass", async () => {
+  it.runIf(root)("a home in a folder that other users may not pass (as root)", async () => {
     const home = newHome(self);
     try {
-      expect(await drive("start", join(home, "below"), {})).toMatchObject({ reason: "not_passable", message: expect.stringContaining(home) as string });
+      expect(await drive("start", join(home, "below"), {})).toMatchObject({
+        reason: "not_passable",
+        message: expect.stringContaining(home) as string,
+      });
     } finally {
       rmSync(home, { recursive: true });
     }
   });
 
-  it.runIf(root)("a full disk", async () => {
+  it.runIf(root)("a full disk (a small one, mounted as root)", async () => {
     const home = newHome(self);
     const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=60m,mode=0755", "none", home]).status === 0;
     try {
@@ -232,7 +285,8 @@ describe("keepEmbedded", () => {
       const started = (await drive("start", home, {})) as Started;
       keeping = keepEmbedded({ home, runDir: join(home, "run"), log: silentLog, signal: stopping.signal, everyMs: 50 });
       process.kill(started.pid, "SIGKILL");
-      const answers = () => withClient(started.connection, async () => findPostmaster(join(home, "postgres/data"))?.pid !== started.pid).catch(() => false);
+      const answers = () =>
+        withClient(started.connection, async () => findPostmaster(join(home, "postgres/data"))?.pid !== started.pid).catch(() => false);
       await expect.poll(answers, { timeout: 15_000, interval: 50 }).toBe(true);
     } finally {
       stopping.abort();
@@ -259,6 +313,6 @@ async function zombie(as: { uid?: number; gid?: number }): Promise<{ parent: Chi
   const parent = spawn("/bin/sh", ["-c", "sleep 0.1 & echo $!; exec sleep 60"], { ...as, stdio: ["ignore", "pipe", "ignore"] });
   const [line] = (await once(parent.stdout, "data")) as [Buffer];
   const pid = Number(line.toString());
-  while (processStat(pid)?.state !== "Z") await sleep(5);
+  while (statOf(pid)?.state !== "Z") await sleep(5);
   return { parent, pid };
 }

@@ -7,9 +7,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { accountFor, ensurePassable, type Account } from "./embedded/account.ts";
 import { findPackage, installBinaries, sweepBinaries, type Binaries } from "./embedded/binaries.ts";
 import { appRole, createData, inspectData, isAccessOpen, writeAccess, writeSettings } from "./embedded/datafolder.ts";
-import { ask, boundLog, findPostmaster, halt, launch, type SocketConnection } from "./embedded/postmaster.ts";
+import { ask, boundLog, findPostmaster, halt, launch, type Answer, type SocketConnection } from "./embedded/postmaster.ts";
 import { provision } from "./embedded/provision.ts";
-import { withLock } from "./embedded/process.ts";
+import { withLock } from "../os/lock.ts";
 import type { Log } from "./log.ts";
 import { DatabaseRefused } from "./refused.ts";
 
@@ -20,6 +20,8 @@ export interface EmbeddedOptions {
   readonly signal?: AbortSignal;
   /** ms until the server must take connections; replaying a log after a crash counts. */
   readonly startTimeout?: number;
+  /** There was a database in this home: one that is gone is not quietly replaced by an empty one. */
+  readonly mustExist?: boolean;
 }
 
 export interface Embedded {
@@ -32,11 +34,23 @@ export interface Embedded {
   stop(): Promise<void>;
 }
 
-interface Folders { readonly root: string; readonly data: string; readonly lock: string; readonly logFile: string; readonly password: string }
+interface Folders {
+  readonly root: string;
+  readonly data: string;
+  readonly lock: string;
+  readonly logFile: string;
+  readonly password: string;
+}
 
 function foldersOf(home: string): Folders {
   const root = join(home, "postgres");
-  return { root, data: join(root, "data"), lock: join(root, "lock"), logFile: join(root, "postgres.log"), password: join(root, "password") };
+  return {
+    root,
+    data: join(root, "data"),
+    lock: join(root, "lock"),
+    logFile: join(root, "postgres.log"),
+    password: join(root, "password"),
+  };
 }
 
 /**
@@ -50,8 +64,47 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
   mkdirSync(folders.root, { recursive: true, mode: 0o711 });
   return await withLock(folders.lock, options.signal, async () => {
     const { pid, connection, started } = await startLocked(folders, home, options);
-    return { pid, connection, started, stop: async () => { await stopEmbedded(home); } };
+    return {
+      pid,
+      connection,
+      started,
+      stop: async () => {
+        await stopEmbedded(home);
+      },
+    };
   });
+}
+
+/**
+ * For a server whose database a service manager keeps running: waits until it answers, and never starts one. Throws `DatabaseRefused` when it
+ * does not within the start's time.
+ */
+export async function attachEmbedded(options: EmbeddedOptions): Promise<SocketConnection> {
+  const folders = foldersOf(options.home);
+  for (
+    const deadline = Date.now() + (options.startTimeout ?? 120_000);
+    Date.now() < deadline;
+    await sleep(50, undefined, { signal: options.signal })
+  ) {
+    const found = existsSync(folders.data) && existsSync(folders.password) ? findPostmaster(folders.data) : undefined;
+    if (found?.ready !== true) continue;
+    const connection = connectionTo(found.socketDir, readFileSync(folders.password, "utf8").trim());
+    if ((await ask(connection)) === "answers") return connection;
+  }
+  throw new DatabaseRefused(
+    "not_answering",
+    `No PostgreSQL answers for ${folders.data}, and a service of its own is to run it here.`,
+    "Look at that service: `systemctl status berth-database`.",
+  );
+}
+
+/** How the home's database does, without starting or changing anything. Throws `DatabaseRefused` for a folder that cannot be used. */
+export async function lookAtEmbedded(home: string): Promise<"absent" | "stopped" | Answer> {
+  const folders = foldersOf(home);
+  if (inspectData(folders.data, findPackage().major) === "absent") return "absent";
+  const found = findPostmaster(folders.data);
+  if (found === undefined) return "stopped";
+  return existsSync(folders.password) ? ask(connectionTo(found.socketDir, readFileSync(folders.password, "utf8").trim())) : "refuses_login";
 }
 
 /** Stops the home's database. Returns false when it was not running. */
@@ -72,10 +125,11 @@ export async function keepEmbedded(options: EmbeddedOptions & { readonly signal:
     if (findPostmaster(folders.data) !== undefined) continue;
     try {
       options.log.warn({ data: folders.data }, "the database is gone; starting it again");
-      await startEmbedded(options);
+      await startEmbedded({ ...options, mustExist: true });
       pause = options.everyMs ?? 1_000;
     } catch (error) {
-      pause = Math.min(pause * 2, 30_000);
+      // Not much longer: whoever freed the disk waits for it.
+      pause = Math.min(pause * 2, 10_000);
       options.log.error({ error: String(error) }, "the database could not be started again");
     }
   }
@@ -85,7 +139,11 @@ function waited(ms: number, signal: AbortSignal): Promise<boolean> {
   return sleep(ms, true, { signal }).catch(() => false);
 }
 
-async function startLocked(folders: Folders, home: string, options: EmbeddedOptions): Promise<{ pid: number; connection: SocketConnection; started: boolean }> {
+async function startLocked(
+  folders: Folders,
+  home: string,
+  options: EmbeddedOptions,
+): Promise<{ pid: number; connection: SocketConnection; started: boolean }> {
   const account = accountFor(folders.data);
   if (account !== undefined) ensurePassable(home);
   const password = readOrMakePassword(folders.password);
@@ -93,6 +151,12 @@ async function startLocked(folders: Folders, home: string, options: EmbeddedOpti
   if (reused !== undefined) return { ...reused, started: false };
   const source = findPackage();
   const found = inspectData(folders.data, source.major);
+  if (found === "absent" && options.mustExist === true)
+    throw new DatabaseRefused(
+      "data_missing",
+      `The database of this installation is not in ${folders.data} any more.`,
+      "Bring the folder back if it is elsewhere (a disk that is not mounted?). If it is lost: `berth restore FILE` brings back a backup, `berth restore --empty` begins with an empty one, into which `berth adopt` takes what runs.",
+    );
   const socketDir = makeSocketDir(options.runDir, account);
   const binaries = installBinaries(folders.root, source);
   sweepBinaries(folders.root, binaries.version);
@@ -107,12 +171,17 @@ async function startLocked(folders: Folders, home: string, options: EmbeddedOpti
 }
 
 /** A running server that lets us in is used as it is. Undefined when it ended meanwhile, or had to be stopped. */
-async function reuse(account: Account | undefined, folders: Folders, password: string, options: EmbeddedOptions): Promise<{ pid: number; connection: SocketConnection } | undefined> {
+async function reuse(
+  account: Account | undefined,
+  folders: Folders,
+  password: string,
+  options: EmbeddedOptions,
+): Promise<{ pid: number; connection: SocketConnection } | undefined> {
   const deadline = Date.now() + (options.startTimeout ?? 60_000);
   for (let now = findPostmaster(folders.data); now !== undefined && Date.now() < deadline; now = findPostmaster(folders.data)) {
     const connection = connectionTo(now.socketDir, password);
     if (now.ready && !existsSync(connection.host)) break;
-    if (now.ready && await letIn(connection, now.pid, account, folders)) {
+    if (now.ready && (await letIn(connection, now.pid, account, folders))) {
       boundLog(folders.logFile);
       closeAccess(now.pid, account, folders);
       options.log.info({ pid: now.pid }, "found the database running");
@@ -124,9 +193,24 @@ async function reuse(account: Account | undefined, folders: Folders, password: s
   return undefined;
 }
 
-async function startAndAsk(folders: Folders, binaries: Binaries, account: Account | undefined, socketDir: string, password: string, options: EmbeddedOptions): Promise<{ pid: number; connection: SocketConnection }> {
+async function startAndAsk(
+  folders: Folders,
+  binaries: Binaries,
+  account: Account | undefined,
+  socketDir: string,
+  password: string,
+  options: EmbeddedOptions,
+): Promise<{ pid: number; connection: SocketConnection }> {
   const connection = connectionTo(socketDir, password);
-  const { pid } = await launch({ dataDir: folders.data, socketDir, binaries, account, logFile: folders.logFile, timeout: options.startTimeout ?? 60_000, signal: options.signal });
+  const { pid } = await launch({
+    dataDir: folders.data,
+    socketDir,
+    binaries,
+    account,
+    logFile: folders.logFile,
+    timeout: options.startTimeout ?? 60_000,
+    signal: options.signal,
+  });
   if (await letIn(connection, pid, account, folders)) return { pid, connection };
   await halt(folders.data);
   throw new DatabaseRefused("not_answering", "PostgreSQL runs but does not answer.", `Its messages are in ${folders.logFile}.`);
@@ -155,7 +239,12 @@ function connectionTo(socketDir: string, password: string): SocketConnection {
 function makeSocketDir(runDir: string, account: Account | undefined): string {
   const folder = join(runDir, "postgres");
   const longest = 107;
-  if (Buffer.byteLength(join(folder, ".s.PGSQL.5432")) > longest) throw new DatabaseRefused("socket_path_too_long", `${folder} is too long for a unix socket's path.`, "Set BERTH_HOME to a shorter path.");
+  if (Buffer.byteLength(join(folder, ".s.PGSQL.5432")) > longest)
+    throw new DatabaseRefused(
+      "socket_path_too_long",
+      `${folder} is too long for a unix socket's path.`,
+      "Set BERTH_HOME to a shorter path.",
+    );
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   chmodSync(folder, 0o700);
   if (account !== undefined) {

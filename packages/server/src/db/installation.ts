@@ -1,12 +1,16 @@
-// Who this installation is. Its id and epoch live in the database and outside of it; a database that is older than what is
-// remembered outside was restored from a backup, and gets a higher epoch, so that it never fights its original (promise 7).
+// Who this installation is. Its id and epoch live in the database and outside of it; a database that is older than what is remembered
+// outside was replaced by another one since, and must not act again unless somebody says so (promise 7): `berth restore` raises its epoch.
 import { sql } from "kysely";
 import type { Db } from "./pool.ts";
 import { transaction } from "./transaction.ts";
 
-export interface Installation { readonly id: string; readonly epoch: number; readonly createdAt: Date }
-/** `other`: what is remembered outside belongs to another installation; the caller decides. */
-export type InstallationState = { readonly found: "same" | "created" | "restored" | "other"; readonly installation: Installation };
+export interface Installation {
+  readonly id: string;
+  readonly epoch: number;
+  readonly createdAt: Date;
+}
+/** `older`: a newer database of the same installation was at work here since. `other`: what is remembered outside belongs to another installation. The caller decides. */
+export type InstallationState = { readonly found: "same" | "created" | "older" | "other"; readonly installation: Installation };
 
 /**
  * Reads the installation, or makes it: with the remembered id where there is one, so that what runs is recognised after the database
@@ -17,25 +21,16 @@ export async function ensureInstallation(db: Db, remembered?: { readonly id: str
     await sql`lock table installation in share row exclusive mode`.execute(trx);
     const row = await trx.selectFrom("installation").selectAll().executeTakeFirst();
     if (row === undefined) {
-      const made = await trx.insertInto("installation").values({ ...(remembered === undefined ? {} : { id: remembered.id }), epoch: (remembered?.epoch ?? 0) + 1 }).returningAll().executeTakeFirstOrThrow();
+      const made = await trx
+        .insertInto("installation")
+        .values({ ...(remembered === undefined ? {} : { id: remembered.id }), epoch: (remembered?.epoch ?? 0) + 1 })
+        .returningAll()
+        .executeTakeFirstOrThrow();
       return { found: "created", installation: { id: made.id, epoch: made.epoch, createdAt: made.created_at } };
     }
     const installation = { id: row.id, epoch: row.epoch, createdAt: row.created_at };
     if (remembered !== undefined && remembered.id !== row.id) return { found: "other", installation };
     if (remembered === undefined || remembered.epoch <= row.epoch) return { found: "same", installation };
-    return { found: "restored", installation: { ...installation, epoch: await raiseEpoch(trx, remembered.epoch + 1) } };
+    return { found: "older", installation };
   });
-}
-
-/** For a restore: a new epoch, and the old events moved below every transaction number of this server. */
-export async function raiseEpoch(trx: Db, epoch?: number): Promise<number> {
-  const row = await trx.updateTable("installation").set((eb) => ({ epoch: epoch ?? eb("epoch", "+", 1) })).returning("epoch").executeTakeFirstOrThrow();
-  await sql`update events set xid = '0'`.execute(trx);
-  return row.epoch;
-}
-
-/** The next number of intent; an engine refuses to act with an older one. */
-export async function nextGeneration(trx: Db): Promise<number> {
-  const { rows } = await sql<{ generation: number }>`select nextval('generations') as generation`.execute(trx);
-  return rows[0]?.generation ?? 0;
 }

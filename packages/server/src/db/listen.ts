@@ -21,7 +21,9 @@ export function createListener(options: { readonly address: DatabaseAddress; rea
   const closing = new AbortController();
   let client: pg.Client | undefined;
   let ready: () => void = () => undefined;
-  const firstReady = new Promise<void>((resolve) => { ready = resolve; });
+  const firstReady = new Promise<void>((resolve) => {
+    ready = resolve;
+  });
 
   function tellAll(): void {
     for (const set of subscribers.values()) for (const onHint of set) onHint(undefined);
@@ -40,9 +42,14 @@ export function createListener(options: { readonly address: DatabaseAddress; rea
     const own = new pg.Client({ ...clientConfig(options), application_name: "berth-listen" });
     const lost = new Promise<void>((resolve) => {
       own.on("end", resolve);
-      own.on("error", (error) => { options.log.warn({ error: error.message }, "the listening connection was lost"); resolve(); });
+      own.on("error", (error) => {
+        options.log.warn({ error: error.message }, "the listening connection was lost");
+        resolve();
+      });
     });
-    own.on("notification", ({ channel, payload }) => { for (const onHint of subscribers.get(channel) ?? []) onHint(payload); });
+    own.on("notification", ({ channel, payload }) => {
+      for (const onHint of subscribers.get(channel) ?? []) onHint(payload);
+    });
     try {
       await own.connect();
       client = own;
@@ -59,7 +66,9 @@ export function createListener(options: { readonly address: DatabaseAddress; rea
   async function keepConnected(): Promise<void> {
     for (let pause = 100; !closing.signal.aborted; pause = Math.min(pause * 2, 5_000)) {
       const since = performance.now();
-      await connection().catch((error: unknown) => { options.log.warn({ error: String(error) }, "cannot listen to the database; trying again"); });
+      await connection().catch((error: unknown) => {
+        options.log.warn({ error: String(error) }, "cannot listen to the database; trying again");
+      });
       if (performance.now() - since > 10_000) pause = 100;
       await aborted(closing.signal, pause);
     }
@@ -73,8 +82,13 @@ export function createListener(options: { readonly address: DatabaseAddress; rea
       const fresh = set.size === 0;
       subscribers.set(channel, set.add(onHint));
       // Hints sent before LISTEN took effect are missed, so look once after it.
-      if (fresh && client !== undefined) void listenOn(channel).then(() => { if (set.has(onHint)) onHint(undefined); });
-      return () => { set.delete(onHint); };
+      if (fresh && client !== undefined)
+        void listenOn(channel).then(() => {
+          if (set.has(onHint)) onHint(undefined);
+        });
+      return () => {
+        set.delete(onHint);
+      };
     },
     async close() {
       closing.abort();

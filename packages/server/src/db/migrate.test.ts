@@ -48,7 +48,10 @@ describe("migrate", () => {
     await file("0002_expand.sql", "create table two (id int)");
     await file("0003_contract.sql", "-- minimum program: 1.1.0\ndrop table one");
     expect(await run("1.2.0")).toEqual({ applied: ["0003_contract.sql"], minimumProgram: "1.1.0" });
-    await expect(run("1.0.0")).rejects.toMatchObject({ reason: "schema_needs_newer", message: expect.stringContaining("at least 1.1.0; this is 1.0.0") as string });
+    await expect(run("1.0.0")).rejects.toMatchObject({
+      reason: "schema_needs_newer",
+      message: expect.stringContaining("at least 1.1.0; this is 1.0.0") as string,
+    });
     expect((await run("1.1.0-dev.3")).applied).toEqual([]);
   });
 

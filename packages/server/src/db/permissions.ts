@@ -1,6 +1,8 @@
 // May this principal do that here? Roles of the user at installation, team and stack scope, cut down to what the token carries.
 // Must never answer yes because something is unknown.
+import { sql, type RawBuilder } from "kysely";
 import type { Db } from "./pool.ts";
+import { createRecent } from "./recent.ts";
 
 export interface Principal {
   readonly kind: "user" | "token";
@@ -12,9 +14,17 @@ export interface Principal {
 }
 
 /** Ids. Nothing = the installation itself. */
-export interface Scope { readonly team?: string; readonly stack?: string }
+export interface Scope {
+  readonly team?: string;
+  readonly stack?: string;
+}
 
-interface Binding { readonly role: string; readonly permissions: readonly string[]; readonly teamId: string | null; readonly stackId: string | null }
+interface Binding {
+  readonly role: string;
+  readonly permissions: readonly string[];
+  readonly teamId: string | null;
+  readonly stackId: string | null;
+}
 
 export type Access = ReturnType<typeof createAccess>;
 
@@ -24,30 +34,36 @@ export interface AccessOptions {
   readonly clock?: () => number;
 }
 
-export function createAccess(db: Db, options: AccessOptions = {}) {
-  const cacheMs = options.cacheMs ?? 2_000;
-  const clock = options.clock ?? (() => performance.now());
-  const cache = new Map<string, { readonly until: number; readonly bindings: Promise<Binding[]> }>();
+/** Every stack, or those of some teams and some single ones, by id. */
+export type StackScope = "all" | { readonly teams: readonly string[]; readonly stacks: readonly string[] };
 
-  function bindingsOf(userId: string): Promise<Binding[]> {
-    const known = cache.get(userId);
-    if (known !== undefined && known.until > clock()) return known.bindings;
-    const bindings = readBindings(userId);
-    if (cache.size > 10_000) cache.clear();
-    cache.set(userId, { until: clock() + cacheMs, bindings });
-    bindings.catch(() => { cache.delete(userId); });
-    return bindings;
-  }
+/** For a query in which stacks are `s`. */
+export function stackIsWithin(within: StackScope): RawBuilder<boolean> {
+  if (within === "all") return sql`true`;
+  return sql`(s.team_id = any(${within.teams}::uuid[]) or s.id = any(${within.stacks}::uuid[]))`;
+}
+
+export function createAccess(db: Db, options: AccessOptions = {}) {
+  const recent = createRecent<Binding[]>(options.cacheMs ?? 2_000, options.clock ?? (() => performance.now()));
+
+  const bindingsOf = (userId: string): Promise<Binding[]> => recent.get(userId, () => readBindings(userId));
 
   async function readBindings(userId: string): Promise<Binding[]> {
-    return await db.selectFrom("role_bindings as b").innerJoin("roles as r", "r.name", "b.role").innerJoin("users as u", "u.id", "b.user_id")
-      .where("b.user_id", "=", userId).where("u.disabled_at", "is", null)
-      .select(["b.role", "r.permissions", "b.team_id as teamId", "b.stack_id as stackId"]).execute();
+    return await db
+      .selectFrom("role_bindings as b")
+      .innerJoin("roles as r", "r.name", "b.role")
+      .innerJoin("users as u", "u.id", "b.user_id")
+      .where("b.user_id", "=", userId)
+      .where("u.disabled_at", "is", null)
+      .select(["b.role", "r.permissions", "b.team_id as teamId", "b.stack_id as stackId"])
+      .execute();
   }
 
   /** What the principal may do in that scope; holds `*` when it is everything. */
   async function permissions(principal: Principal, scope: Scope = {}): Promise<ReadonlySet<string>> {
-    const held = new Set((await bindingsOf(principal.id)).filter((binding) => applies(binding, scope)).flatMap((binding) => binding.permissions));
+    const held = new Set(
+      (await bindingsOf(principal.id)).filter((binding) => applies(binding, scope)).flatMap((binding) => binding.permissions),
+    );
     return cutDown(held, principal.scopes);
   }
 
@@ -57,24 +73,43 @@ export function createAccess(db: Db, options: AccessOptions = {}) {
 
   /** The teams in all of whose stacks the principal has the permission. */
   async function teamsWith(principal: Principal, permission: string): Promise<readonly string[] | "all"> {
-    const giving = (await bindingsOf(principal.id)).filter((binding) => includes(cutDown(new Set(binding.permissions), principal.scopes), permission));
-    if (giving.some((binding) => binding.teamId === null && binding.stackId === null)) return "all";
+    const giving = await bindingsGiving(principal, permission);
+    if (giving.some(isEverywhere)) return "all";
     return [...new Set(giving.flatMap((binding) => (binding.teamId === null ? [] : [binding.teamId])))];
   }
 
-  /** Single stacks in which the principal has the permission, beyond `teamsWith`. */
-  async function stacksWith(principal: Principal, permission: string): Promise<readonly string[]> {
-    const giving = (await bindingsOf(principal.id)).filter((binding) => includes(cutDown(new Set(binding.permissions), principal.scopes), permission));
-    return [...new Set(giving.flatMap((binding) => (binding.stackId === null ? [] : [binding.stackId])))];
+  async function bindingsGiving(principal: Principal, permission: string): Promise<Binding[]> {
+    return (await bindingsOf(principal.id)).filter((binding) =>
+      includes(cutDown(new Set(binding.permissions), principal.scopes), permission),
+    );
+  }
+
+  /** All stacks in which the principal has the permission: for lists, which must not ask for each. */
+  async function stacksWith(principal: Principal, permission: string): Promise<StackScope> {
+    const giving = await bindingsGiving(principal, permission);
+    if (giving.some(isEverywhere)) return "all";
+    return {
+      teams: [...new Set(giving.flatMap((binding) => (binding.teamId === null ? [] : [binding.teamId])))],
+      stacks: [...new Set(giving.flatMap((binding) => (binding.stackId === null ? [] : [binding.stackId])))],
+    };
   }
 
   /** The user's teams with their roles there; roles without a scope count everywhere. */
   async function teamsOf(principal: Principal): Promise<{ id: string; name: string; roles: string[] }[]> {
     const [bindings, teams] = await Promise.all([
       bindingsOf(principal.id),
-      db.selectFrom("team_members as m").innerJoin("teams as t", "t.id", "m.team_id").where("m.user_id", "=", principal.id).select(["t.id", "t.name"]).orderBy("t.name").execute(),
+      db
+        .selectFrom("team_members as m")
+        .innerJoin("teams as t", "t.id", "m.team_id")
+        .where("m.user_id", "=", principal.id)
+        .select(["t.id", "t.name"])
+        .orderBy("t.name")
+        .execute(),
     ]);
-    return teams.map((team) => ({ ...team, roles: [...new Set(bindings.filter((binding) => applies(binding, { team: team.id })).map((binding) => binding.role))] }));
+    return teams.map((team) => ({
+      ...team,
+      roles: [...new Set(bindings.filter((binding) => applies(binding, { team: team.id })).map((binding) => binding.role))],
+    }));
   }
 
   /** A team by name. */
@@ -84,11 +119,13 @@ export function createAccess(db: Db, options: AccessOptions = {}) {
 
   /** Forgets what was remembered, after a change of roles in this process. */
   function forget(): void {
-    cache.clear();
+    recent.forget();
   }
 
   return { permissions, may, teamsWith, stacksWith, teamsOf, findTeam, forget };
 }
+
+const isEverywhere = (binding: Binding): boolean => binding.teamId === null && binding.stackId === null;
 
 function applies(binding: Binding, scope: Scope): boolean {
   if (binding.teamId !== null) return binding.teamId === scope.team;

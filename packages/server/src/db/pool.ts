@@ -1,7 +1,9 @@
 // The pool of connections and the typed query builder over it. Must never turn off durability (synchronous_commit) for speed.
 import { Kysely, PostgresDialect } from "kysely";
 import pg from "pg";
+import { niceSession } from "../os/priority.ts";
 import type { Log } from "./log.ts";
+import { preparingClient, Statements } from "./statements.ts";
 import type { Database } from "./tables.ts";
 
 /** How to reach a database: the embedded one's socket, or a DATABASE_URL. */
@@ -27,6 +29,8 @@ export interface PoolOptions {
   readonly statementTimeout?: number;
   readonly lockTimeout?: number;
   readonly idleInTransactionTimeout?: number;
+  /** Somebody waits for what is asked over it: where the database runs on this machine for Berth alone, its processes for these connections go before others. */
+  readonly isWaitedFor?: boolean;
 }
 
 const int8 = 20;
@@ -67,12 +71,33 @@ export function clientConfig(options: PoolOptions): pg.ClientConfig {
   };
 }
 
+/** The server's process for this connection, which leads a session of its own (`BackendKeyData` of PostgreSQL's protocol). */
+function backendOf(client: object): number | undefined {
+  return "processID" in client && typeof client.processID === "number" ? client.processID : undefined;
+}
+
 /** Opens a pool; no connection is made until the first query. */
 export function openDatabase(options: PoolOptions): OpenDatabase {
-  const pool = new pg.Pool({ ...clientConfig(options), max: options.max ?? 20, idleTimeoutMillis: 30_000 });
-  pool.on("error", (error) => { options.log.warn({ error: error.message }, "an idle database connection was lost"); });
+  const Client = preparingClient(new Statements());
+  const pool = new pg.Pool({ ...clientConfig(options), Client, max: options.max ?? 20, idleTimeoutMillis: 30_000 });
+  pool.on("error", (error) => {
+    options.log.warn({ error: error.message }, "an idle database connection was lost");
+  });
   // One that is lost while in use fails its query; without a listener the same loss would end this process too.
-  pool.on("connect", (client) => { client.on("error", (error) => { options.log.warn({ error: error.message }, "a database connection was lost"); }); });
+  pool.on("connect", (client) => {
+    client.on("error", (error) => {
+      options.log.warn({ error: error.message }, "a database connection was lost");
+    });
+    if (options.isWaitedFor === true && "host" in options.address) niceSession(backendOf(client), -10);
+  });
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
-  return { db, pool, close: () => db.destroy() };
+  return {
+    db,
+    pool,
+    async close() {
+      await db.destroy();
+      // Kysely ends only a pool that it has used itself.
+      if (!pool.ending) await pool.end();
+    },
+  };
 }

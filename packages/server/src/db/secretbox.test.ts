@@ -12,17 +12,21 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "berth-box-"));
   path = join(folder, "secrets.key");
 });
-afterEach(() => { rmSync(folder, { recursive: true, force: true }); });
+afterEach(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
 
 describe("the secret box", () => {
   it("gives back any text, to its own identity only, and never the same ciphertext twice", () => {
     const box = openSecretBox(path);
-    fc.assert(fc.property(fc.string({ unit: "binary", maxLength: 300 }), fc.string(), fc.string(), (value, identity, other) => {
-      const sealed = box.seal(value, identity);
-      expect(box.open(sealed, identity)).toBe(value);
-      expect(box.seal(value, identity)).not.toBe(sealed);
-      if (other !== identity) expect(() => box.open(sealed, other)).toThrow();
-    }));
+    fc.assert(
+      fc.property(fc.string({ unit: "binary", maxLength: 300 }), fc.string(), fc.string(), (value, identity, other) => {
+        const sealed = box.seal(value, identity);
+        expect(box.open(sealed, identity)).toBe(value);
+        expect(box.seal(value, identity)).not.toBe(sealed);
+        if (other !== identity) expect(() => box.open(sealed, other)).toThrow();
+      }),
+    );
     expect(statSync(path).mode & 0o777).toBe(0o600);
   });
 
@@ -53,7 +57,9 @@ describe("the secret box", () => {
     dropSecretKey(path, before.currentKey);
     expect(openSecretBox(path).open(wrapped, "secret:a")).toBe("value");
     expect(() => openSecretBox(path).open(old, "secret:a")).toThrow(`the key ${before.currentKey}`);
-    expect(() => { dropSecretKey(path, id); }).toThrow("current");
+    expect(() => {
+      dropSecretKey(path, id);
+    }).toThrow("current");
   });
 
   it("keeps its file when it is opened twice, and never replaces a damaged one", () => {

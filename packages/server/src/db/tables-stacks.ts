@@ -2,7 +2,7 @@
 import type { BuildPlan } from "@berth/contract/buildplan.ts";
 import type { Cause } from "@berth/contract/causes.ts";
 import type { Build } from "@berth/contract/resources/builds.ts";
-import type { InstanceView } from "@berth/contract/resources/components.ts";
+import type { SeenInstance } from "@berth/contract/resources/components.ts";
 import type { Rollout } from "@berth/contract/resources/rollouts.ts";
 import type { Command, ComponentKind, ComponentSpec } from "@berth/contract/spec.ts";
 import type { ColumnType, Generated } from "kysely";
@@ -19,17 +19,57 @@ type TimeOrNull = ColumnType<Date | null, Date | string | null | undefined, Date
 type Big = ColumnType<number, number | undefined, number>;
 
 export interface StackTables {
-  clusters: { id: Generated<string>; name: string; engine: "local" | "docker" | "kubernetes"; config: JsonDefault<Record<string, unknown>>; created_at: Time };
+  clusters: {
+    id: Generated<string>;
+    name: string;
+    engine: "local" | "docker" | "kubernetes";
+    config: JsonDefault<Record<string, unknown>>;
+    node_id: string | null;
+    node_host: string | null;
+    seen_at: TimeOrNull;
+    unadopted: Generated<boolean>;
+    created_at: Time;
+  };
   stacks: {
-    id: Generated<string>; team_id: string; cluster_id: string; name: string; run_env: Generated<string>; revision: Big;
-    last_version: Generated<number>; last_build: Generated<number>; last_task: Generated<number>;
-    delete_requested_at: TimeOrNull; delete_volumes: Generated<boolean>; deleted_at: TimeOrNull; created_at: Time; updated_at: Time;
+    id: Generated<string>;
+    team_id: string;
+    cluster_id: string;
+    name: string;
+    run_env: Generated<string>;
+    revision: Big;
+    last_version: Generated<number>;
+    last_build: Generated<number>;
+    last_task: Generated<number>;
+    delete_requested_at: TimeOrNull;
+    delete_volumes: Generated<boolean>;
+    deleted_at: TimeOrNull;
+    created_at: Time;
+    updated_at: Time;
   };
   components: {
-    id: Generated<string>; stack_id: string; name: string; kind: ComponentKind; spec: Json<ComponentSpec>; replicas: number; stopped: Generated<boolean>; restart: Generated<number>; revision: Big;
-    last_release: Generated<number>; last_rollout: Generated<number>; stable_release_id: string | null; delete_requested_at: TimeOrNull;
-    state: Generated<string>; ready: Generated<number>; cause: JsonOrNull<Cause>; observed: JsonDefault<{ instances: InstanceView[] }>; observed_at: TimeOrNull;
-    memory: JsonDefault<Partial<Memory>>; next_run_at: TimeOrNull; created_at: Time; updated_at: Time;
+    id: Generated<string>;
+    stack_id: string;
+    name: string;
+    kind: ComponentKind;
+    spec: Json<ComponentSpec>;
+    replicas: number;
+    stopped: Generated<boolean>;
+    restart: Generated<number>;
+    revision: Big;
+    last_release: Generated<number>;
+    last_rollout: Generated<number>;
+    stable_release_id: string | null;
+    delete_requested_at: TimeOrNull;
+    state: Generated<string>;
+    ready: Generated<number>;
+    cause: JsonOrNull<Cause>;
+    observed: JsonDefault<{ instances: SeenInstance[] }>;
+    observed_at: TimeOrNull;
+    memory: JsonDefault<Partial<Memory>>;
+    next_run_at: TimeOrNull;
+    held: Generated<boolean>;
+    created_at: Time;
+    updated_at: Time;
   };
   internal_ports: { component_id: string; cluster_id: string; name: string; port: number };
   routes: { component_id: string; cluster_id: string; port_name: string; host: string; path: Generated<string>; is_default: boolean };
@@ -38,38 +78,175 @@ export interface StackTables {
   credentials: { stack_id: string; name: string; kind: string; ciphertext: string; updated_at: Time };
   known_hosts: { line: string; created_at: Time };
   sources: {
-    id: Generated<string>; stack_id: string | null; principal: string; kind: "upload" | "git"; digest: string; size: Big; files: number; url: string | null; ref: string | null; revision: string | null;
-    author: string | null; message: string | null; dirty: boolean | null; created_by: string; created_at: Time;
+    id: Generated<string>;
+    stack_id: string | null;
+    principal: string;
+    kind: "upload" | "git";
+    digest: string;
+    size: Big;
+    files: number;
+    url: string | null;
+    ref: string | null;
+    revision: string | null;
+    author: string | null;
+    message: string | null;
+    dirty: boolean | null;
+    created_by: string;
+    created_at: Time;
   };
   artifacts: { digest: string; kind: "bundle" | "image"; size: Big; created_at: Time };
   builds: {
-    id: Generated<string>; stack_id: string; cluster_id: string; number: number; source_id: string | null; source_digest: string; context: string; build_key: string; options: JsonDefault<BuildOptions>;
-    phase: Generated<Build["phase"]>; plan: JsonOrNull<BuildPlan>; steps: JsonDefault<Build["steps"]>; artifact_digest: string | null; log_digest: string | null; cause: JsonOrNull<Cause>;
-    cancel_requested_by: string | null; attempts: Generated<number>; created_by: string; queued_at: Time; started_at: TimeOrNull; ended_at: TimeOrNull;
+    id: Generated<string>;
+    stack_id: string;
+    cluster_id: string;
+    number: number;
+    source_id: string | null;
+    source_digest: string;
+    context: string;
+    build_key: string;
+    options: JsonDefault<BuildOptions>;
+    phase: Generated<Build["phase"]>;
+    plan: JsonOrNull<BuildPlan>;
+    steps: JsonDefault<Build["steps"]>;
+    artifact_digest: string | null;
+    log_digest: string | null;
+    cause: JsonOrNull<Cause>;
+    cancel_requested_by: string | null;
+    attempts: Generated<number>;
+    created_by: string;
+    queued_at: Time;
+    started_at: TimeOrNull;
+    ended_at: TimeOrNull;
   };
-  config_versions: { id: Generated<string>; stack_id: string; component_id: string | null; number: number; values: Json<Record<string, string>>; created_by: string; created_at: Time };
+  config_versions: {
+    id: Generated<string>;
+    stack_id: string;
+    component_id: string | null;
+    number: number;
+    values: Json<Record<string, string>>;
+    created_by: string;
+    created_at: Time;
+  };
   secrets: { stack_id: string; name: string; version: number; ciphertext: string; created_by: string; created_at: Time };
   releases: {
-    id: Generated<string>; component_id: string; number: number; hash: string; artifact_digest: string; build_id: string | null; config: Json<Record<string, string>>;
-    secret_refs: Json<Record<string, SecretRef>>; spec: Json<ComponentSpec>; runtime: Json<ReleaseRuntime>; reason: string; created_by: string; created_at: Time;
+    id: Generated<string>;
+    component_id: string;
+    number: number;
+    hash: string;
+    artifact_digest: string;
+    build_id: string | null;
+    config: Json<Record<string, string>>;
+    secret_refs: Json<Record<string, SecretRef>>;
+    spec: Json<ComponentSpec>;
+    runtime: Json<ReleaseRuntime>;
+    reason: string;
+    created_by: string;
+    created_at: Time;
   };
   stack_versions: { id: Generated<string>; stack_id: string; number: number; reason: string; created_by: string; created_at: Time };
   rollouts: {
-    id: Generated<string>; component_id: string; cluster_id: string; number: number; version_id: string | null; phase: Rollout["phase"]; reason: string; build_id: string | null; release_id: string | null;
-    from_release_id: string | null; spec: Json<ComponentSpec>; config: Json<Record<string, string>>; secret_refs: Json<Record<string, SecretRef>>; waits_for: Generated<string[]>;
-    step: JsonOrNull<NonNullable<Rollout["step"]>>; verified: JsonOrNull<NonNullable<Rollout["verified"]>>; cause: JsonOrNull<Cause>; abort_requested_by: string | null; ends_as: "failed" | "aborted" | null;
-    progress: JsonDefault<RolloutProgress>; created_by: string; created_at: Time; started_at: TimeOrNull; ended_at: TimeOrNull;
+    id: Generated<string>;
+    component_id: string;
+    cluster_id: string;
+    number: number;
+    version_id: string | null;
+    phase: Rollout["phase"];
+    reason: string;
+    build_id: string | null;
+    release_id: string | null;
+    from_release_id: string | null;
+    spec: Json<ComponentSpec>;
+    config: Json<Record<string, string>>;
+    secret_refs: Json<Record<string, SecretRef>>;
+    waits_for: Generated<string[]>;
+    step: JsonOrNull<NonNullable<Rollout["step"]>>;
+    verified: JsonOrNull<NonNullable<Rollout["verified"]>>;
+    cause: JsonOrNull<Cause>;
+    abort_requested_by: string | null;
+    ends_as: "failed" | "aborted" | null;
+    progress: JsonDefault<RolloutProgress>;
+    created_by: string;
+    created_at: Time;
+    started_at: TimeOrNull;
+    ended_at: TimeOrNull;
   };
   stack_version_members: { version_id: string; component_id: string; rollout_id: string | null; release_id: string | null };
-  plans: { id: Generated<string>; stack_name: string; principal: string; body: Json<unknown>; stack_revision: Big; created_at: Time; expires_at: Time };
+  plans: {
+    id: Generated<string>;
+    stack_name: string;
+    principal: string;
+    body: Json<unknown>;
+    stack_revision: Big;
+    created_at: Time;
+    expires_at: Time;
+  };
   tasks: {
-    id: Generated<string>; stack_id: string; component_id: string; cluster_id: string; number: number; release_id: string | null; phase: Generated<"queued" | "running" | "succeeded" | "failed" | "cancelled" | "missed">;
-    command: Json<Command>; trigger: "user" | "schedule"; scheduled_for: TimeOrNull; deadline: number; exit_code: number | null; signal: string | null; cause: JsonOrNull<Cause>;
-    cancel_requested_by: string | null; created_by: string; created_at: Time; started_at: TimeOrNull; ended_at: TimeOrNull;
+    id: Generated<string>;
+    stack_id: string;
+    component_id: string;
+    cluster_id: string;
+    number: number;
+    release_id: string | null;
+    phase: Generated<"queued" | "running" | "succeeded" | "failed" | "cancelled" | "missed">;
+    command: Json<Command>;
+    trigger: "user" | "schedule" | "release" | "postdeploy";
+    scheduled_for: TimeOrNull;
+    deadline: number;
+    exit_code: number | null;
+    signal: string | null;
+    cause: JsonOrNull<Cause>;
+    cancel_requested_by: string | null;
+    created_by: string;
+    created_at: Time;
+    started_at: TimeOrNull;
+    ended_at: TimeOrNull;
   };
 }
 
-export interface BuildOptions { readonly prefer: "process" | "image"; readonly dockerfile?: string; readonly args?: Record<string, string>; readonly deadline?: number }
+/** 0005_hooks.sql */
+export interface HookTables {
+  hooks: { stack_id: string; key: string; version_id: string | null; task_id: string | null; created_at: Time };
+}
+
+/** 0008_certificates.sql */
+export interface CertificateTables {
+  certificates: {
+    name: string;
+    chain: string;
+    ciphertext: string;
+    subject: string;
+    issuer: string;
+    hosts: string[];
+    not_before: Time;
+    not_after: Time;
+    fingerprint: string;
+    chain_length: number;
+    self_signed: boolean;
+    is_default: Generated<boolean>;
+    created_at: Time;
+    updated_at: Time;
+    updated_by: string;
+  };
+}
+
+/** `root`: the folder inside the source that is built; all of it when absent. */
+export interface BuildOptions {
+  readonly prefer: "process" | "image";
+  readonly root?: string;
+  readonly dockerfile?: string;
+  readonly args?: Record<string, string>;
+  readonly deadline?: number;
+}
 
 /** What a rollout showed so far: its deadline counts from the last time that one of these numbers moved. */
-export interface RolloutProgress { readonly updated?: number; readonly available?: number; readonly old?: number; readonly movedAt?: number; readonly verifyFailures?: number; readonly best?: { readonly updated: number; readonly available: number; readonly old: number } }
+export interface RolloutProgress {
+  readonly updated?: number;
+  readonly available?: number;
+  readonly old?: number;
+  readonly movedAt?: number;
+  readonly verifyFailures?: number;
+  /** Restarts of each instance of this very revision that ran already when the rollout began. */ readonly restartsBefore?: Readonly<
+    Record<string, number>
+  >;
+  readonly best?: { readonly updated: number; readonly available: number; readonly old: number };
+}

@@ -1,8 +1,10 @@
 // Runs a piece of work in one transaction, again when PostgreSQL asks for it. Must never retry what may have been committed.
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Transaction } from "kysely";
+import pg from "pg";
 import { BerthError } from "../core/errors.ts";
 import type { Db } from "./pool.ts";
+import { isStalePlan } from "./statements.ts";
 import type { Database } from "./tables.ts";
 
 export type Trx = Transaction<Database>;
@@ -17,7 +19,7 @@ export interface TransactionOptions {
 }
 
 /**
- * One transaction. Work that met a deadlock or a serialization failure was rolled back and runs again (so it must change nothing
+ * One transaction. Work that met a deadlock, a serialization failure or a table changed by a migration was rolled back and runs again (so it must change nothing
  * but the database). Throws `database_unavailable` when the connection is lost or there is none.
  */
 export async function transaction<T>(db: Db, work: (trx: Trx) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
@@ -40,20 +42,47 @@ function codeOf(error: unknown): string {
 }
 
 function mustRunAgain(error: unknown): boolean {
-  return !(error instanceof BerthError) && ["40001", "40P01"].includes(codeOf(error));
+  return !(error instanceof BerthError) && (["40001", "40P01"].includes(codeOf(error)) || isStalePlan(error));
 }
 
-/** True when an error says that the database is away, full or shutting down, rather than that the question was wrong. */
+/**
+ * PostgreSQL's codes, or their first letters, of what lies with the database and not with the question: no connection, no resources, being stopped, a disk that
+ * cannot be read, a standby since a failover; and what gave way to others until its time was over.
+ */
+const notOurs = ["08", "53", "57", "58", "25006", "25P03", "25P04", "40001", "40P01", "55P03"];
+const socketCodes = [
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "ENOENT",
+  "EPIPE",
+  "ETIMEDOUT",
+  "EHOSTUNREACH",
+  "EAGAIN",
+  "EACCES",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+];
+const socketCalls = ["connect", "read", "write", "getaddrinfo"];
+/** The driver's own words where it has no code. */
+const driverWords =
+  /Connection terminated|timeout exceeded when trying to connect|timeout expired|is not queryable|Query read timeout|socket has been ended by the other party|after calling end on the pool|driver has already been destroyed|connection has been discarded/;
+
+/** True when an error says that the database is away, full, overtaxed or shutting down, rather than that the question was wrong. */
 export function isUnavailable(error: unknown): boolean {
   if (error instanceof BerthError) return error.code === "database_unavailable";
   const code = codeOf(error);
-  if (code.startsWith("08") || code.startsWith("57P") || code.startsWith("53")) return true;
-  if (["ECONNREFUSED", "ECONNRESET", "ENOENT", "EPIPE", "ETIMEDOUT", "EHOSTUNREACH"].includes(code) && (error as { syscall?: unknown }).syscall !== undefined) return ["connect", "read", "write"].includes(String((error as { syscall?: unknown }).syscall));
-  return error instanceof Error && /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Query read timeout/.test(error.message);
+  if (error instanceof pg.DatabaseError) return notOurs.some((start) => code.startsWith(start));
+  const { syscall } = (error ?? {}) as { syscall?: unknown };
+  if (socketCodes.includes(code) && syscall !== undefined) return socketCalls.includes(String(syscall));
+  return error instanceof Error && driverWords.test(error.message);
 }
 
-/** The error as a caller should see it: a coded one when the database is away, else unchanged. */
+/** disk_full, in PostgreSQL's list of codes. */
+const diskFull = "53100";
+
+/** The error as a caller should see it: a coded one when the database is away or its disk is full, else unchanged. */
 export function databaseError(error: unknown): unknown {
+  if (codeOf(error) === diskFull) return new BerthError("storage_full", { what: "the database" }, { cause: error });
   return isUnavailable(error) && !(error instanceof BerthError) ? new BerthError("database_unavailable", {}, { cause: error }) : error;
 }
 

@@ -35,15 +35,34 @@ describe("HostTable", () => {
 
   it("agrees with a plain search over all routes", () => {
     const label = fc.constantFrom("a", "b", "*");
-    const routes = fc.array(fc.record({ host: fc.tuple(label, label, fc.constant("org")).map(([x, y, z]) => (x === "*" ? `*.${y === "*" ? "b" : y}.${z}` : `${x}.${y === "*" ? "a" : y}.${z}`)), path: fc.constantFrom("/", "/x", "/x/y", "/xy"), target: fc.nat() }), { maxLength: 8 });
+    const routes = fc.array(
+      fc.record({
+        host: fc
+          .tuple(label, label, fc.constant("org"))
+          .map(([x, y, z]) => (x === "*" ? `*.${y === "*" ? "b" : y}.${z}` : `${x}.${y === "*" ? "a" : y}.${z}`)),
+        path: fc.constantFrom("/", "/x", "/x/y", "/xy"),
+        target: fc.nat(),
+      }),
+      { maxLength: 8 },
+    );
     const hosts = fc.constantFrom("a.a.org", "a.b.org", "b.b.org", "c.a.org", "d.c.b.org");
     const paths = fc.constantFrom("/", "/x", "/x/", "/x/y/z", "/xy", "/xyz", "/x?y");
-    fc.assert(fc.property(routes, hosts, paths, (all, host, path) => {
-      const fits = (route: { host: string; path: string }): boolean => (route.host.startsWith("*.") ? host.endsWith(route.host.slice(1)) && host.length > route.host.length - 1 : host === route.host) && hasPrefix(path, route.path === "/" ? "" : route.path);
-      const rank = (route: { host: string; path: string }): number => (route.host.startsWith("*.") ? 0 : 1_000_000) + route.host.length * 1000 + route.path.length;
-      const best = all.filter(fits).reduce<(typeof all)[number] | undefined>((found, route) => (found === undefined || rank(route) > rank(found) ? route : found), undefined);
-      expect(new HostTable(all).find(host, path)).toBe(best?.target);
-    }));
+    fc.assert(
+      fc.property(routes, hosts, paths, (all, host, path) => {
+        const fits = (route: { host: string; path: string }): boolean =>
+          (route.host.startsWith("*.") ? host.endsWith(route.host.slice(1)) && host.length > route.host.length - 1 : host === route.host) &&
+          hasPrefix(path, route.path === "/" ? "" : route.path);
+        const rank = (route: { host: string; path: string }): number =>
+          (route.host.startsWith("*.") ? 0 : 1_000_000) + route.host.length * 1000 + route.path.length;
+        const best = all
+          .filter(fits)
+          .reduce<(typeof all)[number] | undefined>(
+            (found, route) => (found === undefined || rank(route) > rank(found) ? route : found),
+            undefined,
+          );
+        expect(new HostTable(all).find(host, path)).toBe(best?.target);
+      }),
+    );
   });
 });
 

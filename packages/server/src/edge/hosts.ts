@@ -1,7 +1,14 @@
 // Which component a host and path lead to. Pure and compiled once per change: a lookup makes no objects, since every request pays for it.
 
-export interface HostRoute<T> { readonly host: string; readonly path: string; readonly target: T }
-interface PathRoute<T> { readonly prefix: string; readonly target: T }
+export interface HostRoute<T> {
+  readonly host: string;
+  readonly path: string;
+  readonly target: T;
+}
+interface PathRoute<T> {
+  readonly prefix: string;
+  readonly target: T;
+}
 
 /** Host names to path prefixes, longest prefix first. Wildcards (`*.example.org`) are kept by what follows the star. */
 export class HostTable<T> {
@@ -19,7 +26,8 @@ export class HostTable<T> {
       if (list === undefined) map.set(host, [entry]);
       else if (!list.some((other) => other.prefix === entry.prefix)) list.push(entry);
     }
-    for (const map of [this.#exact, this.#wildcard]) for (const list of map.values()) list.sort((a, b) => b.prefix.length - a.prefix.length);
+    for (const map of [this.#exact, this.#wildcard])
+      for (const list of map.values()) list.sort((a, b) => b.prefix.length - a.prefix.length);
   }
 
   /** `host` in lower case without a port, `path` as it was sent (a query may follow). The exact host comes first, then the longest wildcard; within one the longest path prefix. */
@@ -50,7 +58,7 @@ export function hasPrefix(path: string, prefix: string): boolean {
   if (!path.startsWith(prefix)) return false;
   if (path.length === prefix.length) return true;
   const next = path.charCodeAt(prefix.length);
-  return next === 47 /* / */ || next === 63 /* ? */ || next === 35 /* # */;
+  return next === 47 /* / */ || next === 63 /* ? */ || next === 35; /* # */
 }
 
 function normalPrefix(path: string): string {

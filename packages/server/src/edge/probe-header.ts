@@ -9,7 +9,11 @@ export const releaseHeader = "x-berth-release";
 /** A header that says it is valid for longer than this is refused: an intercepted one must die soon. */
 const longestLife = 120_000;
 
-export interface ProbePin { readonly stack: string; readonly component: string; readonly releaseHash: string }
+export interface ProbePin {
+  readonly stack: string;
+  readonly component: string;
+  readonly releaseHash: string;
+}
 
 /** `<stack>/<component>;<releaseHash>;<expiry unix ms>;<hmac sha256 hex>` */
 export function signProbe(pin: ProbePin, expires: number, key: Buffer): string {

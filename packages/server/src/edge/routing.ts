@@ -9,15 +9,31 @@ setFlagsFromString("--enable-experimental-regexp-engine");
 const matchLimit = 4096;
 
 /** What is asked of a request; names of headers in lower case. */
-export interface RequestFacts { readonly headers: Readonly<Record<string, string | string[] | undefined>> }
+export interface RequestFacts {
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+}
 
 /** A track as the choice sees it: `usable` are the endpoints that are active and ready now. */
-export interface ChoiceTrack<E> { readonly name: string; readonly weight: number; readonly usable: readonly E[] }
+export interface ChoiceTrack<E> {
+  readonly name: string;
+  readonly weight: number;
+  readonly usable: readonly E[];
+}
 
-export interface Choice<T> { readonly track: T; readonly by: "rule" | "sticky" | "weight" }
+export interface Choice<T> {
+  readonly track: T;
+  readonly by: "rule" | "sticky" | "weight";
+}
 
-interface CompiledCondition { readonly in: "header" | "cookie"; readonly name: string; readonly test: (value: string | undefined) => boolean }
-export interface CompiledRule { readonly track: string; readonly conditions: readonly CompiledCondition[] }
+interface CompiledCondition {
+  readonly in: "header" | "cookie";
+  readonly name: string;
+  readonly test: (value: string | undefined) => boolean;
+}
+export interface CompiledRule {
+  readonly track: string;
+  readonly conditions: readonly CompiledCondition[];
+}
 
 /** Prepares rules for many requests. A pattern that cannot be run in linear time never matches; `patternProblem` tells beforehand. */
 export function compileRules(rules: readonly MatchRule[]): CompiledRule[] {
@@ -28,14 +44,22 @@ function compileCondition(condition: MatchCondition): CompiledCondition {
   const name = condition.in === "header" ? condition.name.toLowerCase() : condition.name;
   const wanted = condition.value;
   switch (condition.match) {
-    case "present": return { in: condition.in, name, test: (value) => value !== undefined };
-    case "exact": return { in: condition.in, name, test: (value) => value === wanted };
-    case "prefix": return { in: condition.in, name, test: (value) => value !== undefined && value.startsWith(wanted) };
+    case "present":
+      return { in: condition.in, name, test: (value) => value !== undefined };
+    case "exact":
+      return { in: condition.in, name, test: (value) => value === wanted };
+    case "prefix":
+      return { in: condition.in, name, test: (value) => value !== undefined && value.startsWith(wanted) };
     case "regex": {
       const pattern = linearPattern(wanted);
-      return { in: condition.in, name, test: (value) => pattern !== undefined && value !== undefined && pattern.test(value.slice(0, matchLimit)) };
+      return {
+        in: condition.in,
+        name,
+        test: (value) => pattern !== undefined && value !== undefined && pattern.test(value.slice(0, matchLimit)),
+      };
     }
-    default: return condition.match satisfies never;
+    default:
+      return condition.match satisfies never;
   }
 }
 
@@ -79,7 +103,13 @@ function matches(rule: CompiledRule, facts: RequestFacts): boolean {
  * Only a track with a usable endpoint is chosen; a rule or cookie whose track has none falls back to the weights, so that nobody is refused
  * while another track serves (promise 3). A weight of 0 takes nothing but what a rule sends. undefined: no track can serve now.
  */
-export function chooseTrack<E, T extends ChoiceTrack<E>>(tracks: readonly T[], rules: readonly CompiledRule[], sticky: string | undefined, facts: RequestFacts, random: number): Choice<T> | undefined {
+export function chooseTrack<E, T extends ChoiceTrack<E>>(
+  tracks: readonly T[],
+  rules: readonly CompiledRule[],
+  sticky: string | undefined,
+  facts: RequestFacts,
+  random: number,
+): Choice<T> | undefined {
   for (const rule of rules) {
     if (!matches(rule, facts)) continue;
     const track = usableTrack<E, T>(tracks, rule.track);
@@ -103,7 +133,11 @@ function usableTrack<E, T extends ChoiceTrack<E>>(tracks: readonly T[], name: st
 export function byWeight<E, T extends ChoiceTrack<E>>(tracks: readonly T[], random: number): T | undefined {
   let total = 0;
   let last: T | undefined;
-  for (const track of tracks) if (track.weight > 0 && track.usable.length > 0) { total += track.weight; last = track; }
+  for (const track of tracks)
+    if (track.weight > 0 && track.usable.length > 0) {
+      total += track.weight;
+      last = track;
+    }
   let left = random * total;
   for (const track of tracks) {
     if (track.weight <= 0 || track.usable.length === 0) continue;

@@ -1,16 +1,25 @@
 // The Traffic port over the edge's control socket. It only translates: every decision is the planner's, every fact is the edge's.
 import { Client, Pool, type Dispatcher } from "undici";
 import { errors, type ErrorCode } from "@berth/contract/errors.ts";
+import { covers } from "../core/certificates.ts";
 import { BerthError } from "../core/errors.ts";
-import { edgeProtocol, protocolHeader, type Hello } from "../edge/ipc.ts";
+import { edgeProtocol, protocolHeader, type Hello, type Program } from "../edge/ipc.ts";
 import { loadProbeKey, probeHeader, releaseHeader, signProbe } from "../edge/probe-header.ts";
-import type { Fence, Ref } from "./engine.ts";
-import type { Applied, ProbeAnswer, Traffic, TrafficEntry } from "./traffic.ts";
+import type { Epoch, Fence, Ref } from "./engine.ts";
+import type { Applied, GivenCertificate, ProbeAnswer, Traffic, TrafficEntry } from "./traffic.ts";
+
+/** Where users come in. */
+export interface Doors {
+  readonly router: { readonly host: string; readonly port: number };
+  readonly https: Hello["https"];
+}
 
 /** ms that a probe's signed header is valid. */
 const probeLife = 30_000;
 /** ms for one call; applying waits for the disk and for every router. */
 const callTimeout = 30_000;
+/** ms for another program to take the edge's place: it may take as long as that one is given to come up. */
+const upgradeTimeout = 90_000;
 
 export interface EdgeTrafficDeps {
   /** `<run>/edge.sock` */
@@ -29,17 +38,39 @@ export class EdgeTraffic implements Traffic {
   readonly #deps: EdgeTrafficDeps;
   readonly #pool: Pool;
   #router: { host: string; port: number };
+  /** As the edge last said. */
+  #https: Hello["https"];
   #probeKey: Promise<Buffer> | undefined;
 
   constructor(deps: EdgeTrafficDeps) {
     this.#deps = deps;
     this.#router = { ...deps.router };
-    this.#pool = new Pool("http://edge", { socketPath: deps.socketPath, connections: 16, pipelining: 1, headersTimeout: callTimeout, bodyTimeout: callTimeout, keepAliveTimeout: 2_000 });
+    this.#pool = new Pool("http://edge", {
+      socketPath: deps.socketPath,
+      connections: 16,
+      pipelining: 1,
+      headersTimeout: callTimeout,
+      bodyTimeout: callTimeout,
+      keepAliveTimeout: 2_000,
+    });
   }
 
   /** What the edge says of itself. Errors: `engine_unavailable` when it does not answer. */
   async hello(signal: AbortSignal): Promise<Hello> {
-    return await this.#call("GET", "/v1/hello", undefined, signal) as Hello;
+    const hello = (await this.#call("GET", "/v1/hello", undefined, signal)) as Hello;
+    this.#https = hello.https?.problem === undefined ? hello.https : undefined;
+    return hello;
+  }
+
+  /** As the edge last said to whoever asked it for itself. */
+  get doors(): Doors {
+    return { router: this.#router, https: this.#https };
+  }
+
+  /** For one that never asks the edge for itself, from another that does. */
+  setDoors({ router, https }: Doors): void {
+    this.#router = { ...router };
+    this.#https = https;
   }
 
   async apply(entry: TrafficEntry, fence: Fence, signal: AbortSignal): Promise<void> {
@@ -51,28 +82,63 @@ export class EdgeTraffic implements Traffic {
   }
 
   async applied(ref: Ref, signal: AbortSignal): Promise<Applied> {
-    return await this.#call("GET", refPath("applied", ref), undefined, signal) as Applied;
+    return (await this.#call("GET", refPath("applied", ref), undefined, signal)) as Applied;
   }
 
   async list(signal: AbortSignal): Promise<readonly { readonly ref: Ref; readonly generation: number }[]> {
-    const { entries } = await this.#call("GET", "/v1/entries", undefined, signal) as { entries: readonly { readonly ref: Ref; readonly generation: number }[] };
+    const { entries } = (await this.#call("GET", "/v1/entries", undefined, signal)) as {
+      entries: readonly { readonly ref: Ref; readonly generation: number }[];
+    };
     return entries;
   }
 
+  async readEntry(ref: Ref, signal: AbortSignal): Promise<TrafficEntry | undefined> {
+    return ((await this.#call("GET", refPath("entries", ref), undefined, signal)) as { entry: TrafficEntry | null }).entry ?? undefined;
+  }
+
+  async setCertificates(certificates: readonly GivenCertificate[], fence: Fence, signal: AbortSignal): Promise<void> {
+    await this.#call("PUT", "/v1/certificates", { fence, certificates }, signal);
+    await this.hello(signal);
+  }
+
+  async raiseEpoch(epoch: Epoch, signal: AbortSignal): Promise<void> {
+    await this.#call("PUT", "/v1/epoch", epoch, signal);
+  }
+
   /** Never throws for what the component does: a refused connection or a time-out is an answer with status 0 and `error`. */
-  async probe(target: { readonly ref: Ref; readonly port: string; readonly host: string; readonly path: string; readonly releaseHash: string }, signal: AbortSignal): Promise<ProbeAnswer> {
+  async probe(
+    target: { readonly ref: Ref; readonly port: string; readonly host: string; readonly path: string; readonly releaseHash: string },
+    signal: AbortSignal,
+  ): Promise<ProbeAnswer> {
     this.#probeKey ??= loadProbeKey(this.#deps.home);
     const key = await this.#probeKey;
     const started = performance.now();
     const url = this.publicUrl(target.host, target.path);
-    const header = signProbe({ stack: target.ref.stack, component: target.ref.component, releaseHash: target.releaseHash }, this.#deps.now() + probeLife, key);
-    const { host, port } = this.#router;
-    const client = new Client(`http://${dialable(host)}:${String(port)}`);
+    const header = signProbe(
+      { stack: target.ref.stack, component: target.ref.component, releaseHash: target.releaseHash },
+      this.#deps.now() + probeLife,
+      key,
+    );
+    const { scheme, host, port } = this.#doorOf(target.host);
+    const client = new Client(`${scheme}://${dialable(host)}:${String(port)}`, {
+      // What is asked is whether this release answers here; whether clients trust the certificate is said elsewhere.
+      connect: { servername: target.host, rejectUnauthorized: false },
+    });
     try {
-      const answer = await client.request({ method: "GET", path: target.path, headers: { host: hostHeader(target.host, port), "user-agent": "berth-probe", accept: "*/*", [probeHeader]: header }, signal });
+      const answer = await client.request({
+        method: "GET",
+        path: target.path,
+        headers: { host: hostHeader(target.host, port, scheme), "user-agent": "berth-probe", accept: "*/*", [probeHeader]: header },
+        signal,
+      });
       await answer.body.dump({ limit: 262_144, signal });
       const releaseHash = answer.headers[releaseHeader];
-      return { status: answer.statusCode, ...(typeof releaseHash === "string" ? { releaseHash } : {}), url, took: performance.now() - started };
+      return {
+        status: answer.statusCode,
+        ...(typeof releaseHash === "string" ? { releaseHash } : {}),
+        url,
+        took: performance.now() - started,
+      };
     } catch (error) {
       signal.throwIfAborted();
       return { status: 0, error: error instanceof Error ? error.message : String(error), url, took: performance.now() - started };
@@ -81,16 +147,32 @@ export class EdgeTraffic implements Traffic {
     }
   }
 
-  readonly publicUrl = (host: string, path: string): string => `http://${hostHeader(host, this.#router.port)}${path}`;
+  readonly publicUrl = (host: string, path: string): string => {
+    const { scheme, port } = this.#doorOf(host);
+    return `${scheme}://${hostHeader(host, port, scheme)}${path}`;
+  };
+
+  /** The door that users of this host go through. */
+  #doorOf(host: string): { readonly scheme: "http" | "https"; readonly host: string; readonly port: number } {
+    const https = this.#https;
+    return https !== undefined && covers(https.hosts, host)
+      ? { scheme: "https", host: https.host, port: https.port }
+      : { scheme: "http", ...this.#router };
+  }
 
   /** Prometheus text of the edge. */
   async metrics(signal: AbortSignal): Promise<string> {
-    return await this.#call("GET", "/metrics", undefined, signal) as string;
+    return (await this.#call("GET", "/metrics", undefined, signal)) as string;
   }
 
   /** Replaces every router without losing a connection. */
   async reload(signal: AbortSignal): Promise<void> {
     await this.#call("POST", "/v1/reload", undefined, signal);
+  }
+
+  /** Has this program take the edge's place, without a refused or broken connection. Resolves when it has; the edge of before goes on when it cannot. */
+  async upgrade(program: Program, signal: AbortSignal): Promise<void> {
+    await this.#call("POST", "/v1/upgrade", program, signal, upgradeTimeout);
   }
 
   /** Asks the edge to end in good order. */
@@ -102,25 +184,43 @@ export class EdgeTraffic implements Traffic {
     await this.#pool.destroy();
   }
 
-  async #call(method: Dispatcher.HttpMethod, path: string, body: unknown, signal: AbortSignal): Promise<unknown> {
-    const { statusCode, headers, text } = await this.#exchange(method, path, body, signal);
+  async #call(method: Dispatcher.HttpMethod, path: string, body: unknown, signal: AbortSignal, timeout = callTimeout): Promise<unknown> {
+    const { statusCode, headers, text } = await this.#exchange(method, path, body, signal, timeout);
     const router = headers["x-berth-router"];
     if (typeof router === "string") this.#remember(router);
     if (statusCode >= 400) throw this.#refusal(statusCode, text);
     if (text === "") return undefined;
-    return String(headers["content-type"]).startsWith("application/json") ? JSON.parse(text) as unknown : text;
+    return String(headers["content-type"]).startsWith("application/json") ? (JSON.parse(text) as unknown) : text;
   }
 
-  async #exchange(method: Dispatcher.HttpMethod, path: string, body: unknown, signal: AbortSignal): Promise<{ statusCode: number; headers: Record<string, string | string[] | undefined>; text: string }> {
+  async #exchange(
+    method: Dispatcher.HttpMethod,
+    path: string,
+    body: unknown,
+    signal: AbortSignal,
+    timeout: number,
+    isSecond = false,
+  ): Promise<{ statusCode: number; headers: Record<string, string | string[] | undefined>; text: string }> {
     try {
       const answer = await this.#pool.request({
-        method, path, signal, headers: { [protocolHeader]: String(edgeProtocol), ...(body === undefined ? {} : { "content-type": "application/json" }) },
+        method,
+        path,
+        signal,
+        headers: { [protocolHeader]: String(edgeProtocol), ...(body === undefined ? {} : { "content-type": "application/json" }) },
         body: body === undefined ? null : JSON.stringify(body),
+        headersTimeout: timeout,
       });
       return { statusCode: answer.statusCode, headers: answer.headers, text: await answer.body.text() };
     } catch (error) {
       signal.throwIfAborted();
-      throw new BerthError("engine_unavailable", { cluster: this.#deps.cluster, reason: `the edge does not answer (${error instanceof Error && "code" in error ? String(error.code) : String(error)})` }, { cause: error });
+      // A kept connection that the edge, or the one before it, was just closing: asking again on a new one changes nothing.
+      if (method === "GET" && !isSecond && codeOf(error) === "UND_ERR_SOCKET")
+        return this.#exchange(method, path, body, signal, timeout, true);
+      throw new BerthError(
+        "engine_unavailable",
+        { cluster: this.#deps.cluster, reason: `the edge does not answer (${codeOf(error) ?? String(error)})` },
+        { cause: error },
+      );
     }
   }
 
@@ -131,15 +231,22 @@ export class EdgeTraffic implements Traffic {
 
   #refusal(status: number, text: string): BerthError {
     const problem = readProblem(text);
-    if (problem === undefined) return new BerthError("engine_unavailable", { cluster: this.#deps.cluster, reason: `the edge answered ${String(status)}` });
+    if (problem === undefined)
+      return new BerthError("engine_unavailable", { cluster: this.#deps.cluster, reason: `the edge answered ${String(status)}` });
     return new BerthError(problem.code, problem.params);
   }
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && "code" in error ? String(error.code) : undefined;
 }
 
 function readProblem(text: string): { readonly code: ErrorCode; readonly params: Record<string, string | number | boolean> } | undefined {
   try {
     const value = JSON.parse(text) as { code?: unknown; params?: Record<string, string | number | boolean> };
-    return typeof value.code === "string" && value.code in errors ? { code: value.code as ErrorCode, params: value.params ?? {} } : undefined;
+    return typeof value.code === "string" && value.code in errors
+      ? { code: value.code as ErrorCode, params: value.params ?? {} }
+      : undefined;
   } catch {
     return undefined; // not the edge's own answer
   }
@@ -149,8 +256,8 @@ function refPath(noun: "entries" | "applied", ref: Ref): string {
   return `/v1/${noun}/${ref.stack}/${ref.component}`;
 }
 
-function hostHeader(host: string, port: number): string {
-  return port === 80 ? host : `${host}:${String(port)}`;
+function hostHeader(host: string, port: number, scheme: "http" | "https"): string {
+  return port === (scheme === "https" ? 443 : 80) ? host : `${host}:${String(port)}`;
 }
 
 /** An address that listens everywhere is reached on the loopback. */

@@ -5,10 +5,20 @@ import type { Cause } from "@berth/contract/causes.ts";
 import type { Command, ComponentKind, ComponentSpec, Port, Probe, VolumeMount } from "@berth/contract/spec.ts";
 
 /** Which component of which stack, on the cluster that the engine drives. Names are DNS labels. */
-export interface Ref { readonly stack: string; readonly component: string }
+export interface Ref {
+  readonly stack: string;
+  readonly component: string;
+}
 
 /** Carried by every object that an engine makes. An engine refuses (`stale_generation`) to act with an older epoch or, for the same ref, an older generation. */
-export interface Fence { readonly installation: string; readonly epoch: number; readonly generation: number }
+export interface Fence {
+  readonly installation: string;
+  readonly epoch: number;
+  readonly generation: number;
+}
+
+/** Which life of an installation: a restored database has a higher epoch than the one that it replaces. */
+export type Epoch = Pick<Fence, "installation" | "epoch">;
 
 export interface Capabilities {
   readonly reachable: boolean;
@@ -52,10 +62,26 @@ export interface Workload {
   readonly securityProfile: ComponentSpec["securityProfile"];
   /** Runtimes that the artifact asks for: tool name -> folder to put first on PATH is the engine's choice. */
   readonly tools: readonly { readonly name: string; readonly wanted: string }[];
+  /** What this release is made of, for whoever has to rebuild it when the database is lost (promise 7). Engines keep it beside each instance and never look inside. */
+  readonly record?: Readonly<Record<string, unknown>>;
+}
+
+/** An instance with the order that it was started by. Holds secrets, as a workload does: never logged. */
+export interface InstanceRecord {
+  readonly id: string;
+  readonly ref: Ref;
+  readonly track: TrackTarget["track"];
+  readonly restart: number;
+  /** RFC 3339 */ readonly createdAt: string;
+  readonly stopping: boolean;
+  readonly workload: Workload;
 }
 
 /** Tells one wave of instances of the same release from the next: raised by `restart`. */
-export interface Revision { readonly releaseHash: string; readonly restart: number }
+export interface Revision {
+  readonly releaseHash: string;
+  readonly restart: number;
+}
 
 export interface TrackTarget {
   readonly ref: Ref;
@@ -70,7 +96,12 @@ export interface TrackTarget {
 
 export type InstancePhase = "starting" | "running" | "stopping" | "backoff" | "exited";
 
-export interface ProbeRecord { readonly at: string; readonly probe: "startup" | "readiness" | "liveness"; readonly ok: boolean; readonly detail: string }
+export interface ProbeRecord {
+  readonly at: string;
+  readonly probe: "startup" | "readiness" | "liveness";
+  readonly ok: boolean;
+  readonly detail: string;
+}
 
 export interface Instance {
   readonly id: string;
@@ -88,7 +119,15 @@ export interface Instance {
   /** Port name -> address where the edge reaches it. */
   readonly addresses: Readonly<Record<string, { readonly host: string; readonly port: number }>>;
   readonly pid?: number;
-  readonly lastExit?: { readonly at: string; readonly exitCode?: number; readonly signal?: string; readonly ranFor: number; readonly outOfMemory: boolean };
+  readonly lastExit?: {
+    readonly at: string;
+    readonly exitCode?: number;
+    readonly signal?: string;
+    readonly ranFor: number;
+    readonly outOfMemory: boolean;
+    /** Why that run ended; known as well when the next one is ready already. */
+    readonly cause?: Cause;
+  };
   /** Why it is not ready, when that is known. */
   readonly cause?: Cause;
   readonly probes: readonly ProbeRecord[];
@@ -141,10 +180,20 @@ export interface TaskState {
   readonly cause?: Cause;
 }
 
-export interface Usage { readonly ref: Ref; readonly instance: string; readonly at: string; readonly cpuSeconds: number; readonly memory: number; readonly processes: number }
+export interface Usage {
+  readonly ref: Ref;
+  readonly instance: string;
+  readonly at: string;
+  readonly cpuSeconds: number;
+  readonly memory: number;
+  readonly processes: number;
+}
 
 export interface VolumePort {
-  list(stack: string, signal: AbortSignal): Promise<{ readonly name: string; readonly bytes: number; readonly usedBy: readonly string[] }[]>;
+  list(
+    stack: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly name: string; readonly bytes: number; readonly usedBy: readonly string[] }[]>;
   /** Deletes the content for good; absent = success. */
   remove(stack: string, name: string, signal: AbortSignal): Promise<void>;
 }
@@ -161,11 +210,23 @@ export interface Engine {
   stop(ref: Ref, instances: readonly string[], grace: number, fence: Fence, signal: AbortSignal): Promise<void>;
   /** Removes everything of the component but its volumes; absent = success. */
   remove(ref: Ref, fence: Fence, signal: AbortSignal): Promise<void>;
+  /** Removes what is kept of a component beyond its end: its logs. Asked after `remove`; false while something of it is still ending. Absent = true. */
+  forgetComponent(ref: Ref, signal: AbortSignal): Promise<boolean>;
   observe(ref: Ref, signal: AbortSignal): Promise<Observed | undefined>;
   /** Everything of this installation on this cluster. */
   list(signal: AbortSignal): AsyncIterable<Observed>;
+  /** The same instances with what they were started from: for adoption. */
+  records(signal: AbortSignal): AsyncIterable<InstanceRecord>;
+  /** From now on refuses every order of an older epoch, for whatever ref. Errors: `stale_generation` when a newer epoch was seen already. */
+  raiseEpoch(epoch: Epoch, signal: AbortSignal): Promise<void>;
   logs(ref: Ref, options: LogOptions, signal: AbortSignal): AsyncIterable<LogLine>;
-  exec(ref: Ref, instance: string, command: Command, tty: { readonly columns: number; readonly rows: number } | undefined, signal: AbortSignal): Promise<Session>;
+  exec(
+    ref: Ref,
+    instance: string,
+    command: Command,
+    tty: { readonly columns: number; readonly rows: number } | undefined,
+    signal: AbortSignal,
+  ): Promise<Session>;
   forward(ref: Ref, instance: string, port: number, signal: AbortSignal): Promise<Duplex>;
   /** Starts a one-off run unless this id was seen before (at most once), and returns at once. */
   startTask(task: TaskRun, fence: Fence, signal: AbortSignal): Promise<void>;
@@ -174,6 +235,11 @@ export interface Engine {
   cancelTask(id: string, grace: number, signal: AbortSignal): Promise<void>;
   taskLogs(id: string, options: LogOptions, signal: AbortSignal): AsyncIterable<LogLine>;
   usage(refs: readonly Ref[], signal: AbortSignal): Promise<Usage[]>;
+  /**
+   * Removes what is kept of a stack as a whole once all of its components are removed: unpacked releases, logs, folders; its volumes only when none is kept. Absent = success.
+   * false: something of it is still ending, ask again.
+   */
+  forget(stack: { readonly id: string; readonly name: string; readonly volumes: "kept" | "none" }, signal: AbortSignal): Promise<boolean>;
   readonly volumes: VolumePort;
   /** A hint, never the truth: calls back when something of the ref may have changed. Ends when the signal fires or the connection is lost. */
   watch?(onChange: (ref: Ref) => void, signal: AbortSignal): Promise<void>;

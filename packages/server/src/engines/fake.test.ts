@@ -1,17 +1,42 @@
 // The fake conforms to what it stands for, and its time is the test's.
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { describeEngine, type Does } from "./conformance.ts";
+import { describeEngine } from "./conformance.ts";
+import type { Does } from "./conformance/lab.ts";
 import type { Instance, Ref, Workload } from "./engine.ts";
 import { FakeEngine, type Behaviour } from "./fake.ts";
 
-const behaviours: Readonly<Record<Does, Behaviour>> = { serve: {}, run: {}, crash: { exitAfter: 5, exitCode: 3 }, end: { exitAfter: 5, exitCode: 0 }, stubborn: { stopAfter: Number.POSITIVE_INFINITY } };
+const behaviours: Readonly<Record<Does, Behaviour>> = {
+  serve: {},
+  run: {},
+  crash: { exitAfter: 5, exitCode: 3 },
+  end: { exitAfter: 5, exitCode: 0 },
+  stubborn: { stopAfter: Number.POSITIVE_INFINITY },
+};
 
 function workload(does: Does, over: Partial<Workload> & { readonly ref: Ref }): Workload {
   return {
-    stackId: "stack-1", kind: "worker", releaseHash: `sha256:${createHash("sha256").update(JSON.stringify([does, over])).digest("hex")}`, releaseNumber: 1, artifact: { kind: "bundle", digest: `sha256:${"0".repeat(64)}` },
-    command: { shell: does }, workdir: ".", artifactEnv: {}, env: {}, secretValues: [], ports: does === "serve" ? [{ name: "http", protocol: "http" }] : [], volumes: [], resources: {}, probes: {},
-    restart: "always", gracePeriod: 2_000, securityProfile: "restricted", tools: [], ...over,
+    stackId: "stack-1",
+    kind: "worker",
+    releaseHash: `sha256:${createHash("sha256")
+      .update(JSON.stringify([does, over]))
+      .digest("hex")}`,
+    releaseNumber: 1,
+    artifact: { kind: "bundle", digest: `sha256:${"0".repeat(64)}` },
+    command: { shell: does },
+    workdir: ".",
+    artifactEnv: {},
+    env: {},
+    secretValues: [],
+    ports: does === "serve" ? [{ name: "http", protocol: "http" }] : [],
+    volumes: [],
+    resources: {},
+    probes: {},
+    restart: "always",
+    gracePeriod: 2_000,
+    securityProfile: "restricted",
+    tools: [],
+    ...over,
   };
 }
 
@@ -20,7 +45,8 @@ class Talking extends FakeEngine {
   override async ensure(...args: Parameters<FakeEngine["ensure"]>): Promise<void> {
     const before = new Set((await this.observe(args[0].ref, args[2]))?.instances.map((one) => one.id));
     await super.ensure(...args);
-    for (const one of (await this.observe(args[0].ref, args[2]))?.instances ?? []) if (!before.has(one.id)) this.write(args[0].ref, one.id, "hello");
+    for (const one of (await this.observe(args[0].ref, args[2]))?.instances ?? [])
+      if (!before.has(one.id)) this.write(args[0].ref, one.id, "hello");
   }
 }
 
@@ -46,7 +72,11 @@ describe("fake engine", () => {
     const signal = new AbortController().signal;
     const one = async (): Promise<Instance | undefined> => (await engine.observe(ref, signal))?.instances[0];
     engine.behave(made.releaseHash, { readyAfter: 300, exitAfter: 1_000, exitCode: 2 });
-    await engine.ensure({ ref, track: "stable", workload: made, restart: 0, replicas: 1 }, { installation: "i", epoch: 1, generation: 1 }, signal);
+    await engine.ensure(
+      { ref, track: "stable", workload: made, restart: 0, replicas: 1 },
+      { installation: "i", epoch: 1, generation: 1 },
+      signal,
+    );
     expect(await one()).toMatchObject({ phase: "running", ready: false });
     now += 300;
     expect(await one()).toMatchObject({ ready: true, readySince: new Date(now).toISOString() });

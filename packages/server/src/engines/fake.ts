@@ -4,7 +4,26 @@ import { PassThrough, type Duplex } from "node:stream";
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import type { Command } from "@berth/contract/spec.ts";
 import { BerthError } from "../core/errors.ts";
-import { EngineFailure, type Capabilities, type Engine, type Fence, type Instance, type LogLine, type LogOptions, type Observed, type Ref, type Session, type TaskRun, type TaskState, type TrackTarget, type Usage, type VolumePort, type Workload } from "./engine.ts";
+import {
+  EngineFailure,
+  type Capabilities,
+  type Engine,
+  type Epoch,
+  type Fence,
+  type Instance,
+  type InstanceRecord,
+  type LogLine,
+  type LogOptions,
+  type Observed,
+  type Ref,
+  type Session,
+  type TaskRun,
+  type TaskState,
+  type TrackTarget,
+  type Usage,
+  type VolumePort,
+  type Workload,
+} from "./engine.ts";
 
 /** What the program of a release does; times are ms. */
 export interface Behaviour {
@@ -27,14 +46,21 @@ interface FakeInstance {
   readonly port: number;
   stopping?: { readonly at: number; readonly grace: number };
 }
-interface FakeTask { readonly run: TaskRun; readonly startedAt: number; cancelledAt?: number }
+interface FakeTask {
+  readonly run: TaskRun;
+  readonly startedAt: number;
+  cancelledAt?: number;
+}
 
 const backoffFirst = 100;
 const backoffMost = 30_000;
 const key = (ref: Ref): string => `${ref.stack}/${ref.component}`;
 const iso = (at: number): string => new Date(at).toISOString();
 
-export interface FakeEngineDeps { readonly now: () => number; readonly cluster?: string }
+export interface FakeEngineDeps {
+  readonly now: () => number;
+  readonly cluster?: string;
+}
 
 export class FakeEngine implements Engine {
   readonly kind = "local";
@@ -50,6 +76,7 @@ export class FakeEngine implements Engine {
   #epoch = 0;
   /** false: every call fails as if the cluster were away. */
   reachable = true;
+  isolation: Capabilities["isolation"] = ["uid"];
   /** What was asked for, in order: for tests that look at the planner's traces. */
   readonly calls: { readonly call: string; readonly ref?: Ref; readonly detail?: unknown }[] = [];
 
@@ -69,18 +96,39 @@ export class FakeEngine implements Engine {
 
   async capabilities(signal: AbortSignal): Promise<Capabilities> {
     signal.throwIfAborted();
-    return { reachable: this.reachable, version: "fake", isolation: ["none"], tcp: true, weights: true, volumes: "mount", limits: { memory: false, cpu: false, processes: false }, notices: [] };
+    return {
+      reachable: this.reachable,
+      version: "fake",
+      isolation: this.isolation,
+      tcp: true,
+      weights: true,
+      volumes: "mount",
+      limits: { memory: false, cpu: false, processes: false },
+      notices: [],
+    };
   }
 
   render(workload: Workload): { readonly name: string; readonly body: unknown }[] {
     const hidden = (value: string): boolean => workload.secretValues.some((secret) => secret !== "" && value.includes(secret));
-    const { secretValues: _secretValues, ...rest } = workload;
-    return [{ name: `process ${key(workload.ref)}`, body: { ...rest, env: Object.fromEntries(Object.entries(workload.env).map(([name, value]) => [name, hidden(value) ? "(secret)" : value])) } }];
+    const { secretValues: _secretValues, record: _record, ...rest } = workload;
+    return [
+      {
+        name: `process ${key(workload.ref)}`,
+        body: {
+          ...rest,
+          env: Object.fromEntries(Object.entries(workload.env).map(([name, value]) => [name, hidden(value) ? "(secret)" : value])),
+        },
+      },
+    ];
   }
 
   async prepare(workload: Workload, fence: Fence, signal: AbortSignal): Promise<void> {
     this.#enter("prepare", workload.ref, workload.releaseHash, signal);
-    if (workload.artifact.kind === "image") throw new EngineFailure(cause("image_needs_container_engine", { component: workload.ref.component, image: workload.artifact.reference }), { retryable: false });
+    if (workload.artifact.kind === "image")
+      throw new EngineFailure(
+        cause("image_needs_container_engine", { component: workload.ref.component, image: workload.artifact.reference }),
+        { retryable: false },
+      );
     this.#pass(workload.ref, fence);
     const { prepareFails, retryable } = this.#behaviour(workload);
     if (prepareFails !== undefined) throw new EngineFailure(prepareFails, { retryable: retryable === true });
@@ -90,12 +138,29 @@ export class FakeEngine implements Engine {
   }
 
   async ensure(target: TrackTarget, fence: Fence, signal: AbortSignal): Promise<void> {
-    this.#enter("ensure", target.ref, { track: target.track, releaseHash: target.workload.releaseHash, restart: target.restart, replicas: target.replicas }, signal);
+    this.#enter(
+      "ensure",
+      target.ref,
+      { track: target.track, releaseHash: target.workload.releaseHash, restart: target.restart, replicas: target.replicas },
+      signal,
+    );
     this.#pass(target.ref, fence);
-    const alike = this.#of(target.ref).filter((one) => one.target.track === target.track && one.target.workload.releaseHash === target.workload.releaseHash && one.target.restart === target.restart && one.stopping === undefined);
+    const alike = this.#of(target.ref).filter(
+      (one) =>
+        one.target.track === target.track &&
+        one.target.workload.releaseHash === target.workload.releaseHash &&
+        one.target.restart === target.restart &&
+        one.stopping === undefined &&
+        target.leaving?.includes(one.id) !== true,
+    );
     for (let missing = target.replicas - alike.length; missing > 0; missing -= 1) {
       this.#counter += 1;
-      this.#instances.push({ id: `${target.ref.component}-${this.#counter.toString(32).padStart(6, "a")}`, target, createdAt: this.#deps.now(), port: 20_000 + this.#counter });
+      this.#instances.push({
+        id: `${target.ref.component}-${this.#counter.toString(32).padStart(6, "a")}`,
+        target,
+        createdAt: this.#deps.now(),
+        port: 20_000 + this.#counter,
+      });
       this.#changed(target.ref);
     }
   }
@@ -112,6 +177,14 @@ export class FakeEngine implements Engine {
     for (const one of this.#of(ref)) this.#end(one, one.target.workload.gracePeriod);
   }
 
+  async forgetComponent(ref: Ref, signal: AbortSignal): Promise<boolean> {
+    this.#enter("forgetComponent", ref, undefined, signal);
+    if (this.#of(ref).length > 0) return false;
+    const kept = this.#lines.filter((line) => key(line.ref) !== key(ref));
+    this.#lines.splice(0, this.#lines.length, ...kept);
+    return true;
+  }
+
   async observe(ref: Ref, signal: AbortSignal): Promise<Observed | undefined> {
     this.#enter("observe", ref, undefined, signal);
     return this.#observed(ref);
@@ -126,10 +199,34 @@ export class FakeEngine implements Engine {
     }
   }
 
+  async *records(signal: AbortSignal): AsyncGenerator<InstanceRecord> {
+    this.#enter("records", undefined, undefined, signal);
+    this.#forgetEnded();
+    yield* this.#instances.map(({ id, target: { ref, track, restart, workload }, createdAt, stopping }) => ({
+      id,
+      ref,
+      track,
+      restart,
+      createdAt: iso(createdAt),
+      stopping: stopping !== undefined,
+      workload,
+    }));
+  }
+
+  async raiseEpoch({ epoch }: Epoch, signal: AbortSignal): Promise<void> {
+    this.#enter("raiseEpoch", undefined, epoch, signal);
+    if (epoch < this.#epoch) throw new BerthError("stale_generation", { seen: `epoch ${this.#epoch}`, given: epoch });
+    this.#epoch = epoch;
+  }
+
   async *logs(ref: Ref, options: LogOptions, signal: AbortSignal): AsyncGenerator<LogLine> {
     this.#enter("logs", ref, undefined, signal);
     let at = 0;
-    const fits = (line: LogLine & { readonly ref: Ref }): boolean => key(line.ref) === key(ref) && (options.instance === undefined || line.instance === options.instance) && (options.since === undefined || line.at >= options.since) && Number(line.cursor) > Number(options.after ?? 0);
+    const fits = (line: LogLine & { readonly ref: Ref }): boolean =>
+      key(line.ref) === key(ref) &&
+      (options.instance === undefined || line.instance === options.instance) &&
+      (options.since === undefined || line.at >= options.since) &&
+      Number(line.cursor) > Number(options.after ?? 0);
     const first = this.#lines.filter(fits);
     at = this.#lines.length;
     yield* first.slice(options.tail === undefined ? 0 : Math.max(0, first.length - options.tail)).map(plainLine);
@@ -142,7 +239,13 @@ export class FakeEngine implements Engine {
   }
 
   /** Says its command and ends with 0. */
-  async exec(ref: Ref, instance: string, command: Command, _tty: { readonly columns: number; readonly rows: number } | undefined, signal: AbortSignal): Promise<Session> {
+  async exec(
+    ref: Ref,
+    instance: string,
+    command: Command,
+    _tty: { readonly columns: number; readonly rows: number } | undefined,
+    signal: AbortSignal,
+  ): Promise<Session> {
     this.#enter("exec", ref, instance, signal);
     this.#find(ref, instance);
     const stream = new PassThrough();
@@ -152,7 +255,8 @@ export class FakeEngine implements Engine {
 
   async forward(ref: Ref, instance: string, port: number, signal: AbortSignal): Promise<Duplex> {
     this.#enter("forward", ref, instance, signal);
-    if (this.#find(ref, instance).port !== port) throw new BerthError("not_found", { kind: "port", name: String(port), hint: "It has another port." });
+    if (this.#find(ref, instance).port !== port)
+      throw new BerthError("not_found", { kind: "port", name: String(port), hint: "It has another port." });
     return new PassThrough();
   }
 
@@ -184,11 +288,33 @@ export class FakeEngine implements Engine {
   async usage(refs: readonly Ref[], signal: AbortSignal): Promise<Usage[]> {
     this.#enter("usage", undefined, refs, signal);
     const now = this.#deps.now();
-    return refs.flatMap((ref) => this.#of(ref).map((one) => ({ ref, instance: one.id, at: iso(now), cpuSeconds: (now - one.createdAt) / 10_000, memory: 16_777_216, processes: 1 })));
+    return refs.flatMap((ref) =>
+      this.#of(ref).map((one) => ({
+        ref,
+        instance: one.id,
+        at: iso(now),
+        cpuSeconds: (now - one.createdAt) / 10_000,
+        memory: 16_777_216,
+        processes: 1,
+      })),
+    );
+  }
+
+  async forget(
+    stack: { readonly id: string; readonly name: string; readonly volumes: "kept" | "none" },
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    this.#enter("forget", undefined, stack, signal);
+    this.#forgetEnded();
+    if (this.#instances.some((one) => one.target.ref.stack === stack.name)) return false;
+    for (let at = this.#lines.length - 1; at >= 0; at -= 1) if (this.#lines[at]?.ref.stack === stack.name) this.#lines.splice(at, 1);
+    if (stack.volumes === "none") this.#volumes.delete(stack.id);
+    return true;
   }
 
   readonly volumes: VolumePort = {
-    list: async (stack) => [...(this.#volumes.get(stack) ?? [])].map((name) => ({ name, bytes: 0, usedBy: this.#volumeUsers(stack, name) })),
+    list: async (stack) =>
+      [...(this.#volumes.get(stack) ?? [])].map((name) => ({ name, bytes: 0, usedBy: this.#volumeUsers(stack, name) })),
     remove: async (stack, name) => {
       const [component] = this.#volumeUsers(stack, name);
       if (component !== undefined) throw new BerthError("volume_in_use", { volume: name, component });
@@ -200,29 +326,49 @@ export class FakeEngine implements Engine {
     this.#enter("watch", undefined, undefined, signal);
     this.#watchers.add(onChange);
     return new Promise((resolve) => {
-      signal.addEventListener("abort", () => {
-        this.#watchers.delete(onChange);
-        resolve();
-      }, { once: true });
+      signal.addEventListener(
+        "abort",
+        () => {
+          this.#watchers.delete(onChange);
+          resolve();
+        },
+        { once: true },
+      );
     });
   }
 
   #volumeUsers(stackId: string, name: string): string[] {
     this.#forgetEnded();
-    return [...new Set(this.#instances.filter((one) => one.target.workload.stackId === stackId && one.target.workload.volumes.some((mount) => mount.volume === name)).map((one) => one.target.ref.component))];
+    return [
+      ...new Set(
+        this.#instances
+          .filter((one) => one.target.workload.stackId === stackId && one.target.workload.volumes.some((mount) => mount.volume === name))
+          .map((one) => one.target.ref.component),
+      ),
+    ];
   }
 
   #enter(call: string, ref: Ref | undefined, detail: unknown, signal: AbortSignal): void {
     signal.throwIfAborted();
-    if (!this.reachable) throw new EngineFailure(cause("cluster_unreachable", { cluster: this.#deps.cluster ?? "fake", reason: "it was told not to answer" }), { retryable: true });
+    if (!this.reachable)
+      throw new EngineFailure(
+        cause("cluster_unreachable", { cluster: this.#deps.cluster ?? "fake", reason: "it was told not to answer" }),
+        { retryable: true },
+      );
     this.calls.push({ call, ...(ref === undefined ? {} : { ref }), ...(detail === undefined ? {} : { detail }) });
   }
 
   #pass(ref: Ref, fence: Fence): void {
     const known = this.#fences.get(key(ref));
     if (fence.epoch < this.#epoch) throw new BerthError("stale_generation", { seen: `epoch ${this.#epoch}`, given: fence.epoch });
-    if (known !== undefined && known.epoch === fence.epoch && fence.generation < known.generation) throw new BerthError("stale_generation", { seen: known.generation, given: fence.generation });
-    if (known !== undefined && known.installation !== fence.installation) throw new BerthError("wrong_state", { verb: "This order", reason: "this machine belongs to another installation of Berth", hint: "" });
+    if (known !== undefined && known.epoch === fence.epoch && fence.generation < known.generation)
+      throw new BerthError("stale_generation", { seen: known.generation, given: fence.generation });
+    if (known !== undefined && known.installation !== fence.installation)
+      throw new BerthError("wrong_state", {
+        verb: "This order",
+        reason: "this machine belongs to another installation of Berth",
+        hint: "",
+      });
     this.#epoch = Math.max(this.#epoch, fence.epoch);
     this.#fences.set(key(ref), fence);
   }
@@ -274,8 +420,15 @@ export class FakeEngine implements Engine {
     const ready = stopping === undefined && life.readySince !== undefined;
     const { readySince, ...rest } = life;
     return {
-      id, track, revision: { releaseHash: workload.releaseHash, restart }, releaseNumber: workload.releaseNumber, probes: [], ...rest, ready,
-      phase: stopping === undefined ? life.phase : "stopping", addresses: Object.fromEntries(workload.ports.map((one) => [one.name, { host: "127.0.0.1", port }])),
+      id,
+      track,
+      revision: { releaseHash: workload.releaseHash, restart },
+      releaseNumber: workload.releaseNumber,
+      probes: [],
+      ...rest,
+      ready,
+      phase: stopping === undefined ? life.phase : "stopping",
+      addresses: Object.fromEntries(workload.ports.map((one) => [one.name, { host: "127.0.0.1", port }])),
       ...(ready && readySince !== undefined ? { readySince } : {}),
       ...(!ready && stopping === undefined && life.lastExit !== undefined ? { cause: exitedCause(life.lastExit, workload) } : {}),
     };
@@ -294,10 +447,18 @@ function lifeAt(behaviour: Behaviour, policy: Workload["restart"], createdAt: nu
     const running = now < endsAt;
     if (running) {
       const readyAt = startedAt + readyAfter;
-      return { phase: "running", restarts, startedAt: iso(startedAt), pid: 100_000 + restarts, ...(now >= readyAt ? { readySince: iso(readyAt) } : {}), ...(lastExit === undefined ? {} : { lastExit }) };
+      return {
+        phase: "running",
+        restarts,
+        startedAt: iso(startedAt),
+        pid: 100_000 + restarts,
+        ...(now >= readyAt ? { readySince: iso(readyAt) } : {}),
+        ...(lastExit === undefined ? {} : { lastExit }),
+      };
     }
     lastExit = { at: iso(endsAt), exitCode, ranFor: exitAfter, outOfMemory: false };
-    if (policy === "never" || (policy === "on-failure" && exitCode === 0)) return { phase: "exited", restarts, startedAt: iso(startedAt), lastExit };
+    if (policy === "never" || (policy === "on-failure" && exitCode === 0))
+      return { phase: "exited", restarts, startedAt: iso(startedAt), lastExit };
     if (now < endsAt + pause) return { phase: "backoff", restarts: restarts + 1, startedAt: iso(startedAt), lastExit };
     startedAt = endsAt + pause;
   }
@@ -305,7 +466,9 @@ function lifeAt(behaviour: Behaviour, policy: Workload["restart"], createdAt: nu
 
 function exitedCause(exit: NonNullable<Instance["lastExit"]>, workload: Workload): Cause {
   const evidence = [{ kind: "exit" as const, at: exit.at, text: `exit code ${exit.exitCode ?? ""}` }];
-  return exit.exitCode === 0 ? cause("exited_zero", { kind: workload.kind }, evidence) : cause("exited_at_start", { exitCode: exit.exitCode ?? 1, after: `${exit.ranFor} ms` }, evidence);
+  return exit.exitCode === 0
+    ? cause("exited_zero", { kind: workload.kind }, evidence)
+    : cause("exited_at_start", { exitCode: exit.exitCode ?? 1, after: `${exit.ranFor} ms` }, evidence);
 }
 
 function plainLine({ ref: _ref, ...line }: LogLine & { readonly ref: Ref }): LogLine {
@@ -319,7 +482,20 @@ function taskState({ run, startedAt, cancelledAt }: FakeTask, now: number): Task
   const base = { id: run.id, startedAt: iso(startedAt) };
   if (now < endedAt) return { ...base, phase: "running" };
   if (cancelledAt === endedAt) return { ...base, phase: "failed", signal: "SIGTERM", endedAt: iso(endedAt) };
-  if (lasts > run.deadline) return { ...base, phase: "failed", signal: "SIGTERM", endedAt: iso(endedAt), cause: cause("task_deadline", { waited: `${run.deadline} ms` }) };
+  if (lasts > run.deadline)
+    return {
+      ...base,
+      phase: "failed",
+      signal: "SIGTERM",
+      endedAt: iso(endedAt),
+      cause: cause("task_deadline", { waited: `${run.deadline} ms` }),
+    };
   const exitCode = Number(/^exit (\d+)$/.exec(line)?.[1] ?? 0);
-  return { ...base, phase: exitCode === 0 ? "succeeded" : "failed", exitCode, endedAt: iso(endedAt), ...(exitCode === 0 ? {} : { cause: cause("exited_at_start", { exitCode, after: "0 ms" }) }) };
+  return {
+    ...base,
+    phase: exitCode === 0 ? "succeeded" : "failed",
+    exitCode,
+    endedAt: iso(endedAt),
+    ...(exitCode === 0 ? {} : { cause: cause("exited_at_start", { exitCode, after: "0 ms" }) }),
+  };
 }

@@ -1,11 +1,19 @@
 // The Traffic port: one numbered entry per component tells the edge (or a gateway) which hosts lead to which instances, in which shares.
 import type { Cause } from "@berth/contract/causes.ts";
-import type { Fence, Ref } from "./engine.ts";
+import type { Epoch, Fence, Ref } from "./engine.ts";
 
 /** A header or cookie condition; all conditions of a rule must hold. */
-export interface MatchCondition { readonly in: "header" | "cookie"; readonly name: string; readonly match: "exact" | "prefix" | "regex" | "present"; readonly value: string }
+export interface MatchCondition {
+  readonly in: "header" | "cookie";
+  readonly name: string;
+  readonly match: "exact" | "prefix" | "regex" | "present";
+  readonly value: string;
+}
 /** The first rule whose conditions all hold sends the request to its track; without one, weights decide. */
-export interface MatchRule { readonly conditions: readonly MatchCondition[]; readonly track: string }
+export interface MatchRule {
+  readonly conditions: readonly MatchCondition[];
+  readonly track: string;
+}
 
 export interface TrafficEndpoint {
   readonly instance: string;
@@ -15,13 +23,22 @@ export interface TrafficEndpoint {
   /** `draining`: no new requests; the ones in flight finish. */
   readonly state: "active" | "draining";
 }
-export interface TrafficTrack { readonly name: string; /** 0 to 100; shares among tracks with a ready endpoint. */ readonly weight: number; readonly endpoints: readonly TrafficEndpoint[] }
+export interface TrafficTrack {
+  readonly name: string;
+  /** 0 to 100; shares among tracks with a ready endpoint. */ readonly weight: number;
+  readonly endpoints: readonly TrafficEndpoint[];
+}
 
 export interface TrafficPort {
   readonly name: string;
   readonly protocol: "http" | "tcp";
   /** Host and path prefix that lead here from outside (http only). */
-  readonly hosts: readonly { readonly host: string; readonly path: string }[];
+  readonly hosts: readonly {
+    readonly host: string;
+    readonly path: string;
+    /** `redirect`: plain requests are sent to HTTPS, as soon as a certificate covers the host. */
+    readonly https?: "redirect";
+  }[];
   /** Public TCP port on the edge. */
   readonly published?: number;
   /** Stable loopback port at which siblings reach this port. */
@@ -38,6 +55,8 @@ export interface TrafficEntry {
   /** ms that requests wait for a ready endpoint before they are refused with 503. */
   readonly holdFor: number;
   readonly drainTimeout: number;
+  /** What the router refuses for the component's sake; `maxBody` in bytes, `maxConnections` of requests, upgraded and TCP connections together. */
+  readonly limits?: { readonly maxBody?: number; readonly maxConnections?: number };
   /** Set when the component is meant to be down, so that the edge's error page can say so. */
   readonly stopped: boolean;
 }
@@ -47,12 +66,33 @@ export interface Applied {
   readonly generation: number;
   /** `contentHash` (core/canonical.ts) of that entry as it was applied; empty = no such entry. Tells what is in force even when the answer to `apply` was lost. */
   readonly digest: string;
-  readonly endpoints: readonly { readonly instance: string; readonly ready: boolean; readonly inFlight: number; readonly requests: number; readonly errors: number }[];
+  readonly endpoints: readonly {
+    readonly instance: string;
+    readonly ready: boolean;
+    readonly inFlight: number;
+    readonly requests: number;
+    readonly errors: number;
+  }[];
   /** Addresses that could not be listened on, e.g. a published port that is taken. */
   readonly problems: readonly Cause[];
 }
 
-export interface ProbeAnswer { readonly status: number; readonly releaseHash?: string; readonly error?: string; readonly url: string; readonly took: number }
+export interface ProbeAnswer {
+  readonly status: number;
+  readonly releaseHash?: string;
+  readonly error?: string;
+  readonly url: string;
+  readonly took: number;
+}
+
+/** `chain` and `key` in PEM. Of two that cover a name the first has it; the default is for clients that ask for no name, or one that nothing covers.
+ * Without a key (empty) it is the one of that name and chain that is in force; when there is none, it is left out. */
+export interface GivenCertificate {
+  readonly name: string;
+  readonly chain: string;
+  readonly key: string;
+  readonly isDefault: boolean;
+}
 
 export interface Traffic {
   /** Puts the entry in force; returns after every router worker has it. Refuses an older epoch or generation with `stale_generation`. */
@@ -61,8 +101,17 @@ export interface Traffic {
   applied(ref: Ref, signal: AbortSignal): Promise<Applied>;
   /** All refs with an entry, with the generation in force: for resync. */
   list(signal: AbortSignal): Promise<readonly { readonly ref: Ref; readonly generation: number }[]>;
+  /** The entry as it was applied; undefined = there is none. */
+  readEntry(ref: Ref, signal: AbortSignal): Promise<TrafficEntry | undefined>;
+  /** From now on refuses every change of an older epoch. Errors: `stale_generation` when a newer epoch was seen already. */
+  raiseEpoch(epoch: Epoch, signal: AbortSignal): Promise<void>;
+  /** What HTTPS is served with, in place of all before; in force in every router when it resolves. Errors: `stale_generation`, `certificate_refused`. */
+  setCertificates(certificates: readonly GivenCertificate[], fence: Fence, signal: AbortSignal): Promise<void>;
   /** Fetches `path` at this host and port through the door that users go through, pinned to a release by a short-lived signed header. */
-  probe(target: { readonly ref: Ref; readonly port: string; readonly host: string; readonly path: string; readonly releaseHash: string }, signal: AbortSignal): Promise<ProbeAnswer>;
-  /** Where users reach the http routes: `http://HOST:PORT` without a host name filled in. */
+  probe(
+    target: { readonly ref: Ref; readonly port: string; readonly host: string; readonly path: string; readonly releaseHash: string },
+    signal: AbortSignal,
+  ): Promise<ProbeAnswer>;
+  /** Where users reach a host and path: over HTTPS when a certificate covers the host. */
   readonly publicUrl: (host: string, path: string) => string;
 }

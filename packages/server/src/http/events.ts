@@ -1,5 +1,5 @@
 // Writes an `events` answer: server-sent events with heartbeats, back-pressure, and a named end, so that a reader knows an end from a lost connection.
-import { once } from "node:events";
+import type { ServerResponse } from "node:http";
 import type { Problem } from "@berth/contract/errors.ts";
 import { sseData, sseEnd, sseHeartbeat, sseProblem } from "@berth/contract/sse.ts";
 import type { FastifyReply } from "fastify";
@@ -15,24 +15,42 @@ export interface StreamRules {
   readonly stillAllowed: () => Promise<void>;
 }
 
-export async function sendEvents(reply: FastifyReply, events: AsyncIterable<Sent<unknown>>, signal: AbortSignal, rules: StreamRules): Promise<FastifyReply> {
+export async function sendEvents(
+  reply: FastifyReply,
+  events: AsyncIterable<Sent<unknown>>,
+  signal: AbortSignal,
+  rules: StreamRules,
+): Promise<FastifyReply> {
   const iterator = events[Symbol.asyncIterator]();
   reply.hijack();
   const response = reply.raw;
-  response.writeHead(200, { ...(reply.getHeaders() as Record<string, string>), "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store", "x-accel-buffering": "no" });
+  response.writeHead(200, {
+    ...(reply.getHeaders() as Record<string, string>),
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-store",
+    "x-accel-buffering": "no",
+  });
   response.flushHeaders();
   const { promise: refused, reject: refuse } = Promise.withResolvers<never>();
-  refused.catch(() => undefined);
-  const beat = setInterval(() => { response.write(sseHeartbeat); }, heartbeat);
-  const look = setInterval(() => { rules.stillAllowed().catch(refuse); }, recheck);
+  const over = new AbortController();
+  const write = async (): Promise<void> => {
+    for (let next = await iterator.next(); next.done !== true && !over.signal.aborted && !signal.aborted; next = await iterator.next())
+      if (!response.write(sseData(next.value.data, next.value.id))) await drained(response);
+  };
+  const beat = setInterval(() => {
+    response.write(sseHeartbeat);
+  }, heartbeat);
+  const look = setInterval(() => {
+    rules.stillAllowed().catch(refuse);
+  }, recheck);
   try {
-    for (let next = await Promise.race([iterator.next(), refused]); next.done !== true && !signal.aborted; next = await Promise.race([iterator.next(), refused])) {
-      if (!response.write(sseData(next.value.data, next.value.id))) await Promise.race([once(response, "drain"), once(response, "close")]);
-    }
+    // One race for the whole stream: a race for each event would keep that event for as long as the stream goes on.
+    await Promise.race([write(), refused]);
     response.end(sseEnd);
   } catch (error) {
     if (!signal.aborted) response.end(sseProblem(rules.problem(error)));
   } finally {
+    over.abort();
     clearInterval(beat);
     clearInterval(look);
     response.end();
@@ -40,4 +58,15 @@ export async function sendEvents(reply: FastifyReply, events: AsyncIterable<Sent
     iterator.return?.().then(undefined, () => undefined);
   }
   return reply;
+}
+
+function drained(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      response.off("drain", done).off("close", done);
+      resolve();
+    };
+    if (response.destroyed) resolve();
+    else response.on("drain", done).on("close", done);
+  });
 }

@@ -22,7 +22,10 @@ export function checkHost(headers: IncomingHttpHeaders, allowed: ReadonlySet<str
 }
 
 function hostName(host: string): string {
-  return host.toLowerCase().replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1");
+  return host
+    .toLowerCase()
+    .replace(/:\d+$/, "")
+    .replace(/^\[(.*)\]$/, "$1");
 }
 
 function printable(text: string): string {
@@ -33,4 +36,14 @@ function printable(text: string): string {
 export function acceptedRequestId(headers: IncomingHttpHeaders): string | undefined {
   const given = headers["x-request-id"];
   return typeof given === "string" && /^[A-Za-z0-9._-]{8,128}$/.test(given) ? given : undefined;
+}
+
+/** Errors: `invalid_request` for an address whose percent-encoding is not that of UTF-8. */
+export function checkAddress(url: string): void {
+  if (!url.includes("%")) return;
+  try {
+    decodeURIComponent(url);
+  } catch (cause) {
+    throw new BerthError("invalid_request", { reason: "the address is not UTF-8, percent-encoded" }, { cause });
+  }
 }

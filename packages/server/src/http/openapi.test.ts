@@ -10,8 +10,13 @@ import { openapiFile, openapiText } from "./write-openapi.ts";
 const table = Object.entries<Route>(routes);
 
 describe("openapi.json", () => {
-  const document = JSON.parse(openapiText()) as { paths: Record<string, Record<string, { operationId: string; parameters: { name: string; in: string }[] }>>; components: { schemas: Record<string, unknown> } };
-  const operations = Object.entries(document.paths).flatMap(([path, methods]) => Object.values(methods).map((operation) => ({ path, operation })));
+  const document = JSON.parse(openapiText()) as {
+    paths: Record<string, Record<string, { operationId: string; parameters: { name: string; in: string }[] }>>;
+    components: { schemas: Record<string, unknown> };
+  };
+  const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.values(methods).map((operation) => ({ path, operation })),
+  );
 
   test("is the route table's; if not, run `node packages/server/src/http/write-openapi.ts`", () => {
     expect(readFileSync(openapiFile, "utf8")).toBe(openapiText());
@@ -21,7 +26,13 @@ describe("openapi.json", () => {
     expect(operations.map(({ operation }) => operation.operationId).sort()).toEqual(table.map(([name]) => name).sort());
     for (const { path, operation } of operations) {
       const named = [...path.matchAll(/\{(\w+)\}/g)].map((match) => match[1]).sort();
-      expect(operation.parameters.filter((parameter) => parameter.in === "path").map((parameter) => parameter.name).sort(), path).toEqual(named);
+      expect(
+        operation.parameters
+          .filter((parameter) => parameter.in === "path")
+          .map((parameter) => parameter.name)
+          .sort(),
+        path,
+      ).toEqual(named);
     }
   });
 
@@ -45,12 +56,18 @@ describe("every route", () => {
       expect(["public", "signed-in", "object"], name).toContain(typeof route.access === "string" ? route.access : "object");
       if (typeof route.access === "object") expect(isPermission(route.access.permission), `${name}: ${route.access.permission}`).toBe(true);
     }
-    expect(table.filter(([, route]) => route.access === "public").map(([name]) => name).sort()).toEqual(["login", "showInstallation"]);
+    expect(
+      table
+        .filter(([, route]) => route.access === "public")
+        .map(([name]) => name)
+        .sort(),
+    ).toEqual(["login", "showInstallation"]);
   });
 
   test("that lists is paged, and one that makes something takes an Idempotency-Key", () => {
     for (const [name, route] of table) {
-      if (route.method === "POST" && route.status === 201 && route.kind === "json" && route.access !== "public" && name !== "fetchSource") expect(route.idempotent, name).toBe(true);
+      if (route.method === "POST" && route.status === 201 && route.kind === "json" && route.access !== "public")
+        expect(route.idempotent, name).toBe(true);
     }
   });
 });

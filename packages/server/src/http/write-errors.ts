@@ -18,7 +18,9 @@ What the API answers when a request cannot be done, as problem details (RFC 9457
 
 | code | status | detail | hint |
 | --- | --- | --- | --- |
-${Object.entries(errors).map(([code, entry]) => `| <a id="${code}"></a>\`${code}\` | ${entry.status} | ${cell(entry.detail)} | ${cell(entry.hint)} |`).join("\n")}
+${Object.entries(errors)
+  .map(([code, entry]) => `| <a id="${code}"></a>\`${code}\` | ${entry.status} | ${cell(entry.detail)} | ${cell(entry.hint)} |`)
+  .join("\n")}
 
 ## Causes
 
@@ -26,7 +28,9 @@ Why a build, a rollout, an instance or a task failed: one sentence, the evidence
 
 | code | sentence | next step |
 | --- | --- | --- |
-${Object.entries(causesEn).map(([code, entry]) => `| <a id="cause-${code}"></a>\`${code}\` | ${cell(entry.sentence)} | ${cell(entry.next)} |`).join("\n")}
+${Object.entries(causesEn)
+  .map(([code, entry]) => `| <a id="cause-${code}"></a>\`${code}\` | ${cell(entry.sentence)} | ${cell(entry.next)} |`)
+  .join("\n")}
 `;
 }
 

@@ -1,19 +1,22 @@
 // Builds: a scheduler that admits queued ones fairly, and the run of one. A build that a crashed process left behind is run again from its row (promise 2).
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import type { Build } from "@berth/contract/resources/builds.ts";
-import { chooseNextBuilds } from "../core/buildqueue.ts";
+import { detectOptions } from "../resources/plans/builds.ts";
+import { areStepsDone, chooseNextBuilds } from "../core/buildqueue.ts";
 import type { Builder, BuildEvent, BuildLine } from "../builders/builder.ts";
 import type { SourceTree } from "../core/buildplan/source.ts";
 import { detectBuildPlan } from "../core/buildplan/detect.ts";
-import { duration } from "../core/rollout/outcome.ts";
-import { transaction } from "../db/transaction.ts";
+import { duration } from "../core/words.ts";
 import type { Db } from "../db/pool.ts";
 import type { BuildLogs } from "../resources/builds/log.ts";
 import * as store from "../resources/builds/store.ts";
 import { stackEvent, wakeComponent } from "../resources/intent.ts";
 import { waitingForBuild } from "../resources/rollouts/store.ts";
 import { findCluster, findStackById, type StackRow } from "../resources/stacks/store.ts";
-import { enqueue } from "./queue.ts";
+import type { BuildPlaces } from "./build-places.ts";
+import { watchForCancel } from "./cancel-watch.ts";
+import type { HandlerContext } from "./loop.ts";
+import { enqueue, type Commit } from "./queue.ts";
 
 export interface BuildLoopDeps {
   readonly db: Db;
@@ -22,23 +25,45 @@ export interface BuildLoopDeps {
   readonly readSourceTree: (digest: string, signal: AbortSignal) => Promise<SourceTree>;
   readonly clock: () => Date;
   readonly limits: { readonly total: number; readonly perStack: number };
+  readonly places: BuildPlaces;
   /** ms a build may take unless its options say otherwise. */
   readonly deadline: number;
 }
 
+type Under = Pick<HandlerContext, "signal" | "commit">;
+
 /** The build loop's handler. */
-export async function reconcileBuilds(deps: BuildLoopDeps, row: { readonly kind: string; readonly key: string }, signal: AbortSignal): Promise<void> {
-  await (row.kind === "build" ? runBuild(deps, row.key, signal) : scheduleBuilds(deps, row.key));
+export async function reconcileBuilds(
+  deps: BuildLoopDeps,
+  row: { readonly kind: string; readonly key: string },
+  context: Under,
+): Promise<void> {
+  await (row.kind === "build" ? runBuild(deps, row.key, context) : scheduleBuilds(deps, row.key, context.commit));
 }
 
-/** Gives the next queued builds their turn; woken by each new build and each end of one. */
-export async function scheduleBuilds(deps: BuildLoopDeps, clusterName: string): Promise<void> {
-  await transaction(deps.db, async (trx) => {
+/**
+ * Gives the next queued builds their turn; woken by each new build and by each that has done its steps. The place of one that only keeps what came out of them is
+ * free: that takes a disk, and no processor. As many as have a place may be doing so, lest a slow disk let them pile up.
+ */
+export async function scheduleBuilds(deps: Pick<BuildLoopDeps, "clock" | "limits">, clusterName: string, commit: Commit): Promise<void> {
+  await commit(async (trx) => {
     const cluster = await findCluster(trx, clusterName);
     if (cluster === undefined) return;
     const open = await store.openBuilds(trx, cluster.id);
     const item = (build: (typeof open)[number]) => ({ id: build.id, stackId: build.stack_id, queuedAt: build.queued_at.getTime() });
-    const chosen = chooseNextBuilds(open.filter((build) => build.phase === "queued").map(item), open.filter((build) => build.phase === "running").map(item), deps.limits);
+    const queued = open.filter((build) => build.phase === "queued").map(item);
+    const starts = await store.lastStarts(
+      trx,
+      queued.map((build) => build.stackId),
+    );
+    const running = open.filter((build) => build.phase === "running");
+    const keeping = new Set(running.filter((build) => areStepsDone(build.steps, build.planned ?? 0)).slice(0, deps.limits.total));
+    const chosen = chooseNextBuilds(
+      queued,
+      running.filter((build) => !keeping.has(build)).map(item),
+      deps.limits,
+      new Map([...starts].map(([stack, at]) => [stack, at.getTime()])),
+    );
     for (const build of chosen) {
       await store.updateBuild(trx, build.id, { phase: "running", startedAt: deps.clock() });
       await enqueue(trx, { kind: "build", key: build.id, cluster: clusterName });
@@ -46,33 +71,61 @@ export async function scheduleBuilds(deps: BuildLoopDeps, clusterName: string): 
   });
 }
 
-export async function runBuild(deps: BuildLoopDeps, buildId: string, signal: AbortSignal): Promise<void> {
+export async function runBuild(deps: BuildLoopDeps, buildId: string, { signal, commit }: Under): Promise<void> {
   const build = await store.findBuildById(deps.db, buildId);
   if (build === undefined || build.phase !== "running") return;
   const stack = await findStackById(deps.db, build.stack_id);
   if (stack === undefined) return;
-  if (build.cancel_requested_by !== null) return end(deps, stack, build, { cancelled: build.cancel_requested_by });
+  if (build.cancel_requested_by !== null) return end(deps, stack, build, commit, { cancelled: build.cancel_requested_by });
   await deps.logs.reset(build.id);
-  const journal = createJournal(deps, stack, build);
+  let leavePlace = (): void => undefined;
+  const journal = createJournal(deps, stack, build, commit, () => {
+    leavePlace();
+  });
   await journal.begin();
   try {
     const tree = await deps.readSourceTree(build.source_digest, signal);
-    const detected = detectBuildPlan(tree, { root: ".", prefer: build.options.prefer });
-    if (!detected.ok) return await end(deps, stack, build, { failed: detected.cause });
-    await store.updateBuild(deps.db, build.id, { plan: detected.plan });
+    const detected = detectBuildPlan(tree, detectOptions(build.options));
+    if (!detected.ok) return await end(deps, stack, build, commit, { failed: detected.cause });
+    await commit((trx) => store.updateBuild(trx, build.id, { plan: detected.plan }));
+    journal.expect(detected.plan.steps.length);
     const lacking = await deps.builder.check(detected.plan, stack.id);
-    if (lacking !== undefined) return await end(deps, stack, build, { failed: lacking });
+    if (lacking !== undefined) return await end(deps, stack, build, commit, { failed: lacking });
     const cancelled = new AbortController();
-    const watch = watchForCancel(deps, build.id, cancelled, signal);
+    const watch = watchForCancel(() => store.cancelledBy(deps.db, build.id), cancelled, signal);
     try {
-      const outcome = await deps.builder.build({ id: build.id, stackId: stack.id, stackName: stack.name, sourceDigest: build.source_digest, plan: detected.plan, env: build.options.args ?? {}, secretValues: [], deadline: build.options.deadline ?? deps.deadline }, journal.onEvent, AbortSignal.any([signal, cancelled.signal]));
+      const either = AbortSignal.any([signal, cancelled.signal]);
+      leavePlace = await deps.places.take(either);
+      const outcome = await deps.builder.build(
+        {
+          id: build.id,
+          stackId: stack.id,
+          stackName: stack.name,
+          sourceDigest: build.source_digest,
+          plan: detected.plan,
+          env: build.options.args ?? {},
+          secretValues: [],
+          deadline: build.options.deadline ?? deps.deadline,
+        },
+        journal.onEvent,
+        either,
+      );
       await journal.flush();
-      await end(deps, stack, build, outcome.ok ? { succeeded: { digest: outcome.digest, size: outcome.size }, steps: journal.steps() } : { failed: outcome.cause, steps: journal.steps() });
+      await end(
+        deps,
+        stack,
+        build,
+        commit,
+        outcome.ok
+          ? { succeeded: { digest: outcome.digest, size: outcome.size }, steps: journal.steps() }
+          : { failed: outcome.cause, steps: journal.steps() },
+      );
     } catch (error) {
       await journal.flush();
       if (!cancelled.signal.aborted) throw error;
-      await end(deps, stack, build, { cancelled: String(cancelled.signal.reason), steps: journal.steps() });
+      await end(deps, stack, build, commit, { cancelled: String(cancelled.signal.reason), steps: journal.steps() });
     } finally {
+      leavePlace();
       cancelled.abort("ended");
       await watch;
     }
@@ -81,45 +134,46 @@ export async function runBuild(deps: BuildLoopDeps, buildId: string, signal: Abo
   }
 }
 
-/** Looks at the row now and then, whoever asked for the end and wherever. */
-async function watchForCancel(deps: BuildLoopDeps, id: string, cancelled: AbortController, signal: AbortSignal): Promise<void> {
-  const stop = AbortSignal.any([signal, cancelled.signal]);
-  while (!stop.aborted) {
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(done, 500);
-      function done(): void {
-        clearTimeout(timer);
-        stop.removeEventListener("abort", done);
-        resolve();
-      }
-      stop.addEventListener("abort", done);
-    });
-    if (stop.aborted) return;
-    const row = await store.findBuildById(deps.db, id);
-    if (row === undefined || row.cancel_requested_by !== null) cancelled.abort(row?.cancel_requested_by ?? "the stack's removal");
-  }
-}
+type End = (
+  { readonly succeeded: { readonly digest: string; readonly size: number } } | { readonly failed: Cause } | { readonly cancelled: string }
+) & { readonly steps?: Build["steps"] };
 
-type End = ({ readonly succeeded: { readonly digest: string; readonly size: number } } | { readonly failed: Cause } | { readonly cancelled: string }) & { readonly steps?: Build["steps"] };
-
-async function end(deps: BuildLoopDeps, stack: StackRow, build: store.BuildRow, how: End): Promise<void> {
+async function end(deps: BuildLoopDeps, stack: StackRow, build: store.BuildRow, commit: Commit, how: End): Promise<void> {
   const logDigest = await deps.logs.keep(build.id);
   const endedAt = deps.clock();
   const scope = { name: stack.name, teamId: stack.team_id };
   const topics = [`build:${stack.name}/${build.number}`];
   const common = { endedAt, ...(logDigest === undefined ? {} : { logDigest }), ...(how.steps === undefined ? {} : { steps: how.steps }) };
-  await transaction(deps.db, async (trx) => {
+  await commit(async (trx) => {
     if ("succeeded" in how) {
       await store.saveArtifact(trx, { digest: how.succeeded.digest, kind: "bundle", size: how.succeeded.size });
       if (!(await store.updateBuild(trx, build.id, { ...common, phase: "succeeded", artifactDigest: how.succeeded.digest }))) return;
-      await stackEvent(trx, scope, { code: "build_succeeded", params: { build: build.number, context: build.context, took: duration(endedAt.getTime() - (build.started_at ?? build.queued_at).getTime()) }, topics });
+      await stackEvent(trx, scope, {
+        code: "build_succeeded",
+        params: {
+          build: build.number,
+          context: build.context,
+          took: duration(endedAt.getTime() - (build.started_at ?? build.queued_at).getTime()),
+        },
+        topics,
+      });
     } else if ("failed" in how) {
       if (!(await store.updateBuild(trx, build.id, { ...common, phase: "failed", cause: how.failed }))) return;
-      await stackEvent(trx, scope, { code: "build_failed", params: { build: build.number, context: build.context }, cause: how.failed, topics });
+      await stackEvent(trx, scope, {
+        code: "build_failed",
+        params: { build: build.number, context: build.context },
+        cause: how.failed,
+        topics,
+      });
     } else {
       const why = cause("build_cancelled", { by: how.cancelled });
       if (!(await store.updateBuild(trx, build.id, { ...common, phase: "cancelled", cause: why }))) return;
-      await stackEvent(trx, scope, { code: "build_cancelled", params: { build: build.number, context: build.context, by: how.cancelled }, cause: why, topics });
+      await stackEvent(trx, scope, {
+        code: "build_cancelled",
+        params: { build: build.number, context: build.context, by: how.cancelled },
+        cause: why,
+        topics,
+      });
     }
     for (const waiting of await waitingForBuild(trx, build.id)) await wakeComponent(trx, waiting.component_id, waiting.cluster);
     await enqueue(trx, { kind: "build-schedule", key: stack.cluster, cluster: stack.cluster });
@@ -127,7 +181,7 @@ async function end(deps: BuildLoopDeps, stack: StackRow, build: store.BuildRow, 
 }
 
 /** Writes log lines and steps in the order they came, a few at a time, without holding up the build. */
-function createJournal(deps: BuildLoopDeps, stack: StackRow, build: store.BuildRow) {
+function createJournal(deps: BuildLoopDeps, stack: StackRow, build: store.BuildRow, commit: Commit, onStepsDone: () => void) {
   const steps: Build["steps"] = [];
   const scope = { name: stack.name, teamId: stack.team_id };
   const topics = [`build:${stack.name}/${build.number}`];
@@ -135,9 +189,12 @@ function createJournal(deps: BuildLoopDeps, stack: StackRow, build: store.BuildR
   let writing: Promise<void> = Promise.resolve();
   let failure: Error | undefined;
   let scheduled = false;
+  let planned = 0;
 
   function later(work: () => Promise<void>): void {
-    writing = writing.then(work).catch((error: unknown) => { failure ??= error instanceof Error ? error : new Error(String(error)); });
+    writing = writing.then(work).catch((error: unknown) => {
+      failure ??= error instanceof Error ? error : new Error(String(error));
+    });
   }
   function writeLines(): void {
     scheduled = false;
@@ -148,10 +205,18 @@ function createJournal(deps: BuildLoopDeps, stack: StackRow, build: store.BuildR
 
   return {
     steps: () => steps,
+    /** So many steps there will be. */
+    expect(count: number): void {
+      planned = count;
+    },
     async begin(): Promise<void> {
-      await transaction(deps.db, async (trx) => {
+      await commit(async (trx) => {
         await store.updateBuild(trx, build.id, { attempt: true, steps: [] });
-        await stackEvent(trx, scope, { code: "build_started", params: { build: build.number, context: build.context, attempt: build.attempts + 1 }, topics });
+        await stackEvent(trx, scope, {
+          code: "build_started",
+          params: { build: build.number, context: build.context, attempt: build.attempts + 1 },
+          topics,
+        });
       });
     },
     onEvent(event: BuildEvent): void {
@@ -168,10 +233,19 @@ function createJournal(deps: BuildLoopDeps, stack: StackRow, build: store.BuildR
       if (known === -1) steps.push(step);
       else steps[known] = step;
       const snapshot = steps.map((item) => ({ ...item }));
-      later(() => transaction(deps.db, async (trx) => {
-        await store.updateBuild(trx, build.id, { steps: snapshot });
-        await stackEvent(trx, scope, { code: "build_step", params: { build: build.number, step: event.name, state: event.state }, topics });
-      }));
+      const done = areStepsDone(snapshot, planned);
+      if (done) onStepsDone();
+      later(() =>
+        commit(async (trx) => {
+          await store.updateBuild(trx, build.id, { steps: snapshot });
+          if (done) await enqueue(trx, { kind: "build-schedule", key: stack.cluster, cluster: stack.cluster });
+          await stackEvent(trx, scope, {
+            code: "build_step",
+            params: { build: build.number, step: event.name, state: event.state },
+            topics,
+          });
+        }),
+      );
     },
     async flush(): Promise<void> {
       writeLines();

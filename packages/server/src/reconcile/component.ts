@@ -3,16 +3,21 @@ import { EngineFailure } from "../engines/engine.ts";
 import { BerthError } from "../core/errors.ts";
 import type { ComponentLoopDeps } from "./component/deps.ts";
 import { passComponent } from "./component/pass.ts";
+import type { HandlerContext } from "./loop.ts";
 
 /** ms after which the row goes back to the queue even when work is left, so that every component gets its turn. */
 const turn = 5_000;
 
-export interface Turn { readonly fence: number; readonly signal: AbortSignal }
+export type Turn = HandlerContext;
 
 /** Answers when it is due again; undefined = when somebody wakes it. */
-export async function reconcileComponent(deps: ComponentLoopDeps, componentId: string, { fence, signal }: Turn): Promise<{ readonly again?: Date }> {
+export async function reconcileComponent(
+  deps: ComponentLoopDeps,
+  componentId: string,
+  { fence, signal, commit }: Turn,
+): Promise<{ readonly again?: Date }> {
   const { id, epoch } = deps.installation();
-  const context = { signal, fence: { installation: id, epoch, generation: fence } };
+  const context = { signal, commit, fence: { installation: id, epoch, generation: fence } };
   const until = deps.clock().getTime() + turn;
   for (;;) {
     const { next, loaded } = await onePass(deps, componentId, context);
@@ -24,12 +29,17 @@ export async function reconcileComponent(deps: ComponentLoopDeps, componentId: s
   }
 }
 
-async function onePass(deps: ComponentLoopDeps, componentId: string, context: Parameters<typeof passComponent>[2]): ReturnType<typeof passComponent> {
+async function onePass(
+  deps: ComponentLoopDeps,
+  componentId: string,
+  context: Parameters<typeof passComponent>[2],
+): ReturnType<typeof passComponent> {
   try {
     return await passComponent(deps, componentId, context);
   } catch (error) {
     // The queue keeps the row and tries again; what runs is not touched by a cluster that does not answer.
-    if (error instanceof EngineFailure) throw new BerthError("engine_unavailable", { cluster: "", reason: error.failure.code, ...error.failure.params }, { cause: error });
+    if (error instanceof EngineFailure)
+      throw new BerthError("engine_unavailable", { cluster: "", reason: error.failure.code, ...error.failure.params }, { cause: error });
     throw error;
   }
 }

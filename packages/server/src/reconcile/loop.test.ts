@@ -1,4 +1,5 @@
 // The loop: bounded, undisturbed by a stuck handler, quick to wake, and safe when its lease or the database goes away.
+import type { KyselyPlugin } from "kysely";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { useTestDatabase } from "../../test/database.ts";
 import { createListener, type Listener } from "../db/listen.ts";
@@ -24,27 +25,96 @@ afterEach(async () => {
 });
 
 function run(handler: Handler, more: Partial<LoopOptions> = {}): Loop {
-  const loop = startLoop({ db: db(), kinds: ["k"], clusters: () => "all", handler, concurrency: 4, holder: "test", log: silentLog, pollMs: 20, metrics: { ended: (_, outcome) => { outcomes.push(outcome); } }, ...more });
+  const loop = startLoop({
+    db: db(),
+    kinds: ["k"],
+    clusters: () => "all",
+    handler,
+    concurrency: 4,
+    holder: "test",
+    log: silentLog,
+    pollMs: 20,
+    metrics: {
+      ended: (_, outcome) => {
+        outcomes.push(outcome);
+      },
+    },
+    ...more,
+  });
   loops.push(loop);
   return loop;
 }
 const ask = (key: string) => enqueue(db(), { kind: "k", key, cluster: "local" });
 const rows = () => db().selectFrom("due").selectAll().orderBy("key").execute();
 const forever = () => new Promise<never>(() => undefined);
-const untilAborted = (signal: AbortSignal) => new Promise<never>((_, reject) => { signal.addEventListener("abort", () => { reject(signal.reason as Error); }, { once: true }); });
+const untilAborted = (signal: AbortSignal) =>
+  new Promise<never>((_, reject) => {
+    signal.addEventListener(
+      "abort",
+      () => {
+        reject(signal.reason as Error);
+      },
+      { once: true },
+    );
+  });
 
 describe("the loop", () => {
+  it("looks again at each instant that a handler asked for, the later ones too, without a poll", async () => {
+    const listener = createListener({ address: database().address, log: silentLog });
+    listeners.push(listener);
+    await listener.ready;
+    await Promise.all(["a", "b"].map(ask));
+    const began = new Map<string, number>();
+    const again = new Map([
+      ["a", 50],
+      ["b", 400],
+    ]);
+    const seen: string[] = [];
+    run(
+      async (row) => {
+        if (began.has(row.key)) {
+          seen.push(row.key);
+          return;
+        }
+        began.set(row.key, Date.now());
+        return { again: new Date(Date.now() + (again.get(row.key) ?? 0)) };
+      },
+      { pollMs: 600_000, listener },
+    );
+    await expect.poll(() => seen, { timeout: 10_000 }).toEqual(["a", "b"]);
+  });
+
+  it("takes what there was no room for as soon as there is some, without a poll", async () => {
+    const listener = createListener({ address: database().address, log: silentLog });
+    listeners.push(listener);
+    await listener.ready;
+    const keys = Array.from({ length: 40 }, (_, index) => `k${String(index)}`);
+    const done = new Set<string>();
+    run(
+      async (row) => {
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * 4));
+        done.add(row.key);
+      },
+      { pollMs: 600_000, listener, concurrency: 3 },
+    );
+    await Promise.all(keys.map(ask));
+    await expect.poll(() => done.size, { timeout: 20_000 }).toBe(keys.length);
+  });
+
   it("works on everything that is due, so many at once and no more", async () => {
     let now = 0;
     let most = 0;
     const done: string[] = [];
     await Promise.all(["a", "b", "c", "d", "e", "f", "g"].map(ask));
-    run(async (row) => {
-      most = Math.max(most, ++now);
-      await new Promise((resolve) => setImmediate(resolve));
-      now -= 1;
-      done.push(row.key);
-    }, { concurrency: 3 });
+    run(
+      async (row) => {
+        most = Math.max(most, ++now);
+        await new Promise((resolve) => setImmediate(resolve));
+        now -= 1;
+        done.push(row.key);
+      },
+      { concurrency: 3 },
+    );
     await expect.poll(() => done.sort()).toEqual(["a", "b", "c", "d", "e", "f", "g"]);
     await expect.poll(rows).toEqual([]);
     expect(most).toBeGreaterThan(1);
@@ -54,10 +124,13 @@ describe("the loop", () => {
   it("looks again when the handler says so, and when somebody asked meanwhile", async () => {
     const seen: number[] = [];
     await ask("a");
-    run(async () => {
-      seen.push(performance.now());
-      return seen.length < 3 ? { again: new Date(Date.now() + 30) } : undefined;
-    }, { pollMs: 10_000 });
+    run(
+      async () => {
+        seen.push(performance.now());
+        return seen.length < 3 ? { again: new Date(Date.now() + 30) } : undefined;
+      },
+      { pollMs: 10_000 },
+    );
     await expect.poll(() => seen.length).toBe(3);
     await expect.poll(rows).toEqual([]);
   });
@@ -66,7 +139,12 @@ describe("the loop", () => {
     const listener = createListener({ address: database().address, log: silentLog });
     listeners.push(listener);
     const done: string[] = [];
-    run(async (row) => { done.push(row.key); }, { pollMs: 600_000, listener });
+    run(
+      async (row) => {
+        done.push(row.key);
+      },
+      { pollMs: 600_000, listener },
+    );
     await listener.ready;
     await ask("a");
     await expect.poll(() => done).toEqual(["a"]);
@@ -76,10 +154,13 @@ describe("the loop", () => {
     const done: string[] = [];
     await ask("stuck");
     let stuckRuns = 0;
-    run(async (row) => {
-      if (row.key === "stuck" && ++stuckRuns === 1) return forever();
-      done.push(row.key);
-    }, { concurrency: 2, deadlineMs: 200, abandonMs: 50, backoff: () => 10 });
+    run(
+      async (row) => {
+        if (row.key === "stuck" && ++stuckRuns === 1) return forever();
+        done.push(row.key);
+      },
+      { concurrency: 2, deadlineMs: 200, abandonMs: 50, backoff: () => 10 },
+    );
     await expect.poll(() => stuckRuns).toBe(1);
     await ask("other");
     await expect.poll(() => done).toContain("other");
@@ -90,9 +171,12 @@ describe("the loop", () => {
   it("records a failure and tries again after the back-off", async () => {
     let tries = 0;
     await ask("a");
-    run(async () => {
-      if (++tries < 3) throw new Error("not yet");
-    }, { backoff: (attempts) => attempts * 20 });
+    run(
+      async () => {
+        if (++tries < 3) throw new Error("not yet");
+      },
+      { backoff: (attempts) => attempts * 20 },
+    );
     await expect.poll(() => tries).toBe(3);
     await expect.poll(rows).toEqual([]);
     expect(outcomes.filter((one) => one === "failed")).toHaveLength(2);
@@ -101,9 +185,17 @@ describe("the loop", () => {
   it("keeps a lease as long as the work takes", async () => {
     let runs = 0;
     let end: () => void = () => undefined;
-    const ended = new Promise<void>((resolve) => { end = resolve; });
+    const ended = new Promise<void>((resolve) => {
+      end = resolve;
+    });
     await ask("a");
-    run(async () => { runs += 1; await ended; }, { leaseMs: 200 });
+    run(
+      async () => {
+        runs += 1;
+        await ended;
+      },
+      { leaseMs: 200 },
+    );
     const from = performance.now();
     await expect.poll(() => performance.now() - from, { timeout: 3_000 }).toBeGreaterThan(700);
     expect(runs).toBe(1);
@@ -116,13 +208,22 @@ describe("the loop", () => {
     let reason: LoopAbort | undefined;
     const claims: Claim[] = [];
     await ask("a");
-    run(async (row, { signal }) => {
-      claims.push(row);
-      if (claims.length === 1) await untilAborted(signal).catch((error: unknown) => { reason = error as LoopAbort; });
-      else await untilAborted(signal);
-    }, { leaseMs: 300 });
+    run(
+      async (row, { signal }) => {
+        claims.push(row);
+        if (claims.length === 1)
+          await untilAborted(signal).catch((error: unknown) => {
+            reason = error as LoopAbort;
+          });
+        else await untilAborted(signal);
+      },
+      { leaseMs: 300 },
+    );
     await expect.poll(() => claims.length).toBe(1);
-    await db().updateTable("due").set({ fence: 999_999_999, lease_holder: "another", lease_until: new Date(Date.now() + 60_000) }).execute();
+    await db()
+      .updateTable("due")
+      .set({ fence: 999_999_999, lease_holder: "another", lease_until: new Date(Date.now() + 60_000) })
+      .execute();
     await expect.poll(() => reason?.why).toBe("lease_lost");
     await expect.poll(() => outcomes).toEqual(["lease_lost"]);
     expect(await rows()).toMatchObject([{ lease_holder: "another", fence: 999_999_999 }]);
@@ -133,20 +234,61 @@ describe("the loop", () => {
     let reason: string | undefined;
     let heldFor = 0;
     await ask("a");
-    run(async (_, { signal }) => {
-      const from = performance.now();
-      // From here on this process cannot reach the database.
-      await own.close();
-      await untilAborted(signal).catch((error: unknown) => { reason = (error as LoopAbort).why; heldFor = performance.now() - from; });
-    }, { db: own.db, leaseMs: 500 });
+    run(
+      async (_, { signal }) => {
+        const from = performance.now();
+        // From here on this process cannot reach the database.
+        await own.close();
+        await untilAborted(signal).catch((error: unknown) => {
+          reason = (error as LoopAbort).why;
+          heldFor = performance.now() - from;
+        });
+      },
+      { db: own.db, leaseMs: 500 },
+    );
     await expect.poll(() => reason, { timeout: 5_000 }).toBe("lease_lost");
     expect(heldFor).toBeLessThan(550);
+  });
+
+  it("hands a row back when the database is there again, not when the lease is over", async () => {
+    let away = false;
+    const refused: string[] = [];
+    const outage: KyselyPlugin = {
+      transformQuery: ({ node }) => {
+        if (!away) return node;
+        refused.push(node.kind);
+        throw new Error("Connection terminated unexpectedly");
+      },
+      transformResult: ({ result }) => Promise.resolve(result),
+    };
+    await ask("ends");
+    await ask("fails");
+    const tried: string[] = [];
+    const gone = Promise.withResolvers<void>();
+    run(
+      async ({ key }) => {
+        tried.push(key);
+        await gone.promise;
+        if (key === "fails" && tried.length === 2) throw new Error("the database is away");
+      },
+      { db: db().withPlugin(outage), leaseMs: 600_000, pollMs: 600_000, backoff: () => 1 },
+    );
+    await expect.poll(() => tried.toSorted()).toEqual(["ends", "fails"]);
+    away = true;
+    gone.resolve();
+    await expect.poll(() => refused.length).toBeGreaterThan(1);
+    away = false;
+    await expect.poll(rows, { timeout: 10_000 }).toEqual([]);
+    expect(tried.toSorted()).toEqual(["ends", "fails", "fails"]);
+    await expect.poll(() => outcomes.toSorted()).toEqual(["done", "done", "failed"]);
   });
 
   it("stops gracefully: waits for handlers, then hands their rows on at once", async () => {
     const started: string[] = [];
     let finishQuick: () => void = () => undefined;
-    const quick = new Promise<void>((resolve) => { finishQuick = resolve; });
+    const quick = new Promise<void>((resolve) => {
+      finishQuick = resolve;
+    });
     await ask("quick");
     await ask("slow");
     const loop = run(async (row, { signal }) => {

@@ -4,15 +4,20 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Listener } from "../db/listen.ts";
 import type { Log } from "../db/log.ts";
 import type { Db } from "../db/pool.ts";
-import { claim, dueChannel, fail, finish, release, renew, type Claim } from "./queue.ts";
+import { isUnavailable } from "../db/transaction.ts";
+import { claim, commitUnder, dueChannel, fail, finish, release, renew, type Claim, type Commit } from "./queue.ts";
 
 export interface HandlerContext {
   /** Aborted when the lease is lost, the deadline passes, or the process stops; the reason is a `LoopAbort`. */
   readonly signal: AbortSignal;
   readonly fence: number;
+  /** The only way in which a handler writes. */
+  readonly commit: Commit;
 }
 /** When to look again; nothing = when somebody asks. */
-export interface HandlerResult { readonly again?: Date }
+export interface HandlerResult {
+  readonly again?: Date;
+}
 export type Handler = (row: Claim, context: HandlerContext) => Promise<HandlerResult | void>;
 
 export type AbortCause = "lease_lost" | "deadline" | "stopping";
@@ -27,7 +32,11 @@ export class LoopAbort extends Error {
 
 /** `stuck`: the handler did not heed its signal and was left behind. */
 export type Outcome = "done" | "failed" | "lease_lost" | "stuck" | "released";
-export interface LoopMetrics { claimed?(kind: string): void; ended?(kind: string, outcome: Outcome, ms: number): void; running?(kinds: readonly string[], count: number): void }
+export interface LoopMetrics {
+  claimed?(kind: string): void;
+  ended?(kind: string, outcome: Outcome, ms: number): void;
+  running?(kinds: readonly string[], count: number): void;
+}
 
 export interface LoopOptions {
   readonly db: Db;
@@ -63,7 +72,12 @@ export interface Loop {
   stop(graceMs?: number): Promise<void>;
 }
 
-interface Running { readonly row: Claim; readonly controller: AbortController; renewedAt: number; readonly ended: Promise<void> }
+interface Running {
+  readonly row: Claim;
+  readonly controller: AbortController;
+  renewedAt: number;
+  readonly ended: Promise<void>;
+}
 
 /** 0.5 s, doubled with each failure up to 2 min, spread by a quarter. */
 export function defaultBackoff(attempts: number, random: () => number = Math.random): number {
@@ -82,20 +96,20 @@ export function startLoop(options: LoopOptions): Loop {
   const stopping = new AbortController();
   const now = options.now ?? Date.now;
   let woken = false;
-  // The next instant that a handler of ours asked for, so that `again` in 100 ms is not a poll away.
-  let nextLook = Number.POSITIVE_INFINITY;
-  let wakeUp: () => void = () => undefined;
+  // Instants that handlers of ours asked for and that are still to come, so that `again` in 100 ms is not a poll away.
+  const looks = new Set<number>();
+  let stir: () => void = () => undefined;
 
   function wake(): void {
     woken = true;
-    wakeUp();
+    stir();
   }
 
   async function claimLoop(): Promise<void> {
     let silentFor = 0;
     while (!stopping.signal.aborted) {
       woken = false;
-      if (nextLook <= now()) nextLook = Number.POSITIVE_INFINITY;
+      for (const look of looks) if (look <= now()) looks.delete(look);
       try {
         await fillSlots();
         silentFor = 0;
@@ -105,20 +119,30 @@ export function startLoop(options: LoopOptions): Loop {
         await pause(silentFor);
         continue;
       }
-      if (!woken) await pause(Math.min(pollMs, Math.max(nextLook - now(), 5)));
+      await rest();
     }
   }
 
-  /** Until the time is over, somebody wakes us, or we stop. */
+  /** Until it is time to poll, a row is due that a handler of ours asked for, somebody wakes us, or we stop. */
+  async function rest(): Promise<void> {
+    const poll = clock() + pollMs;
+    for (;;) {
+      const ms = Math.min(poll - clock(), Math.min(...looks) - now());
+      if (woken || stopping.signal.aborted || ms <= 0) return;
+      await pause(Math.max(ms, 5));
+    }
+  }
+
+  /** Until the time is over, something stirs, or we stop. */
   function pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const timer = setTimeout(done, ms);
       function done(): void {
         clearTimeout(timer);
-        wakeUp = () => undefined;
+        stir = () => undefined;
         resolve();
       }
-      wakeUp = done;
+      stir = done;
       if (stopping.signal.aborted) done();
     });
   }
@@ -127,31 +151,54 @@ export function startLoop(options: LoopOptions): Loop {
     const free = options.concurrency - running.size;
     if (free < 1) return;
     const asked = clock();
-    const rows = await claim(options.db, { kinds: options.kinds, clusters: options.clusters(), limit: free, holder: options.holder, leaseMs });
+    const rows = await claim(options.db, {
+      kinds: options.kinds,
+      clusters: options.clusters(),
+      limit: free,
+      holder: options.holder,
+      leaseMs,
+    });
     for (const row of rows) begin(row, asked);
+    // More may be due than there was room for, and somebody may have made room meanwhile.
+    if (rows.length === free) woken = true;
   }
 
   function begin(row: Claim, asked: number): void {
     const controller = new AbortController();
     options.metrics?.claimed?.(row.kind);
-    const entry: Running = { row, controller, renewedAt: asked, ended: work(row, controller).finally(() => {
-      running.delete(entry);
-      options.metrics?.running?.(options.kinds, running.size);
-      wake();
-    }) };
+    const entry: Running = {
+      row,
+      controller,
+      renewedAt: asked,
+      ended: work(row, controller).finally(() => {
+        // What is due meanwhile was told, unless there was no room for it.
+        const full = running.size >= options.concurrency;
+        running.delete(entry);
+        options.metrics?.running?.(options.kinds, running.size);
+        if (full || options.listener === undefined) wake();
+        else stir();
+      }),
+    };
     running.add(entry);
     options.metrics?.running?.(options.kinds, running.size);
   }
 
   async function work(row: Claim, controller: AbortController): Promise<void> {
     const started = clock();
-    const deadline = setTimeout(() => { controller.abort(new LoopAbort("deadline")); }, deadlineMs);
+    const deadline = setTimeout(() => {
+      controller.abort(new LoopAbort("deadline"));
+    }, deadlineMs);
     let outcome: Outcome;
     try {
-      const result = await orLeftBehind(Promise.resolve().then(() => options.handler(row, { signal: controller.signal, fence: row.fence })), controller.signal);
-      outcome = await settle(row, controller.signal, result);
+      const result = await orLeftBehind(
+        Promise.resolve().then(() =>
+          options.handler(row, { signal: controller.signal, fence: row.fence, commit: commitUnder(options.db, row) }),
+        ),
+        controller.signal,
+      );
+      outcome = await settleOnceThere(row, controller.signal, result);
     } catch (error) {
-      // The database is away: the lease runs out and the row is taken again.
+      // The lease runs out, and the row is taken again.
       options.log.warn({ kind: row.kind, key: row.key, error: String(error) }, "could not record how work ended");
       outcome = "lease_lost";
     } finally {
@@ -160,14 +207,29 @@ export function startLoop(options: LoopOptions): Loop {
     options.metrics?.ended?.(row.kind, outcome, clock() - started);
   }
 
-  type Ending = { readonly type: "done"; readonly again: Date | undefined } | { readonly type: "threw"; readonly error: unknown } | { readonly type: "stuck" };
+  type Ending =
+    | { readonly type: "done"; readonly again: Date | undefined }
+    | { readonly type: "threw"; readonly error: unknown }
+    | { readonly type: "stuck" };
 
   /** The handler's ending, or `stuck` when it does not heed its signal in time: its slot is freed, and its fence is stale. */
   async function orLeftBehind(handled: Promise<HandlerResult | void>, signal: AbortSignal): Promise<Ending> {
-    const ended = handled.then((result): Ending => ({ type: "done", again: result?.again }), (error: unknown): Ending => ({ type: "threw", error }));
+    const ended = handled.then(
+      (result): Ending => ({ type: "done", again: result?.again }),
+      (error: unknown): Ending => ({ type: "threw", error }),
+    );
     const given = new AbortController();
     const stuck = new Promise<Ending>((resolve) => {
-      const startTimer = (): void => { sleep(abandonMs, undefined, { signal: given.signal }).then(() => { resolve({ type: "stuck" }); }, () => { /* It ended in time. */ }); };
+      const startTimer = (): void => {
+        sleep(abandonMs, undefined, { signal: given.signal }).then(
+          () => {
+            resolve({ type: "stuck" });
+          },
+          () => {
+            /* It ended in time. */
+          },
+        );
+      };
       if (signal.aborted) startTimer();
       else signal.addEventListener("abort", startTimer, { once: true, signal: given.signal });
     });
@@ -178,11 +240,25 @@ export function startLoop(options: LoopOptions): Loop {
     }
   }
 
+  /** A database that is away for a moment must not keep the row from everybody until its lease is over. What was settled without an answer is found settled. */
+  async function settleOnceThere(row: Claim, signal: AbortSignal, ending: Ending): Promise<Outcome> {
+    const from = clock();
+    for (let ms = 50; ; ms = Math.min(ms * 2, 1_000)) {
+      try {
+        return await settle(row, signal, ending);
+      } catch (error) {
+        const hopeless = abortedBy(signal) !== undefined || stopping.signal.aborted || clock() + ms - from > leaseMs;
+        if (hopeless || !isUnavailable(error)) throw error;
+        await sleep(ms, undefined, { signal: stopping.signal });
+      }
+    }
+  }
+
   async function settle(row: Claim, signal: AbortSignal, ending: Ending): Promise<Outcome> {
     const why = abortedBy(signal);
     if (ending.type === "done") {
       const held = await finish(options.db, row, ending.again === undefined ? {} : { again: ending.again });
-      if (ending.again !== undefined) nextLook = Math.min(nextLook, ending.again.getTime());
+      if (ending.again !== undefined) looks.add(ending.again.getTime());
       return held ? "done" : "lease_lost";
     }
     if (why === "lease_lost") return ending.type === "stuck" ? "stuck" : "lease_lost";
@@ -191,7 +267,7 @@ export function startLoop(options: LoopOptions): Loop {
     options.log.warn({ kind: row.kind, key: row.key, attempts: row.attempts, error }, "work failed; it will be tried again");
     const backoffMs = backoff(row.attempts);
     const held = await fail(options.db, row, { error, backoffMs });
-    nextLook = Math.min(nextLook, now() + backoffMs);
+    looks.add(now() + backoffMs);
     return ending.type === "stuck" ? "stuck" : held ? "failed" : "lease_lost";
   }
 
@@ -200,7 +276,11 @@ export function startLoop(options: LoopOptions): Loop {
     const asked = clock();
     const entries = [...running].filter((entry) => abortedBy(entry.controller.signal) !== "lease_lost");
     try {
-      const held = await renew(options.db, entries.map((entry) => entry.row), leaseMs);
+      const held = await renew(
+        options.db,
+        entries.map((entry) => entry.row),
+        leaseMs,
+      );
       for (const entry of entries) {
         if (held.has(entry.row.fence)) entry.renewedAt = asked;
         else if (running.has(entry)) entry.controller.abort(new LoopAbort("lease_lost"));
@@ -217,14 +297,18 @@ export function startLoop(options: LoopOptions): Loop {
   let beating: Promise<void> | undefined;
   const beat = setInterval(() => {
     giveUpSilent();
-    beating ??= heartbeat().finally(() => { beating = undefined; });
+    beating ??= heartbeat().finally(() => {
+      beating = undefined;
+    });
   }, leaseMs / 5);
-  const unlisten = options.listener?.on(dueChannel, (kind) => { if (kind === undefined || options.kinds.includes(kind)) wake(); });
+  const unlisten = options.listener?.on(dueChannel, (kind) => {
+    if (kind === undefined || options.kinds.includes(kind)) wake();
+  });
   const claiming = claimLoop();
 
   async function stop(graceMs = 5_000): Promise<void> {
     stopping.abort();
-    wakeUp();
+    stir();
     unlisten?.();
     await claiming;
     const all = Promise.all([...running].map((entry) => entry.ended));

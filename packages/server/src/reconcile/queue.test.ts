@@ -1,16 +1,36 @@
 // The queue under everything that goes wrong: wakes during work, dead holders, holders that come back, claimers in a crowd.
 import fc from "fast-check";
+import type { KyselyPlugin } from "kysely";
 import { beforeEach, describe, expect, it } from "vitest";
 import { useTestDatabase } from "../../test/database.ts";
 import { transaction } from "../db/transaction.ts";
-import { assertHeld, claim, enqueue, fail, finish, freeLeases, queueStats, release, renew, type Claim } from "./queue.ts";
+import { assertHeld, claim, commitUnder, enqueue, fail, finish, freeLeases, queueStats, release, renew, type Claim } from "./queue.ts";
 
 const database = useTestDatabase();
 const db = () => database().db;
-const take = (options: Partial<Parameters<typeof claim>[1]> = {}) => claim(db(), { kinds: ["k"], clusters: "all", limit: 10, holder: "h", leaseMs: 60_000, ...options });
+const take = (options: Partial<Parameters<typeof claim>[1]> = {}) =>
+  claim(db(), { kinds: ["k"], clusters: "all", limit: 10, holder: "h", leaseMs: 60_000, ...options });
 const ask = (key = "a", more: { cluster?: string; at?: Date } = {}) => enqueue(db(), { kind: "k", key, cluster: "local", ...more });
 const rows = () => db().selectFrom("due").selectAll().orderBy("key").execute();
-const loseLease = (key = "a") => db().updateTable("due").set({ lease_until: new Date(0) }).where("key", "=", key).execute();
+const loseLease = (key = "a") =>
+  db()
+    .updateTable("due")
+    .set({ lease_until: new Date(0) })
+    .where("key", "=", key)
+    .execute();
+
+/** A database that answers so many statements. */
+function diesAfter(statements: number): KyselyPlugin {
+  let left = statements;
+  return {
+    transformQuery: ({ node }) => {
+      if (left === 0) throw new Error("Connection terminated unexpectedly");
+      left -= 1;
+      return node;
+    },
+    transformResult: ({ result }) => Promise.resolve(result),
+  };
+}
 
 async function takeOne(): Promise<Claim> {
   const [row, ...more] = await take();
@@ -18,7 +38,9 @@ async function takeOne(): Promise<Claim> {
   return row;
 }
 
-beforeEach(async () => { await db().deleteFrom("due").execute(); });
+beforeEach(async () => {
+  await db().deleteFrom("due").execute();
+});
 
 describe("the queue", () => {
   it("hands a row to one holder, and forgets it when the work ended and nobody asked again", async () => {
@@ -44,7 +66,9 @@ describe("the queue", () => {
     await ask();
     const row = await takeOne();
     let commit: () => void = () => undefined;
-    const asked = new Promise<void>((resolve) => { commit = resolve; });
+    const asked = new Promise<void>((resolve) => {
+      commit = resolve;
+    });
     const started = Promise.withResolvers<void>();
     const slow = transaction(db(), async (trx) => {
       await enqueue(trx, { kind: "k", key: "a", cluster: "local" });
@@ -96,6 +120,20 @@ describe("the queue", () => {
     await expect(transaction(db(), (trx) => assertHeld(trx, second))).rejects.toMatchObject({ code: "stale_generation" });
   });
 
+  it("says stale_generation of work that failed because the next holder had removed what it works on, and the work's own error otherwise", async () => {
+    await ask();
+    const first = await takeOne();
+    const gone = new Error("the row is gone");
+    const fails = () => Promise.reject(gone);
+    await expect(commitUnder(db(), first)(fails)).rejects.toBe(gone);
+    await loseLease();
+    const second = await takeOne();
+    await expect(commitUnder(db(), first)(fails)).rejects.toMatchObject({ code: "stale_generation", cause: gone });
+    await expect(commitUnder(db(), second)(fails)).rejects.toBe(gone);
+    await finish(db(), second);
+    await expect(commitUnder(db(), second)(fails)).rejects.toMatchObject({ code: "stale_generation" });
+  });
+
   it("frees at a start what the process before held, with a higher fence, and only for its own clusters", async () => {
     await ask("a");
     await ask("b", { cluster: "elsewhere" });
@@ -114,6 +152,18 @@ describe("the queue", () => {
     await finish(db(), first);
     await ask();
     expect((await takeOne()).fence).toBeGreaterThan(first.fence);
+  });
+
+  it("leaves no row that is neither held nor due, whichever statement of an ending the database dies at", async () => {
+    for (let survived = 0; ; survived += 1) {
+      await ask();
+      const row = await takeOne();
+      const dying = diesAfter(survived);
+      const ended = await finish(db().withPlugin(dying), row).catch(() => "died");
+      expect(await rows()).toEqual(ended === true ? [] : [expect.objectContaining({ lease_holder: "h" })]);
+      if (ended === true) break;
+      await finish(db(), row);
+    }
   });
 
   it("waits after a failure, keeps its words, and counts; a wake ends the wait", async () => {
@@ -137,9 +187,16 @@ describe("the queue", () => {
   });
 
   it("uses its indexes when there is much that is not due", async () => {
-    await db().executeQuery({ sql: "insert into due (kind, key, cluster, due_at) select 'k', 'far' || n, 'local', now() + interval '1 day' from generate_series(1, 5000) n", parameters: [], query: { kind: "RawNode", sqlFragments: [], parameters: [] }, queryId: { queryId: "fill" } });
+    await db().executeQuery({
+      sql: "insert into due (kind, key, cluster, due_at) select 'k', 'far' || n, 'local', now() + interval '1 day' from generate_series(1, 5000) n",
+      parameters: [],
+      query: { kind: "RawNode", sqlFragments: [], parameters: [] },
+      queryId: { queryId: "fill" },
+    });
     await database().pool.query("analyze due");
-    const plan = await database().pool.query<{ "QUERY PLAN": string }>("explain select kind, key from due where lease_holder is null and due_at <= now() and kind = any('{k}'::text[]) order by due_at limit 10 for update skip locked");
+    const plan = await database().pool.query<{ "QUERY PLAN": string }>(
+      "explain select kind, key from due where lease_holder is null and due_at <= now() and kind = any('{k}'::text[]) order by due_at limit 10 for update skip locked",
+    );
     expect(plan.rows.map((row) => row["QUERY PLAN"]).join("\n")).toContain("due_free");
   });
 });
@@ -150,54 +207,75 @@ describe("a crowd of claimers that crash", () => {
     const step = fc.oneof(
       { weight: 3, arbitrary: fc.record({ type: fc.constant("ask" as const), key: fc.integer({ min: 0, max: 3 }) }) },
       { weight: 3, arbitrary: fc.record({ type: fc.constant("claim" as const), limit: fc.integer({ min: 1, max: 3 }) }) },
-      { weight: 3, arbitrary: fc.record({ type: fc.constantFrom("finish" as const, "fail" as const, "release" as const), pick: fc.nat(9) }) },
+      {
+        weight: 3,
+        arbitrary: fc.record({ type: fc.constantFrom("finish" as const, "fail" as const, "release" as const), pick: fc.nat(9) }),
+      },
       { weight: 2, arbitrary: fc.record({ type: fc.constant("expire" as const), key: fc.integer({ min: 0, max: 3 }) }) },
     );
-    await fc.assert(fc.asyncProperty(fc.array(fc.array(step, { minLength: 1, maxLength: 3 }), { minLength: 3, maxLength: 12 }), async (rounds) => {
-      await db().deleteFrom("due").execute();
-      const everHeld: Claim[] = [];
-      const asked = new Map<string, number>();
-      const served = new Map<string, number>();
-      let clock = 0;
-      for (const round of rounds) {
-        // The steps of a round run at the same time.
-        await Promise.all(round.map(async (one) => {
-          switch (one.type) {
-            case "ask":
-              await ask(String(one.key));
-              asked.set(String(one.key), ++clock);
-              return;
-            case "claim": {
-              for (const row of await take({ limit: one.limit })) {
-                served.set(row.key, ++clock);
-                everHeld.push(row);
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.array(step, { minLength: 1, maxLength: 3 }), { minLength: 3, maxLength: 12 }), async (rounds) => {
+        await db().deleteFrom("due").execute();
+        const everHeld: Claim[] = [];
+        const asked = new Map<string, number>();
+        const served = new Map<string, number>();
+        let clock = 0;
+        for (const round of rounds) {
+          // The steps of a round run at the same time.
+          await Promise.all(
+            round.map(async (one) => {
+              switch (one.type) {
+                case "ask":
+                  // Before, since a claim at the same moment may take what was asked for and be answered first.
+                  asked.set(String(one.key), ++clock);
+                  await ask(String(one.key));
+                  return;
+                case "claim": {
+                  for (const row of await take({ limit: one.limit })) {
+                    served.set(row.key, ++clock);
+                    everHeld.push(row);
+                  }
+                  return;
+                }
+                case "expire":
+                  await db()
+                    .updateTable("due")
+                    .set({ lease_until: new Date(0) })
+                    .where("key", "=", String(one.key))
+                    .where("lease_holder", "is not", null)
+                    .execute();
+                  return;
+                case "finish":
+                case "fail":
+                case "release": {
+                  const row = everHeld[one.pick % Math.max(everHeld.length, 1)];
+                  if (row === undefined) return;
+                  if (one.type === "finish") await finish(db(), row);
+                  else if (one.type === "fail") await fail(db(), row, { error: "x", backoffMs: 0 });
+                  else await release(db(), row);
+                  return;
+                }
+                default:
+                  return one satisfies never;
               }
-              return;
-            }
-            case "expire":
-              await db().updateTable("due").set({ lease_until: new Date(0) }).where("key", "=", String(one.key)).where("lease_holder", "is not", null).execute();
-              return;
-            case "finish": case "fail": case "release": {
-              const row = everHeld[one.pick % Math.max(everHeld.length, 1)];
-              if (row === undefined) return;
-              if (one.type === "finish") await finish(db(), row);
-              else if (one.type === "fail") await fail(db(), row, { error: "x", backoffMs: 0 });
-              else await release(db(), row);
-              return;
-            }
-            default: return one satisfies never;
-          }
-        }));
-        // At most one claim of a row is valid at any time.
-        const valid = await renew(db(), everHeld, 60_000);
-        const keys = everHeld.filter((row) => valid.has(row.fence)).map((row) => row.key);
-        expect(new Set(keys).size).toBe(keys.length);
-      }
-      // Whoever asked after the row was last taken is served once the holders are gone.
-      await db().updateTable("due").set({ lease_until: new Date(0) }).where("lease_holder", "is not", null).execute();
-      const left = new Set((await take({ limit: 100 })).map((row) => row.key));
-      for (const [key, at] of asked) if (at > (served.get(key) ?? 0)) expect(left).toContain(key);
-    }), { numRuns: 25 });
+            }),
+          );
+          // At most one claim of a row is valid at any time.
+          const valid = await renew(db(), everHeld, 60_000);
+          const keys = everHeld.filter((row) => valid.has(row.fence)).map((row) => row.key);
+          expect(new Set(keys).size).toBe(keys.length);
+        }
+        // Whoever asked after the row was last taken is served once the holders are gone.
+        await db()
+          .updateTable("due")
+          .set({ lease_until: new Date(0) })
+          .where("lease_holder", "is not", null)
+          .execute();
+        const left = new Set((await take({ limit: 100 })).map((row) => row.key));
+        for (const [key, at] of asked) if (at > (served.get(key) ?? 0)) expect(left).toContain(key);
+      }),
+      { numRuns: 25 },
+    );
   });
 
   it("does each of many rows exactly once with eight claimers at once", { timeout: 30_000 }, async () => {

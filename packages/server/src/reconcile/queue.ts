@@ -3,11 +3,15 @@
 import { sql } from "kysely";
 import { BerthError } from "../core/errors.ts";
 import type { Db } from "../db/pool.ts";
+import { transaction, type Trx } from "../db/transaction.ts";
 
 /** Channel of the hints that wake loops; the payload is the kind. */
 export const dueChannel = "berth_due";
 
-export interface DueRef { readonly kind: string; readonly key: string }
+export interface DueRef {
+  readonly kind: string;
+  readonly key: string;
+}
 
 /** A row that this holder may work on until its lease runs out. */
 export interface Claim extends DueRef {
@@ -84,13 +88,29 @@ export async function renew(db: Db, claims: readonly Claim[], leaseMs: number): 
  * lease was taken by another holder; then nothing is changed.
  */
 export async function finish(db: Db, held: Claim, options: { readonly again?: Date } = {}): Promise<boolean> {
+  // In one statement: what is neither held nor due would stay for ever if the database ended between two. One who asks at this moment makes the row anew.
+  if (options.again === undefined) {
+    const { numAffectedRows = 0n } =
+      await sql`delete from due where kind = ${held.kind} and key = ${held.key} and fence = ${held.fence} and lease_holder is not null and due_at is null`.execute(
+        db,
+      );
+    if (numAffectedRows > 0n) return true;
+  }
   const again = options.again === undefined ? sql`null` : sql`${options.again}`;
-  return await giveBack(db, held, sql`due_at = least(due_at, ${again}::timestamptz), attempts = 0, last_error = null, last_error_at = null`);
+  return await giveBack(
+    db,
+    held,
+    sql`due_at = least(due_at, ${again}::timestamptz), attempts = 0, last_error = null, last_error_at = null`,
+  );
 }
 
 /** The work failed: the row is due again after `backoffMs`, or at once when somebody asked again meanwhile. False as for `finish`. */
 export async function fail(db: Db, held: Claim, failure: { readonly error: string; readonly backoffMs: number }): Promise<boolean> {
-  return await giveBack(db, held, sql`due_at = least(due_at, now() + ${failure.backoffMs} * interval '1 millisecond'), last_error = ${failure.error.slice(0, 2000)}, last_error_at = now()`);
+  return await giveBack(
+    db,
+    held,
+    sql`due_at = least(due_at, now() + ${failure.backoffMs} * interval '1 millisecond'), last_error = ${failure.error.slice(0, 2000)}, last_error_at = now()`,
+  );
 }
 
 /** The work was not done (this process stops): the row is due at once, and the attempt does not count. False as for `finish`. */
@@ -100,23 +120,22 @@ export async function release(db: Db, held: Claim): Promise<boolean> {
 
 /** At the start of the one process that works for these clusters: what an earlier one held when it died is due at once, not when its lease ends. */
 export async function freeLeases(db: Db, clusters: readonly string[]): Promise<number> {
-  const freed = await sql`update due set lease_holder = null, lease_until = null, due_at = least(due_at, now()) where lease_holder is not null and cluster = any(${clusters}::text[])`.execute(db);
+  const freed =
+    await sql`update due set lease_holder = null, lease_until = null, due_at = least(due_at, now()) where lease_holder is not null and cluster = any(${clusters}::text[])`.execute(
+      db,
+    );
   return Number(freed.numAffectedRows ?? 0n);
 }
 
 async function giveBack(db: Db, held: Claim, change: ReturnType<typeof sql>): Promise<boolean> {
-  const updated = await sql<{ due_at: Date | null; now: boolean }>`
+  const updated = await sql`
     with back as (
       update due set lease_holder = null, lease_until = null, ${change}
       where kind = ${held.kind} and key = ${held.key} and fence = ${held.fence} and lease_holder is not null
-      returning due_at, due_at <= now() as now
+      returning due_at <= now() as now
     )
-    select due_at, now, case when now then pg_notify(${dueChannel}, ${held.kind}) end from back`.execute(db);
-  const row = updated.rows[0];
-  if (row === undefined) return false;
-  // Only a row that nobody holds and nobody asked for again goes away; one who asks at this moment makes it anew.
-  if (row.due_at === null) await sql`delete from due where kind = ${held.kind} and key = ${held.key} and lease_holder is null and due_at is null`.execute(db);
-  return true;
+    select case when now then pg_notify(${dueChannel}, ${held.kind}) end from back`.execute(db);
+  return updated.rows.length > 0;
 }
 
 /**
@@ -124,12 +143,55 @@ async function giveBack(db: Db, held: Claim, change: ReturnType<typeof sql>): Pr
  * commit. Throws `stale_generation`.
  */
 export async function assertHeld(trx: Db, held: Claim): Promise<void> {
-  const rows = await sql<{ fence: number }>`select fence from due where kind = ${held.kind} and key = ${held.key} and lease_holder is not null for update`.execute(trx);
+  const rows = await sql<{
+    fence: number;
+  }>`select fence from due where kind = ${held.kind} and key = ${held.key} and lease_holder is not null for update`.execute(trx);
   const seen = rows.rows[0]?.fence;
-  if (seen !== held.fence) throw new BerthError("stale_generation", { seen: seen ?? 0, given: held.fence });
+  if (seen !== held.fence) throw staleHolder(seen, held);
 }
 
-export interface QueueStats { readonly kind: string; /** Due and not taken. */ readonly waiting: number; readonly held: number; /** Failed at least once since they last went well. */ readonly failing: number; /** Seconds that the oldest waiting row is late. */ readonly lag: number }
+const staleHolder = (seen: number | undefined, held: Claim, because?: unknown): BerthError =>
+  new BerthError("stale_generation", { seen: seen ?? 0, given: held.fence }, { cause: because });
+
+/** One transaction under a lease; `stale_generation`, and nothing of it is done, when another holder has the row by its end. */
+export type Commit = <T>(work: (trx: Trx) => Promise<T>) => Promise<T>;
+
+/**
+ * How the work on a row writes what it found: a holder that stalled until its lease was taken changes nothing any more (promise 2). The lease is looked at
+ * last: whoever changes intent locks the thing first and its due row after it, and two orders would wait for each other. Work that fails when the lease
+ * is gone failed for that reason: what it works on may have been removed by the next holder.
+ */
+export function commitUnder(db: Db, held: Claim): Commit {
+  return async (work) => {
+    try {
+      return await transaction(db, async (trx) => {
+        const result = await work(trx);
+        await assertHeld(trx, held);
+        return result;
+      });
+    } catch (error) {
+      if (error instanceof BerthError && error.code === "stale_generation") throw error;
+      const now = await db
+        .selectFrom("due")
+        .select("fence")
+        .where("kind", "=", held.kind)
+        .where("key", "=", held.key)
+        .where("lease_holder", "is not", null)
+        .executeTakeFirst()
+        // The database that refused the work may refuse this, too; then the first error is the one to tell.
+        .catch(() => ({ fence: held.fence }));
+      throw now?.fence === held.fence ? error : staleHolder(now?.fence, held, error);
+    }
+  };
+}
+
+export interface QueueStats {
+  readonly kind: string;
+  /** Due and not taken. */ readonly waiting: number;
+  readonly held: number;
+  /** Failed at least once since they last went well. */ readonly failing: number;
+  /** Seconds that the oldest waiting row is late. */ readonly lag: number;
+}
 
 /** Figures per kind, for metrics and `berth doctor`. */
 export async function queueStats(db: Db): Promise<QueueStats[]> {

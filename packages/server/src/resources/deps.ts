@@ -3,6 +3,7 @@ import type { BlobStore } from "../blobs/store.ts";
 import type { Access } from "../db/permissions.ts";
 import type { Db } from "../db/pool.ts";
 import type { SecretBox } from "../db/secretbox.ts";
+import type { TokenCheck } from "../db/tokens.ts";
 import type { Engine } from "../engines/engine.ts";
 import type { Traffic } from "../engines/traffic.ts";
 
@@ -10,11 +11,16 @@ import type { Traffic } from "../engines/traffic.ts";
 export interface Places {
   engine(cluster: string): Engine;
   traffic(cluster: string): Traffic;
+  /** The cluster of a stack for which nobody names one. */
+  readonly standard: string;
+  /** Whether this server drives it: then it has the keys of its secrets. */
+  owns(cluster: string): boolean;
 }
 
 export interface ResourceDeps {
   readonly db: Db;
   readonly access: Access;
+  readonly tokens: TokenCheck;
   readonly blobs: BlobStore;
   readonly secretBox: SecretBox;
   readonly places: Places;

@@ -1,9 +1,13 @@
 // Joins the resources' handlers into the one object that the HTTP server serves. The types demand that no route is forgotten.
 import type { EventReader } from "../db/events.ts";
+import { adoptionHandlers } from "./adoption/routes.ts";
+import { createAdoptionService } from "./adoption/service.ts";
 import { createBuildService } from "./builds/service.ts";
 import { buildHandlers } from "./builds/routes.ts";
 import type { BuildLogs } from "./builds/log.ts";
 import type { Handlers } from "./call.ts";
+import { certificateHandlers } from "./certificates/routes.ts";
+import { createCertificateService } from "./certificates/service.ts";
 import { clusterHandlers } from "./clusters/routes.ts";
 import { createClusterService } from "./clusters/service.ts";
 import { componentHandlers } from "./components/routes.ts";
@@ -37,12 +41,25 @@ export type HandlerDeps = PlanDeps & SourceDeps & { readonly buildLogs: BuildLog
 
 export function createHandlers(deps: HandlerDeps, facts: InstallationFacts): Handlers {
   const stacks = createStackService(deps);
-  const components = createComponentService(deps, stacks);
+  const certificates = createCertificateService(deps);
+  const components = createComponentService(deps, stacks, certificates);
   const tokens = createTokenService(deps);
   return {
-    ...installationHandlers(deps, facts, tokens), ...tokenHandlers(tokens), ...stackHandlers(stacks, createExportService(deps, stacks)), ...planHandlers(createPlanService(deps, stacks)), ...sourceHandlers(createSourceService(deps, stacks)),
-    ...componentHandlers(components, createRuntimeService(deps, stacks, components), createDeployService(deps, components)), ...configHandlers(createConfigService(deps, stacks, components)), ...buildHandlers(createBuildService(deps, stacks)),
-    ...releaseHandlers(createReleaseService(deps, components)), ...rolloutHandlers(createRolloutService(deps, stacks, components)), ...taskHandlers(createTaskService(deps, stacks, components)), ...volumeHandlers(createVolumeService(deps, stacks)),
-    ...eventHandlers(createEventService(deps, stacks)), ...clusterHandlers(createClusterService(deps)),
+    ...installationHandlers(deps, facts, tokens),
+    ...tokenHandlers(tokens),
+    ...stackHandlers(stacks, createExportService(deps, stacks)),
+    ...planHandlers(createPlanService(deps, stacks)),
+    ...sourceHandlers(createSourceService(deps, stacks)),
+    ...componentHandlers(components, createRuntimeService(deps, stacks, components), createDeployService(deps, components)),
+    ...configHandlers(createConfigService(deps, stacks, components)),
+    ...buildHandlers(createBuildService(deps, stacks)),
+    ...releaseHandlers(createReleaseService(deps, stacks, components)),
+    ...rolloutHandlers(createRolloutService(deps, stacks, components)),
+    ...taskHandlers(createTaskService(deps, stacks, components)),
+    ...volumeHandlers(createVolumeService(deps, stacks)),
+    ...eventHandlers(createEventService(deps, stacks)),
+    ...clusterHandlers(createClusterService(deps)),
+    ...certificateHandlers(certificates),
+    ...adoptionHandlers(createAdoptionService(deps)),
   };
 }

@@ -2,12 +2,18 @@
 import type { EventCode } from "@berth/contract/resources/events.ts";
 import type { Cause } from "@berth/contract/causes.ts";
 import { appendAudit } from "../db/audit.ts";
-import { appendEvent } from "../db/events.ts";
+import { appendEvents } from "../db/events.ts";
 import type { Db } from "../db/pool.ts";
+import { bury } from "../db/tombstones.ts";
 import { enqueue } from "../reconcile/queue.ts";
 import type { Call } from "./call.ts";
 
-export interface StackScope { readonly id: string; readonly name: string; readonly teamId: string; readonly cluster: string }
+export interface StackScope {
+  readonly id: string;
+  readonly name: string;
+  readonly teamId: string;
+  readonly cluster: string;
+}
 
 export interface EventParts {
   readonly code: EventCode;
@@ -18,22 +24,53 @@ export interface EventParts {
   readonly cause?: Cause;
 }
 
-/** An event of a stack or one of its components. */
-export async function stackEvent(trx: Db, stack: Pick<StackScope, "name" | "teamId">, event: EventParts): Promise<void> {
-  await appendEvent(trx, {
-    code: event.code,
-    teamId: stack.teamId,
-    stack: stack.name,
-    ...(event.component === undefined ? {} : { component: event.component }),
-    params: { stack: stack.name, ...(event.component === undefined ? {} : { component: event.component }), ...event.params },
-    ...(event.cause === undefined ? {} : { cause: event.cause }),
-    topics: [`stack:${stack.name}`, ...(event.component === undefined ? [] : [`component:${stack.name}/${event.component}`]), ...(event.topics ?? [])],
-  });
+/** Events of a stack or of its components, in their order. */
+export async function stackEvents(trx: Db, stack: Pick<StackScope, "name" | "teamId">, events: readonly EventParts[]): Promise<void> {
+  await appendEvents(
+    trx,
+    events.map((event) => ({
+      code: event.code,
+      teamId: stack.teamId,
+      stack: stack.name,
+      ...(event.component === undefined ? {} : { component: event.component }),
+      params: { stack: stack.name, ...(event.component === undefined ? {} : { component: event.component }), ...event.params },
+      ...(event.cause === undefined ? {} : { cause: event.cause }),
+      topics: [
+        `stack:${stack.name}`,
+        ...(event.component === undefined ? [] : [`component:${stack.name}/${event.component}`]),
+        ...(event.topics ?? []),
+      ],
+    })),
+  );
 }
 
+export const stackEvent = (trx: Db, stack: Pick<StackScope, "name" | "teamId">, event: EventParts): Promise<void> =>
+  stackEvents(trx, stack, [event]);
+
 /** Who did what; `object` is named like a topic. */
-export async function audit(trx: Db, call: Pick<Call, "by" | "requestId">, action: string, object: string, params: Record<string, unknown> = {}): Promise<void> {
+export async function audit(
+  trx: Db,
+  call: Pick<Call, "by" | "requestId">,
+  action: string,
+  object: string,
+  params: Record<string, unknown> = {},
+): Promise<void> {
   await appendAudit(trx, { principal: call.by, action, object, params, requestId: call.requestId });
+}
+
+/**
+ * Keeps what a call with an Idempotency-Key will be answered, in the same transaction as its work: a process that dies between the work and the answer must
+ * not have done what a repetition would do again (promise 2). Every route that is `idempotent` does this.
+ */
+export async function keepAnswer<T>(trx: Db, call: Pick<Call, "keep">, answer: T): Promise<T> {
+  await call.keep?.(trx, answer);
+  return answer;
+}
+
+/** Decides that a component is to go: what is taken off its cluster goes on the word of this. */
+export async function buryComponent(trx: Db, stack: StackScope, component: { readonly id: string; readonly name: string }): Promise<void> {
+  await bury(trx, { kind: "component", stack: stack.name, component: component.name }, stack);
+  await wakeComponent(trx, component.id, stack.cluster);
 }
 
 /** Puts a component on its loop's list. */

@@ -1,8 +1,8 @@
 // The one-time administrator token of the first start: whoever can read the home folder's file becomes administrator, not whoever visits first.
 import { rmSync } from "node:fs";
 import type { Db } from "../db/pool.ts";
+import { writeWhole } from "../os/files.ts";
 import { createLoginToken } from "../db/tokens.ts";
-import { writeAtomically } from "./edge-process.ts";
 
 const lifetime = 7 * 86_400_000;
 
@@ -17,6 +17,6 @@ export async function ensureAdminToken(db: Db, file: string, now: Date): Promise
 export async function writeAdminToken(db: Db, file: string, now: Date): Promise<string> {
   const user = await db.selectFrom("users").select("id").where("name", "=", "admin").executeTakeFirstOrThrow();
   const token = await createLoginToken(db, { userId: user.id, expiresAt: new Date(now.getTime() + lifetime) });
-  writeAtomically(file, `${token}\n`);
+  writeWhole(file, `${token}\n`);
   return token;
 }

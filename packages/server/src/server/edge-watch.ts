@@ -4,7 +4,10 @@ import type { Log } from "../db/log.ts";
 
 const period = 1_000;
 
-export async function watchEdge(options: { readonly ensure: () => Promise<{ readonly started: boolean }>; readonly log: Log }, signal: AbortSignal): Promise<void> {
+export async function watchEdge(
+  options: { readonly ensure: () => Promise<{ readonly started: boolean }>; readonly log: Log },
+  signal: AbortSignal,
+): Promise<void> {
   while (!signal.aborted) {
     await delay(period, undefined, { signal }).catch(() => undefined);
     if (signal.aborted) return;

@@ -6,18 +6,42 @@ import type { Engine, Ref } from "../engines/engine.ts";
 import { enqueue } from "../reconcile/queue.ts";
 
 export interface Hints {
+  /** For who works on the component: a hint is for them, and wakes nobody else. */
   waitForHint(ref: Ref, ms: number, signal: AbortSignal): Promise<void>;
+  /** For who only wants to know: the hint goes on to who works on the component. */
+  overhear(ref: Ref, ms: number, signal: AbortSignal): Promise<void>;
   /** Runs until the signal; connects again when the engine was away. */
   run(signal: AbortSignal): Promise<void>;
 }
 
+type Waiting = Map<string, Set<() => void>>;
+
+async function wait(among: Waiting, ref: Ref, ms: number, signal: AbortSignal): Promise<void> {
+  const key = `${ref.stack}/${ref.component}`;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const waiters = among.get(key) ?? new Set();
+  among.set(key, waiters.add(resolve));
+  const timer = setTimeout(resolve, ms);
+  const onAbort = (): void => {
+    resolve();
+  };
+  signal.addEventListener("abort", onAbort, { once: true });
+  await promise;
+  clearTimeout(timer);
+  signal.removeEventListener("abort", onAbort);
+  waiters.delete(resolve);
+  if (waiters.size === 0) among.delete(key);
+}
+
 export function createHints(options: { readonly db: Db; readonly engine: Engine; readonly cluster: string; readonly log: Log }): Hints {
-  const waiting = new Map<string, Set<() => void>>();
+  const waiting: Waiting = new Map();
+  const listening: Waiting = new Map();
   const pending = new Map<string, Ref>();
   let flushing = false;
 
   function onChange(ref: Ref): void {
     const key = `${ref.stack}/${ref.component}`;
+    for (const wake of listening.get(key) ?? []) wake();
     const waiters = waiting.get(key);
     if (waiters !== undefined) {
       for (const wake of waiters) wake();
@@ -36,7 +60,13 @@ export function createHints(options: { readonly db: Db; readonly engine: Engine;
         const refs = [...pending.values()];
         pending.clear();
         for (const ref of refs) {
-          const row = await options.db.selectFrom("components as c").innerJoin("stacks as s", "s.id", "c.stack_id").select("c.id").where("s.name", "=", ref.stack).where("c.name", "=", ref.component).executeTakeFirst();
+          const row = await options.db
+            .selectFrom("components as c")
+            .innerJoin("stacks as s", "s.id", "c.stack_id")
+            .select("c.id")
+            .where("s.name", "=", ref.stack)
+            .where("c.name", "=", ref.component)
+            .executeTakeFirst();
           if (row !== undefined) await enqueue(options.db, { kind: "component", key: row.id, cluster: options.cluster });
         }
       }
@@ -48,18 +78,8 @@ export function createHints(options: { readonly db: Db; readonly engine: Engine;
   }
 
   return {
-    async waitForHint(ref, ms, signal) {
-      const key = `${ref.stack}/${ref.component}`;
-      const { promise, resolve } = Promise.withResolvers<void>();
-      const waiters = waiting.get(key) ?? new Set();
-      waiting.set(key, waiters.add(resolve));
-      const timer = setTimeout(resolve, ms);
-      signal.addEventListener("abort", () => { resolve(); }, { once: true });
-      await promise;
-      clearTimeout(timer);
-      waiters.delete(resolve);
-      if (waiters.size === 0) waiting.delete(key);
-    },
+    waitForHint: (ref, ms, signal) => wait(waiting, ref, ms, signal),
+    overhear: (ref, ms, signal) => wait(listening, ref, ms, signal),
     async run(signal) {
       const { engine } = options;
       if (engine.watch === undefined) return;

@@ -1,44 +1,41 @@
-// One control plane per home folder: the second says so and leaves. Identity is pid and start time, so that a recycled pid is not taken for it.
-import { closeSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+// One control plane per home folder: the second says so and leaves. Identity is pid, start time and boot, so that a recycled pid is not taken for it.
+import { readFileSync, rmSync } from "node:fs";
+import { writeWhole } from "../os/files.ts";
+import { withLock } from "../os/lock.ts";
+import { identify, isSameProcess, type LastingIdentity } from "../os/process.ts";
 
-export interface Holder { readonly pid: number; readonly startTime: string }
+export type Holder = LastingIdentity;
+export type Taken = { readonly ok: true; readonly release: () => void } | { readonly ok: false; readonly holder: Holder };
 
-/** The start time of a process in clock ticks since boot (proc(5), field 22); undefined when it is gone or a zombie. */
-export function processStart(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return fields[0] === "Z" || fields[0] === "X" ? undefined : fields[19];
-  } catch (error) {
-    if (["ENOENT", "ESRCH"].includes((error as NodeJS.ErrnoException).code ?? "")) return undefined;
-    throw error;
-  }
+/** Who holds the lock now; undefined when nobody does, whatever a dead one left behind. */
+export function readHolder(file: string): Holder | undefined {
+  const holder = readLock(file);
+  return holder !== undefined && isSameProcess(holder) ? holder : undefined;
 }
 
-export function readHolder(file: string): Holder | undefined {
+function readLock(file: string): Holder | undefined {
   try {
-    const holder = JSON.parse(readFileSync(file, "utf8")) as Holder;
-    return processStart(holder.pid) === holder.startTime ? holder : undefined;
+    return JSON.parse(readFileSync(file, "utf8")) as Holder;
   } catch (error) {
+    // Written whole by renaming: what is no JSON was left by a full disk, and holds nothing.
     if ((error as NodeJS.ErrnoException).code === "ENOENT" || error instanceof SyntaxError) return undefined;
     throw error;
   }
 }
 
-/** Takes the lock, or answers who holds it. */
-export function takeLock(file: string): { readonly ok: true; readonly release: () => void } | { readonly ok: false; readonly holder: Holder } {
-  const own: Holder = { pid: process.pid, startTime: processStart(process.pid) ?? "" };
-  for (;;) {
-    try {
-      const handle = openSync(file, "wx", 0o600);
-      writeSync(handle, JSON.stringify(own));
-      closeSync(handle);
-      return { ok: true, release: () => { rmSync(file, { force: true }); } };
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-    }
+/** Takes the lock, or answers who holds it. Looking and taking are one step: two starters that find a dead one's lock never both get it. */
+export async function takeLock(file: string): Promise<Taken> {
+  return withLock(`${file}.guard`, undefined, async (): Promise<Taken> => {
     const holder = readHolder(file);
     if (holder !== undefined) return { ok: false, holder };
-    rmSync(file, { force: true });
-  }
+    const own = identify(process.pid);
+    if (own === undefined) throw new Error("this process is not in /proc");
+    writeWhole(file, JSON.stringify(own));
+    return {
+      ok: true,
+      release: () => {
+        if (readLock(file)?.start === own.start) rmSync(file, { force: true });
+      },
+    };
+  });
 }

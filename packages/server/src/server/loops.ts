@@ -4,6 +4,7 @@ import type { Listener } from "../db/listen.ts";
 import type { Log } from "../db/log.ts";
 import { reconcileBuilds, type BuildLoopDeps } from "../reconcile/build.ts";
 import type { ComponentLoopDeps } from "../reconcile/component/deps.ts";
+import { reconcileCertificates } from "../reconcile/certificates.ts";
 import { reconcileComponent } from "../reconcile/component.ts";
 import { reconcileCron } from "../reconcile/cron.ts";
 import { startLoop, type Handler, type Loop, type LoopMetrics } from "../reconcile/loop.ts";
@@ -14,8 +15,16 @@ import { reconcileTask } from "../reconcile/task.ts";
 import type { BlobStore } from "../blobs/store.ts";
 
 export interface LoopsDeps {
-  readonly db: Db; readonly log: Log; readonly listener: Listener; readonly holder: string; readonly metrics: LoopMetrics; readonly clusters: readonly string[]; readonly blobs: BlobStore;
-  readonly component: ComponentLoopDeps; readonly build: BuildLoopDeps; readonly resync: ResyncDeps;
+  readonly db: Db;
+  readonly log: Log;
+  readonly listener: Listener;
+  readonly holder: string;
+  readonly metrics: LoopMetrics;
+  readonly clusters: readonly string[];
+  readonly blobs: BlobStore;
+  readonly component: ComponentLoopDeps;
+  readonly build: BuildLoopDeps;
+  readonly resync: ResyncDeps;
   /** Work of the installation that is due now and then: sealing the audit log, forgetting old keys. */
   readonly housekeeping: (signal: AbortSignal) => Promise<void>;
 }
@@ -26,26 +35,57 @@ const resyncPeriod = 30_000;
 
 export function startLoops(deps: LoopsDeps): { stop(): Promise<void> } {
   const again = (ms: number): { again: Date } => ({ again: new Date(deps.component.clock().getTime() + ms) });
-  const start = (kinds: string[], concurrency: number, handler: Handler, deadlineMs?: number): Loop => startLoop({
-    db: deps.db, log: deps.log, listener: deps.listener, holder: deps.holder, metrics: deps.metrics, clusters: () => deps.clusters, kinds, concurrency, handler, ...(deadlineMs === undefined ? {} : { deadlineMs }),
-  });
+  const start = (kinds: string[], concurrency: number, handler: Handler, deadlineMs?: number): Loop =>
+    startLoop({
+      db: deps.db,
+      log: deps.log,
+      listener: deps.listener,
+      holder: deps.holder,
+      metrics: deps.metrics,
+      clusters: () => deps.clusters,
+      kinds,
+      concurrency,
+      handler,
+      ...(deadlineMs === undefined ? {} : { deadlineMs }),
+    });
   const loops = [
     start(["component"], 16, (row, context) => reconcileComponent(deps.component, row.key, context), 5 * minute),
-    start(["build-schedule", "build"], deps.build.limits.total + 1, (row, context) => reconcileBuilds(deps.build, row, context.signal), deps.build.deadline + 5 * minute),
+    start(
+      ["build-schedule", "build"],
+      // As many may keep what came out of them as have a place; and the scheduler.
+      2 * deps.build.limits.total + 1,
+      (row, context) => reconcileBuilds(deps.build, row, context),
+      deps.build.deadline + 5 * minute,
+    ),
     start(["task"], 16, (row, context) => reconcileTask(deps.component, row.key, context)),
-    start(["cron", "stack", "volume"], 4, (row, { signal }) => {
-      if (row.kind === "cron") return reconcileCron(deps.db, deps.component.clock, row.key);
-      return row.kind === "stack" ? reconcileStack(deps.db, deps.component.clock, row.key) : reconcileVolume(deps.db, deps.component.places, row.key, signal);
+    start(["cron", "stack", "volume"], 4, (row, context) => {
+      if (row.kind === "cron") return reconcileCron(deps.component.clock, row.key, context.commit);
+      const { db, places, clock } = deps.component;
+      const of = { db, places, clock, builder: deps.build.builder, buildLogs: deps.build.logs };
+      return row.kind === "stack" ? reconcileStack(of, row.key, context) : reconcileVolume(of, row.key, context);
     }),
-    start(["resync"], 2, async (row, { signal }) => {
-      await resync(deps.resync, row.key, signal);
+    start(["resync"], 2, async (row, { signal, fence }) => {
+      await resync(deps.resync, row.key, fence, signal);
       return again(resyncPeriod);
     }),
-    start(["retention"], 1, async (_row, { signal }) => {
-      await deps.housekeeping(signal);
-      await retain({ db: deps.db, blobs: deps.blobs, clock: deps.component.clock }, defaultRetention);
+    start(["certificates"], 1, async (row, { signal, fence }) => {
+      await reconcileCertificates(deps.component, row.key, fence, signal);
       return again(10 * minute);
-    }, 10 * minute),
+    }),
+    start(
+      ["retention"],
+      1,
+      async (_row, { signal }) => {
+        await deps.housekeeping(signal);
+        await retain({ db: deps.db, blobs: deps.blobs, buildLogs: deps.build.logs, clock: deps.component.clock }, defaultRetention);
+        return again(10 * minute);
+      },
+      10 * minute,
+    ),
   ];
-  return { async stop() { await Promise.all(loops.map((loop) => loop.stop())); } };
+  return {
+    async stop() {
+      await Promise.all(loops.map((loop) => loop.stop()));
+    },
+  };
 }

@@ -6,15 +6,46 @@ import { sql } from "kysely";
 import type { Config } from "../config.ts";
 import { startEmbedded, stopEmbedded } from "../db/embedded.ts";
 import { silentLog } from "../db/log.ts";
+import { awaitOutside } from "../db/outside.ts";
 import { openDatabase, type DatabaseAddress, type Db } from "../db/pool.ts";
+import type { Hello } from "../edge/ipc.ts";
+import { livingRouters } from "../edge/registry.ts";
 import { EdgeTraffic } from "../engines/edge-traffic.ts";
 import { LocalEngine } from "../engines/local/engine.ts";
+import { identify, isAlive } from "../os/process.ts";
 import type { Paths } from "../paths.ts";
-import { processStart } from "./lock.ts";
+import { StartRefused } from "./refusal.ts";
+
+/** ms that a command waits for an outside database. */
+const outsidePatience = 10_000;
+/** ms that routers without a primary have to bring up the next one. */
+const successorPatience = 20_000;
+/** ms that the edge has to start an agent again. */
+const agentPatience = 30_000;
 
 /** Opens the installation's database for one piece of work; an embedded one that was not running runs on afterwards. */
 export async function withDatabase<T>(config: Config, work: (db: Db) => Promise<T>): Promise<T> {
-  const address: DatabaseAddress = config.databaseUrl === undefined ? (await startEmbedded({ home: config.home, runDir: config.runDir, log: silentLog })).connection : { connectionString: config.databaseUrl };
+  if (config.databaseUrl !== undefined)
+    await awaitOutside({
+      url: config.databaseUrl,
+      log: silentLog,
+      signal: new AbortController().signal,
+      patience: outsidePatience,
+      onWait: (sentence) => {
+        process.stderr.write(`${sentence}\n`);
+      },
+    });
+  const address: DatabaseAddress =
+    config.databaseUrl === undefined
+      ? (
+          await startEmbedded({
+            home: config.home,
+            runDir: config.runDir,
+            log: silentLog,
+            mustExist: existsSync(join(config.home, "installation.json")),
+          })
+        ).connection
+      : { connectionString: config.databaseUrl };
   const database = openDatabase({ address, log: silentLog, max: 1 });
   try {
     return await work(database.db);
@@ -24,16 +55,26 @@ export async function withDatabase<T>(config: Config, work: (db: Db) => Promise<
 }
 
 /** Stops the embedded database and, when asked to, every instance and the edge before it. */
-export async function stopEverything(config: Config, paths: Paths, options: { readonly instances: boolean }): Promise<{ readonly anything: boolean }> {
+export async function stopEverything(
+  config: Config,
+  paths: Paths,
+  options: { readonly instances: boolean },
+): Promise<{ readonly anything: boolean }> {
   let anything = false;
-  if (options.instances && existsSync(paths.edgeSocket)) {
+  if (options.instances && (existsSync(paths.edgeSocket) || livingRouters(paths.run).length > 0)) {
     const signal = AbortSignal.timeout(120_000);
-    const traffic = new EdgeTraffic({ socketPath: paths.edgeSocket, home: config.home, cluster: "local", router: config.router, now: Date.now });
-    const edge = await traffic.hello(signal).catch(() => undefined);
+    const traffic = new EdgeTraffic({
+      socketPath: paths.edgeSocket,
+      home: config.home,
+      cluster: "local",
+      router: config.router,
+      now: Date.now,
+    });
+    const edge = await helloOrSuccessor(traffic, paths, signal);
     if (edge !== undefined) {
       anything = true;
-      const startTime = processStart(edge.pid);
-      const isThere = (): boolean => startTime !== undefined && processStart(edge.pid) === startTime;
+      const process = identify(edge.pid);
+      const isThere = (): boolean => process !== undefined && isAlive(process);
       await stopInstances(config, paths, signal);
       await traffic.shutdown(signal);
       // "Stopped" is said when it is: routers let their connections finish first.
@@ -42,18 +83,57 @@ export async function stopEverything(config: Config, paths: Paths, options: { re
     await traffic.close();
   }
   // Nothing to stop in a home that never had a database of its own.
-  if (config.databaseUrl === undefined && existsSync(join(paths.home, "postgres"))) anything = (await stopEmbedded(config.home)) || anything;
+  if (config.databaseUrl === undefined && existsSync(join(paths.home, "postgres")))
+    anything = (await stopEmbedded(config.home)) || anything;
   return { anything };
 }
 
+/** Routers whose primary has just died bring up the next one; what is to be stopped must not come back behind our back. */
+async function helloOrSuccessor(traffic: EdgeTraffic, paths: Paths, signal: AbortSignal): Promise<Hello | undefined> {
+  const until = Date.now() + successorPatience;
+  for (;;) {
+    const edge = await traffic.hello(signal).catch(() => undefined);
+    if (edge !== undefined || livingRouters(paths.run).length === 0 || Date.now() > until) return edge;
+    await delay(50, undefined, { signal });
+  }
+}
+
+/** One that has just died is started again by the edge, at the latest after 10 s. Errors: StartRefused. */
+async function agentAnswers(engine: LocalEngine, paths: Paths, signal: AbortSignal): Promise<void> {
+  const until = Date.now() + agentPatience;
+  while (!(await engine.capabilities(signal)).reachable) {
+    if (Date.now() > until)
+      throw new StartRefused(
+        "The control plane has stopped; what was deployed runs on, because the edge's agent, which watches over it, does not answer.",
+        `${paths.edgeLog} says why. \`berth server stop\` without --all stops the database, too.`,
+      );
+    await delay(100, undefined, { signal });
+  }
+}
+
 async function stopInstances(config: Config, paths: Paths, signal: AbortSignal): Promise<void> {
-  const engine = new LocalEngine({ home: config.home, agentSocket: paths.agentSocket, logsSocket: paths.logsSocket, cluster: "local", openBlob: () => Promise.reject(new Error("nothing is unpacked here")) });
+  const engine = new LocalEngine({
+    home: config.home,
+    agentSocket: paths.agentSocket,
+    logsSocket: paths.logsSocket,
+    cluster: "local",
+    openBlob: () => Promise.reject(new Error("nothing is unpacked here")),
+  });
   const fence = await withDatabase(config, async (db) => {
     const { id, epoch } = await db.selectFrom("installation").select(["id", "epoch"]).executeTakeFirstOrThrow();
     const { rows } = await sql<{ fence: number }>`select nextval('fences') as fence`.execute(db);
     return { installation: id, epoch, generation: rows[0]?.fence ?? 0 };
   });
-  for await (const observed of engine.list(signal)) if (observed.instances.length > 0) await engine.stop(observed.ref, observed.instances.map((instance) => instance.id), 10_000, fence, signal);
+  await agentAnswers(engine, paths, signal);
+  for await (const observed of engine.list(signal))
+    if (observed.instances.length > 0)
+      await engine.stop(
+        observed.ref,
+        observed.instances.map((instance) => instance.id),
+        10_000,
+        fence,
+        signal,
+      );
   const left = async (): Promise<number> => {
     let count = 0;
     for await (const observed of engine.list(signal)) count += observed.instances.length;

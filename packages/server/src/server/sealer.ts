@@ -6,7 +6,10 @@ import type { Db } from "../db/pool.ts";
 
 const period = 5_000;
 
-export async function runSealer(options: { readonly db: Db; readonly keyFile: string; readonly epoch: number; readonly log: Log }, signal: AbortSignal): Promise<void> {
+export async function runSealer(
+  options: { readonly db: Db; readonly keyFile: string; readonly epoch: number; readonly log: Log },
+  signal: AbortSignal,
+): Promise<void> {
   const key = openAuditKey(options.keyFile);
   while (!signal.aborted) {
     try {

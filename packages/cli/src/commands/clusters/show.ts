@@ -4,15 +4,35 @@ import { when } from "../../output/time.ts";
 import { showObject } from "../shown.ts";
 
 export const command = defineCommand({
-  path: ["clusters", "show"], scope: "none", summary: "Show a cluster and what it can do",
+  path: ["clusters", "show"],
+  scope: "none",
+  summary: "Show a cluster and what it can do",
   arguments: { cluster: required("its name") },
   examples: [["berth clusters show local", "engine, version, isolation and capabilities"]],
   async run(ctx, { arguments: { cluster: name } }) {
     const cluster = await (await ctx.api()).showCluster({ params: { cluster: name } }, { signal: ctx.signal });
     showObject(ctx, cluster, [
-      ["cluster", ctx.out.paint.bold(cluster.name)], ["engine", cluster.engine], ["answers", cluster.reachable ? "yes" : "no"], ["version", cluster.version], ["isolation", cluster.isolation.join(", ") || "-"], ["stacks", String(cluster.stacks)], ["created", when(cluster.createdAt)],
-      ["can", Object.entries(cluster.capabilities).filter(([, value]) => value === true).map(([name_]) => name_).join(", ") || undefined],
-      ["cannot", Object.entries(cluster.capabilities).filter(([, value]) => value === false).map(([name_]) => name_).join(", ") || undefined],
+      ["cluster", ctx.out.paint.bold(cluster.name)],
+      ["engine", cluster.engine],
+      ["answers", cluster.reachable ? "yes" : "no"],
+      ["version", cluster.version],
+      ["isolation", cluster.isolation.join(", ") || "-"],
+      ["stacks", String(cluster.stacks)],
+      ["created", when(cluster.createdAt)],
+      [
+        "can",
+        Object.entries(cluster.capabilities)
+          .filter(([, value]) => value === true)
+          .map(([name_]) => name_)
+          .join(", ") || undefined,
+      ],
+      [
+        "cannot",
+        Object.entries(cluster.capabilities)
+          .filter(([, value]) => value === false)
+          .map(([name_]) => name_)
+          .join(", ") || undefined,
+      ],
     ]);
   },
 });

@@ -3,7 +3,11 @@ import { defineCommand, required } from "../../command.ts";
 import { done } from "../shown.ts";
 
 export const command = defineCommand({
-  path: ["components", "delete"], scope: "stack", asks: true, waits: true, summary: "Remove a component; its volumes stay",
+  path: ["components", "delete"],
+  scope: "stack",
+  asks: true,
+  waits: true,
+  summary: "Remove a component; its volumes stay",
   arguments: { component: required("the component", "component") },
   examples: [["berth components delete worker -s shop", "stops and removes it; asks first"]],
   async run(ctx, { arguments: { component } }) {

@@ -3,9 +3,17 @@ import { defineCommand, rest } from "../../command.ts";
 import { chosenComponents } from "../chosen.ts";
 
 export const command = defineCommand({
-  path: ["components", "restart"], daily: "restart", scope: "component", waits: true, asks: true, summary: "Replace every instance, without losing a request",
+  path: ["components", "restart"],
+  daily: "restart",
+  scope: "component",
+  waits: true,
+  asks: true,
+  summary: "Replace every instance, without losing a request",
   arguments: { components: rest("the components, instead of -c; none of them = all of the stack", "component") },
-  examples: [["berth restart web", "new instances of the same release"], ["berth restart -s shop --yes", "every component of the stack"]],
+  examples: [
+    ["berth restart web", "new instances of the same release"],
+    ["berth restart -s shop --yes", "every component of the stack"],
+  ],
   async run(ctx, { arguments: { components } }) {
     const api = await ctx.api();
     const { stack, names } = await chosenComponents(ctx, components, "Restarting");

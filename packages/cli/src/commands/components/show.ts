@@ -4,7 +4,9 @@ import { ago, when } from "../../output/time.ts";
 import { showObject } from "../shown.ts";
 
 export const command = defineCommand({
-  path: ["components", "show"], scope: "component", summary: "Show a component",
+  path: ["components", "show"],
+  scope: "component",
+  summary: "Show a component",
   arguments: { component: optional("the component, instead of -c", "component") },
   examples: [["berth components show web", "what it should be, what runs, and what may be done with it"]],
   async run(ctx, input) {
@@ -15,13 +17,29 @@ export const command = defineCommand({
     const { stateStyle } = await import("../../view/states.ts");
     const { specFacts } = await import("../../view/spec.ts");
     showObject(ctx, component, [
-      ["component", ctx.out.paint.bold(component.name)], ["stack", component.stack], ["kind", component.kind], ["state", stateStyle(ctx.out.paint)(component.state)],
-      ["ready", component.kind === "cron" ? undefined : `${component.ready} of ${component.replicas}${component.stopped ? " (stopped)" : ""}`],
-      ["release", component.release === undefined ? "none yet" : `v${component.release.number}, ${ago(component.release.createdAt, ctx.now())}`],
+      ["component", ctx.out.paint.bold(component.name)],
+      ["stack", component.stack],
+      ["kind", component.kind],
+      ["state", stateStyle(ctx.out.paint)(component.state)],
+      [
+        "ready",
+        component.kind === "cron" ? undefined : `${component.ready} of ${component.replicas}${component.stopped ? " (stopped)" : ""}`,
+      ],
+      [
+        "release",
+        component.release === undefined ? "none yet" : `v${component.release.number}, ${ago(component.release.createdAt, ctx.now())}`,
+      ],
       ["rollout", component.rollout === undefined ? undefined : `#${component.rollout.number} ${component.rollout.phase}`],
       ["next run", component.nextRunAt === undefined ? undefined : `${when(component.nextRunAt)} (${ago(component.nextRunAt, ctx.now())})`],
       ["URLs", component.urls.length === 0 ? undefined : component.urls.map(ctx.out.paint.link).join("\n")],
-      ["for siblings", Object.keys(component.internal).length === 0 ? undefined : Object.entries(component.internal).map(([port, address]) => `${port}: ${address}`).join("\n")],
+      [
+        "for siblings",
+        Object.keys(component.internal).length === 0
+          ? undefined
+          : Object.entries(component.internal)
+              .map(([port, address]) => `${port}: ${address}`)
+              .join("\n"),
+      ],
       ...specFacts(component.spec),
       ["possible", allowedText(component.allowed)],
       ["cause", component.cause === undefined ? undefined : causeLines(component.cause, ctx.out.paint).join("\n")],

@@ -3,9 +3,17 @@ import { defineCommand, rest } from "../../command.ts";
 import { chosenComponents } from "../chosen.ts";
 
 export const command = defineCommand({
-  path: ["components", "stop"], daily: "stop", scope: "component", waits: true, asks: true, summary: "Stop every instance of components until they are started again",
+  path: ["components", "stop"],
+  daily: "stop",
+  scope: "component",
+  waits: true,
+  asks: true,
+  summary: "Stop every instance of components until they are started again",
   arguments: { components: rest("the components, instead of -c; none of them = all of the stack", "component") },
-  examples: [["berth stop worker", "the worker of this stack"], ["berth stop -s shop --yes", "every component of the stack"]],
+  examples: [
+    ["berth stop worker", "the worker of this stack"],
+    ["berth stop -s shop --yes", "every component of the stack"],
+  ],
   async run(ctx, { arguments: { components } }) {
     const api = await ctx.api();
     const { stack, names } = await chosenComponents(ctx, components, "Stopping");

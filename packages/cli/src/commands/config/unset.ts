@@ -4,7 +4,9 @@ import { UsageError } from "../../failure.ts";
 import { changeConfig } from "../configs.ts";
 
 export const command = defineCommand({
-  path: ["config", "unset"], scope: "component", summary: "Remove config of a stack, or with -c of one component",
+  path: ["config", "unset"],
+  scope: "component",
+  summary: "Remove config of a stack, or with -c of one component",
   arguments: { names: rest("names of variables") },
   options: { deploy: flag("--deploy", "release the components that it concerns at once") },
   examples: [["berth config unset LOG_LEVEL -c web", "back to what the Compose file or the stack says"]],

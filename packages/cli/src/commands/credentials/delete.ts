@@ -3,7 +3,10 @@ import { defineCommand, required } from "../../command.ts";
 import { done } from "../shown.ts";
 
 export const command = defineCommand({
-  path: ["credentials", "delete"], scope: "stack", asks: true, summary: "Delete a git credential",
+  path: ["credentials", "delete"],
+  scope: "stack",
+  asks: true,
+  summary: "Delete a git credential",
   arguments: { credential: required("its name") },
   examples: [["berth credentials delete github -s shop", "asks first"]],
   async run(ctx, { arguments: { credential } }) {

@@ -3,9 +3,15 @@ import { defineCommand, optional } from "../../command.ts";
 import { rolloutNumber } from "../newest.ts";
 
 export const command = defineCommand({
-  path: ["rollouts", "abort"], scope: "component", waits: true, summary: "Stop a rollout; the release that served before keeps serving",
+  path: ["rollouts", "abort"],
+  scope: "component",
+  waits: true,
+  summary: "Stop a rollout; the release that served before keeps serving",
   arguments: { rollout: optional("its number; default: the newest") },
-  examples: [["berth rollouts abort -c web", "the one under way"], ["berth rollouts abort 7 -c web", "a certain one"]],
+  examples: [
+    ["berth rollouts abort -c web", "the one under way"],
+    ["berth rollouts abort 7 -c web", "a certain one"],
+  ],
   async run(ctx, input) {
     const api = await ctx.api();
     const params = await ctx.inComponent();

@@ -3,7 +3,10 @@ import { defineCommand, optional } from "../../command.ts";
 import { rolloutNumber } from "../newest.ts";
 
 export const command = defineCommand({
-  path: ["rollouts", "retry"], scope: "component", waits: true, summary: "Try a rollout that ended badly again",
+  path: ["rollouts", "retry"],
+  scope: "component",
+  waits: true,
+  summary: "Try a rollout that ended badly again",
   arguments: { rollout: optional("its number; default: the newest") },
   examples: [["berth rollouts retry -c web", "the newest one, as a new rollout"]],
   async run(ctx, input) {

@@ -3,7 +3,10 @@ import { defineCommand, required } from "../../command.ts";
 import { done } from "../shown.ts";
 
 export const command = defineCommand({
-  path: ["secrets", "delete"], scope: "stack", asks: true, summary: "Delete a secret that no component uses",
+  path: ["secrets", "delete"],
+  scope: "stack",
+  asks: true,
+  summary: "Delete a secret that no component uses",
   arguments: { secret: required("its name") },
   examples: [["berth secrets delete old-key -s shop", "asks first"]],
   async run(ctx, { arguments: { secret } }) {

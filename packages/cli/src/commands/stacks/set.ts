@@ -5,14 +5,16 @@ import { UsageError } from "../../failure.ts";
 import { done } from "../shown.ts";
 
 export const command = defineCommand({
-  path: ["stacks", "set"], scope: "stack", summary: "Change a stack",
+  path: ["stacks", "set"],
+  scope: "stack",
+  summary: "Change a stack",
   arguments: { stack: optional("the stack, instead of -s", "stack") },
   options: { runEnv: text("--run-env <name>", "injected into every component as RUN_ENV, from its next release on") },
   examples: [["berth stacks set shop --run-env staging", "RUN_ENV of the stack's next releases"]],
   async run(ctx, input) {
     const { runEnv } = input.options;
     if (runEnv === undefined) throw new UsageError("Nothing to change was named.", "Name --run-env.");
-    const params = { stack: input.arguments.stack ?? await ctx.stack() };
+    const params = { stack: input.arguments.stack ?? (await ctx.stack()) };
     const api = await ctx.api();
     const before = await api.showStack({ params }, { signal: ctx.signal });
     const stack = await api.updateStack({ params, body: { runEnv } }, { signal: ctx.signal, ifMatch: etagOf(before) });

@@ -5,14 +5,25 @@ import { stateStyle } from "../../view/states.ts";
 import { showObject } from "../shown.ts";
 
 export const command = defineCommand({
-  path: ["stacks", "show"], scope: "stack", summary: "Show a stack",
+  path: ["stacks", "show"],
+  scope: "stack",
+  summary: "Show a stack",
   arguments: { stack: optional("the stack, instead of -s", "stack") },
   examples: [["berth stacks show shop", "state, version and URLs of the stack `shop`"]],
   async run(ctx, input) {
-    const stack = await (await ctx.api()).showStack({ params: { stack: input.arguments.stack ?? await ctx.stack() } }, { signal: ctx.signal });
+    const stack = await (
+      await ctx.api()
+    ).showStack({ params: { stack: input.arguments.stack ?? (await ctx.stack()) } }, { signal: ctx.signal });
     showObject(ctx, stack, [
-      ["stack", ctx.out.paint.bold(stack.name)], ["state", stateStyle(ctx.out.paint)(stack.state)], ["team", stack.team], ["cluster", stack.cluster], ["RUN_ENV", stack.runEnv],
-      ["components", String(stack.components)], ["version", stack.version === 0 ? "-" : String(stack.version)], ["created", when(stack.createdAt)], ["changed", ago(stack.updatedAt, ctx.now())],
+      ["stack", ctx.out.paint.bold(stack.name)],
+      ["state", stateStyle(ctx.out.paint)(stack.state)],
+      ["team", stack.team],
+      ["cluster", stack.cluster],
+      ["RUN_ENV", stack.runEnv],
+      ["components", String(stack.components)],
+      ["version", stack.version === 0 ? "-" : String(stack.version)],
+      ["created", when(stack.createdAt)],
+      ["changed", ago(stack.updatedAt, ctx.now())],
       ["URLs", stack.urls.length === 0 ? undefined : stack.urls.map(ctx.out.paint.link).join("\n")],
     ]);
   },

@@ -10,10 +10,13 @@ import { never, planOf, stepOf, testHost, until, type TestHost } from "../testin
 
 let host: TestHost;
 const isRoot = process.getuid?.() === 0;
-beforeEach(async () => { host = await testHost(); });
+beforeEach(async () => {
+  host = await testHost();
+});
 afterEach(() => host.dispose());
 
-const states = (events: readonly BuildEvent[]): string[] => events.flatMap((event) => (event.type === "step" ? [`${event.name} ${event.state}`] : []));
+const states = (events: readonly BuildEvent[]): string[] =>
+  events.flatMap((event) => (event.type === "step" ? [`${event.name} ${event.state}`] : []));
 async function nothingIsLeft(): Promise<void> {
   expect(await readdir(join(host.home, "builds"))).toEqual([]);
 }
@@ -33,18 +36,42 @@ describe("bundles", () => {
     await nothingIsLeft();
   });
   it("have the same digest for the same content, in another build, stack, order of writing and time", async () => {
-    const write = (order: string): string => `for f in ${order}; do echo "$f" > "out/$f"; sleep 0.01; done; chmod 700 out/b; ln -s b out/link`;
-    const one = await host.run({ sourceDigest: await host.upload({ "out/keep": "k", "x": "1" }), plan: planOf({ steps: [stepOf(write("a b c"))] }) });
-    const two = await host.run({ stackId: "s2", sourceDigest: await host.upload({ "x": "1", "out/keep": "k" }), plan: planOf({ steps: [stepOf(write("c a b"))] }) });
-    const other = await host.run({ sourceDigest: await host.upload({ "x": "1", "out/keep": "k" }), plan: planOf({ steps: [stepOf(`${write("a b c")}; chmod 600 out/b`)] }) });
+    const write = (order: string): string =>
+      `for f in ${order}; do echo "$f" > "out/$f"; sleep 0.01; done; chmod 700 out/b; ln -s b out/link`;
+    const one = await host.run({
+      sourceDigest: await host.upload({ "out/keep": "k", x: "1" }),
+      plan: planOf({ steps: [stepOf(write("a b c"))] }),
+    });
+    const two = await host.run({
+      stackId: "s2",
+      sourceDigest: await host.upload({ x: "1", "out/keep": "k" }),
+      plan: planOf({ steps: [stepOf(write("c a b"))] }),
+    });
+    const other = await host.run({
+      sourceDigest: await host.upload({ x: "1", "out/keep": "k" }),
+      plan: planOf({ steps: [stepOf(`${write("a b c")}; chmod 600 out/b`)] }),
+    });
     if (!one.outcome.ok || !two.outcome.ok || !other.outcome.ok) throw new Error("a build failed");
     expect(two.outcome.digest).toBe(one.outcome.digest);
     expect(other.outcome.digest).not.toBe(one.outcome.digest);
     expect([...(await host.content(one.outcome.digest)).keys()]).toEqual(["out/", "out/a", "out/b", "out/c", "out/keep", "out/link", "x"]);
   });
   it("hold the plan's root without what it excludes, and the process types of the plan", async () => {
-    const sourceDigest = await host.upload({ "README": "no", "apps/web/a.js": "a", "apps/web/cache/x": "no", "apps/web/cached": "yes", "apps/web/tmp.log": "no" });
-    const { outcome } = await host.run({ sourceDigest, plan: planOf({ root: "apps/web", exclude: ["cache", "./tmp.log"], processes: { web: { command: { exec: ["x"] }, why: "" }, worker: { command: { exec: ["y"] }, why: "" } } }) });
+    const sourceDigest = await host.upload({
+      README: "no",
+      "apps/web/a.js": "a",
+      "apps/web/cache/x": "no",
+      "apps/web/cached": "yes",
+      "apps/web/tmp.log": "no",
+    });
+    const { outcome } = await host.run({
+      sourceDigest,
+      plan: planOf({
+        root: "apps/web",
+        exclude: ["cache", "./tmp.log"],
+        processes: { web: { command: { exec: ["x"] }, why: "" }, worker: { command: { exec: ["y"] }, why: "" } },
+      }),
+    });
     if (!outcome.ok) throw new Error(outcome.cause.code);
     expect([...(await host.content(outcome.digest)).keys()]).toEqual(["a.js", "cached"]);
     expect(outcome.processes).toEqual(["web", "worker"]);
@@ -52,8 +79,16 @@ describe("bundles", () => {
   it("take in what a link names outside the root, turn links of the build into relative ones, and follow no link out of the source", async () => {
     const sourceDigest = await host.upload({ "packages/lib/index.js": "lib", "packages/lib/sub/x": "x", "apps/web/a.js": "a" });
     const script = [
-      "mkdir node_modules", "ln -s ../../../packages/lib node_modules/lib", "ln -s sub/x ../../packages/lib/inner", "ln -s ../../apps/web/a.js ../../packages/lib/back",
-      `ln -s "$PWD/a.js" abs`, "ln -s /usr/bin/env env", "ln -s ../../../../../../etc escape", `ln -s "$HOME" home`, "ln -s . self", "mkfifo pipe",
+      "mkdir node_modules",
+      "ln -s ../../../packages/lib node_modules/lib",
+      "ln -s sub/x ../../packages/lib/inner",
+      "ln -s ../../apps/web/a.js ../../packages/lib/back",
+      `ln -s "$PWD/a.js" abs`,
+      "ln -s /usr/bin/env env",
+      "ln -s ../../../../../../etc escape",
+      `ln -s "$HOME" home`,
+      "ln -s . self",
+      "mkfifo pipe",
     ].join(" && ");
     const { outcome, text } = await host.run({ sourceDigest, plan: planOf({ root: "apps/web", steps: [stepOf(script)] }) });
     if (!outcome.ok) throw new Error(outcome.cause.code);
@@ -90,13 +125,31 @@ describe("bundles", () => {
 describe("projects", () => {
   it("Node.js with npm and a local dependency: installs, builds, and the second time takes node_modules from the cache", async () => {
     const files = {
-      "package.json": JSON.stringify({ name: "app", version: "1.0.0", scripts: { build: "node build.js" }, dependencies: { greet: "file:./greet" } }),
-      "greet/package.json": JSON.stringify({ name: "greet", version: "1.0.0", main: "index.js" }), "greet/index.js": "module.exports = (n) => `hello ${n}`;",
+      "package.json": JSON.stringify({
+        name: "app",
+        version: "1.0.0",
+        scripts: { build: "node build.js" },
+        dependencies: { greet: "file:./greet" },
+      }),
+      "greet/package.json": JSON.stringify({ name: "greet", version: "1.0.0", main: "index.js" }),
+      "greet/index.js": "module.exports = (n) => `hello ${n}`;",
       "build.js": "require('fs').writeFileSync('out.txt', require('greet')('berth') + ' ' + process.env.NODE_ENV)",
     };
     const plan = planOf({
-      kind: "node", tools: [{ name: "node", wanted: ">=20", why: "", phase: "both" }, { name: "npm", wanted: "*", why: "", phase: "build" }], env: { NODE_ENV: "production" }, caches: [{ name: "npm", env: { npm_config_cache: "$CACHE" } }],
-      steps: [stepOf({ exec: ["npm", "install", "--offline", "--no-audit", "--no-fund"] }, { name: "install", inputs: ["package.json", "greet"], outputs: ["node_modules"] }), stepOf({ exec: ["npm", "run", "build"] })],
+      kind: "node",
+      tools: [
+        { name: "node", wanted: ">=20", why: "", phase: "both" },
+        { name: "npm", wanted: "*", why: "", phase: "build" },
+      ],
+      env: { NODE_ENV: "production" },
+      caches: [{ name: "npm", env: { npm_config_cache: "$CACHE" } }],
+      steps: [
+        stepOf(
+          { exec: ["npm", "install", "--offline", "--no-audit", "--no-fund"] },
+          { name: "install", inputs: ["package.json", "greet"], outputs: ["node_modules"] },
+        ),
+        stepOf({ exec: ["npm", "run", "build"] }),
+      ],
     });
     const first = await host.run({ sourceDigest: await host.upload(files), plan });
     if (!first.outcome.ok) throw new Error(`${first.outcome.cause.code}\n${first.text}`);
@@ -108,14 +161,24 @@ describe("projects", () => {
     expect(states(second.events)).toEqual(["install cached", "build started", "build finished"]);
     const content = await host.content(second.outcome.digest);
     expect(content.get("node_modules/greet")).toBe("-> ../greet");
-    expect(content.get("node_modules/.package-lock.json")).toBe((await host.content(first.outcome.digest)).get("node_modules/.package-lock.json"));
+    expect(content.get("node_modules/.package-lock.json")).toBe(
+      (await host.content(first.outcome.digest)).get("node_modules/.package-lock.json"),
+    );
     await nothingIsLeft();
   });
   it("Python without dependencies: compiled files do not depend on times", async () => {
-    const plan = planOf({ kind: "python", tools: [{ name: "python", wanted: "*", why: "", phase: "both" }], steps: [stepOf({ exec: ["python3", "-m", "compileall", "-q", "-s", ".", "."] })] });
+    const plan = planOf({
+      kind: "python",
+      tools: [{ name: "python", wanted: "*", why: "", phase: "both" }],
+      steps: [stepOf({ exec: ["python3", "-m", "compileall", "-q", "-s", ".", "."] })],
+    });
     const digests = new Set<string>();
     for (const round of [1, 2]) {
-      const { outcome, text } = await host.run({ stackId: `p${String(round)}`, sourceDigest: await host.upload({ "app.py": "print('hi')\n" }), plan });
+      const { outcome, text } = await host.run({
+        stackId: `p${String(round)}`,
+        sourceDigest: await host.upload({ "app.py": "print('hi')\n" }),
+        plan,
+      });
       if (!outcome.ok) throw new Error(`${outcome.cause.code}\n${text}`);
       expect([...(await host.content(outcome.digest)).keys()].some((path) => path.endsWith(".pyc"))).toBe(true);
       digests.add(outcome.digest);
@@ -125,12 +188,26 @@ describe("projects", () => {
 });
 
 describe("cached steps", () => {
-  const step = stepOf("date +%s%N > made/at && cat lock > made/copy", { name: "install", inputs: ["lock", "conf"], outputs: ["made", "absent"] });
+  const step = stepOf("date +%s%N > made/at && cat lock > made/copy", {
+    name: "install",
+    inputs: ["lock", "conf"],
+    outputs: ["made", "absent"],
+  });
   it("run again when an input, the command, the plan's or the user's environment changes, and in another stack", async () => {
     const files = { lock: "1", "conf/x": "1", "made/.keep": "", other: "1" };
     const base = planOf({ steps: [step] });
-    const state = async (changes: { files?: object; plan?: ReturnType<typeof planOf>; env?: Record<string, string>; stackId?: string }): Promise<string | undefined> => {
-      const { outcome, events } = await host.run({ sourceDigest: await host.upload({ ...files, ...changes.files }), plan: changes.plan ?? base, env: changes.env ?? {}, stackId: changes.stackId ?? "s1" });
+    const state = async (changes: {
+      files?: object;
+      plan?: ReturnType<typeof planOf>;
+      env?: Record<string, string>;
+      stackId?: string;
+    }): Promise<string | undefined> => {
+      const { outcome, events } = await host.run({
+        sourceDigest: await host.upload({ ...files, ...changes.files }),
+        plan: changes.plan ?? base,
+        env: changes.env ?? {},
+        stackId: changes.stackId ?? "s1",
+      });
       if (!outcome.ok) throw new Error(outcome.cause.code);
       return states(events).at(-1);
     };
@@ -139,7 +216,11 @@ describe("cached steps", () => {
     expect(await state({ files: { lock: "2" } })).toBe("install finished");
     expect(await state({ files: { "conf/x": "2" } })).toBe("install finished");
     expect(await state({ files: { "conf/y": "" } })).toBe("install finished");
-    expect(await state({ plan: planOf({ steps: [{ ...step, command: { shell: `true; ${"shell" in step.command ? step.command.shell : ""}` } }] }) })).toBe("install finished");
+    expect(
+      await state({
+        plan: planOf({ steps: [{ ...step, command: { shell: `true; ${"shell" in step.command ? step.command.shell : ""}` } }] }),
+      }),
+    ).toBe("install finished");
     expect(await state({ plan: planOf({ steps: [step], env: { MODE: "x" } }) })).toBe("install finished");
     expect(await state({ env: { MODE: "y" } })).toBe("install finished");
     expect(await state({ stackId: "s2" })).toBe("install finished");
@@ -166,16 +247,23 @@ describe("cached steps", () => {
     const target = join(host.home, "target");
     await mkdir(target);
     if (host.user !== undefined) await chmod(target, 0o777);
-    const trap = await host.run({ sourceDigest, plan: planOf({ steps: [stepOf(`rm -r sub && ln -s '${target}' sub`, { name: "prune" }), deep] }) });
+    const trap = await host.run({
+      sourceDigest,
+      plan: planOf({ steps: [stepOf(`rm -r sub && ln -s '${target}' sub`, { name: "prune" }), deep] }),
+    });
     expect(await readdir(target)).toEqual(trap.outcome.ok && !states(trap.events).includes("install cached") ? ["made"] : []);
     const failing = stepOf("mkdir out; exit 1", { inputs: ["lock"], outputs: ["out"] });
-    for (const round of [1, 2]) expect(states((await host.run({ sourceDigest, plan: planOf({ steps: [failing] }), env: { ROUND: "same", R: String(round > 2) } })).events)).toEqual(["build started", "build failed"]);
+    for (const round of [1, 2])
+      expect(
+        states((await host.run({ sourceDigest, plan: planOf({ steps: [failing] }), env: { ROUND: "same", R: String(round > 2) } })).events),
+      ).toEqual(["build started", "build failed"]);
   });
   it("stay within the stack's bound: the least recently used go", async () => {
     const small = await testHost({ limits: { bundle: 1e9, outputs: 150_000, log: { total: 1e6, line: 1000, tail: 1000 } } });
     try {
       const fill = stepOf("mkdir out && head -c 60000 /dev/urandom > out/x", { inputs: ["lock"], outputs: ["out"] });
-      const state = async (lock: string): Promise<string | undefined> => states((await small.run({ sourceDigest: await small.upload({ lock }), plan: planOf({ steps: [fill] }) })).events).at(-1);
+      const state = async (lock: string): Promise<string | undefined> =>
+        states((await small.run({ sourceDigest: await small.upload({ lock }), plan: planOf({ steps: [fill] }) })).events).at(-1);
       for (const lock of ["1", "2"]) expect(await state(lock)).toBe("build finished");
       expect(await state("1")).toBe("build cached");
       expect(await state("3")).toBe("build finished");
@@ -191,8 +279,17 @@ describe("what a build sees", () => {
   it("is a clean environment: Berth's own variables are not in it, the plan's and the user's are", async () => {
     process.env["BERTH_TEST_LEAK"] = "leak";
     try {
-      const plan = planOf({ root: "app", env: { WHERE: "$ROOT/bin", PATH: "$ROOT/bin:$PATH", HOME: "/nowhere" }, caches: [{ name: "stuff", env: { STUFF: "$CACHE/x" } }], steps: [stepOf("env; mytool")] });
-      const { outcome, text } = await host.run({ sourceDigest: await host.upload({ "app/bin/mytool*": "#!/bin/sh\necho mine $1" }), plan, env: { USER_SAYS: "$ROOT", WHERE2: "x" } });
+      const plan = planOf({
+        root: "app",
+        env: { WHERE: "$ROOT/bin", PATH: "$ROOT/bin:$PATH", HOME: "/nowhere" },
+        caches: [{ name: "stuff", env: { STUFF: "$CACHE/x" } }],
+        steps: [stepOf("env; mytool")],
+      });
+      const { outcome, text } = await host.run({
+        sourceDigest: await host.upload({ "app/bin/mytool*": "#!/bin/sh\necho mine $1" }),
+        plan,
+        env: { USER_SAYS: "$ROOT", WHERE2: "x" },
+      });
       expect(outcome.ok).toBe(true);
       expect(text).not.toMatch(/BERTH_TEST_LEAK|VITEST/);
       expect(text).toMatch(/^WHERE=\/.*\/src\/app\/bin$/m);
@@ -205,7 +302,10 @@ describe("what a build sees", () => {
     }
   });
   it("is its own stack's caches, kept from build to build", async () => {
-    const plan = planOf({ caches: [{ name: "mine", env: { CACHED: "$CACHE" } }], steps: [stepOf('cat "$CACHED/f" 2>/dev/null; echo "seen $BERTH_BUILD" >> "$CACHED/f"')] });
+    const plan = planOf({
+      caches: [{ name: "mine", env: { CACHED: "$CACHE" } }],
+      steps: [stepOf('cat "$CACHED/f" 2>/dev/null; echo "seen $BERTH_BUILD" >> "$CACHED/f"')],
+    });
     const sourceDigest = await host.upload({ x: "" });
     const one = await host.run({ sourceDigest, plan });
     const two = await host.run({ sourceDigest, plan });
@@ -213,11 +313,16 @@ describe("what a build sees", () => {
     expect([one.text, other.text]).toEqual(["", ""]);
     expect(two.text).toMatch(/^seen b/);
   });
-  it.runIf(isRoot)("as root is nothing of Berth or of another build, as a user without rights", async () => {
+  it.runIf(isRoot)("as root is nothing of Berth or of another build, as a user without rights and without a sandbox", async () => {
+    await host.dispose();
+    host = await testHost({ sandbox: "off" });
     await writeFile(join(host.home, "key"), "secret", { mode: 0o600 });
     await mkdir(join(host.home, "blobs"), { mode: 0o700 });
     const script = `id -u; cat '${host.home}/key'; ls '${host.home}'; ls '${host.home}/builds'; ls "$HOME/../berth"; ls '${host.home}/caches'; touch "$HOME/../x"; touch '${host.home}/caches/s1/outputs/x'; grep NoNewPrivs /proc/self/status; true`;
-    const { text } = await host.run({ sourceDigest: await host.upload({ x: "" }), plan: planOf({ caches: [{ name: "c", env: {} }], steps: [stepOf(script)] }) });
+    const { text } = await host.run({
+      sourceDigest: await host.upload({ x: "" }),
+      plan: planOf({ caches: [{ name: "c", env: {} }], steps: [stepOf(script)] }),
+    });
     expect(text).toMatch(/^61234$/m);
     expect(text).not.toMatch(/^secret$/m);
     expect(text.match(/[Pp]ermission denied|[Nn]o such file/g)?.length).toBe(7);
@@ -225,7 +330,13 @@ describe("what a build sees", () => {
   });
   it("is one build at a time in a cache that cannot be shared, and never a stand-still", async () => {
     const sourceDigest = await host.upload({ x: "" });
-    const plan = planOf({ caches: [{ name: "b-lock", env: { B: "$CACHE" } }, { name: "a-lock", env: { A: "$CACHE" } }], steps: [stepOf('mkdir "$A/busy" "$B/busy" && sleep 0.1 && rmdir "$A/busy" "$B/busy"')] });
+    const plan = planOf({
+      caches: [
+        { name: "b-lock", env: { B: "$CACHE" } },
+        { name: "a-lock", env: { A: "$CACHE" } },
+      ],
+      steps: [stepOf('mkdir "$A/busy" "$B/busy" && sleep 0.1 && rmdir "$A/busy" "$B/busy"')],
+    });
     const outcomes = await Promise.all([1, 2, 3].map(() => host.run({ sourceDigest, plan })));
     expect(outcomes.map(({ outcome }) => outcome.ok)).toEqual([true, true, true]);
   });
@@ -241,11 +352,17 @@ describe("what is said before a build starts", () => {
     expect(await host.builder.check(planOf(), "")).toBeUndefined();
   });
   it("sends a Dockerfile to a container engine", async () => {
-    expect(await host.builder.check(planOf({ kind: "dockerfile", root: "api" }), "s1")).toMatchObject({ code: "dockerfile_needs_container_engine", params: { dir: "api" } });
+    expect(await host.builder.check(planOf({ kind: "dockerfile", root: "api" }), "s1")).toMatchObject({
+      code: "dockerfile_needs_container_engine",
+      params: { dir: "api" },
+    });
   });
   it("reports a source that is not stored, and a folder that is not in it", async () => {
     await expect(host.run({ sourceDigest: `sha256:${"0".repeat(64)}`, plan: planOf() })).rejects.toMatchObject({ code: "not_found" });
-    expect((await host.run({ sourceDigest: await host.upload({ x: "" }), plan: planOf({ root: "nope" }) })).outcome).toMatchObject({ ok: false, cause: { code: "plan_not_detected" } });
+    expect((await host.run({ sourceDigest: await host.upload({ x: "" }), plan: planOf({ root: "nope" }) })).outcome).toMatchObject({
+      ok: false,
+      cause: { code: "plan_not_detected" },
+    });
     await nothingIsLeft();
   });
 });
@@ -260,8 +377,16 @@ describe("after a crash", () => {
     expect([...(await host.content(outcome.digest)).keys()]).toEqual(["x"]);
   });
   it("read-only folders are no obstacle", async () => {
-    const { outcome } = await host.run({ sourceDigest: await host.upload({ x: "1" }), plan: planOf({ steps: [stepOf('mkdir -p "$HOME/go/mod" ro/deep && touch "$HOME/go/mod/f" ro/deep/f && chmod -R a-w "$HOME/go" ro')] }) });
+    const { outcome } = await host.run({
+      sourceDigest: await host.upload({ x: "1" }),
+      plan: planOf({
+        steps: [stepOf('mkdir -p "$HOME/go/mod" ro/deep && touch "$HOME/go/mod/f" ro/deep/f && chmod -R a-w "$HOME/go" ro')],
+      }),
+    });
     expect(outcome.ok).toBe(true);
-    await until("the build's folder is gone", () => !existsSync(join(host.home, "builds")) || readdir(join(host.home, "builds")).then((names) => names.length === 0));
+    await until(
+      "the build's folder is gone",
+      () => !existsSync(join(host.home, "builds")) || readdir(join(host.home, "builds")).then((names) => names.length === 0),
+    );
   });
 });

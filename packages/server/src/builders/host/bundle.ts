@@ -13,12 +13,20 @@ export class BundleTooLarge extends Error {}
  * zstd level 1, measured on a node_modules of 9,600 files and 211 MB: 74 MB in 2.8 s, against 211 MB in 1.7 s without compression. Bundles are
  * kept for as long as a release needs them, so that space counts more than that second; small bundles do not feel it.
  */
-export async function storeBundle(walk: Walk, blobs: BlobWriter, limit: number, signal: AbortSignal): Promise<{ digest: string; size: number }> {
+export async function storeBundle(
+  walk: Walk,
+  blobs: BlobWriter,
+  limit: number,
+  signal: AbortSignal,
+): Promise<{ digest: string; size: number }> {
   const packed = createZstdCompress({ params: { [zlib.ZSTD_c_compressionLevel]: 1 } });
   const packing = pipeline(Readable.from(writeTar(walkItems(walk)), { objectMode: false }), bounded(limit), packed, { signal });
   const storing = blobs.put(packed, {}, signal);
   // Whichever fails first ends the other; its error is the one that tells.
-  const first = new Promise<never>((_, reject) => { packing.catch(reject); storing.catch(reject); });
+  const first = new Promise<never>((_, reject) => {
+    packing.catch(reject);
+    storing.catch(reject);
+  });
   try {
     const [stored] = await Promise.race([first, Promise.all([storing, packing])]);
     return stored;

@@ -3,6 +3,8 @@
 // Nothing that still has Berth's rights ever sees the build's environment: LD_PRELOAD or PATH in it would be a way to become root.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { bubblewrap, canSandbox, dropInside } from "../../sandbox/bubblewrap.ts";
+import { viewArguments, type View } from "../../sandbox/view.ts";
 import type { RunAs } from "../builder.ts";
 
 export interface Confined {
@@ -16,10 +18,15 @@ export interface Confined {
 }
 /** How programs are started on this machine; found out once. */
 export interface Confinement {
-  /** `namespace`: own process view. `user`: own user only. `none`: Berth's own user; what hides from its parents and its mark may stay. */
-  readonly level: "namespace" | "user" | "none";
-  /** `mark` is an entry of `env` that the wrappers carry, too. */
-  wrap(argv: readonly string[], env: Readonly<Record<string, string>>, mark: string): Confined;
+  /** `sandbox`: own view of processes and files. `namespace`: own process view. `user`: own user only. `none`: Berth's own user; what hides from its parents and its mark may stay. */
+  readonly level: "sandbox" | "namespace" | "user" | "none";
+  /** `mark` is an entry of `env` that the wrappers carry, too. A sandbox starts in `cwd` and shows `view`; without one the caller sets the folder. */
+  wrap(
+    argv: readonly string[],
+    env: Readonly<Record<string, string>>,
+    mark: string,
+    place: { readonly cwd: string; readonly view: View },
+  ): Confined;
 }
 
 const wrapperPath = "/usr/sbin:/usr/bin:/sbin:/bin";
@@ -31,23 +38,73 @@ const entrance = 'eval "$(cat <&3)"; exec 3<&-; "$@"; exit "$?"';
 /** Variables that a shell keeps for itself and refuses to set. */
 const shellsOwn: ReadonlySet<string> = new Set(["_", "UID", "EUID", "PPID", "SHELLOPTS", "BASHOPTS", "BASH_VERSINFO"]);
 
-/** Tries the strongest form first; what this machine refuses (a container without rights, a hardened kernel) is left out. */
-export async function findConfinement(runAs: RunAs | undefined): Promise<Confinement> {
-  const drop = runAs === undefined ? [] : ["setpriv", `--reuid=${String(runAs.uid)}`, `--regid=${String(runAs.gid)}`, "--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--"];
-  const own = ["unshare", ...(runAs === undefined ? ["--user", "--map-current-user"] : []), "--pid", "--fork", "--kill-child", "--mount-proc", "--"];
+/** The same inside a sandbox, which begins at its own root. */
+const sandboxEntrance = 'eval "$(cat <&3)"; exec 3<&-; cd "$1" || exit 126; shift; "$@"; exit "$?"';
+
+/** Tries the strongest form first; what this machine refuses (a container without rights, a hardened kernel) is left out. `scratch` is a folder of Berth's own; absent: no sandbox. */
+export async function findConfinement(runAs: RunAs | undefined, scratch?: string): Promise<Confinement> {
+  if (scratch !== undefined && (await canSandbox(scratch, runAs))) return { level: "sandbox", wrap: sandboxed(runAs) };
+  const drop =
+    runAs === undefined
+      ? []
+      : [
+          "setpriv",
+          `--reuid=${String(runAs.uid)}`,
+          `--regid=${String(runAs.gid)}`,
+          "--clear-groups",
+          "--no-new-privs",
+          "--bounding-set=-all",
+          "--inh-caps=-all",
+          "--",
+        ];
+  const own = [
+    "unshare",
+    ...(runAs === undefined ? ["--user", "--map-current-user"] : []),
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--mount-proc",
+    "--",
+  ];
   if (await works([...own, ...drop, "true"])) return { level: "namespace", wrap: wrapped([...own, ...drop]) };
-  if (runAs !== undefined && await works([...drop, "true"])) return { level: "user", wrap: wrapped(drop) };
+  if (runAs !== undefined && (await works([...drop, "true"]))) return { level: "user", wrap: wrapped(drop) };
   return plainConfinement(runAs);
 }
 
 /** Without any wrapper: for machines that have none of them. */
 export function plainConfinement(runAs: RunAs | undefined): Confinement {
-  return { level: runAs === undefined ? "none" : "user", wrap: ([program = "", ...args], env) => ({ program, args, env, user: runAs, input: undefined }) };
+  return {
+    level: runAs === undefined ? "none" : "user",
+    wrap: ([program = "", ...args], env) => ({ program, args, env, user: runAs, input: undefined }),
+  };
+}
+
+/** Ends with Berth's own process: a build of a control plane that died is begun again by the next one. */
+function sandboxed(runAs: RunAs | undefined): Confinement["wrap"] {
+  return (argv, env, mark, { cwd, view }) => {
+    const [program = "", ...args] = [
+      ...bubblewrap(["--die-with-parent", ...viewArguments(view), "--"]),
+      ...dropInside(runAs),
+      "sh",
+      "-c",
+      sandboxEntrance,
+      "sh",
+      cwd,
+      ...argv,
+    ];
+    return { program, args, env: { PATH: wrapperPath, [mark]: env[mark] ?? "" }, user: undefined, input: exportsOf(env) };
+  };
 }
 
 function wrapped(wrapper: readonly string[]): Confinement["wrap"] {
   const [program = "", ...args] = wrapper;
-  return (argv, env, mark) => ({ program, args: [...args, "sh", "-c", entrance, "sh", ...argv], env: { PATH: wrapperPath, [mark]: env[mark] ?? "" }, user: undefined, input: exportsOf(env) });
+  return (argv, env, mark) => ({
+    program,
+    args: [...args, "sh", "-c", entrance, "sh", ...argv],
+    env: { PATH: wrapperPath, [mark]: env[mark] ?? "" },
+    user: undefined,
+    input: exportsOf(env),
+  });
 }
 
 function exportsOf(env: Readonly<Record<string, string>>): string {
@@ -57,6 +114,16 @@ function exportsOf(env: Readonly<Record<string, string>>): string {
 
 async function works([program = "", ...args]: readonly string[]): Promise<boolean> {
   const child = spawn(program, args, { cwd: "/", stdio: "ignore", env: { PATH: wrapperPath } });
-  const failed = new Promise<false>((resolve) => { child.once("error", () => { resolve(false); }); });
-  return Promise.race([failed, once(child, "exit").then(([code]) => code === 0, () => false)]);
+  const failed = new Promise<false>((resolve) => {
+    child.once("error", () => {
+      resolve(false);
+    });
+  });
+  return Promise.race([
+    failed,
+    once(child, "exit").then(
+      ([code]) => code === 0,
+      () => false,
+    ),
+  ]);
 }

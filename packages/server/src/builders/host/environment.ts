@@ -28,7 +28,14 @@ export function stepEnvironment(facts: EnvironmentFacts): Record<string, string>
   const path = searchPath(facts.toolDirs, facts.systemPath);
   const own = { HOME: facts.homeDir, TMPDIR: facts.tmpDir, [markName]: facts.buildId };
   // SOURCE_DATE_EPOCH (reproducible-builds.org): compilers that write times into their results write this one; zip knows none before 1980.
-  const env: Record<string, string> = { LANG: "C.UTF-8", CI: "1", SOURCE_DATE_EPOCH: "315532800", PYTHONUNBUFFERED: "1", ...facts.passEnv, PATH: path };
+  const env: Record<string, string> = {
+    LANG: "C.UTF-8",
+    CI: "1",
+    SOURCE_DATE_EPOCH: "315532800",
+    PYTHONUNBUFFERED: "1",
+    ...facts.passEnv,
+    PATH: path,
+  };
   for (const cache of facts.plan.caches) {
     const folder = facts.caches.get(cache.name);
     if (folder === undefined) continue;
@@ -41,7 +48,13 @@ export function stepEnvironment(facts: EnvironmentFacts): Record<string, string>
 /** Folders of found tools first; one that the system searches anyway keeps its place there, so that `/usr/bin` never hides a newer tool. */
 function searchPath(toolDirs: readonly string[], systemPath: string): string {
   const system = systemPath.split(":").filter((folder) => folder !== "");
-  return [...new Set([...toolDirs.filter((folder) => !system.includes(folder)), ...toolDirs.filter((folder) => system.includes(folder)), ...system])].join(":");
+  return [
+    ...new Set([
+      ...toolDirs.filter((folder) => !system.includes(folder)),
+      ...toolDirs.filter((folder) => system.includes(folder)),
+      ...system,
+    ]),
+  ].join(":");
 }
 
 function expand(value: string, known: Readonly<Record<string, string>>): string {

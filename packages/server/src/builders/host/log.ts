@@ -20,17 +20,28 @@ export class BuildLog {
   readonly #emit: (event: BuildEvent) => void;
   readonly #mask: Mask;
   readonly #now: () => Date;
+  readonly #folder: string | undefined;
   readonly bounds: LogBounds;
   #spent = 0;
 
-  constructor(deps: { readonly onEvent: (event: BuildEvent) => void; readonly mask: Mask; readonly clock: () => Date; readonly bounds?: LogBounds }) {
+  constructor(deps: {
+    readonly onEvent: (event: BuildEvent) => void;
+    readonly mask: Mask;
+    readonly clock: () => Date;
+    /** Where the build's source lies. */
+    readonly folder?: string;
+    readonly bounds?: LogBounds;
+  }) {
     this.#emit = deps.onEvent;
     this.#mask = deps.mask;
     this.#now = deps.clock;
+    this.#folder = deps.folder;
     this.bounds = deps.bounds ?? logBounds;
   }
 
-  get full(): boolean { return this.#spent >= this.bounds.total; }
+  get full(): boolean {
+    return this.#spent >= this.bounds.total;
+  }
 
   /** A line in Berth's own name. */
   say(text: string, step?: string): void {
@@ -42,9 +53,19 @@ export class BuildLog {
     const masked = this.#mask(text.endsWith("\r") ? text.slice(0, -1) : text);
     // The end of a line that was taken before its line break may hold the start of a secret.
     const safe = text.length >= longest ? masked.slice(0, Math.max(0, masked.length - this.#mask.longest)) : masked;
-    const line: BuildLine = { at: this.#now().toISOString(), stream, step, text: safe.length > this.bounds.line ? `${safe.slice(0, this.bounds.line)} [cut]` : safe };
+    const line: BuildLine = {
+      at: this.#now().toISOString(),
+      stream,
+      step,
+      text: safe.length > this.bounds.line ? `${safe.slice(0, this.bounds.line)} [cut]` : safe,
+    };
     this.#send(line);
     return line;
+  }
+
+  /** For people: files of the source as their author knows them. The log itself stays what was printed. */
+  named(text: string): string {
+    return this.#folder === undefined ? text : text.replaceAll(`${this.#folder}/`, "");
   }
 
   #send(line: BuildLine): void {
@@ -52,7 +73,9 @@ export class BuildLog {
     this.#emit({ type: "log", line });
   }
 
-  step(name: string): StepLog { return new StepLog(this, name); }
+  step(name: string): StepLog {
+    return new StepLog(this, name);
+  }
 }
 
 /** The output of one step; `scan` has seen every line that was logged. */
@@ -60,10 +83,16 @@ export class StepLog {
   readonly scan = new ErrorScan();
   readonly #log: BuildLog;
   readonly #name: string;
-  readonly #streams = { stdout: { decoder: new TextDecoder(), rest: "", dropping: false, tail: [] as Buffer[], tailSize: 0 }, stderr: { decoder: new TextDecoder(), rest: "", dropping: false, tail: [] as Buffer[], tailSize: 0 } };
+  readonly #streams = {
+    stdout: { decoder: new TextDecoder(), rest: "", dropping: false, tail: [] as Buffer[], tailSize: 0 },
+    stderr: { decoder: new TextDecoder(), rest: "", dropping: false, tail: [] as Buffer[], tailSize: 0 },
+  };
   #said = false;
 
-  constructor(log: BuildLog, name: string) { this.#log = log; this.#name = name; }
+  constructor(log: BuildLog, name: string) {
+    this.#log = log;
+    this.#name = name;
+  }
 
   push(stream: "stdout" | "stderr", data: Buffer): void {
     const state = this.#streams[stream];
@@ -79,7 +108,10 @@ export class StepLog {
     const lines = text.split("\n");
     state.rest = lines.pop() ?? "";
     for (const line of lines) {
-      if (state.dropping) { state.dropping = false; continue; }
+      if (state.dropping) {
+        state.dropping = false;
+        continue;
+      }
       this.#take(stream, line.slice(0, longest));
     }
     if (state.dropping) state.rest = "";
@@ -98,7 +130,7 @@ export class StepLog {
 
   #take(stream: "stdout" | "stderr", text: string): void {
     const line = this.#log.line(stream, this.#name, text);
-    this.scan.add(line.at, line.text);
+    this.scan.add(line.at, this.#log.named(line.text));
   }
 
   /** Logs what has no line break yet, and the kept end of what did not fit. */
@@ -110,7 +142,12 @@ export class StepLog {
       if (rest !== "" && !state.dropping && state.tail.length === 0) this.#take(stream, rest.slice(0, longest));
       if (state.tail.length === 0) continue;
       // The first line of the kept end is not whole: it could hide the start of a secret from the mask.
-      const lines = Buffer.concat(state.tail).toString("utf8").slice(-this.#log.bounds.tail).split("\n").slice(1).filter((line, index, all) => line !== "" || index < all.length - 1);
+      const lines = Buffer.concat(state.tail)
+        .toString("utf8")
+        .slice(-this.#log.bounds.tail)
+        .split("\n")
+        .slice(1)
+        .filter((line, index, all) => line !== "" || index < all.length - 1);
       for (const line of lines.slice(-200)) this.#take(stream, line);
     }
   }

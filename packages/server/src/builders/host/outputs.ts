@@ -29,13 +29,26 @@ export interface OutputPlace {
 }
 
 /** The step's key, or undefined when it always has to run. Everything that may change its outcome is in it. */
-export async function outputKey(step: BuildStep, place: OutputPlace, facts: { readonly tools: readonly UsedTool[]; readonly env: Readonly<Record<string, string>> }): Promise<string | undefined> {
+export async function outputKey(
+  step: BuildStep,
+  place: OutputPlace,
+  facts: { readonly tools: readonly UsedTool[]; readonly env: Readonly<Record<string, string>> },
+): Promise<string | undefined> {
   if (step.inputs.length === 0 || step.outputs.length === 0) return undefined;
   if ([...step.inputs, ...step.outputs].some((path) => leadsOut(joinPath(place.root, path)))) return undefined;
   const inputs: (readonly [string, string])[] = [];
   for (const input of [...step.inputs].sort()) inputs.push([input, await hashOf(place, joinPath(place.root, input))]);
   const tools = facts.tools.map((tool) => `${tool.name} ${tool.version}`).sort();
-  const text = canonicalJson({ format: 1, root: place.root, command: step.command, outputs: [...step.outputs].sort(), inputs, tools, env: facts.env, platform: `${process.platform}-${process.arch}` });
+  const text = canonicalJson({
+    format: 1,
+    root: place.root,
+    command: step.command,
+    outputs: [...step.outputs].sort(),
+    inputs,
+    tools,
+    env: facts.env,
+    platform: `${process.platform}-${process.arch}`,
+  });
   return createHash("sha256").update(text).digest("hex");
 }
 
@@ -61,7 +74,14 @@ async function hashOf(place: OutputPlace, path: string): Promise<string> {
 
 /** The item at a path of the work folder and everything below it, with paths from the work folder. */
 async function* itemsAt(place: OutputPlace, path: string): AsyncGenerator<TarItem> {
-  const walk: Walk = { workDir: place.workDir, root: path, owner: place.runAs?.uid, exclude: new Set(), links: "keep", onSkipped: () => undefined };
+  const walk: Walk = {
+    workDir: place.workDir,
+    root: path,
+    owner: place.runAs?.uid,
+    exclude: new Set(),
+    links: "keep",
+    onSkipped: () => undefined,
+  };
   const folder = await openBelow(place.workDir, path);
   if (folder !== undefined) {
     await folder.close();
@@ -108,7 +128,9 @@ export async function restoreOutputs(key: string, step: BuildStep, place: Output
 /** Through the open folder, so that no link can lead the move elsewhere. */
 async function moveInto(parent: FileHandle, name: string, from: string, aside: string): Promise<void> {
   const to = `/proc/self/fd/${String(parent.fd)}/${name}`;
-  const absent = (error: NodeJS.ErrnoException): void => { if (error.code !== "ENOENT") throw error; };
+  const absent = (error: NodeJS.ErrnoException): void => {
+    if (error.code !== "ENOENT") throw error;
+  };
   await rename(to, aside).catch(absent);
   // An output that the step did not make then is not there now either.
   await rename(from, to).catch(absent);
@@ -120,7 +142,12 @@ export async function keepOutputs(key: string, step: BuildStep, place: OutputPla
   // Two builds of a stack may keep the same outputs at the same time.
   const part = join(place.store, `${key}-${randomUUID()}.part`);
   try {
-    await pipeline(Readable.from(writeTar(outputItems(step, place)), { objectMode: false }), createZstdCompress({ params: { [zlib.ZSTD_c_compressionLevel]: 1 } }), createWriteStream(part, { mode: 0o600 }), { signal });
+    await pipeline(
+      Readable.from(writeTar(outputItems(step, place)), { objectMode: false }),
+      createZstdCompress({ params: { [zlib.ZSTD_c_compressionLevel]: 1 } }),
+      createWriteStream(part, { mode: 0o600 }),
+      { signal },
+    );
     await rename(part, join(place.store, `${key}.tar.zst`));
   } finally {
     await rm(part, { force: true });
@@ -135,7 +162,11 @@ async function* outputItems(step: BuildStep, place: OutputPlace): AsyncGenerator
     for await (const item of itemsAt(place, output)) {
       if (!started) {
         started = true;
-        for (const folder of foldersTo(output)) if (!folders.has(folder)) { folders.add(folder); yield { type: "directory", path: folder }; }
+        for (const folder of foldersTo(output))
+          if (!folders.has(folder)) {
+            folders.add(folder);
+            yield { type: "directory", path: folder };
+          }
       }
       yield item;
     }

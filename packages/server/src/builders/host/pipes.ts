@@ -29,5 +29,11 @@ async function openPipe(path: string, owner: RunAs | undefined): Promise<OutputP
   const reading = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   const writing = openSync(path, constants.O_WRONLY);
   await unlink(path);
-  return { readable: new Socket({ fd: reading, readable: true, writable: false }), writeFd: writing, release: () => { closeSync(writing); } };
+  return {
+    readable: new Socket({ fd: reading, readable: true, writable: false }),
+    writeFd: writing,
+    release: () => {
+      closeSync(writing);
+    },
+  };
 }

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { chown, mkdir, readFile, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { RunAs } from "../builder.ts";
-import type { ProcessIdentity } from "../process.ts";
+import type { LastingIdentity } from "../../os/process.ts";
 
 export interface BuildPlace {
   readonly dir: string;
@@ -20,7 +20,14 @@ export interface BuildPlace {
 export function buildPlace(home: string, id: string): BuildPlace {
   if (!/^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$/.test(id)) throw new TypeError(`${id} is not the id of a build`);
   const dir = join(home, "builds", id);
-  return { dir, workDir: join(dir, "src"), homeDir: join(dir, "home"), tmpDir: join(dir, "tmp"), notesDir: join(dir, "berth"), stagingDir: join(dir, "berth", "staging") };
+  return {
+    dir,
+    workDir: join(dir, "src"),
+    homeDir: join(dir, "home"),
+    tmpDir: join(dir, "tmp"),
+    notesDir: join(dir, "berth"),
+    stagingDir: join(dir, "berth", "staging"),
+  };
 }
 
 /** Makes the folders anew. Other users may pass the outer ones as root, and see nothing of them. */
@@ -46,14 +53,22 @@ export async function removePlace(place: BuildPlace, runAs: RunAs | undefined): 
 /** A folder without write permission (Go's module cache) needs it back before it can be emptied. */
 async function emptyAs(runAs: RunAs | undefined, dirs: readonly string[]): Promise<void> {
   const script = 'rm -rf -- "$@" 2>/dev/null && exit 0; chmod -R u+rwX -- "$@" 2>/dev/null; rm -rf -- "$@" 2>/dev/null; exit 0';
-  const child = spawn("/bin/sh", ["-c", script, "sh", ...dirs], { cwd: "/", env: { PATH: "/usr/bin:/bin" }, stdio: "ignore", ...(runAs === undefined ? {} : { uid: runAs.uid, gid: runAs.gid }) });
+  const child = spawn("/bin/sh", ["-c", script, "sh", ...dirs], {
+    cwd: "/",
+    env: { PATH: "/usr/bin:/bin" },
+    stdio: "ignore",
+    ...(runAs === undefined ? {} : { uid: runAs.uid, gid: runAs.gid }),
+  });
   await once(child, "exit");
 }
 
 /** The sessions that a build had, from the notes on disk; a note that was cut short by a crash is passed over (its processes have the mark). */
-export async function readLeaders(place: BuildPlace): Promise<ProcessIdentity[]> {
-  const names = await readdir(place.notesDir).catch((error: NodeJS.ErrnoException) => { if (error.code === "ENOENT") return []; throw error; });
-  const leaders: ProcessIdentity[] = [];
+export async function readLeaders(place: BuildPlace): Promise<LastingIdentity[]> {
+  const names = await readdir(place.notesDir).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return [];
+    throw error;
+  });
+  const leaders: LastingIdentity[] = [];
   for (const name of names.filter((one) => one.startsWith("leader-"))) {
     const found = parseLeader(await readFile(join(place.notesDir, name), "utf8"));
     if (found !== undefined) leaders.push(found);
@@ -61,12 +76,12 @@ export async function readLeaders(place: BuildPlace): Promise<ProcessIdentity[]>
   return leaders;
 }
 
-function parseLeader(text: string): ProcessIdentity | undefined {
+function parseLeader(text: string): LastingIdentity | undefined {
   try {
     const value: unknown = JSON.parse(text);
-    if (typeof value !== "object" || value === null || !("pid" in value) || !("startTime" in value) || !("bootId" in value)) return undefined;
-    const { pid, startTime, bootId } = value;
-    return typeof pid === "number" && typeof startTime === "string" && typeof bootId === "string" ? { pid, startTime, bootId } : undefined;
+    if (typeof value !== "object" || value === null || !("pid" in value) || !("start" in value) || !("boot" in value)) return undefined;
+    const { pid, start, boot } = value;
+    return typeof pid === "number" && typeof start === "string" && typeof boot === "string" ? { pid, start, boot } : undefined;
   } catch (error) {
     if (error instanceof SyntaxError) return undefined;
     throw error;
@@ -74,7 +89,12 @@ function parseLeader(text: string): ProcessIdentity | undefined {
 }
 
 /** A stack's cache folders, by name. One that belongs to another user, because the stack's changed, is made anew. */
-export async function makeCaches(home: string, stackId: string, names: readonly string[], runAs: RunAs | undefined): Promise<Map<string, string>> {
+export async function makeCaches(
+  home: string,
+  stackId: string,
+  names: readonly string[],
+  runAs: RunAs | undefined,
+): Promise<Map<string, string>> {
   const found = new Map<string, string>();
   if (names.length === 0) return found;
   const top = stackCaches(home, stackId);
@@ -87,7 +107,10 @@ export async function makeCaches(home: string, stackId: string, names: readonly 
       await emptyAs({ uid: there.uid, gid: there.gid }, [dir]);
       await rm(dir, { recursive: true, force: true });
     }
-    if (there === undefined || (runAs !== undefined && there.uid !== runAs.uid)) await makeOwned(dir, runAs).catch((error: NodeJS.ErrnoException) => { if (error.code !== "EEXIST") throw error; });
+    if (there === undefined || (runAs !== undefined && there.uid !== runAs.uid))
+      await makeOwned(dir, runAs).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== "EEXIST") throw error;
+      });
     found.set(name, dir);
   }
   return found;
@@ -99,9 +122,13 @@ export function stackCaches(home: string, stackId: string): string {
 }
 
 /** Removes everything that is kept for a stack's builds: after the stack itself is gone. Absent = success. */
-export async function removeCaches(home: string, stackId: string, runAs: RunAs | undefined): Promise<void> {
+export async function removeCaches(home: string, stackId: string): Promise<void> {
   const top = stackCaches(home, stackId);
-  const names = await readdir(join(top, "tools")).catch(() => []);
-  if (names.length > 0) await emptyAs(runAs, names.map((name) => join(top, "tools", name)));
+  for (const name of await readdir(join(top, "tools")).catch(() => [])) {
+    const dir = join(top, "tools", name);
+    const owner = await stat(dir).catch(() => undefined);
+    // Emptied as the user that filled it, who may have put links in it.
+    if (owner !== undefined) await emptyAs(owner.uid === process.getuid?.() ? undefined : { uid: owner.uid, gid: owner.gid }, [dir]);
+  }
   await rm(top, { recursive: true, force: true, maxRetries: 3 });
 }

@@ -6,9 +6,13 @@ import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Command } from "@berth/contract/spec.ts";
+import { niceSession } from "../../os/priority.ts";
+import { identify, type LastingIdentity } from "../../os/process.ts";
+import { enterGroups, type Group } from "../../sandbox/cgroups.ts";
+import type { View } from "../../sandbox/view.ts";
 import type { RunAs } from "../builder.ts";
-import { identityOf, killProcesses, sendSignal, type ProcessIdentity } from "../process.ts";
-import type { Confinement } from "./confine.ts";
+import { killProcesses, sendSignal } from "../process.ts";
+import type { Confined, Confinement } from "./confine.ts";
 import { markName } from "./environment.ts";
 import type { StepLog } from "./log.ts";
 import { openPipes, type OutputPipe } from "./pipes.ts";
@@ -18,6 +22,10 @@ export interface StepRun {
   readonly cwd: string;
   readonly env: Readonly<Record<string, string>>;
   readonly confinement: Confinement;
+  /** What the step sees of the file system, where the confinement decides that. */
+  readonly view: View;
+  /** Limits of the whole build. */
+  readonly group: Group | undefined;
   readonly runAs: RunAs | undefined;
   /** The build's folder for Berth's own notes: who the leaders of its sessions are, so that a later control plane finds them. */
   readonly notesDir: string;
@@ -25,7 +33,10 @@ export interface StepRun {
   readonly signal: AbortSignal;
 }
 
-export type StepEnd = { readonly type: "exit"; readonly code: number } | { readonly type: "signal"; readonly signal: string } | { readonly type: "not-started"; readonly reason: string };
+export type StepEnd =
+  | { readonly type: "exit"; readonly code: number }
+  | { readonly type: "signal"; readonly signal: string }
+  | { readonly type: "not-started"; readonly reason: string };
 
 /** ms between SIGTERM and SIGKILL when a build is cancelled or late. */
 const grace = 1000;
@@ -35,30 +46,71 @@ const drain = 2000;
 /** Runs the command to its end, or until the signal; then throws its reason. */
 export async function runStep(run: StepRun): Promise<StepEnd> {
   run.signal.throwIfAborted();
-  const { program, args, env, user, input } = run.confinement.wrap("exec" in run.command ? run.command.exec : ["/bin/sh", "-c", run.command.shell], run.env, markName);
+  const confined = run.confinement.wrap(
+    "exec" in run.command ? run.command.exec : ["/bin/sh", "-c", run.command.shell],
+    run.env,
+    markName,
+    { cwd: run.cwd, view: run.view },
+  );
+  const group = canEnter(confined) ? run.group : undefined;
+  const { program, args, env, user, input } = group === undefined ? confined : limited(confined, group);
   const [stdout, stderr] = await openPipes(run.notesDir, run.runAs);
-  const child = started(() => spawn(program, args, { cwd: run.cwd, env, detached: true, stdio: ["ignore", stdout.writeFd, stderr.writeFd, input === undefined ? "ignore" : "pipe"], ...(user === undefined ? {} : { uid: user.uid, gid: user.gid }) }), [stdout, stderr]);
+  const child = started(
+    () =>
+      spawn(program, args, {
+        cwd: run.cwd,
+        env,
+        detached: true,
+        stdio: ["ignore", stdout.writeFd, stderr.writeFd, input === undefined ? "ignore" : "pipe"],
+        ...(user === undefined ? {} : { uid: user.uid, gid: user.gid }),
+      }),
+    [stdout, stderr],
+  );
   if (child.pid !== undefined) lowerPriority(child.pid);
   if (input !== undefined) giveInput(child.stdio[3] as Writable, input);
   const ended = new Promise<StepEnd>((resolve) => {
-    child.once("error", (error: NodeJS.ErrnoException) => { resolve({ type: "not-started", reason: error.code ?? error.message }); });
-    child.once("exit", (code, signal) => { resolve(code === null ? { type: "signal", signal: signal ?? "SIGKILL" } : { type: "exit", code }); });
+    child.once("error", (error: NodeJS.ErrnoException) => {
+      resolve({ type: "not-started", reason: error.code ?? error.message });
+    });
+    child.once("exit", (code, signal) => {
+      resolve(code === null ? { type: "signal", signal: signal ?? "SIGKILL" } : { type: "exit", code });
+    });
   });
   const read = Promise.all([logged(stdout.readable, "stdout", run.log), logged(stderr.readable, "stderr", run.log)]);
   const leaders = noteLeader(run, child.pid);
-  const aborted = new Promise<"aborted">((resolve) => { run.signal.addEventListener("abort", () => { resolve("aborted"); }, { once: true }); });
+  const aborted = new Promise<"aborted">((resolve) => {
+    run.signal.addEventListener(
+      "abort",
+      () => {
+        resolve("aborted");
+      },
+      { once: true },
+    );
+  });
   const first = await Promise.race([ended, aborted]);
   if (first === "aborted" && child.pid !== undefined) {
     sendSignal(-child.pid, "SIGTERM");
     await Promise.race([ended, pause(grace)]);
   }
-  await killProcesses({ leaders, recent: true, mark: `${markName}=${run.env[markName] ?? ""}` });
+  await killProcesses({ leaders, recent: true, mark: `${markName}=${run.env[markName] ?? ""}`, group });
   // A process of somebody else may hold the pipe (a container's shim, for instance); what it prints is not the build's.
   await Promise.race([read, pause(drain)]);
   for (const pipe of [stdout, stderr]) pipe.readable.destroy();
   run.log.end();
   run.signal.throwIfAborted();
   return ended;
+}
+
+/** A start that changes the user by itself could not enter a group of Berth's. */
+const canEnter = (confined: Confined): boolean => confined.user === undefined && confined.input !== undefined;
+
+/** Enters the group with Berth's own rights, before anything else. */
+function limited(confined: Confined, group: Group): Confined {
+  return {
+    ...confined,
+    program: "/bin/sh",
+    args: ["-c", `${enterGroups(group.entrances)}exec "$@"`, "sh", confined.program, ...confined.args],
+  };
 }
 
 /** What cannot even be tried (a NUL in an argument) throws, and must leave no pipe open. */
@@ -74,10 +126,16 @@ function started(start: () => ChildProcess, pipes: readonly OutputPipe[]): Child
 }
 
 function logged(stream: Readable, name: "stdout" | "stderr", log: StepLog): Promise<void> {
-  stream.on("data", (data: Buffer) => { log.push(name, data); });
+  stream.on("data", (data: Buffer) => {
+    log.push(name, data);
+  });
   return new Promise((resolve) => {
-    stream.once("close", () => { resolve(); });
-    stream.once("error", () => { resolve(); });
+    stream.once("close", () => {
+      resolve();
+    });
+    stream.once("error", () => {
+      resolve();
+    });
   });
 }
 
@@ -89,6 +147,7 @@ function giveInput(stream: Writable, text: string): void {
 
 /** Instances and router come first on a machine that also builds; a step that has ended already needs nothing. */
 function lowerPriority(pid: number): void {
+  niceSession(pid, 10);
   try {
     setPriority(pid, 10);
   } catch (error) {
@@ -97,9 +156,9 @@ function lowerPriority(pid: number): void {
 }
 
 /** Written before anything else happens, by a call that returns only then: a crash right after leaves what `sweep` needs. */
-function noteLeader(run: StepRun, pid: number | undefined): ProcessIdentity[] {
-  const leader = pid === undefined ? undefined : identityOf(pid);
+function noteLeader(run: StepRun, pid: number | undefined): LastingIdentity[] {
+  const leader = pid === undefined ? undefined : identify(pid);
   if (leader === undefined) return [];
-  writeFileSync(join(run.notesDir, `leader-${String(leader.pid)}-${leader.startTime}.json`), JSON.stringify(leader), { mode: 0o600 });
+  writeFileSync(join(run.notesDir, `leader-${String(leader.pid)}-${leader.start}.json`), JSON.stringify(leader), { mode: 0o600 });
   return [leader];
 }

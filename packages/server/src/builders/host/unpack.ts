@@ -25,16 +25,29 @@ export async function unpack(stream: Readable, dir: string, owner: RunAs | undef
   try {
     for await (const { raw, content } of readTar(stream, { signal })) {
       const path = entryPath(raw.name);
-      if (raw.type === "directory") { await makeFolder(path); continue; }
-      if (raw.type === "symlink") { links.push({ path, target: raw.linkname ?? "" }); continue; }
+      if (raw.type === "directory") {
+        await makeFolder(path);
+        continue;
+      }
+      if (raw.type === "symlink") {
+        links.push({ path, target: raw.linkname ?? "" });
+        continue;
+      }
       if (raw.type !== "file") throw new Error(`${path} is neither file, folder nor link`);
       const target = { path: join(dir, path), mode: raw.mode & 0o111 ? 0o755 : 0o644, owner };
-      if (raw.size > smallFile) { await writeFileTo(target, content); continue; }
+      if (raw.size > smallFile) {
+        await writeFileTo(target, content);
+        continue;
+      }
       const chunks: Buffer[] = [];
       for await (const data of content) chunks.push(data);
       if (failure !== undefined) throw failure;
       if (writing.size >= atOnce) await Promise.race(writing);
-      const one: Promise<void> = writeFileTo(target, chunks).catch((error: unknown) => { failure ??= error instanceof Error ? error : new Error(String(error)); }).finally(() => writing.delete(one));
+      const one: Promise<void> = writeFileTo(target, chunks)
+        .catch((error: unknown) => {
+          failure ??= error instanceof Error ? error : new Error(String(error));
+        })
+        .finally(() => writing.delete(one));
       writing.add(one);
     }
   } finally {
@@ -47,7 +60,10 @@ export async function unpack(stream: Readable, dir: string, owner: RunAs | undef
   }
 }
 
-async function writeFileTo(target: { readonly path: string; readonly mode: number; readonly owner: RunAs | undefined }, content: Iterable<Buffer> | AsyncIterable<Buffer>): Promise<void> {
+async function writeFileTo(
+  target: { readonly path: string; readonly mode: number; readonly owner: RunAs | undefined },
+  content: Iterable<Buffer> | AsyncIterable<Buffer>,
+): Promise<void> {
   const file = await open(target.path, "wx", target.mode);
   try {
     for await (const data of content) {

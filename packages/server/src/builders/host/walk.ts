@@ -57,7 +57,9 @@ async function openIn(folder: FileHandle, name: string, flags: number): Promise<
 
 /** Gone, not a folder, a link, a socket, or not readable: the walk goes on without it. */
 function isAbsent(error: unknown): boolean {
-  return error instanceof Error && "code" in error && ["ENOENT", "ENOTDIR", "ELOOP", "ENXIO", "EACCES", "EMLINK"].includes(String(error.code));
+  return (
+    error instanceof Error && "code" in error && ["ENOENT", "ENOTDIR", "ELOOP", "ENXIO", "EACCES", "EMLINK"].includes(String(error.code))
+  );
 }
 
 /** The items below `root` with paths relative to it. Throws when the root itself is not a folder of the work folder. */
@@ -68,13 +70,20 @@ export async function* walkItems(walk: Walk): AsyncGenerator<TarItem> {
 }
 
 /** `at`: where the folder is, from the work folder; `as`: its path in the archive. `bases`: which places appear where, outermost first. */
-interface Visit { readonly folder: FileHandle; readonly at: string; readonly as: string; readonly bases: readonly { readonly at: string; readonly as: string }[] }
+interface Visit {
+  readonly folder: FileHandle;
+  readonly at: string;
+  readonly as: string;
+  readonly bases: readonly { readonly at: string; readonly as: string }[];
+}
 
 async function* walkFolder(walk: Walk, visit: Visit): AsyncGenerator<TarItem> {
   try {
     const entries = await readdir(inside(visit.folder, "."), { withFileTypes: true });
-    const wanted = entries.map((entry) => ({ entry, as: visit.as === "" ? entry.name : `${visit.as}/${entry.name}` }))
-      .filter(({ as, entry }) => !walk.exclude.has(as) && (walk.only === undefined || visit.as !== "" || entry.name === walk.only)).sort((a, b) => (a.entry.name < b.entry.name ? -1 : 1));
+    const wanted = entries
+      .map((entry) => ({ entry, as: visit.as === "" ? entry.name : `${visit.as}/${entry.name}` }))
+      .filter(({ as, entry }) => !walk.exclude.has(as) && (walk.only === undefined || visit.as !== "" || entry.name === walk.only))
+      .sort((a, b) => (a.entry.name < b.entry.name ? -1 : 1));
     const ahead = new Map<number, Promise<TarItem | undefined>>();
     for (const [index, { entry, as }] of wanted.entries()) {
       for (let next = index; next < Math.min(wanted.length, index + readAhead); next += 1) {
@@ -86,8 +95,10 @@ async function* walkFolder(walk: Walk, visit: Visit): AsyncGenerator<TarItem> {
       }
       const file = ahead.get(index);
       ahead.delete(index);
-      if (file !== undefined) { const item = await file; if (item !== undefined) yield item; }
-      else if (entry.isDirectory()) yield* walkSub(walk, visit, entry.name, as);
+      if (file !== undefined) {
+        const item = await file;
+        if (item !== undefined) yield item;
+      } else if (entry.isDirectory()) yield* walkSub(walk, visit, entry.name, as);
       else if (entry.isSymbolicLink()) yield* walkLink(walk, visit, entry.name, as);
       else walk.onSkipped(as, "it is neither file nor folder");
     }
@@ -98,19 +109,28 @@ async function* walkFolder(walk: Walk, visit: Visit): AsyncGenerator<TarItem> {
 
 async function* walkSub(walk: Walk, visit: Visit, name: string, as: string): AsyncGenerator<TarItem> {
   const folder = await openIn(visit.folder, name, folderFlags);
-  if (folder === undefined) { walk.onSkipped(as, "it cannot be read"); return; }
+  if (folder === undefined) {
+    walk.onSkipped(as, "it cannot be read");
+    return;
+  }
   yield { type: "directory", path: as };
   yield* walkFolder(walk, { folder, at: joinPath(visit.at, name), as, bases: visit.bases });
 }
 
 async function readFileItem(walk: Walk, folder: FileHandle, name: string, as: string): Promise<TarItem | undefined> {
   const file = await openIn(folder, name, fileFlags);
-  if (file === undefined) { walk.onSkipped(as, "it cannot be read"); return undefined; }
+  if (file === undefined) {
+    walk.onSkipped(as, "it cannot be read");
+    return undefined;
+  }
   let handedOver = false;
   try {
     const stat = await file.stat();
     if (!stat.isFile()) return undefined;
-    if (walk.owner !== undefined && stat.uid !== walk.owner) { walk.onSkipped(as, "it belongs to another user"); return undefined; }
+    if (walk.owner !== undefined && stat.uid !== walk.owner) {
+      walk.onSkipped(as, "it belongs to another user");
+      return undefined;
+    }
     const item = { type: "file", path: as, executable: (stat.mode & 0o111) !== 0 } as const;
     if (stat.size > smallFile) {
       handedOver = true;
@@ -144,13 +164,25 @@ async function* readChunks(file: FileHandle, size: number): AsyncGenerator<Buffe
 }
 
 async function* walkLink(walk: Walk, visit: Visit, name: string, as: string): AsyncGenerator<TarItem> {
-  const text = await readlink(inside(visit.folder, name)).catch((error: unknown) => { if (isAbsent(error) || hasCode(error, "EINVAL")) return undefined; throw error; });
+  const text = await readlink(inside(visit.folder, name)).catch((error: unknown) => {
+    if (isAbsent(error) || hasCode(error, "EINVAL")) return undefined;
+    throw error;
+  });
   if (text === undefined) return;
   const target = targetOf(walk.workDir, visit.at, text);
   // A program or library of this machine, as in a Python environment: only a name, followed later with the instance's own rights.
-  if (target === undefined) { yield { type: "symlink", path: as, target: text }; return; }
-  if (target === "") { walk.onSkipped(as, "the link leads out of the build"); return; }
-  if (walk.links === "keep") { yield { type: "symlink", path: as, target: text.startsWith("/") ? relativePath(visit.at, target) : text }; return; }
+  if (target === undefined) {
+    yield { type: "symlink", path: as, target: text };
+    return;
+  }
+  if (target === "") {
+    walk.onSkipped(as, "the link leads out of the build");
+    return;
+  }
+  if (walk.links === "keep") {
+    yield { type: "symlink", path: as, target: text.startsWith("/") ? relativePath(visit.at, target) : text };
+    return;
+  }
   const shown = visit.bases.findLast((base) => isBelow(base.at, target));
   if (shown !== undefined) {
     const there = joinPath(shown.as, relativePath(shown.at, target));
@@ -163,15 +195,31 @@ async function* walkLink(walk: Walk, visit: Visit, name: string, as: string): As
 /** What the link names becomes part of the archive, at the link's place: a package of the same repository, for instance. */
 async function* encloseTarget(walk: Walk, visit: Visit, link: { readonly as: string; readonly target: string }): AsyncGenerator<TarItem> {
   const { as, target } = link;
-  if (isBelow(target, visit.at) || visit.bases.length > 8) { walk.onSkipped(as, "the link leads to a folder that holds it"); return; }
+  if (isBelow(target, visit.at) || visit.bases.length > 8) {
+    walk.onSkipped(as, "the link leads to a folder that holds it");
+    return;
+  }
   const parent = await openBelow(walk.workDir, parentOf(target));
-  if (parent === undefined) { walk.onSkipped(as, "the link leads nowhere"); return; }
+  if (parent === undefined) {
+    walk.onSkipped(as, "the link leads nowhere");
+    return;
+  }
   try {
     const name = target.slice(target.lastIndexOf("/") + 1);
-    const kind = await lstat(inside(parent, name)).catch((error: unknown) => { if (isAbsent(error)) return undefined; throw error; });
-    if (kind?.isFile() === true) { const item = await readFileItem(walk, parent, name, as); if (item !== undefined) yield item; return; }
+    const kind = await lstat(inside(parent, name)).catch((error: unknown) => {
+      if (isAbsent(error)) return undefined;
+      throw error;
+    });
+    if (kind?.isFile() === true) {
+      const item = await readFileItem(walk, parent, name, as);
+      if (item !== undefined) yield item;
+      return;
+    }
     const folder = await openIn(parent, name, folderFlags);
-    if (folder === undefined) { walk.onSkipped(as, "the link leads nowhere"); return; }
+    if (folder === undefined) {
+      walk.onSkipped(as, "the link leads nowhere");
+      return;
+    }
     yield { type: "directory", path: as };
     yield* walkFolder(walk, { folder, at: target, as, bases: [...visit.bases, { at: target, as }] });
   } finally {

@@ -18,7 +18,11 @@ export function createCheckHost(rules: EgressRules, resolve: (host: string) => P
 }
 
 function refuse(reason: string | undefined): void {
-  if (reason !== undefined) throw new BerthError("source_refused", { reason, hint: "Berth connects to other machines only; an operator can allow loopback addresses in the server's configuration." });
+  if (reason !== undefined)
+    throw new BerthError("source_refused", {
+      reason,
+      hint: "Berth connects to other machines only; an operator can allow loopback addresses in the server's configuration.",
+    });
 }
 
 async function resolveAll(host: string): Promise<readonly string[]> {
@@ -26,7 +30,8 @@ async function resolveAll(host: string): Promise<readonly string[]> {
     return (await lookup(host, { all: true, verbatim: true })).map((entry) => entry.address);
   } catch (error) {
     // An unknown name is for git to report, in its own words.
-    if (error instanceof Error && "code" in error && (error.code === "ENOTFOUND" || error.code === "EAI_AGAIN" || error.code === "ENODATA")) return [];
+    if (error instanceof Error && "code" in error && (error.code === "ENOTFOUND" || error.code === "EAI_AGAIN" || error.code === "ENODATA"))
+      return [];
     throw error;
   }
 }

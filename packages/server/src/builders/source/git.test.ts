@@ -43,11 +43,20 @@ afterEach(async () => {
 
 function deps(changes: Partial<GitDeps> = {}): GitDeps {
   return {
-    blobs, tmpDir: join(dir, "tmp"), checkHost: createCheckHost({ allowLoopback: true }), git: "git", path: "/usr/local/bin:/usr/bin:/bin", passEnv: {}, allowedFileRoots: [join(dir, "repos")], deadline: 30_000,
-    runAs: isRoot ? { uid: 61_235, gid: 61_235 } : undefined, ...changes,
+    blobs,
+    tmpDir: join(dir, "tmp"),
+    checkHost: createCheckHost({ allowLoopback: true }),
+    git: "git",
+    path: "/usr/local/bin:/usr/bin:/bin",
+    passEnv: {},
+    allowedFileRoots: [join(dir, "repos")],
+    deadline: 30_000,
+    runAs: isRoot ? { uid: 61_235, gid: 61_235 } : undefined,
+    ...changes,
   };
 }
-const fetchIt = (request: Partial<GitFetch> = {}, changes: Partial<GitDeps> = {}, signal = never): Promise<GitOutcome> => fetchGit({ url: `file://${repo}`, knownHosts: [], ...request }, deps(changes), signal);
+const fetchIt = (request: Partial<GitFetch> = {}, changes: Partial<GitDeps> = {}, signal = never): Promise<GitOutcome> =>
+  fetchGit({ url: `file://${repo}`, knownHosts: [], ...request }, deps(changes), signal);
 async function names(digest: string): Promise<string[]> {
   const found: string[] = [];
   for await (const { raw } of readTar(await blobs.open(digest), { signal: never })) found.push(raw.name);
@@ -61,7 +70,18 @@ const codeOf = (outcome: GitOutcome): string => (outcome.ok ? "ok" : outcome.cau
 describe("what is fetched", () => {
   it("is every file of the commit as it is, with its revision, author, message and time", async () => {
     const outcome = await fetchIt();
-    expect(outcome).toMatchObject({ ok: true, source: { ref: "HEAD", revision: git(repo, "rev-parse", "HEAD"), author: "Test Author <author@example.com>", message: "First change\n\nwith a body", committedAt: "2024-05-06T05:08:10.000Z", files: 5, notes: [] } });
+    expect(outcome).toMatchObject({
+      ok: true,
+      source: {
+        ref: "HEAD",
+        revision: git(repo, "rev-parse", "HEAD"),
+        author: "Test Author <author@example.com>",
+        message: "First change\n\nwith a body",
+        committedAt: "2024-05-06T05:08:10.000Z",
+        files: 5,
+        notes: [],
+      },
+    });
     const { digest } = orRefusal(outcome);
     expect(await names(digest)).toEqual([".gitattributes", "index.js", "link", "run.sh", "sub/", "sub/file"]);
     expect((await readSourceTree(blobs, digest, () => true, never)).read("sub/file")).toBe("$Format:%H$");
@@ -98,10 +118,16 @@ describe("what is fetched", () => {
     const marker = join(dir, "ran");
     const evil = join(dir, "evil");
     writeFileSync(evil, `#!/bin/sh\ntouch '${marker}'\n`, { mode: 0o755 });
-    for (const hook of ["post-checkout", "reference-transaction", "post-update"]) { mkdirSync(join(repo, ".git", "hooks"), { recursive: true }); writeFileSync(join(repo, ".git", "hooks", hook), `#!/bin/sh\n${evil}\n`, { mode: 0o755 }); }
+    for (const hook of ["post-checkout", "reference-transaction", "post-update"]) {
+      mkdirSync(join(repo, ".git", "hooks"), { recursive: true });
+      writeFileSync(join(repo, ".git", "hooks", hook), `#!/bin/sh\n${evil}\n`, { mode: 0o755 });
+    }
     git(repo, "config", "uploadpack.packObjectsHook", evil);
     git(repo, "config", "core.fsmonitor", evil);
-    writeFileSync(join(dir, ".gitconfig"), `[core]\n\tsshCommand = ${evil}\n\tfsmonitor = ${evil}\n[filter "evil"]\n\tsmudge = ${evil}\n[url "ext::${evil}"]\n\tinsteadOf = file://\n`);
+    writeFileSync(
+      join(dir, ".gitconfig"),
+      `[core]\n\tsshCommand = ${evil}\n\tfsmonitor = ${evil}\n[filter "evil"]\n\tsmudge = ${evil}\n[url "ext::${evil}"]\n\tinsteadOf = file://\n`,
+    );
     process.env["GIT_CONFIG_GLOBAL"] = join(dir, ".gitconfig");
     try {
       expect(codeOf(await fetchIt({}, { passEnv: { HOME: dir } }))).toBe("ok");
@@ -118,14 +144,30 @@ describe("what is refused", () => {
     mkdirSync(outside);
     git(outside, "init", "--quiet", "--bare");
     symlinkSync(outside, join(dir, "repos", "link"));
-    for (const url of [`file://${outside}`, outside, `file://${repo}/../../private`, `file://${join(dir, "repos", "link")}`, "file:///nowhere"]) await expect(fetchIt({ url })).rejects.toMatchObject({ code: "source_refused" });
+    for (const url of [
+      `file://${outside}`,
+      outside,
+      `file://${repo}/../../private`,
+      `file://${join(dir, "repos", "link")}`,
+      "file:///nowhere",
+    ])
+      await expect(fetchIt({ url })).rejects.toMatchObject({ code: "source_refused" });
     await expect(fetchIt({}, { allowedFileRoots: [] })).rejects.toMatchObject({ code: "source_refused" });
     await expect(fetchIt({}, { allowedFileRoots: [`${repo}x`, join(dir, "rep")] })).rejects.toMatchObject({ code: "source_refused" });
   });
   it("this machine's own addresses, unless the operator allows them", async () => {
     server = await serveGit(join(dir, "repos"));
     const strict = { checkHost: createCheckHost({ allowLoopback: false }) };
-    for (const url of [`${server.url}/app/.git`, `http://localhost:${String(server.port)}/app/.git`, "http://[::ffff:127.0.0.1]/x", "http://169.254.169.254/x", "http://2130706433/x", "ssh://git@127.0.0.1/x", "git@localhost:x"]) await expect(fetchIt({ url }, strict)).rejects.toMatchObject({ code: "source_refused" });
+    for (const url of [
+      `${server.url}/app/.git`,
+      `http://localhost:${String(server.port)}/app/.git`,
+      "http://[::ffff:127.0.0.1]/x",
+      "http://169.254.169.254/x",
+      "http://2130706433/x",
+      "ssh://git@127.0.0.1/x",
+      "git@localhost:x",
+    ])
+      await expect(fetchIt({ url }, strict)).rejects.toMatchObject({ code: "source_refused" });
     expect(server.requests).toEqual([]);
   });
   it("links out of the tree that somebody committed", async () => {
@@ -143,7 +185,10 @@ describe("over http", () => {
     server = await serveGit(join(dir, "repos"), { user: "oauth2", password: "t0ken-of-the-test" });
     const url = `${server.url}/app/.git`;
     const seen: string[] = [];
-    server.before = () => { seen.push(...commandLines()); return false; };
+    server.before = () => {
+      seen.push(...commandLines());
+      return false;
+    };
     const outcome = await fetchIt({ url, credentials: { kind: "token", token: "t0ken-of-the-test" } });
     expect(codeOf(outcome)).toBe("ok");
     expect(seen.some((line) => line.includes("git-remote-http"))).toBe(true);
@@ -164,8 +209,14 @@ describe("over http", () => {
     expect(missing).toMatchObject({ ok: false, cause: { code: "git_not_found", params: { ref: "no-such-branch" } } });
     if (!missing.ok) expect(renderCause(missing.cause).sentence).toContain("no-such-branch");
     expect(codeOf(await fetchIt({ url, ref: "0".repeat(39).concat("1") }))).toBe("git_not_found");
-    server.before = (_, response) => { response.writeHead(500).end(); return true; };
-    expect(await fetchIt({ url })).toMatchObject({ ok: false, cause: { code: "git_failed", params: { reason: expect.stringContaining("500") } } });
+    server.before = (_, response) => {
+      response.writeHead(500).end();
+      return true;
+    };
+    expect(await fetchIt({ url })).toMatchObject({
+      ok: false,
+      cause: { code: "git_failed", params: { reason: expect.stringContaining("500") } },
+    });
     expect(() => orRefusal(missing)).toThrow(/source_refused/);
   });
   it("follows a move on the same host, and none to another", async () => {
@@ -190,15 +241,24 @@ describe("over http", () => {
   });
   it("connects to the addresses that were checked, whatever the name says later", async () => {
     server = await serveGit(join(dir, "repos"));
-    const outcome = await fetchIt({ url: `http://git.example.invalid:${String(server.port)}/app/.git` }, { checkHost: () => Promise.resolve(["127.0.0.1"]) });
+    const outcome = await fetchIt(
+      { url: `http://git.example.invalid:${String(server.port)}/app/.git` },
+      { checkHost: () => Promise.resolve(["127.0.0.1"]) },
+    );
     expect(codeOf(outcome)).toBe("ok");
   });
   it("gives up at its deadline and at a cancel, and leaves no process and no file", async () => {
     server = await serveGit(join(dir, "repos"));
     let asked = 0;
-    server.before = () => { asked += 1; return true; };
+    server.before = () => {
+      asked += 1;
+      return true;
+    };
     const url = `${server.url}/app/.git`;
-    expect(await fetchIt({ url }, { deadline: 600 })).toMatchObject({ ok: false, cause: { code: "git_failed", params: { reason: expect.stringContaining("longer than") } } });
+    expect(await fetchIt({ url }, { deadline: 600 })).toMatchObject({
+      ok: false,
+      cause: { code: "git_failed", params: { reason: expect.stringContaining("longer than") } },
+    });
     const abort = new AbortController();
     const before = asked;
     const running = fetchIt({ url }, {}, abort.signal);
@@ -225,7 +285,13 @@ describe("leftovers", () => {
 });
 
 function commandLines(): string[] {
-  return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap((pid) => {
-    try { return [readFileSync(`/proc/${pid}/cmdline`, "latin1").replaceAll("\0", " ")]; } catch { return []; }
-  });
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((pid) => {
+      try {
+        return [readFileSync(`/proc/${pid}/cmdline`, "latin1").replaceAll("\0", " ")];
+      } catch {
+        return [];
+      }
+    });
 }

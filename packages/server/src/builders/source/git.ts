@@ -11,8 +11,10 @@ import type { CheckHost } from "./egress.ts";
 import { runGit, type GitResult, type GitSetting } from "./gitcommand.ts";
 import { failureOf } from "./gitfailure.ts";
 import { checkRef, checkSubdir, parseGitUrl, shownUrl, type GitUrl } from "./giturl.ts";
+import { makeReceiving } from "./receiving.ts";
 import { storeArchive, type ReceiveDeps, type StoredArchive } from "./upload.ts";
 import { followRedirects } from "./redirects.ts";
+import { naming } from "./sshname.ts";
 
 export type GitCredentials =
   | { readonly kind: "token"; readonly username?: string; readonly token: string }
@@ -81,7 +83,7 @@ export async function fetchGit(request: GitFetch, deps: GitDeps, signal: AbortSi
   const runAs = await loginFor(url, deps.runAs);
   const expired = AbortSignal.timeout(deps.deadline);
   const both = AbortSignal.any([signal, expired]);
-  await mkdir(deps.tmpDir, { recursive: true, mode: 0o711 });
+  await makeReceiving(deps.tmpDir);
   const dir = await mkdtemp(join(deps.tmpDir, "fetch-"));
   try {
     if (runAs !== undefined) await chown(dir, runAs.uid, runAs.gid);
@@ -90,7 +92,14 @@ export async function fetchGit(request: GitFetch, deps: GitDeps, signal: AbortSi
     return await fetchInto(request, { ref, subdir, place, setting }, deps);
   } catch (error) {
     if (signal.aborted) throw signal.reason;
-    if (expired.aborted) return { ok: false, cause: cause("git_failed", { url: shownUrl(request.url), reason: `it took longer than ${String(Math.round(deps.deadline / 1000))} s` }) };
+    if (expired.aborted)
+      return {
+        ok: false,
+        cause: cause("git_failed", {
+          url: shownUrl(request.url),
+          reason: `it took longer than ${String(Math.round(deps.deadline / 1000))} s`,
+        }),
+      };
     throw error;
   } finally {
     await rm(dir, { recursive: true, force: true, maxRetries: 3 });
@@ -99,7 +108,10 @@ export async function fetchGit(request: GitFetch, deps: GitDeps, signal: AbortSi
 
 /** Ends the fetches that a crashed control plane left in `tmpDir` and removes their folders. Only while none is running. */
 export async function sweepFetches(tmpDir: string): Promise<void> {
-  const names = await readdir(tmpDir).catch((error: NodeJS.ErrnoException) => { if (error.code === "ENOENT") return []; throw error; });
+  const names = await readdir(tmpDir).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return [];
+    throw error;
+  });
   for (const name of names.filter((one) => one.startsWith("fetch-"))) {
     const dir = join(tmpDir, name);
     await killProcesses({ leaders: [], recent: false, mark: `HOME=${dir}` });
@@ -107,8 +119,18 @@ export async function sweepFetches(tmpDir: string): Promise<void> {
   }
 }
 
-interface Place { readonly dir: string; readonly runAs: RunAs | undefined; readonly url: GitUrl; readonly addresses: readonly string[] }
-interface Wanted { readonly ref: string; readonly subdir: string; readonly place: Place; readonly setting: GitSetting }
+interface Place {
+  readonly dir: string;
+  readonly runAs: RunAs | undefined;
+  readonly url: GitUrl;
+  readonly addresses: readonly string[];
+}
+interface Wanted {
+  readonly ref: string;
+  readonly subdir: string;
+  readonly place: Place;
+  readonly setting: GitSetting;
+}
 
 /** ssh refuses to run for a uid without a name; the machine's `nobody` has one, and as few rights. */
 async function loginFor(url: GitUrl, runAs: RunAs | undefined): Promise<RunAs | undefined> {
@@ -129,27 +151,65 @@ async function prepare(request: GitFetch, deps: GitDeps, place: Place, signal: A
   };
   const { url } = place;
   const env: Record<string, string> = {
-    ...deps.passEnv, PATH: deps.path, HOME: place.dir, TMPDIR: place.dir, LC_ALL: "C", GIT_TERMINAL_PROMPT: "0", GIT_CONFIG_NOSYSTEM: "1", GIT_ATTR_NOSYSTEM: "1",
-    GIT_ALLOW_PROTOCOL: url.kind === "http" ? "http:https" : url.kind, GIT_OPTIONAL_LOCKS: "0", GIT_ASKPASS: "/bin/false", SSH_ASKPASS: "/bin/false", GIT_LFS_SKIP_SMUDGE: "1",
+    ...deps.passEnv,
+    PATH: deps.path,
+    HOME: place.dir,
+    TMPDIR: place.dir,
+    LC_ALL: "C",
+    GIT_TERMINAL_PROMPT: "0",
+    GIT_CONFIG_NOSYSTEM: "1",
+    GIT_ATTR_NOSYSTEM: "1",
+    GIT_ALLOW_PROTOCOL: url.kind === "http" ? "http:https" : url.kind,
+    GIT_OPTIONAL_LOCKS: "0",
+    GIT_ASKPASS: "/bin/false",
+    SSH_ASKPASS: "/bin/false",
+    GIT_LFS_SKIP_SMUDGE: "1",
   };
   // A repository that belongs to somebody else may be read: nothing of it is executed here.
   const safe = url.kind === "file" ? `[safe]\n\tdirectory = *\n` : "";
-  env["GIT_CONFIG_GLOBAL"] = await put("config", `[core]\n\thooksPath = /dev/null\n\tfsmonitor = false\n[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n[protocol]\n\tversion = 2\n${safe}`, 0o600);
+  env["GIT_CONFIG_GLOBAL"] = await put(
+    "config",
+    `[core]\n\thooksPath = /dev/null\n\tfsmonitor = false\n[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n[protocol]\n\tversion = 2\n${safe}`,
+    0o600,
+  );
   if (url.kind === "ssh") env["GIT_SSH_COMMAND"] = await sshCommand(request, place, put);
   if (url.kind === "http" && request.credentials?.kind === "token") {
     const { username = "oauth2", token } = request.credentials;
     await put("username", username, 0o600);
     await put("token", token, 0o600);
-    env["GIT_ASKPASS"] = await put("askpass", `#!/bin/sh\ncase "$1" in Username*) cat "$HOME/username";; *) cat "$HOME/token";; esac\n`, 0o700);
+    env["GIT_ASKPASS"] = await put(
+      "askpass",
+      `#!/bin/sh\ncase "$1" in Username*) cat "$HOME/username";; *) cat "$HOME/token";; esac\n`,
+      0o700,
+    );
   }
   return { git: deps.git, env, cwd: place.dir, mark: `HOME=${place.dir}`, runAs: place.runAs, fileLimit: packLimit, signal };
 }
 
-async function sshCommand(request: GitFetch, place: Place, put: (name: string, content: string, mode: number) => Promise<string>): Promise<string> {
+async function sshCommand(
+  request: GitFetch,
+  place: Place,
+  put: (name: string, content: string, mode: number) => Promise<string>,
+): Promise<string> {
   const knownHosts = await put("known_hosts", `${request.knownHosts.join("\n")}\n`, 0o600);
   const options = [
-    "StrictHostKeyChecking=yes", `UserKnownHostsFile="${knownHosts}"`, "GlobalKnownHostsFile=/dev/null", "BatchMode=yes", "PasswordAuthentication=no", "KbdInteractiveAuthentication=no",
-    "IdentityAgent=none", "IdentitiesOnly=yes", "ConnectTimeout=20", "ServerAliveInterval=15", "ServerAliveCountMax=4", "ClearAllForwardings=yes", "PermitLocalCommand=no", "ControlMaster=no", "ControlPath=none", "UpdateHostKeys=no", "LogLevel=ERROR",
+    "StrictHostKeyChecking=yes",
+    `UserKnownHostsFile="${knownHosts}"`,
+    "GlobalKnownHostsFile=/dev/null",
+    "BatchMode=yes",
+    "PasswordAuthentication=no",
+    "KbdInteractiveAuthentication=no",
+    "IdentityAgent=none",
+    "IdentitiesOnly=yes",
+    "ConnectTimeout=20",
+    "ServerAliveInterval=15",
+    "ServerAliveCountMax=4",
+    "ClearAllForwardings=yes",
+    "PermitLocalCommand=no",
+    "ControlMaster=no",
+    "ControlPath=none",
+    "UpdateHostKeys=no",
+    "LogLevel=ERROR",
   ];
   const address = place.addresses[0];
   if (place.url.kind === "ssh" && address !== undefined) {
@@ -157,8 +217,12 @@ async function sshCommand(request: GitFetch, place: Place, put: (name: string, c
     const { host, port } = place.url;
     options.push(`HostName=${address}`, `HostKeyAlias=${port === 22 ? host : `[${host}]:${String(port)}`}`);
   }
-  const key = request.credentials?.kind === "deploy-key" ? ["-i", await put("key", `${request.credentials.privateKey.trim()}\n`, 0o600)] : ["-o", "IdentityFile=none"];
-  return ["ssh", "-F", "/dev/null", ...key, ...options.flatMap((option) => ["-o", option])].map(quoted).join(" ");
+  const key =
+    request.credentials?.kind === "deploy-key"
+      ? ["-i", await put("key", `${request.credentials.privateKey.trim()}\n`, 0o600)]
+      : ["-o", "IdentityFile=none"];
+  const named = place.runAs === undefined ? await naming(process.getuid?.() ?? 0, process.getgid?.() ?? 0, put) : [];
+  return [...named, "ssh", "-F", "/dev/null", ...key, ...options.flatMap((option) => ["-o", option])].map(quoted).join(" ");
 }
 
 function quoted(word: string): string {
@@ -168,32 +232,73 @@ function quoted(word: string): string {
 async function fetchInto(request: GitFetch, wanted: Wanted, deps: GitDeps): Promise<GitOutcome> {
   const { setting, place, ref, subdir } = wanted;
   const mask = createMask(request.credentials?.kind === "token" ? [request.credentials.token] : []);
-  const failed = (result: GitResult): GitOutcome => ({ ok: false, cause: failureOf(result.stderr, { url: shownUrl(request.url), ref: request.ref ?? "HEAD", host: place.url.kind === "file" ? "" : place.url.host, mask }) });
+  const failed = (result: GitResult): GitOutcome => ({
+    ok: false,
+    cause: failureOf(result.stderr, {
+      url: shownUrl(request.url),
+      ref: request.ref ?? "HEAD",
+      host: place.url.kind === "file" ? "" : place.url.host,
+      mask,
+    }),
+  });
   const remote = place.url.kind === "file" ? `file://${await insideRoots(place.url.path, deps.allowedFileRoots)}` : place.url.base;
   const made = await runGit(setting, ["init", "--quiet", "--bare", "--template=", "repo"]);
   if (made.exitCode !== 0) return failed(made);
   const answer = await fetchRef(remote, wanted, deps);
   if (answer.exitCode !== 0) return failed(answer);
   const repo = ["--git-dir=repo"];
-  const shown = await runGit(setting, [...repo, "log", "-1", "--no-show-signature", "--encoding=UTF-8", "--format=%H%x00%an <%ae>%x00%cI%x00%B", fetched, "--"]);
+  const shown = await runGit(setting, [
+    ...repo,
+    "log",
+    "-1",
+    "--no-show-signature",
+    "--encoding=UTF-8",
+    "--format=%H%x00%an <%ae>%x00%cI%x00%B",
+    fetched,
+    "--",
+  ]);
   if (shown.exitCode !== 0) return failed(shown);
   const [revision = "", author = "", committedAt = "", message = ""] = shown.stdout.split("\0");
   const tree = subdir === "" ? revision : `${revision}:${subdir}`;
   const kind = await runGit(setting, [...repo, "cat-file", "-t", tree]);
-  if (!/^(?:commit|tree)$/.test(kind.stdout.trim())) throw new BerthError("source_refused", { reason: `${revision.slice(0, 10)} has no folder \`${subdir}\``, hint: "Check the folder's name." });
+  if (!/^(?:commit|tree)$/.test(kind.stdout.trim()))
+    throw new BerthError("source_refused", {
+      reason: `${revision.slice(0, 10)} has no folder \`${subdir}\``,
+      hint: "Check the folder's name.",
+    });
   const notes = await notesOn(setting, tree);
   // What the repository keeps out of its release archives is still source.
   await mkdir(join(place.dir, "repo", "info"), { recursive: true });
   await writeFile(join(place.dir, "repo", "info", "attributes"), "* -export-ignore -export-subst\n", { mode: 0o644 });
   let stored: StoredArchive | undefined;
-  const archived = await runGit(setting, [...repo, "archive", "--format=tar", tree], async (stdout) => { stored = await storeArchive(stdout, deps, setting.signal); });
+  const archived = await runGit(setting, [...repo, "archive", "--format=tar", tree], async (stdout) => {
+    stored = await storeArchive(stdout, deps, setting.signal);
+  });
   if (archived.exitCode !== 0 || stored === undefined) return failed(archived);
-  return { ok: true, source: { ...stored, url: shownUrl(request.url), ref, revision, author: author.slice(0, 1000), message: message.trim().slice(0, 1000), committedAt: new Date(committedAt).toISOString(), notes } };
+  return {
+    ok: true,
+    source: {
+      ...stored,
+      url: shownUrl(request.url),
+      ref,
+      revision,
+      author: author.slice(0, 1000),
+      message: message.trim().slice(0, 1000),
+      committedAt: new Date(committedAt).toISOString(),
+      notes,
+    },
+  };
 }
 
 async function insideRoots(path: string, roots: readonly string[]): Promise<string> {
-  const refuse = (): BerthError => new BerthError("source_refused", { reason: "the path is not in one of the folders that may be fetched from", hint: "An operator can add its folder to the server's configuration; or upload the folder with `berth deploy`." });
-  const real = await realpath(path).catch(() => { throw refuse(); });
+  const refuse = (): BerthError =>
+    new BerthError("source_refused", {
+      reason: "the path is not in one of the folders that may be fetched from",
+      hint: "An operator can add its folder to the server's configuration; or upload the folder with `berth deploy`.",
+    });
+  const real = await realpath(path).catch(() => {
+    throw refuse();
+  });
   for (const root of roots) {
     const from = await realpath(root).catch(() => undefined);
     if (from === undefined) continue;
@@ -206,16 +311,44 @@ async function insideRoots(path: string, roots: readonly string[]): Promise<stri
 /** Only the wanted commit; a server that gives no depth or no single commit is asked for more. */
 async function fetchRef(remote: string, wanted: Wanted, deps: GitDeps): Promise<GitResult> {
   const { setting, place, ref } = wanted;
-  const config = place.url.kind === "http" ? ["-c", "http.followRedirects=false", "-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=60", ...pinned(place.url, place.addresses)] : [];
+  const config =
+    place.url.kind === "http"
+      ? [
+          "-c",
+          "http.followRedirects=false",
+          "-c",
+          "http.lowSpeedLimit=1",
+          "-c",
+          "http.lowSpeedTime=60",
+          ...pinned(place.url, place.addresses),
+        ]
+      : [];
   const fetchFrom = async (url: string, options: readonly string[], spec: string): Promise<GitResult> =>
-    runGit(setting, [...config, "--git-dir=repo", "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--no-auto-maintenance", ...options, "--", url, spec]);
+    runGit(setting, [
+      ...config,
+      "--git-dir=repo",
+      "fetch",
+      "--quiet",
+      "--no-tags",
+      "--no-recurse-submodules",
+      "--no-write-fetch-head",
+      "--no-auto-maintenance",
+      ...options,
+      "--",
+      url,
+      spec,
+    ]);
   let url = remote;
   let result = await fetchFrom(url, ["--depth=1"], `+${ref}:${fetched}`);
   if (result.exitCode !== 0 && place.url.kind === "http" && /returned error: 30[1278]/.test(result.stderr)) {
     const moved = await followRedirects(url, deps.checkHost, setting.signal);
-    if (moved !== undefined) { url = moved; result = await fetchFrom(url, ["--depth=1"], `+${ref}:${fetched}`); }
+    if (moved !== undefined) {
+      url = moved;
+      result = await fetchFrom(url, ["--depth=1"], `+${ref}:${fetched}`);
+    }
   }
-  if (result.exitCode !== 0 && /does not support shallow|dumb http transport/.test(result.stderr)) result = await fetchFrom(url, [], `+${ref}:${fetched}`);
+  if (result.exitCode !== 0 && /does not support shallow|dumb http transport/.test(result.stderr))
+    result = await fetchFrom(url, [], `+${ref}:${fetched}`);
   if (result.exitCode !== 0 && /^[0-9a-f]{40}$/.test(ref) && /not our ref|unadvertised object|not allow request/.test(result.stderr)) {
     const all = await fetchFrom(url, [], "+refs/*:refs/fetched/*");
     if (all.exitCode !== 0) return all;
@@ -227,11 +360,19 @@ async function fetchRef(remote: string, wanted: Wanted, deps: GitDeps): Promise<
 
 /** Connects to the addresses that were checked, whatever DNS says a moment later (git 2.37 and newer; older ones ignore it). */
 function pinned(url: GitUrl & { kind: "http" }, addresses: readonly string[]): string[] {
-  return addresses.length === 0 ? [] : ["-c", `http.curloptResolve=${url.host.replace(/^\[|\]$/g, "")}:${String(url.port)}:${addresses.map((address) => (address.includes(":") ? `[${address}]` : address)).join(",")}`];
+  return addresses.length === 0
+    ? []
+    : [
+        "-c",
+        `http.curloptResolve=${url.host.replace(/^\[|\]$/g, "")}:${String(url.port)}:${addresses.map((address) => (address.includes(":") ? `[${address}]` : address)).join(",")}`,
+      ];
 }
 
 async function notesOn(setting: GitSetting, tree: string): Promise<FetchedSource["notes"]> {
   const listed = await runGit(setting, ["--git-dir=repo", "ls-tree", "-r", "--full-tree", "-z", tree]);
-  const submodules = listed.stdout.split("\0").filter((line) => line.startsWith("160000 ")).map((line) => line.slice(line.indexOf("\t") + 1));
+  const submodules = listed.stdout
+    .split("\0")
+    .filter((line) => line.startsWith("160000 "))
+    .map((line) => line.slice(line.indexOf("\t") + 1));
   return submodules.length === 0 ? [] : [{ code: "submodules_skipped", params: { paths: submodules.slice(0, 20).join(", ") } }];
 }

@@ -2,7 +2,8 @@
 // Arguments are always an array; credentials never are among them.
 import { spawn } from "node:child_process";
 import { PassThrough, pipeline, type Readable } from "node:stream";
-import { identityOf, killProcesses, type ProcessIdentity } from "../process.ts";
+import { identify, type LastingIdentity } from "../../os/process.ts";
+import { killProcesses } from "../process.ts";
 import type { RunAs } from "../builder.ts";
 
 export interface GitSetting {
@@ -19,7 +20,11 @@ export interface GitSetting {
   readonly signal: AbortSignal;
 }
 
-export interface GitResult { readonly exitCode: number; readonly stdout: string; readonly stderr: string }
+export interface GitResult {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
 
 const keptOutput = 256 * 1024;
 
@@ -27,25 +32,37 @@ const keptOutput = 256 * 1024;
  * Runs `git <args>` and returns when it has ended, with the first 256 KiB of what it said. With `consume`, standard output goes there and git is ended when that fails.
  * Throws the signal's reason after everything that git started is gone.
  */
-export async function runGit(setting: GitSetting, args: readonly string[], consume?: (stdout: Readable) => Promise<void>): Promise<GitResult> {
+export async function runGit(
+  setting: GitSetting,
+  args: readonly string[],
+  consume?: (stdout: Readable) => Promise<void>,
+): Promise<GitResult> {
   setting.signal.throwIfAborted();
   // The shell only sets the bound (POSIX: units of 512 bytes) and becomes git; the arguments pass it untouched.
   const child = spawn("/bin/sh", ["-c", 'ulimit -f "$0"; exec "$@"', String(Math.ceil(setting.fileLimit / 512)), setting.git, ...args], {
-    cwd: setting.cwd, env: { ...setting.env }, detached: true, stdio: ["ignore", "pipe", "pipe"],
+    cwd: setting.cwd,
+    env: { ...setting.env },
+    detached: true,
+    stdio: ["ignore", "pipe", "pipe"],
     ...(setting.runAs === undefined ? {} : { uid: setting.runAs.uid, gid: setting.runAs.gid }),
   });
   const ended = new Promise<number>((resolve, reject) => {
     child.once("error", reject);
-    child.once("exit", (code) => { resolve(code ?? 128); });
+    child.once("exit", (code) => {
+      resolve(code ?? 128);
+    });
   });
   // Whoever awaits it below sees a failure; until then it must not count as unhandled.
   ended.catch(() => undefined);
-  const leaders: ProcessIdentity[] = [];
-  const leader = child.pid === undefined ? undefined : identityOf(child.pid);
+  const leaders: LastingIdentity[] = [];
+  const leader = child.pid === undefined ? undefined : identify(child.pid);
   if (leader !== undefined) leaders.push(leader);
   const endAll = async (): Promise<void> => killProcesses({ leaders, recent: true, mark: setting.mark });
   let ending: Promise<void> | undefined;
-  const onAbort = (): void => { ending = endAll(); ending.catch(() => undefined); };
+  const onAbort = (): void => {
+    ending = endAll();
+    ending.catch(() => undefined);
+  };
   setting.signal.addEventListener("abort", onAbort, { once: true });
   try {
     const stderr = collect(child.stderr);

@@ -33,11 +33,29 @@ describe.skipIf("missing" in found)(`over ssh${"missing" in found ? ` (skipped: 
     await server?.close();
     await rm(dir, { recursive: true, force: true });
   });
-  const started = (): SshServer => { if (server === undefined) throw new Error("sshd did not start"); return server; };
+  const started = (): SshServer => {
+    if (server === undefined) throw new Error("sshd did not start");
+    return server;
+  };
   async function fetchIt(request: Partial<GitFetch>): Promise<GitOutcome> {
     const outcome = await fetchGit(
-      { url: `ssh://${started().user}@127.0.0.1:${String(started().port)}${repo}`, knownHosts: started().knownHosts, credentials: { kind: "deploy-key", privateKey: started().privateKey }, ...request },
-      { blobs: await folderBlobs(join(dir, "blobs")), tmpDir: join(dir, "tmp dir"), checkHost: createCheckHost({ allowLoopback: true }), git: "git", path: "/usr/local/bin:/usr/bin:/bin", passEnv: {}, allowedFileRoots: [], deadline: 30_000, runAs: isRoot ? { uid: 61_235, gid: 61_235 } : undefined },
+      {
+        url: `ssh://${started().user}@127.0.0.1:${String(started().port)}${repo}`,
+        knownHosts: started().knownHosts,
+        credentials: { kind: "deploy-key", privateKey: started().privateKey },
+        ...request,
+      },
+      {
+        blobs: await folderBlobs(join(dir, "blobs")),
+        tmpDir: join(dir, "tmp dir"),
+        checkHost: createCheckHost({ allowLoopback: true }),
+        git: "git",
+        path: "/usr/local/bin:/usr/bin:/bin",
+        passEnv: {},
+        allowedFileRoots: [],
+        deadline: 30_000,
+        runAs: isRoot ? { uid: 61_235, gid: 61_235 } : undefined,
+      },
       never,
     );
     expect(await readdir(join(dir, "tmp dir"))).toEqual([]);
@@ -49,14 +67,25 @@ describe.skipIf("missing" in found)(`over ssh${"missing" in found ? ` (skipped: 
     expect(outcome).toMatchObject({ ok: true, source: { revision: git(repo, "rev-parse", "HEAD"), files: 1 } });
   });
   it("refuses a host whose key is not known, or is another one, before it sends anything", async () => {
-    expect(await fetchIt({ knownHosts: [] })).toMatchObject({ ok: false, cause: { code: "git_host_unknown", params: { host: "127.0.0.1" } } });
-    const other = started().knownHosts.map((line) => line.replace(/AAAA\S+/, "AAAAC3NzaC1lZDI1NTE5AAAAIHLbHtF8Vwz0x2nJ4m0u8bqkq3Jqz4oNnKXz8yWmVx1E"));
+    expect(await fetchIt({ knownHosts: [] })).toMatchObject({
+      ok: false,
+      cause: { code: "git_host_unknown", params: { host: "127.0.0.1" } },
+    });
+    const other = started().knownHosts.map((line) =>
+      line.replace(/AAAA\S+/, "AAAAC3NzaC1lZDI1NTE5AAAAIHLbHtF8Vwz0x2nJ4m0u8bqkq3Jqz4oNnKXz8yWmVx1E"),
+    );
     expect(await fetchIt({ knownHosts: other })).toMatchObject({ ok: false, cause: { code: "git_host_unknown" } });
   });
   it("says that the key is refused", async () => {
-    expect(await fetchIt({ url: `ssh://nobody-at-all@127.0.0.1:${String(started().port)}${repo}` })).toMatchObject({ ok: false, cause: { code: "git_auth_failed" } });
+    expect(await fetchIt({ url: `ssh://nobody-at-all@127.0.0.1:${String(started().port)}${repo}` })).toMatchObject({
+      ok: false,
+      cause: { code: "git_auth_failed" },
+    });
   });
   it("says that the repository is not there", async () => {
-    expect(await fetchIt({ url: `ssh://${started().user}@127.0.0.1:${String(started().port)}${repo}-not` })).toMatchObject({ ok: false, cause: { code: "git_not_found" } });
+    expect(await fetchIt({ url: `ssh://${started().user}@127.0.0.1:${String(started().port)}${repo}-not` })).toMatchObject({
+      ok: false,
+      cause: { code: "git_not_found" },
+    });
   });
 });

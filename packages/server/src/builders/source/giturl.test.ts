@@ -4,11 +4,41 @@ import { BerthError } from "../../core/errors.ts";
 import { checkRef, checkSubdir, parseGitUrl, shownUrl } from "./giturl.ts";
 
 const refused = (work: () => unknown): boolean => {
-  try { work(); return false; } catch (error) { if (error instanceof BerthError && error.code === "source_refused") return true; throw error; }
+  try {
+    work();
+    return false;
+  } catch (error) {
+    if (error instanceof BerthError && error.code === "source_refused") return true;
+    throw error;
+  }
 };
 
 describe("git URLs", () => {
-  it.each(["ext::sh -c id", "-u./x", "--upload-pack=x", "git://host/x", "ftp://host/x", "http://", "https://user:pw@host/x", "https://user@host/x", "ssh://-oProxyCommand=id/x", "ssh://-l@host/x", "ssh://git:pw@host/x", "-oProxyCommand=id:x", "git@-host:x", "host:-x", "file://host/x", "https://host/x?y", "https://host/x#y", "https://host/a b", "https://host/a\nb", "fd::17", "x::y", "relative/path", "https://host/x\u0000"])("refuses %j", (url) => {
+  it.each([
+    "ext::sh -c id",
+    "-u./x",
+    "--upload-pack=x",
+    "git://host/x",
+    "ftp://host/x",
+    "http://",
+    "https://user:pw@host/x",
+    "https://user@host/x",
+    "ssh://-oProxyCommand=id/x",
+    "ssh://-l@host/x",
+    "ssh://git:pw@host/x",
+    "-oProxyCommand=id:x",
+    "git@-host:x",
+    "host:-x",
+    "file://host/x",
+    "https://host/x?y",
+    "https://host/x#y",
+    "https://host/a b",
+    "https://host/a\nb",
+    "fd::17",
+    "x::y",
+    "relative/path",
+    "https://host/x\u0000",
+  ])("refuses %j", (url) => {
     expect(refused(() => parseGitUrl(url))).toBe(true);
   });
   it.each<[string, object]>([
@@ -29,10 +59,43 @@ describe("git URLs", () => {
 });
 
 describe("refs and folders", () => {
-  it.each(["-x", "--upload-pack=id", "a..b", "a:b", "+a", "^a", "a~1", "a b", "a\\b", "a?", "a*", "a[", "/a", "a/", "a//b", "a.lock", "a/.b", "@{1}", "@", "", "a\nb", "x".repeat(300)])("refuses the ref %j", (ref) => {
+  it.each([
+    "-x",
+    "--upload-pack=id",
+    "a..b",
+    "a:b",
+    "+a",
+    "^a",
+    "a~1",
+    "a b",
+    "a\\b",
+    "a?",
+    "a*",
+    "a[",
+    "/a",
+    "a/",
+    "a//b",
+    "a.lock",
+    "a/.b",
+    "@{1}",
+    "@",
+    "",
+    "a\nb",
+    "x".repeat(300),
+  ])("refuses the ref %j", (ref) => {
     expect(refused(() => checkRef(ref))).toBe(true);
   });
-  it.each(["main", "HEAD", "feature/x-1", "v1.2.3", "refs/heads/main", "功能/一", "release+1", "a@b", "0123456789012345678901234567890123456789"])("takes the ref %s", (ref) => {
+  it.each([
+    "main",
+    "HEAD",
+    "feature/x-1",
+    "v1.2.3",
+    "refs/heads/main",
+    "功能/一",
+    "release+1",
+    "a@b",
+    "0123456789012345678901234567890123456789",
+  ])("takes the ref %s", (ref) => {
     expect(checkRef(ref)).toBe(ref);
   });
   it("keeps folders inside", () => {

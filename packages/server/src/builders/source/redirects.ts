@@ -19,7 +19,8 @@ export async function followRedirects(base: string, checkHost: CheckHost, signal
     if (!next.href.endsWith(suffix)) return undefined;
     await checkHost(next.hostname);
     // git would send the credentials there, and would connect by a name that was not pinned.
-    if (next.hostname !== first.hostname || (first.protocol === "https:" && next.protocol !== "https:")) throw new BerthError("source_refused", { reason: `the repository moved to ${next.origin}`, hint: "Use its new URL." });
+    if (next.hostname !== first.hostname || (first.protocol === "https:" && next.protocol !== "https:"))
+      throw new BerthError("source_refused", { reason: `the repository moved to ${next.origin}`, hint: "Use its new URL." });
     at = next.href.slice(0, -suffix.length);
   }
   return undefined;

@@ -14,9 +14,14 @@ export class Spool {
   #size = 0;
 
   /** `name` must be new in `dir`. */
-  constructor(dir: string, name: string) { this.#dir = dir; this.#name = name; }
+  constructor(dir: string, name: string) {
+    this.#dir = dir;
+    this.#name = name;
+  }
 
-  get size(): number { return this.#size; }
+  get size(): number {
+    return this.#size;
+  }
 
   async append(data: Buffer): Promise<void> {
     this.#size += data.length;
@@ -42,7 +47,10 @@ export class Spool {
   }
 
   async *read(offset: number, length: number): AsyncGenerator<Buffer> {
-    if (this.#file === undefined) { yield (this.#memory[0] ?? Buffer.alloc(0)).subarray(offset, offset + length); return; }
+    if (this.#file === undefined) {
+      yield (this.#memory[0] ?? Buffer.alloc(0)).subarray(offset, offset + length);
+      return;
+    }
     let done = 0;
     while (done < length) {
       const buffer = Buffer.allocUnsafe(Math.min(readSize, length - done));

@@ -8,7 +8,12 @@ const textLimit = 256 * 1024;
 const totalLimit = 64 * 1024 * 1024;
 
 /** The tree of a stored source. `isOfInterest` says which files' texts are loaded; others, binaries and texts over 256 KiB read as undefined. */
-export async function readSourceTree(blobs: BlobReader, digest: string, isOfInterest: (path: string) => boolean, signal: AbortSignal): Promise<SourceTree> {
+export async function readSourceTree(
+  blobs: BlobReader,
+  digest: string,
+  isOfInterest: (path: string) => boolean,
+  signal: AbortSignal,
+): Promise<SourceTree> {
   const files = new Set<string>();
   const texts = new Map<string, string>();
   const links = new Map<string, string>();

@@ -8,7 +8,9 @@ import { pipeline } from "node:stream/promises";
 import { BerthError } from "../../core/errors.ts";
 import type { BlobReader, BlobWriter } from "../builder.ts";
 
-export interface TestBlobs extends BlobReader, BlobWriter { list(): Promise<string[]> }
+export interface TestBlobs extends BlobReader, BlobWriter {
+  list(): Promise<string[]>;
+}
 
 export async function folderBlobs(dir: string): Promise<TestBlobs> {
   await mkdir(dir, { recursive: true });
@@ -17,7 +19,13 @@ export async function folderBlobs(dir: string): Promise<TestBlobs> {
       const part = join(dir, `${randomUUID()}.part`);
       const hash = createHash("sha256");
       let size = 0;
-      const hashing = new Transform({ transform(chunk: Buffer, _encoding, done) { hash.update(chunk); size += chunk.length; done(null, chunk); } });
+      const hashing = new Transform({
+        transform(chunk: Buffer, _encoding, done) {
+          hash.update(chunk);
+          size += chunk.length;
+          done(null, chunk);
+        },
+      });
       try {
         await pipeline(stream, hashing, createWriteStream(part), signal === undefined ? {} : { signal });
       } catch (error) {
@@ -30,7 +38,8 @@ export async function folderBlobs(dir: string): Promise<TestBlobs> {
     },
     open: async (digest) => {
       const path = join(dir, digest.slice(7));
-      if ((await stat(path).catch(() => undefined)) === undefined) throw new BerthError("not_found", { kind: "blob", name: digest, hint: "" });
+      if ((await stat(path).catch(() => undefined)) === undefined)
+        throw new BerthError("not_found", { kind: "blob", name: digest, hint: "" });
       return createReadStream(path);
     },
     list: async () => (await readdir(dir)).sort(),

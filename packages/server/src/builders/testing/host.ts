@@ -20,7 +20,10 @@ export interface TestHost {
   readonly builder: Builder;
   readonly user: RunAs | undefined;
   upload(files: Readonly<Record<string, string | Buffer>>): Promise<string>;
-  run(request: Partial<BuildRequest> & Pick<BuildRequest, "plan" | "sourceDigest">, signal?: AbortSignal): Promise<{ outcome: BuildOutcome; events: BuildEvent[]; text: string }>;
+  run(
+    request: Partial<BuildRequest> & Pick<BuildRequest, "plan" | "sourceDigest">,
+    signal?: AbortSignal,
+  ): Promise<{ outcome: BuildOutcome; events: BuildEvent[]; text: string }>;
   content(digest: string): Promise<Map<string, string>>;
   dispose(): Promise<void>;
 }
@@ -39,11 +42,26 @@ export async function testHost(options: Partial<HostBuilderDeps> & { readonly us
   chmodSync(join(top, "blobs"), 0o700);
   const builder = createHostBuilder({ home, blobs, findTool: findHere(join(top, "tools")), uidFor: () => user, ...options });
   return {
-    home, blobs, builder, user,
+    home,
+    blobs,
+    builder,
+    user,
     upload: async (files) => (await receiveUpload(streamOf(await folderTar(files)), { blobs, tmpDir: join(top, "tmp") }, never)).digest,
     run: async (request, signal = never) => {
       const events: BuildEvent[] = [];
-      const outcome = await builder.build({ id: `b${String(builds += 1)}-${String(process.pid)}`, stackId: "s1", stackName: "shop", env: {}, secretValues: [], deadline: 60_000, ...request }, (event) => events.push(event), signal);
+      const outcome = await builder.build(
+        {
+          id: `b${String((builds += 1))}-${String(process.pid)}`,
+          stackId: "s1",
+          stackName: "shop",
+          env: {},
+          secretValues: [],
+          deadline: 60_000,
+          ...request,
+        },
+        (event) => events.push(event),
+        signal,
+      );
       return { outcome, events, text: events.flatMap((event) => (event.type === "log" ? [event.line.text] : [])).join("\n") };
     },
     content: async (digest) => {
@@ -62,15 +80,38 @@ export async function testHost(options: Partial<HostBuilderDeps> & { readonly us
 /** The programs of this machine, taken as they are; a Node.js that another user may not pass to is copied to where they may. */
 function findHere(dir: string): FindTool {
   return (name, wanted) => {
-    if (name === "node") return Promise.resolve({ ok: true, path: nodeFor(dir), version: process.versions.node, binDir: dirname(nodeFor(dir)) });
-    const path = ["/usr/local/bin", "/usr/bin", "/bin"].map((folder) => join(folder, name === "python" ? "python3" : name)).find(isExecutable);
-    if (path === undefined) return Promise.resolve({ ok: false, cause: cause("tool_missing", { tool: name, wanted: wanted === "*" ? "" : ` ${wanted}`, how: "Install it." }) });
-    return Promise.resolve({ ok: true, path, version: /\d+(?:\.\d+)+/.exec(execFileSync(path, ["--version"], { encoding: "utf8", env: { PATH: `${dirname(process.execPath)}:/usr/bin:/bin`, HOME: dirname(dir) } }))?.[0] ?? "0", binDir: dirname(path) });
+    if (name === "node")
+      return Promise.resolve({ ok: true, path: nodeFor(dir), version: process.versions.node, binDir: dirname(nodeFor(dir)) });
+    const path = ["/usr/local/bin", "/usr/bin", "/bin"]
+      .map((folder) => join(folder, name === "python" ? "python3" : name))
+      .find(isExecutable);
+    if (path === undefined)
+      return Promise.resolve({
+        ok: false,
+        cause: cause("tool_missing", { tool: name, wanted: wanted === "*" ? "" : ` ${wanted}`, how: "Install it." }),
+      });
+    return Promise.resolve({
+      ok: true,
+      path,
+      version:
+        /\d+(?:\.\d+)+/.exec(
+          execFileSync(path, ["--version"], {
+            encoding: "utf8",
+            env: { PATH: `${dirname(process.execPath)}:/usr/bin:/bin`, HOME: dirname(dir) },
+          }),
+        )?.[0] ?? "0",
+      binDir: dirname(path),
+    });
   };
 }
 
 function isExecutable(path: string): boolean {
-  try { accessSync(path, constants.X_OK); return true; } catch { return false; }
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function nodeFor(dir: string): string {
@@ -89,11 +130,31 @@ function nodeFor(dir: string): string {
 }
 
 export function planOf(parts: Partial<BuildPlan> = {}): BuildPlan {
-  return { kind: "procfile", root: ".", tools: [], steps: [], processes: {}, env: {}, caches: [], exclude: [], findings: [], warnings: [], ...parts };
+  return {
+    kind: "procfile",
+    root: ".",
+    tools: [],
+    steps: [],
+    processes: {},
+    env: {},
+    caches: [],
+    exclude: [],
+    findings: [],
+    warnings: [],
+    ...parts,
+  };
 }
 
 export function stepOf(command: Command | string, parts: Partial<BuildStep> = {}): BuildStep {
-  return { name: "build", command: typeof command === "string" ? { shell: command } : command, why: "test", inputs: [], outputs: [], network: false, ...parts };
+  return {
+    name: "build",
+    command: typeof command === "string" ? { shell: command } : command,
+    why: "test",
+    inputs: [],
+    outputs: [],
+    network: false,
+    ...parts,
+  };
 }
 
 /** Waits until the condition holds; fails with its name when it does not within 10 s. */

@@ -1,8 +1,7 @@
-// A real OpenSSH server on loopback for tests, where this machine has one. As root it runs in a mount namespace of its own, with users that exist there alone.
+// A real OpenSSH server on loopback for tests, where this machine has one. It runs in a mount namespace of its own, with users that exist there alone.
 import { execFileSync, spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { accessSync, constants, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { connect, createServer, type AddressInfo } from "node:net";
-import { userInfo } from "node:os";
 import { join } from "node:path";
 import { until } from "./host.ts";
 
@@ -15,61 +14,117 @@ export interface SshServer {
   close(): Promise<void>;
 }
 
-const isRoot = process.getuid?.() === 0;
+const uid = process.getuid?.() ?? 0;
+const isRoot = uid === 0;
+const namespace = isRoot ? ["--mount", "--propagation", "private"] : ["--user", "--map-current-user", "--keep-caps", "--mount"];
 
 /** Path of sshd, or undefined with the reason why tests over ssh cannot run here. */
 export function findSshd(): { readonly path: string } | { readonly missing: string } {
-  const path = [process.env["BERTH_TEST_SSHD"], "/usr/sbin/sshd", "/usr/local/sbin/sshd"].find((one) => one !== undefined && isExecutable(one));
+  const path = [process.env["BERTH_TEST_SSHD"], "/usr/sbin/sshd", "/usr/local/sbin/sshd"].find(
+    (one) => one !== undefined && isExecutable(one),
+  );
   if (path === undefined) return { missing: "there is no sshd (apt-get install openssh-server)" };
-  if (isRoot && spawnSync("unshare", ["--mount", "true"]).status !== 0) return { missing: "root may make no mount namespace here" };
+  if (spawnSync("unshare", [...namespace, "--", "true"]).status !== 0) return { missing: "this user may make no mount namespace here" };
   return { path };
 }
 
 function isExecutable(path: string): boolean {
-  try { accessSync(path, constants.X_OK); return true; } catch { return false; }
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Starts the server; `dir` is a new folder of the test's that other users may pass. */
 export async function startSshd(path: string, dir: string): Promise<SshServer> {
   mkdirSync(dir, { mode: 0o755 });
-  for (const name of ["host", "user"]) execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", name, "-f", join(dir, name)]);
+  writeUsers(dir);
+  for (const name of ["host", "user"])
+    execFileSync("unshare", withUsers(dir, "ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", name, "-f", join(dir, name)]));
   const port = await freePort();
   const keys = join(dir, "authorized");
   writeFileSync(keys, readFileSync(join(dir, "user.pub")), { mode: 0o644 });
-  writeFileSync(join(dir, "config"), [`Port ${String(port)}`, "ListenAddress 127.0.0.1", `HostKey ${join(dir, "host")}`, `AuthorizedKeysFile ${keys}`, "StrictModes no", "PidFile none", "PasswordAuthentication no", "KbdInteractiveAuthentication no", "UsePAM no", "SetEnv GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0=*", ""].join("\n"));
-  const child = isRoot ? startAsRoot(path, dir) : spawn(path, ["-D", "-e", "-f", join(dir, "config")], { stdio: ["ignore", "ignore", "pipe"] });
+  writeFileSync(
+    join(dir, "config"),
+    [
+      `Port ${String(port)}`,
+      "ListenAddress 127.0.0.1",
+      `HostKey ${join(dir, "host")}`,
+      `AuthorizedKeysFile ${keys}`,
+      "StrictModes no",
+      "PidFile none",
+      "PasswordAuthentication no",
+      "KbdInteractiveAuthentication no",
+      "UsePAM no",
+      "SetEnv GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0=*",
+      "",
+    ].join("\n"),
+  );
+  const child = spawn("unshare", withUsers(dir, path, ["-D", "-e", "-f", join(dir, "config")]), { stdio: ["ignore", "ignore", "pipe"] });
   let said = "";
-  child.stderr?.on("data", (data: Buffer) => { said += data.toString(); });
-  await until(`sshd answers: ${said}`, () => { if (child.exitCode !== null) throw new Error(`sshd ended: ${said}`); return answers(port); });
+  child.stderr?.on("data", (data: Buffer) => {
+    said += data.toString();
+  });
+  await until(`sshd answers: ${said}`, () => {
+    if (child.exitCode !== null) throw new Error(`sshd ended: ${said}`);
+    return answers(port);
+  });
   const key = readFileSync(join(dir, "host.pub"), "utf8").split(" ").slice(0, 2).join(" ");
-  return { user: isRoot ? "git" : userInfo().username, port, knownHosts: [`[127.0.0.1]:${String(port)} ${key}`], privateKey: readFileSync(join(dir, "user"), "utf8"), close: () => stop(child) };
+  return {
+    user: "git",
+    port,
+    knownHosts: [`[127.0.0.1]:${String(port)} ${key}`],
+    privateKey: readFileSync(join(dir, "user"), "utf8"),
+    close: () => stop(child),
+  };
 }
 
-function startAsRoot(path: string, dir: string): ChildProcess {
-  writeFileSync(join(dir, "passwd"), "root:x:0:0:root:/root:/bin/sh\nsshd:x:61237:65534::/run/sshd:/usr/sbin/nologin\ngit:*:61236:61236::/tmp:/bin/sh\n");
-  const script = 'mount --bind "$0/passwd" /etc/passwd && mount -t tmpfs tmpfs /run && mkdir -m 755 /run/sshd && exec "$1" -D -e -f "$0/config"';
-  return spawn("unshare", ["--mount", "--propagation", "private", "--", "sh", "-c", script, dir, path], { stdio: ["ignore", "ignore", "pipe"] });
+/** Users that may log in, whatever the machine's own list says of this one. */
+function writeUsers(dir: string): void {
+  const own = isRoot
+    ? "sshd:x:61237:65534::/run/sshd:/usr/sbin/nologin\ngit:*:61236:61236::/tmp:/bin/sh\n"
+    : `git:*:${uid}:${process.getgid?.() ?? uid}::/tmp:/bin/sh\n`;
+  writeFileSync(join(dir, "passwd"), `root:x:0:0:root:/root:/bin/sh\n${own}`);
+}
+
+/** Arguments for `unshare`: the program where those users exist. */
+function withUsers(dir: string, program: string, args: readonly string[]): string[] {
+  const run = isRoot ? " && mount -t tmpfs tmpfs /run && mkdir -m 755 /run/sshd" : "";
+  return [...namespace, "--", "sh", "-c", `mount -n --bind "$0/passwd" /etc/passwd${run} && exec "$@"`, dir, program, ...args];
 }
 
 async function freePort(): Promise<number> {
   const server = createServer();
-  await new Promise<void>((resolve) => { server.listen(0, "127.0.0.1", resolve); });
+  await new Promise<void>((resolve) => {
+    server.listen(0, "127.0.0.1", resolve);
+  });
   const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => { server.close(resolve); });
+  await new Promise((resolve) => {
+    server.close(resolve);
+  });
   return port;
 }
 
 function answers(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, "127.0.0.1");
-    socket.once("data", () => { socket.destroy(); resolve(true); });
-    socket.once("error", () => { resolve(false); });
+    socket.once("data", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => {
+      resolve(false);
+    });
   });
 }
 
 async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
-  const ended = new Promise((resolve) => { child.once("exit", resolve); });
+  const ended = new Promise((resolve) => {
+    child.once("exit", resolve);
+  });
   child.kill("SIGTERM");
   await ended;
 }

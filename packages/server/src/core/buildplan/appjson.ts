@@ -15,7 +15,19 @@ export interface AppJson {
 
 type AppEnv = NonNullable<BuildPlan["app"]>["env"];
 
-const languagesOf: Readonly<Record<string, Kind>> = { nodejs: "node", python: "python", go: "go", java: "java", gradle: "java", jvm: "java", php: "php", ruby: "ruby", rust: "rust", static: "static", nginx: "static" };
+const languagesOf: Readonly<Record<string, Kind>> = {
+  nodejs: "node",
+  python: "python",
+  go: "go",
+  java: "java",
+  gradle: "java",
+  jvm: "java",
+  php: "php",
+  ruby: "ruby",
+  rust: "rust",
+  static: "static",
+  nginx: "static",
+};
 
 export function readAppJson(look: Look, notes: Notes): AppJson | undefined {
   const parsed = readJson(look, "app.json");
@@ -38,28 +50,37 @@ export function readAppJson(look: Look, notes: Notes): AppJson | undefined {
 function envOf(value: Fields): AppEnv {
   const env = dig(value, "env");
   if (!isFields(env)) return {};
-  return Object.fromEntries(Object.entries(env).flatMap(([name, entry]): [string, AppEnv[string]][] => {
-    if (!/^[A-Za-z_][A-Za-z0-9_]{0,254}$/.test(name) || name === "__proto__") return [];
-    if (typeof entry === "string") return [[name, { value: entry, required: true, generate: false }]];
-    const preset = digText(entry, "value");
-    const description = digText(entry, "description");
-    return [[name, {
-      required: dig(entry, "required") !== false,
-      generate: dig(entry, "generator") === "secret",
-      ...(preset === undefined ? {} : { value: preset }),
-      ...(description === undefined ? {} : { description }),
-    }]];
-  }));
+  return Object.fromEntries(
+    Object.entries(env).flatMap(([name, entry]): [string, AppEnv[string]][] => {
+      if (!/^[A-Za-z_][A-Za-z0-9_]{0,254}$/.test(name) || name === "__proto__") return [];
+      if (typeof entry === "string") return [[name, { value: entry, required: true, generate: false }]];
+      const preset = digText(entry, "value");
+      const description = digText(entry, "description");
+      return [
+        [
+          name,
+          {
+            required: dig(entry, "required") !== false,
+            generate: dig(entry, "generator") === "secret",
+            ...(preset === undefined ? {} : { value: preset }),
+            ...(description === undefined ? {} : { description }),
+          },
+        ],
+      ];
+    }),
+  );
 }
 
 function formationOf(value: Fields): Record<string, { quantity: number }> {
   const formation = dig(value, "formation");
   if (!isFields(formation)) return {};
-  return Object.fromEntries(Object.entries(formation).flatMap(([name, entry]): [string, { quantity: number }][] => {
-    const quantity = dig(entry, "quantity") ?? 1;
-    const usable = typeof quantity === "number" && Number.isInteger(quantity) && quantity >= 0 && quantity <= 1000;
-    return usable && /^[A-Za-z0-9_-]{1,63}$/.test(name) && name !== "__proto__" ? [[name, { quantity }]] : [];
-  }));
+  return Object.fromEntries(
+    Object.entries(formation).flatMap(([name, entry]): [string, { quantity: number }][] => {
+      const quantity = dig(entry, "quantity") ?? 1;
+      const usable = typeof quantity === "number" && Number.isInteger(quantity) && quantity >= 0 && quantity <= 1000;
+      return usable && /^[A-Za-z0-9_-]{1,63}$/.test(name) && name !== "__proto__" ? [[name, { quantity }]] : [];
+    }),
+  );
 }
 
 /** `scripts.postdeploy` is a line, or a table with `command`. */

@@ -20,7 +20,7 @@ describe("commandOf", () => {
     ["node a.js; node b.js", { shell: "node a.js; node b.js" }],
     ["node a.js || true", { shell: "node a.js || true" }],
     ["cat x | node a.js", { shell: "cat x | node a.js" }],
-    ["echo \"$(date)\"", { shell: "echo \"$(date)\"" }],
+    ['echo "$(date)"', { shell: 'echo "$(date)"' }],
     ["node a.js $(cat args)", { shell: "node a.js $(cat args)" }],
     ["cd app && node .", { shell: "cd app && exec node ." }],
     ["A=1", { shell: "A=1" }],
@@ -34,19 +34,47 @@ describe("commandOf", () => {
   });
 
   it("prints the same as the line itself would in a shell", () => {
-    const word = fc.constantFrom("printf '%s,'", "a", "'b c'", "\"d $HOME\"", "&&", "X=1", "exec", "env X=2", "true", "2>&1", "$HOME", "cd /", "printenv X");
-    fc.assert(fc.property(fc.array(word, { minLength: 1, maxLength: 6 }).map((words) => words.join(" ")), (line) => {
-      const command = commandOf(line);
-      const run = (args: readonly string[]): string => {
-        const [program = "", ...rest] = args;
-        try {
-          return execFileSync(program, rest, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"], env: { PATH: process.env["PATH"] ?? "", HOME: "/h" } }).split("\n").filter((text) => !/^(?:PWD|OLDPWD|_)=/.test(text)).sort().join("\n"); // A shell adds its own variables.
-        } catch {
-          return "failed"; // Both ways have to fail for the same lines; the exit codes of a missing program differ.
-        }
-      };
-      expect("exec" in command ? run(command.exec) : run(["sh", "-c", command.shell])).toBe(run(["sh", "-c", line]));
-    }), { numRuns: 60 });
+    const word = fc.constantFrom(
+      "printf '%s,'",
+      "a",
+      "'b c'",
+      '"d $HOME"',
+      "&&",
+      "X=1",
+      "exec",
+      "env X=2",
+      "true",
+      "2>&1",
+      "$HOME",
+      "cd /",
+      "printenv X",
+    );
+    fc.assert(
+      fc.property(
+        fc.array(word, { minLength: 1, maxLength: 6 }).map((words) => words.join(" ")),
+        (line) => {
+          const command = commandOf(line);
+          const run = (args: readonly string[]): string => {
+            const [program = "", ...rest] = args;
+            try {
+              return execFileSync(program, rest, {
+                encoding: "utf8",
+                stdio: ["ignore", "pipe", "ignore"],
+                env: { PATH: process.env["PATH"] ?? "", HOME: "/h" },
+              })
+                .split("\n")
+                .filter((text) => !/^(?:PWD|OLDPWD|_)=/.test(text))
+                .sort()
+                .join("\n"); // A shell adds its own variables.
+            } catch {
+              return "failed"; // Both ways have to fail for the same lines; the exit codes of a missing program differ.
+            }
+          };
+          expect("exec" in command ? run(command.exec) : run(["sh", "-c", command.shell])).toBe(run(["sh", "-c", line]));
+        },
+      ),
+      { numRuns: 60 },
+    );
   }, 60_000);
 });
 
@@ -72,14 +100,26 @@ describe("inFolder", () => {
 
 describe("reading commands", () => {
   it("finds the program behind exec, env and bundle", () => {
-    expect(["exec bundle exec rails s", "env A=1 ./bin/gunicorn x", "cd a && FOO=1 node ."].map((line) => programOf(commandOf(line)))).toEqual(["rails", "gunicorn", "node"]);
+    expect(
+      ["exec bundle exec rails s", "env A=1 ./bin/gunicorn x", "cd a && FOO=1 node ."].map((line) => programOf(commandOf(line))),
+    ).toEqual(["rails", "gunicorn", "node"]);
   });
   it("finds a port that is fixed, but not $PORT", () => {
-    expect(["next start -p 3000", "gunicorn a:b --bind 0.0.0.0:8000", "serve -l $PORT", "x --port=${PORT:-3000}", "head -c 10"].map((line) => fixedPort(commandOf(line)))).toEqual(["3000", "8000", undefined, undefined, undefined]);
+    expect(
+      ["next start -p 3000", "gunicorn a:b --bind 0.0.0.0:8000", "serve -l $PORT", "x --port=${PORT:-3000}", "head -c 10"].map((line) =>
+        fixedPort(commandOf(line)),
+      ),
+    ).toEqual(["3000", "8000", undefined, undefined, undefined]);
   });
   it("quotes words for the shell", () => {
-    fc.assert(fc.property(fc.string().filter((word) => !word.includes("\0")), (word) => {
-      expect(execFileSync("sh", ["-c", `printf %s ${shellWord(word)}`], { encoding: "utf8" })).toBe(word);
-    }), { numRuns: 30 });
+    fc.assert(
+      fc.property(
+        fc.string().filter((word) => !word.includes("\0")),
+        (word) => {
+          expect(execFileSync("sh", ["-c", `printf %s ${shellWord(word)}`], { encoding: "utf8" })).toBe(word);
+        },
+      ),
+      { numRuns: 30 },
+    );
   }, 60_000);
 });

@@ -4,7 +4,54 @@ import type { Command } from "@berth/contract/spec.ts";
 
 const plainWord = /^[A-Za-z0-9_@%+=:,./-]+$/;
 const assignment = /^[A-Za-z_][A-Za-z0-9_]*=/;
-const shellWords = new Set([".", ":", "!", "[", "[[", "{", "}", "alias", "break", "case", "cd", "command", "continue", "do", "done", "echo", "elif", "else", "esac", "eval", "exec", "exit", "export", "fi", "for", "function", "if", "pushd", "read", "readonly", "return", "set", "shift", "source", "test", "then", "time", "times", "trap", "type", "ulimit", "umask", "unset", "until", "wait", "while"]);
+const shellWords = new Set([
+  ".",
+  ":",
+  "!",
+  "[",
+  "[[",
+  "{",
+  "}",
+  "alias",
+  "break",
+  "case",
+  "cd",
+  "command",
+  "continue",
+  "do",
+  "done",
+  "echo",
+  "elif",
+  "else",
+  "esac",
+  "eval",
+  "exec",
+  "exit",
+  "export",
+  "fi",
+  "for",
+  "function",
+  "if",
+  "pushd",
+  "read",
+  "readonly",
+  "return",
+  "set",
+  "shift",
+  "source",
+  "test",
+  "then",
+  "time",
+  "times",
+  "trap",
+  "type",
+  "ulimit",
+  "umask",
+  "unset",
+  "until",
+  "wait",
+  "while",
+]);
 
 /** The command for one line of shell. */
 export function commandOf(line: string): Command {
@@ -39,7 +86,10 @@ function splitChain(line: string): string[] | undefined {
   let from = 0;
   for (let i = 0; i < line.length; i += 1) {
     const char = line[i] ?? "";
-    if (char === "\\") { i += 1; continue; }
+    if (char === "\\") {
+      i += 1;
+      continue;
+    }
     if (quote !== undefined) {
       if (char === quote) quote = undefined;
       else if (quote === '"' && (char === "`" || line.startsWith("$(", i))) return undefined;
@@ -70,7 +120,10 @@ export function shellWord(word: string): string {
 /** The words of a command, roughly: enough to recognise programs and options, not to run anything. */
 export function wordsOf(command: Command): string[] {
   if ("exec" in command) return [...command.exec];
-  return command.shell.split(/[\s;&|()]+/).map((word) => word.replaceAll(/['"]/g, "")).filter((word) => word !== "");
+  return command.shell
+    .split(/[\s;&|()]+/)
+    .map((word) => word.replaceAll(/['"]/g, ""))
+    .filter((word) => word !== "");
 }
 
 /** The program that a command starts, without folders, `exec`, `env` and assignments. */

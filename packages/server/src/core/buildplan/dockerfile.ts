@@ -17,9 +17,12 @@ const names = ["Dockerfile", "Containerfile", "dockerfile"];
 export function readDockerfile(look: Look, named: string | undefined, notes: Notes): Dockerfile | undefined {
   const name = (named === undefined ? names : [named]).find((item) => look.has(item));
   if (name === undefined) return undefined;
+  const text = look.read(name);
+  // One of an unusual name is known by name only.
+  if (text === undefined) return { file: name, stages: [], expose: [] };
   const stages: { image: string; name?: string }[] = [];
   let last: { expose: string[]; command?: string; entrypoint?: string } = { expose: [] };
-  for (const { instruction, rest } of instructionsOf(look.read(name) ?? "")) {
+  for (const { instruction, rest } of instructionsOf(text)) {
     if (instruction === "FROM") {
       const match = /^(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?/i.exec(rest);
       if (match === null) continue;
@@ -45,7 +48,7 @@ function instructionsOf(text: string): { instruction: string; rest: string }[] {
   for (let i = 0; i < lines.length; i += 1) {
     if (/^\s*(?:#|$)/.test(lines[i] ?? "")) continue;
     const parts: string[] = [];
-    for (;; i += 1) {
+    for (; ; i += 1) {
       const line = (lines[i] ?? "").trim();
       const goesOn = line.endsWith(escape) && i + 1 < lines.length;
       if (!line.startsWith("#")) parts.push(goesOn ? line.slice(0, -1) : line);
@@ -66,14 +69,26 @@ function instructionsOf(text: string): { instruction: string; rest: string }[] {
 export function dockerfileDraft(look: Look, dockerfile: Dockerfile): Draft {
   const notes = takeNotes();
   noteDockerfile(look, dockerfile, notes, "is built as it is");
-  return { kind: "dockerfile", root: look.root, strength: "manifest", tools: [], steps: [], processes: {}, env: {}, caches: [], exclude: [], dockerfile: dockerfile.file, notes };
+  return {
+    kind: "dockerfile",
+    root: look.root,
+    strength: "manifest",
+    tools: [],
+    steps: [],
+    processes: {},
+    env: {},
+    caches: [],
+    exclude: [],
+    dockerfile: dockerfile.file,
+    notes,
+  };
 }
 
 export function noteDockerfile(look: Look, dockerfile: Dockerfile, notes: Notes, verdict: string): void {
   const file = look.label(dockerfile.file);
-  const base = dockerfile.stages.at(-1)?.image ?? "";
+  const base = dockerfile.stages.at(-1)?.image;
   const stages = dockerfile.stages.length === 1 ? "" : `, in ${dockerfile.stages.length} stages`;
-  notes.found(file, `${verdict}: its image comes from ${base}${stages}`);
+  notes.found(file, base === undefined ? verdict : `${verdict}: its image comes from ${base}${stages}`);
   if (dockerfile.expose.length > 0) notes.found(file, `exposes ${dockerfile.expose.join(", ")}`);
   const start = [dockerfile.entrypoint, dockerfile.command].filter((item) => item !== undefined).join(" ");
   if (start !== "") notes.found(file, `starts ${start}`);

@@ -29,7 +29,9 @@ export interface Draft {
 }
 
 /** A project file that decides about the ecosystem but cannot be understood. */
-export interface Broken { readonly broken: Cause }
+export interface Broken {
+  readonly broken: Cause;
+}
 
 export type Detector = (look: Look) => Draft | Broken | undefined;
 
@@ -38,7 +40,11 @@ export function isBroken(value: Draft | Broken): value is Broken {
 }
 
 export function brokenManifest(look: Look, file: string, reason: string): Broken {
-  return { broken: cause("manifest_invalid", { file: look.label(file), reason }, [{ kind: "file", text: `${look.label(file)}: ${reason}`.slice(0, 4096) }]) };
+  return {
+    broken: cause("manifest_invalid", { file: look.label(file), reason }, [
+      { kind: "file", text: `${look.label(file)}: ${reason}`.slice(0, 4096) },
+    ]),
+  };
 }
 
 /** Findings and warnings in the order in which they were decided. */
@@ -53,9 +59,14 @@ export function takeNotes(): Notes {
   const findings: BuildPlan["findings"] = [];
   const warnings: BuildPlan["warnings"] = [];
   return {
-    findings, warnings,
-    found: (file, says) => { findings.push({ file, says }); },
-    warn: (code, params) => { warnings.push({ code, params }); },
+    findings,
+    warnings,
+    found: (file, says) => {
+      findings.push({ file, says });
+    },
+    warn: (code, params) => {
+      warnings.push({ code, params });
+    },
   };
 }
 

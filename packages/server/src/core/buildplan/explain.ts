@@ -4,7 +4,16 @@ import { showCommand } from "./command.ts";
 import { renderWarning } from "./warnings.ts";
 
 const kindNames: Readonly<Record<BuildPlan["kind"], string>> = {
-  node: "Node.js", python: "Python", go: "Go", java: "Java", php: "PHP", ruby: "Ruby", rust: "Rust", static: "static site", dockerfile: "Dockerfile", procfile: "Procfile",
+  node: "Node.js",
+  python: "Python",
+  go: "Go",
+  java: "Java",
+  php: "PHP",
+  ruby: "Ruby",
+  rust: "Rust",
+  static: "static site",
+  dockerfile: "Dockerfile",
+  procfile: "Procfile",
 };
 
 /** What was found and why, then tools, steps, processes and warnings; one line each. */
@@ -12,8 +21,14 @@ export function explainPlan(plan: BuildPlan): string[] {
   const flavour = plan.flavour === undefined ? "" : ` (${plan.flavour})`;
   return [
     `Project: ${kindNames[plan.kind]}${flavour}${plan.root === "." ? "" : `, built in ${plan.root}`}`,
-    ...section("Found", plan.findings.map(({ file, says }) => `${file}: ${says}`)),
-    ...section("Needs", plan.tools.map(({ name, wanted, why, phase }) => `${name} ${wanted === "*" ? "(any version)" : wanted}, ${phases[phase]} (${why})`)),
+    ...section(
+      "Found",
+      plan.findings.map(({ file, says }) => `${file}: ${says}`),
+    ),
+    ...section(
+      "Needs",
+      plan.tools.map(({ name, wanted, why, phase }) => `${name} ${wanted === "*" ? "(any version)" : wanted}, ${phases[phase]} (${why})`),
+    ),
     ...section("Steps", steps(plan)),
     ...section("Processes", processes(plan)),
     ...section("Environment", environment(plan)),
@@ -30,7 +45,10 @@ function section(title: string, lines: readonly string[]): string[] {
 function steps(plan: BuildPlan): string[] {
   if (plan.kind === "dockerfile") return [`image: built from ${plan.dockerfile ?? "Dockerfile"}`];
   if (plan.steps.length === 0) return ["none: the files are taken as they are"];
-  return plan.steps.map(({ name, command, why, inputs }) => `${name}: ${showCommand(command)} (${why}${inputs.length === 0 ? "" : `; taken from the cache while ${inputs.join(", ")} stay${inputs.length === 1 ? "s" : ""} the same`})`);
+  return plan.steps.map(
+    ({ name, command, why, inputs }) =>
+      `${name}: ${showCommand(command)} (${why}${inputs.length === 0 ? "" : `; taken from the cache while ${inputs.join(", ")} stay${inputs.length === 1 ? "s" : ""} the same`})`,
+  );
 }
 
 function processes(plan: BuildPlan): string[] {
@@ -42,9 +60,18 @@ function processes(plan: BuildPlan): string[] {
 /** What the plan sets so that tools find their own folders is of no interest here. */
 function environment(plan: BuildPlan): string[] {
   const declared = Object.entries(plan.app?.env ?? {}).map(([name, entry]) => {
-    const need = entry.value !== undefined ? "has a default in app.json" : entry.generate ? "gets a random secret" : entry.required ? "has to be set" : "may be set";
+    const need =
+      entry.value !== undefined
+        ? "has a default in app.json"
+        : entry.generate
+          ? "gets a random secret"
+          : entry.required
+            ? "has to be set"
+            : "may be set";
     return `${name}: ${need}${entry.description === undefined ? "" : ` (${entry.description})`}`;
   });
-  const set = Object.entries(plan.env).filter(([name, value]) => !Object.hasOwn(plan.app?.env ?? {}, name) && !value.includes("$ROOT")).map(([name, value]) => `${name}=${value}`);
+  const set = Object.entries(plan.env)
+    .filter(([name, value]) => !Object.hasOwn(plan.app?.env ?? {}, name) && !value.includes("$ROOT"))
+    .map(([name, value]) => `${name}=${value}`);
   return [...set, ...declared];
 }

@@ -10,13 +10,17 @@ import type { SourceTree } from "./source.ts";
 const folders = join(import.meta.dirname, "../../../test/fixtures/buildplan");
 
 function treeIn(folder: string): SourceTree {
-  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => relative(folder, join(entry.parentPath, entry.name)));
+  const files = readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(folder, join(entry.parentPath, entry.name)));
   const texts = new Map(files.map((file) => [file, filesOfInterest(file) ? readFileSync(join(folder, file), "utf8") : undefined]));
   return { files: new Set(files), read: (path) => texts.get(path) };
 }
 
 const roots: Readonly<Record<string, string>> = { "node-workspace": "apps/api", "rust-workspace": "services/search" };
-const names = readdirSync(folders, { withFileTypes: true }).filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+const names = readdirSync(folders, { withFileTypes: true })
+  .filter((entry) => entry.isDirectory())
+  .map((entry) => entry.name);
 
 it("finds the sample projects", () => {
   expect(names.length).toBeGreaterThanOrEqual(12);
@@ -25,6 +29,8 @@ it("finds the sample projects", () => {
 it.each(names)("explains %s", async (name) => {
   const options: DetectOptions = { root: roots[name] ?? ".", prefer: "process" };
   const detected = detectBuildPlan(treeIn(join(folders, name)), options);
-  const said = detected.ok ? explainPlan(detected.plan) : [detected.cause.code, ...Object.values(renderCause(detected.cause)), ...detected.cause.evidence.map((item) => `  ${item.text}`)];
+  const said = detected.ok
+    ? explainPlan(detected.plan)
+    : [detected.cause.code, ...Object.values(renderCause(detected.cause)), ...detected.cause.evidence.map((item) => `  ${item.text}`)];
   await expect(`${said.join("\n")}\n`).toMatchFileSnapshot(join(folders, `${name}.plan.txt`));
 });

@@ -27,7 +27,11 @@ function matchesSegments(path: readonly string[], glob: readonly string[]): bool
 /** `*` and, a few times, `{a,b}` inside one path segment. */
 function matchesSegment(name: string, pattern: string, choices: number): boolean {
   const choice = choices === 0 ? null : /^([^{}]*)\{([^{}]*)\}(.*)$/.exec(pattern);
-  if (choice !== null) return (choice[2] ?? "").split(",").slice(0, 50).some((item) => matchesSegment(name, `${choice[1] ?? ""}${item}${choice[3] ?? ""}`, choices - 1));
+  if (choice !== null)
+    return (choice[2] ?? "")
+      .split(",")
+      .slice(0, 50)
+      .some((item) => matchesSegment(name, `${choice[1] ?? ""}${item}${choice[3] ?? ""}`, choices - 1));
   const parts = pattern.split("*");
   if (parts.length === 1) return name === pattern;
   const [head = "", ...middle] = parts;

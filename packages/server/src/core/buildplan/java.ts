@@ -29,24 +29,56 @@ function detectMaven(look: Look): Draft | Broken {
     return command === undefined ? [] : [{ ...module, ...command }];
   });
   const [first] = started;
-  if (first === undefined) notes.warn("not_runnable", { file: look.label("pom.xml"), reason: read.value.packaging === "war" ? "a war needs a servlet container" : "no plugin makes a runnable jar, and no main class is named" });
+  if (first === undefined)
+    notes.warn("not_runnable", {
+      file: look.label("pom.xml"),
+      reason:
+        read.value.packaging === "war" ? "a war needs a servlet container" : "no plugin makes a runnable jar, and no main class is named",
+    });
   if (started.length > 1) notes.warn("several_programs", { programs: started.map(({ folder }) => folder).join(", ") });
-  const processes: [string, Processes[string]][] = started.length === 1 && first !== undefined ? [["web", processOf(first)]] : started.filter(({ folder }) => nameable(folder)).map((item) => [item.folder.slice(item.folder.lastIndexOf("/") + 1), processOf(item)]);
+  const processes: [string, Processes[string]][] =
+    started.length === 1 && first !== undefined
+      ? [["web", processOf(first)]]
+      : started
+          .filter(({ folder }) => nameable(folder))
+          .map((item) => [item.folder.slice(item.folder.lastIndexOf("/") + 1), processOf(item)]);
   const wrapper = top.has("mvnw");
   const select = own.folder === "." ? [] : ["-pl", own.folder, "-am"];
-  const goals = started.some(({ copiesDependencies }) => copiesDependencies) ? ["package", "dependency:copy-dependencies", "-DincludeScope=runtime"] : ["package"];
+  const goals = started.some(({ copiesDependencies }) => copiesDependencies)
+    ? ["package", "dependency:copy-dependencies", "-DincludeScope=runtime"]
+    : ["package"];
   if (wrapper) notes.found(top.label("mvnw"), "the project brings its own Maven");
   return {
-    kind: "java", flavour: first?.flavour ?? "maven", root, strength: "manifest",
-    tools: [javaTool(look, mavenVersions(look, read.value), notes), ...(wrapper ? [] : [{ name: "maven", wanted: "*", why: "pom.xml", phase: "build" } satisfies BuildTool])],
-    steps: [step("build", exec(...(wrapper ? ["sh", "./mvnw"] : ["mvn"]), "-B", "-ntp", "-DskipTests", ...select, ...goals), wrapper ? "mvnw" : "pom.xml", true)],
-    processes: Object.fromEntries(processes), env: {},
+    kind: "java",
+    flavour: first?.flavour ?? "maven",
+    root,
+    strength: "manifest",
+    tools: [
+      javaTool(look, mavenVersions(look, read.value), notes),
+      ...(wrapper ? [] : [{ name: "maven", wanted: "*", why: "pom.xml", phase: "build" } satisfies BuildTool]),
+    ],
+    steps: [
+      step(
+        "build",
+        exec(...(wrapper ? ["sh", "./mvnw"] : ["mvn"]), "-B", "-ntp", "-DskipTests", ...select, ...goals),
+        wrapper ? "mvnw" : "pom.xml",
+        true,
+      ),
+    ],
+    processes: Object.fromEntries(processes),
+    env: {},
     caches: [{ name: "maven", env: { MAVEN_OPTS: "-Dmaven.repo.local=$CACHE/repository", MAVEN_USER_HOME: "$CACHE/home" } }],
-    exclude: [], notes,
+    exclude: [],
+    notes,
   };
 }
 
-interface Start { readonly command: Command; readonly why: string; readonly flavour: string; readonly copiesDependencies: boolean }
+interface Start {
+  readonly command: Command;
+  readonly why: string;
+  readonly flavour: string;
+  readonly copiesDependencies: boolean;
+}
 
 function processOf(item: Start & { readonly folder: string }): Processes[string] {
   return { command: inFolder(item.folder, item.command), why: item.why };
@@ -60,22 +92,39 @@ function startOf(pom: Pom, inherited: ReadonlySet<string>): Start | undefined {
   const plugin = (id: string): boolean => pom.plugins.has(id) || inherited.has(id);
   const uses = (group: string): boolean => [...pom.dependencies].some((item) => item.startsWith(group));
   const archive = pom.packaging === "war" ? "war" : "jar";
-  const jar = (suffix = ""): string => (pom.finalName === undefined ? `"$(ls target/*${suffix}.${archive} | grep -Ev -- '-(sources|javadoc|tests)\\.jar$|/original-' | head -n 1)"` : shellWord(`target/${pom.finalName}${suffix}.${archive}`));
+  const jar = (suffix = ""): string =>
+    pom.finalName === undefined
+      ? `"$(ls target/*${suffix}.${archive} | grep -Ev -- '-(sources|javadoc|tests)\\.jar$|/original-' | head -n 1)"`
+      : shellWord(`target/${pom.finalName}${suffix}.${archive}`);
   if (plugin("quarkus-maven-plugin")) {
     const uber = pom.properties.get("quarkus.package.type") === "uber-jar" || pom.properties.get("quarkus.package.jar.type") === "uber-jar";
-    return { ...javaStart("quarkus", uber ? jar("-runner") : "target/quarkus-app/quarkus-run.jar", `-Dquarkus.http.host=${bindHost} -Dquarkus.http.port=$PORT`), why: "quarkus-maven-plugin" };
+    return {
+      ...javaStart(
+        "quarkus",
+        uber ? jar("-runner") : "target/quarkus-app/quarkus-run.jar",
+        `-Dquarkus.http.host=${bindHost} -Dquarkus.http.port=$PORT`,
+      ),
+      why: "quarkus-maven-plugin",
+    };
   }
-  if (plugin("spring-boot-maven-plugin")) return { ...javaStart("spring-boot", jar(), "-Dserver.port=$PORT"), why: "spring-boot-maven-plugin makes a runnable jar" };
+  if (plugin("spring-boot-maven-plugin"))
+    return { ...javaStart("spring-boot", jar(), "-Dserver.port=$PORT"), why: "spring-boot-maven-plugin makes a runnable jar" };
   if (pom.packaging !== "jar") return undefined;
   const micronaut = uses("io.micronaut:") || plugin("micronaut-maven-plugin");
   const options = micronaut ? "-Dmicronaut.server.port=$PORT" : "";
   const flavour = micronaut ? "micronaut" : "maven";
   if (plugin("maven-shade-plugin")) return { ...javaStart(flavour, jar(), options), why: "maven-shade-plugin makes a runnable jar" };
-  if (plugin("maven-assembly-plugin")) return { ...javaStart(flavour, jar("-jar-with-dependencies"), options), why: "maven-assembly-plugin makes a runnable jar" };
+  if (plugin("maven-assembly-plugin"))
+    return { ...javaStart(flavour, jar("-jar-with-dependencies"), options), why: "maven-assembly-plugin makes a runnable jar" };
   if (pom.mainClass === undefined) return undefined;
   const copies = pom.dependencies.size > 1;
   const path = copies ? "target/classes:target/dependency/*" : "target/classes";
-  return { flavour, copiesDependencies: copies, why: `pom.xml names the main class ${pom.mainClass}`, command: shell(`exec java $JAVA_OPTS ${options === "" ? "" : `${options} `}-cp '${path}' ${shellWord(pom.mainClass)}`) };
+  return {
+    flavour,
+    copiesDependencies: copies,
+    why: `pom.xml names the main class ${pom.mainClass}`,
+    command: shell(`exec java $JAVA_OPTS ${options === "" ? "" : `${options} `}-cp '${path}' ${shellWord(pom.mainClass)}`),
+  };
 }
 
 function javaStart(flavour: string, jar: string, options: string): Omit<Start, "why"> {
@@ -83,7 +132,7 @@ function javaStart(flavour: string, jar: string, options: string): Omit<Start, "
 }
 
 /** The highest folder whose modules lead here: a module may need its siblings. */
-function aggregatorOf(look: Look, notes: Notes): string {
+export function aggregatorOf(look: Look, notes: Notes): string {
   let root = look.root;
   for (const folder of foldersUp(look.root).slice(1)) {
     const above = readPom(look.at(folder));
@@ -96,10 +145,12 @@ function aggregatorOf(look: Look, notes: Notes): string {
 }
 
 function inheritedPlugins(look: Look, root: string): ReadonlySet<string> {
-  const plugins = foldersUp(look.root).filter((folder) => root === "." || folder === root || folder.startsWith(`${root}/`)).flatMap((folder) => {
-    const pom = readPom(look.at(folder));
-    return pom !== undefined && pom.ok ? [...pom.value.plugins] : [];
-  });
+  const plugins = foldersUp(look.root)
+    .filter((folder) => root === "." || folder === root || folder.startsWith(`${root}/`))
+    .flatMap((folder) => {
+      const pom = readPom(look.at(folder));
+      return pom !== undefined && pom.ok ? [...pom.value.plugins] : [];
+    });
   return new Set(plugins);
 }
 
@@ -108,7 +159,8 @@ function runnableModules(look: Look, pom: Pom, notes: Notes): { folder: string; 
   return pom.modules.slice(0, 200).flatMap((module) => {
     const folder = joinPath(".", module);
     const read = folder.startsWith("..") ? undefined : readPom(look.at(joinPath(look.root, folder)));
-    if (read !== undefined && !read.ok) notes.warn("file_unreadable", { file: look.label(joinPath(folder, "pom.xml")), reason: read.reason });
+    if (read !== undefined && !read.ok)
+      notes.warn("file_unreadable", { file: look.label(joinPath(folder, "pom.xml")), reason: read.reason });
     if (read === undefined || !read.ok || startOf(read.value, new Set()) === undefined) return [];
     notes.found(look.label(joinPath(folder, "pom.xml")), "a module that can be started");
     return [{ folder, pom: read.value }];
@@ -116,8 +168,21 @@ function runnableModules(look: Look, pom: Pom, notes: Notes): { folder: string; 
 }
 
 function mavenVersions(look: Look, pom: Pom): VersionSaid[] {
-  const upper = foldersUp(look.root).slice(1).map((folder) => readPom(look.at(folder))).filter((read) => read !== undefined).filter((read) => read.ok).map((read) => read.value);
-  const says = [pom, ...upper].map((item) => ["maven.compiler.release", "java.version", "maven.compiler.target", "maven.compiler.source"].map((key) => item.properties.get(key)).find((value) => value !== undefined && !value.includes("${")) ?? (item.release?.includes("${") === true ? undefined : item.release)).find((value) => value !== undefined);
+  const upper = foldersUp(look.root)
+    .slice(1)
+    .map((folder) => readPom(look.at(folder)))
+    .filter((read) => read !== undefined)
+    .filter((read) => read.ok)
+    .map((read) => read.value);
+  const says = [pom, ...upper]
+    .map(
+      (item) =>
+        ["maven.compiler.release", "java.version", "maven.compiler.target", "maven.compiler.source"]
+          .map((key) => item.properties.get(key))
+          .find((value) => value !== undefined && !value.includes("${")) ??
+        (item.release?.includes("${") === true ? undefined : item.release),
+    )
+    .find((value) => value !== undefined);
   return says === undefined ? [] : [{ file: look.label("pom.xml"), says, wanted: atLeast(says) }];
 }
 
@@ -130,5 +195,17 @@ function detectJar(look: Look): Draft | undefined {
   notes.found(look.label(jar), "a jar that is already built");
   if (jars.length > 1) notes.warn("several_programs", { programs: jars.join(", ") });
   const processes: Processes = jars.length > 1 ? {} : { web: { command: shell(`exec java $JAVA_OPTS -jar ${shellWord(jar)}`), why: jar } };
-  return { kind: "java", flavour: "jar", root: look.root, strength: "file", tools: [{ ...javaTool(look, [], notes), phase: "run" }], steps: [], processes, env: {}, caches: [], exclude: [], notes };
+  return {
+    kind: "java",
+    flavour: "jar",
+    root: look.root,
+    strength: "file",
+    tools: [{ ...javaTool(look, [], notes), phase: "run" }],
+    steps: [],
+    processes,
+    env: {},
+    caches: [],
+    exclude: [],
+    notes,
+  };
 }

@@ -14,7 +14,10 @@ export function atLeast(says: string): string | undefined {
 /** `said` is what the build file says; it comes after the pins. */
 export function javaTool(look: Look, said: readonly VersionSaid[], notes: Notes): BuildTool {
   const properties = /^[ \t]*java\.runtime\.version[ \t]*[=:][ \t]*(\S+)/m.exec(look.read("system.properties") ?? "")?.[1];
-  const heroku: VersionSaid[] = properties === undefined ? [] : [{ file: look.label("system.properties"), says: properties, wanted: rangeOfPin(properties.replace(/^1\./, ""), "major") }];
+  const heroku: VersionSaid[] =
+    properties === undefined
+      ? []
+      : [{ file: look.label("system.properties"), says: properties, wanted: rangeOfPin(properties.replace(/^1\./, ""), "major") }];
   const pins = [...saidByFile(look, [".java-version"], "major"), ...heroku, ...saidBySwitchers(look, ["java"], "major", notes)];
   return { name: "java", ...chooseVersion("java", [...pins, ...said], notes), phase: "both" };
 }

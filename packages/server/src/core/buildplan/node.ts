@@ -43,7 +43,8 @@ function planPackage(look: Look, pkg: Package, workspace: Workspace | undefined,
   const top = look.at(root);
   const folder = relativePath(root, look.root);
   notes.found(look.label("package.json"), `a Node.js package${pkg.name === undefined ? "" : ` named ${pkg.name}`}`);
-  if (workspace !== undefined && folder !== ".") notes.found(top.label("package.json"), `the workspace that ${folder} belongs to; the plan's root is its folder`);
+  if (workspace !== undefined && folder !== ".")
+    notes.found(top.label("package.json"), `the workspace that ${folder} belongs to; the plan's root is its folder`);
   const manager = chooseManager(top, workspace?.pkg ?? pkg, notes);
   const framework = frameworkOf(pkg);
   const project = withOutput({ look, pkg, workspace, folder, manager, framework, output: undefined });
@@ -55,16 +56,33 @@ function planPackage(look: Look, pkg: Package, workspace: Workspace | undefined,
   const keepsDev = started.served === undefined && devDependencyUsed(project, started.processes, notes);
   const install = dependencySteps(project, builds.length > 0, keepsDev, started.served !== undefined, notes);
   const steps = [...install.before, ...builds, ...install.after];
-  const usesManager = Object.values(started.processes).some(({ command }) => "exec" in command && command.exec[0] === manager.command(".")[0] && command.exec[0] !== "node");
-  const needsManager = usesManager || steps.some(({ command }) => "exec" in command ? command.exec.includes(manager.command(".")[0] ?? "") : true);
+  const usesManager = Object.values(started.processes).some(
+    ({ command }) => "exec" in command && command.exec[0] === manager.command(".")[0] && command.exec[0] !== "node",
+  );
+  const needsManager =
+    usesManager || steps.some(({ command }) => ("exec" in command ? command.exec.includes(manager.command(".")[0] ?? "") : true));
   return {
-    kind: "node", flavour, root, strength: "manifest",
-    tools: [nodeTool(look, pkg, started.served === undefined ? "both" : "build", notes), ...(needsManager ? manager.tools.map((tool): BuildTool => (usesManager ? { ...tool, phase: "both" } : tool)) : [])],
+    kind: "node",
+    flavour,
+    root,
+    strength: "manifest",
+    tools: [
+      nodeTool(look, pkg, started.served === undefined ? "both" : "build", notes),
+      ...(needsManager ? manager.tools.map((tool): BuildTool => (usesManager ? { ...tool, phase: "both" } : tool)) : []),
+    ],
     steps,
     processes: started.processes,
-    env: { NODE_ENV: "production", PATH: `${folder === "." ? "" : `$ROOT/${folder}/node_modules/.bin:`}$ROOT/node_modules/.bin:$PATH`, ...manager.env, ...framework?.env },
+    env: {
+      NODE_ENV: "production",
+      PATH: `${folder === "." ? "" : `$ROOT/${folder}/node_modules/.bin:`}$ROOT/node_modules/.bin:$PATH`,
+      ...manager.env,
+      ...framework?.env,
+    },
     caches: install.before.length > 0 ? manager.caches : [],
-    exclude: [...(started.served === undefined ? [] : ["node_modules"]), ...(framework?.exclude ?? []).map((path) => joinPath(folder, path))],
+    exclude: [
+      ...(started.served === undefined ? [] : ["node_modules"]),
+      ...(framework?.exclude ?? []).map((path) => joinPath(folder, path)),
+    ],
     staticSite: started.served,
     notes,
   };
@@ -75,7 +93,9 @@ function withOutput(project: NodeProject): NodeProject {
   const { framework, pkg, look } = project;
   if (framework?.files === undefined) return project;
   const bundler = framework.flavour === "vite" || framework.flavour === "parcel";
-  const ownServer = servers.some(([name]) => pkg.dependencies.has(name)) && ["server.js", "server.mjs", "server.ts", "index.js", pkg.main ?? ""].some((file) => file !== "" && look.has(file));
+  const ownServer =
+    servers.some(([name]) => pkg.dependencies.has(name)) &&
+    ["server.js", "server.mjs", "server.ts", "index.js", pkg.main ?? ""].some((file) => file !== "" && look.has(file));
   return bundler && ownServer ? project : { ...project, output: framework.files(contextOf(look, pkg, framework)) };
 }
 
@@ -85,8 +105,13 @@ function buildSteps(project: NodeProject, notes: Notes): BuildStep[] {
   const steps: BuildStep[] = [];
   for (const member of workspace === undefined ? [] : neededMembers(workspace, folder)) {
     if (!member.pkg.scripts.has("build")) continue;
-    notes.found(joinPath(workspace?.root ?? ".", joinPath(member.folder, "package.json")), `is built first: ${pkg.name ?? folder} depends on it`);
-    steps.push(step("build", inFolder(member.folder, runScript(manager, member.folder, "build")), `scripts.build of ${member.folder}`, true));
+    notes.found(
+      joinPath(workspace?.root ?? ".", joinPath(member.folder, "package.json")),
+      `is built first: ${pkg.name ?? folder} depends on it`,
+    );
+    steps.push(
+      step("build", inFolder(member.folder, runScript(manager, member.folder, "build")), `scripts.build of ${member.folder}`, true),
+    );
   }
   const script = ["heroku-postbuild", "build"].find((name) => pkg.scripts.has(name));
   const network = allDependencies(pkg).length > 0;
@@ -94,12 +119,20 @@ function buildSteps(project: NodeProject, notes: Notes): BuildStep[] {
     notes.found(look.label("package.json"), `scripts.${script} is \`${pkg.scripts.get(script) ?? ""}\``);
     steps.push(step("build", inFolder(folder, runScript(manager, folder, script)), `scripts.${script}`, network));
   } else if (framework?.build !== undefined) {
-    steps.push(step("build", inFolder(folder, exec(...framework.build)), `how ${framework.flavour} is built; there is no scripts.build`, network));
+    steps.push(
+      step("build", inFolder(folder, exec(...framework.build)), `how ${framework.flavour} is built; there is no scripts.build`, network),
+    );
   }
   return steps;
 }
 
-function dependencySteps(project: NodeProject, builds: boolean, keepsDev: boolean, servesFiles: boolean, notes: Notes): { before: BuildStep[]; after: BuildStep[] } {
+function dependencySteps(
+  project: NodeProject,
+  builds: boolean,
+  keepsDev: boolean,
+  servesFiles: boolean,
+  notes: Notes,
+): { before: BuildStep[]; after: BuildStep[] } {
   const { look, pkg, workspace, manager } = project;
   const top = workspace === undefined ? look : look.at(workspace.root);
   const first = workspace?.pkg ?? pkg;
@@ -127,10 +160,19 @@ export function nodeTool(look: Look, pkg: Package | undefined, phase: BuildTool[
 /** A server file without a package.json: nothing to install, one program to start. */
 function detectScript(look: Look): Draft | undefined {
   const page = look.has("index.html");
-  const candidates = ["server.js", "server.mjs", "server.cjs", "server.ts", ...(page ? [] : ["index.js", "index.mjs", "app.js", "main.js", "index.ts"])];
+  const candidates = [
+    "server.js",
+    "server.mjs",
+    "server.cjs",
+    "server.ts",
+    ...(page ? [] : ["index.js", "index.mjs", "app.js", "main.js", "index.ts"]),
+  ];
   const processes = new Map<string, Processes[string]>();
   const notes = takeNotes();
-  for (const [type, files] of [["web", candidates], ["worker", ["worker.js", "worker.mjs", "worker.ts"]]] as const) {
+  for (const [type, files] of [
+    ["web", candidates],
+    ["worker", ["worker.js", "worker.mjs", "worker.ts"]],
+  ] as const) {
     const file = files.find((name) => look.has(name));
     if (file === undefined) continue;
     notes.found(look.label(file), "a Node.js program without a package.json: nothing is installed");
@@ -140,9 +182,16 @@ function detectScript(look: Look): Draft | undefined {
   const typed = [...processes.values()].some(({ why }) => why.endsWith(".ts"));
   const tool = nodeTool(look, undefined, "both", notes);
   return {
-    kind: "node", root: look.root, strength: "file",
+    kind: "node",
+    root: look.root,
+    strength: "file",
     tools: [typed && tool.wanted === "*" ? { ...tool, wanted: ">=22.18.0", why: "runs TypeScript as it is" } : tool],
-    steps: [], processes: Object.fromEntries(processes), env: { NODE_ENV: "production" }, caches: [], exclude: [], notes,
+    steps: [],
+    processes: Object.fromEntries(processes),
+    env: { NODE_ENV: "production" },
+    caches: [],
+    exclude: [],
+    notes,
   };
 }
 
@@ -154,11 +203,18 @@ export function nodeAssets(look: Look, build: boolean, notes: Notes): Pick<Draft
   const install = installStep(look, read.value, [], manager, true, notes);
   notes.found(look.label("package.json"), build ? "its build script makes assets" : "its packages are installed for the asset build");
   const command: Command = runScript(manager, ".", "build");
-  const steps = [...(install === undefined ? [] : [install]), ...(build ? [step("build", command, "scripts.build of package.json", dependsOnAnything(read.value))] : [])];
-  return { tools: [nodeTool(look, read.value, "build", notes), ...manager.tools], steps, caches: install === undefined ? [] : manager.caches, exclude: ["node_modules"] };
+  const steps = [
+    ...(install === undefined ? [] : [install]),
+    ...(build ? [step("build", command, "scripts.build of package.json", dependsOnAnything(read.value))] : []),
+  ];
+  return {
+    tools: [nodeTool(look, read.value, "build", notes), ...manager.tools],
+    steps,
+    caches: install === undefined ? [] : manager.caches,
+    exclude: ["node_modules"],
+  };
 }
 
 function dependsOnAnything(pkg: Package): boolean {
   return allDependencies(pkg).length > 0;
 }
-

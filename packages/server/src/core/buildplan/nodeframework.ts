@@ -5,9 +5,17 @@ import { dependsOn, type Package } from "./nodepackage.ts";
 import { dig, digText, isFields, readJson, type Look } from "./source.ts";
 import { withoutComments } from "./text.ts";
 
-export interface FrameworkContext { readonly look: Look; readonly pkg: Package; /** The framework's own configuration file, or "". */ readonly config: string }
+export interface FrameworkContext {
+  readonly look: Look;
+  readonly pkg: Package;
+  /** The framework's own configuration file, or "". */ readonly config: string;
+}
 
-export interface StaticOutput { readonly dir: string; readonly spa: boolean; readonly why: string }
+export interface StaticOutput {
+  readonly dir: string;
+  readonly spa: boolean;
+  readonly why: string;
+}
 
 export interface Framework {
   readonly flavour: string;
@@ -42,69 +50,209 @@ function folder(named: string | undefined, otherwise: string): string {
 /** In order: a meta framework comes before the bundler it is made of. */
 export const frameworks: readonly Framework[] = [
   {
-    flavour: "next", packages: ["next"], configs: ["next.config"], build: ["next", "build"], env: { NEXT_TELEMETRY_DISABLED: "1" }, exclude: [".next/cache"],
-    files: ({ config }) => (setting(config, "output") === "export" ? { dir: folder(setting(config, "distDir"), "out"), spa: false, why: "next.config has output: export" } : undefined),
+    flavour: "next",
+    packages: ["next"],
+    configs: ["next.config"],
+    build: ["next", "build"],
+    env: { NEXT_TELEMETRY_DISABLED: "1" },
+    exclude: [".next/cache"],
+    files: ({ config }) =>
+      setting(config, "output") === "export"
+        ? { dir: folder(setting(config, "distDir"), "out"), spa: false, why: "next.config has output: export" }
+        : undefined,
     start: () => shell(`exec next start --hostname ${bindHost} --port $PORT`),
   },
   {
-    flavour: "nuxt", packages: ["nuxt", "nuxt3", "nuxt-edge"], configs: ["nuxt.config"], build: ["nuxt", "build"], env: { NUXT_TELEMETRY_DISABLED: "1" },
-    files: ({ pkg }) => (/\bnux[ti] generate\b/.test(pkg.scripts.get("build") ?? "") ? { dir: ".output/public", spa: false, why: "its build script runs nuxt generate" } : undefined),
+    flavour: "nuxt",
+    packages: ["nuxt", "nuxt3", "nuxt-edge"],
+    configs: ["nuxt.config"],
+    build: ["nuxt", "build"],
+    env: { NUXT_TELEMETRY_DISABLED: "1" },
+    files: ({ pkg }) =>
+      /\bnux[ti] generate\b/.test(pkg.scripts.get("build") ?? "")
+        ? { dir: ".output/public", spa: false, why: "its build script runs nuxt generate" }
+        : undefined,
     start: () => exec("node", ".output/server/index.mjs"),
   },
   {
-    flavour: "remix", packages: ["@remix-run/react", "@remix-run/node", "@remix-run/serve", "@remix-run/dev"], configs: ["remix.config", "vite.config"],
+    flavour: "remix",
+    packages: ["@remix-run/react", "@remix-run/node", "@remix-run/serve", "@remix-run/dev"],
+    configs: ["remix.config", "vite.config"],
     build: ["remix", "vite:build"],
-    files: ({ config }) => (/\bssr\s*:\s*false\b/.test(config) ? { dir: "build/client", spa: true, why: "vite.config has ssr: false" } : undefined),
-    start: ({ look }) => exec("remix-serve", look.files.some((file) => file.startsWith("remix.config.")) ? "build/index.js" : "build/server/index.js"),
+    files: ({ config }) =>
+      /\bssr\s*:\s*false\b/.test(config) ? { dir: "build/client", spa: true, why: "vite.config has ssr: false" } : undefined,
+    start: ({ look }) =>
+      exec("remix-serve", look.files.some((file) => file.startsWith("remix.config.")) ? "build/index.js" : "build/server/index.js"),
   },
   {
-    flavour: "react-router", packages: ["@react-router/dev"], configs: ["react-router.config"], build: ["react-router", "build"],
-    files: ({ config }) => (/\bssr\s*:\s*false\b/.test(config) ? { dir: "build/client", spa: true, why: "react-router.config has ssr: false" } : undefined),
-    start: ({ pkg }) => (dependsOn(pkg, "@react-router/serve") ? exec("react-router-serve", "./build/server/index.js") : undefined), adapter: "@react-router/serve",
+    flavour: "react-router",
+    packages: ["@react-router/dev"],
+    configs: ["react-router.config"],
+    build: ["react-router", "build"],
+    files: ({ config }) =>
+      /\bssr\s*:\s*false\b/.test(config) ? { dir: "build/client", spa: true, why: "react-router.config has ssr: false" } : undefined,
+    start: ({ pkg }) => (dependsOn(pkg, "@react-router/serve") ? exec("react-router-serve", "./build/server/index.js") : undefined),
+    adapter: "@react-router/serve",
   },
   {
-    flavour: "astro", packages: ["astro"], configs: ["astro.config"], build: ["astro", "build"], env: { ASTRO_TELEMETRY_DISABLED: "1" }, adapter: "@astrojs/node",
-    files: ({ config }) => (/\badapter\s*:/.test(config) || ["server", "hybrid"].includes(setting(config, "output") ?? "") ? undefined : { dir: folder(setting(config, "outDir"), "dist"), spa: false, why: "astro builds static pages unless an adapter is set" }),
+    flavour: "astro",
+    packages: ["astro"],
+    configs: ["astro.config"],
+    build: ["astro", "build"],
+    env: { ASTRO_TELEMETRY_DISABLED: "1" },
+    adapter: "@astrojs/node",
+    files: ({ config }) =>
+      /\badapter\s*:/.test(config) || ["server", "hybrid"].includes(setting(config, "output") ?? "")
+        ? undefined
+        : { dir: folder(setting(config, "outDir"), "dist"), spa: false, why: "astro builds static pages unless an adapter is set" },
     start: ({ pkg }) => (dependsOn(pkg, "@astrojs/node") ? shell(`exec env HOST=${bindHost} node ./dist/server/entry.mjs`) : undefined),
   },
   {
-    flavour: "sveltekit", packages: ["@sveltejs/kit"], configs: ["svelte.config"], build: ["vite", "build"], adapter: "@sveltejs/adapter-node",
-    files: ({ pkg, config }) => (dependsOn(pkg, "@sveltejs/adapter-static") && !config.includes("adapter-node") ? { dir: folder(setting(config, "pages"), "build"), spa: /\bfallback\s*:\s*["']/.test(config), why: "it uses adapter-static" } : undefined),
+    flavour: "sveltekit",
+    packages: ["@sveltejs/kit"],
+    configs: ["svelte.config"],
+    build: ["vite", "build"],
+    adapter: "@sveltejs/adapter-node",
+    files: ({ pkg, config }) =>
+      dependsOn(pkg, "@sveltejs/adapter-static") && !config.includes("adapter-node")
+        ? { dir: folder(setting(config, "pages"), "build"), spa: /\bfallback\s*:\s*["']/.test(config), why: "it uses adapter-static" }
+        : undefined,
     start: ({ pkg }) => (dependsOn(pkg, "@sveltejs/adapter-node") ? exec("node", "build") : undefined),
   },
-  { flavour: "solid-start", packages: ["@solidjs/start"], build: ["vinxi", "build"], start: () => exec("node", ".output/server/index.mjs") },
-  { flavour: "tanstack-start", packages: ["@tanstack/react-start", "@tanstack/solid-start"], build: ["vite", "build"], start: () => exec("node", ".output/server/index.mjs") },
-  { flavour: "nest", packages: ["@nestjs/core"], build: ["nest", "build"], start: () => exec("node", "dist/main.js") },
-  { flavour: "gatsby", packages: ["gatsby"], build: ["gatsby", "build"], files: always("public", false, "gatsby builds static pages"), env: { GATSBY_TELEMETRY_DISABLED: "1" }, exclude: [".cache"] },
-  { flavour: "docusaurus", packages: ["@docusaurus/core"], build: ["docusaurus", "build"], files: always("build", false, "docusaurus builds static pages") },
-  { flavour: "vitepress", packages: ["vitepress"], build: ["vitepress", "build"], files: ({ look }) => pressOutput(look, ".vitepress", "dist") },
-  { flavour: "vuepress", packages: ["vuepress"], build: ["vuepress", "build"], files: ({ look }) => pressOutput(look, ".vuepress", "dist") },
-  { flavour: "eleventy", packages: ["@11ty/eleventy"], configs: [".eleventy", "eleventy.config"], build: ["eleventy"], files: ({ config }) => ({ dir: folder(setting(config, "output"), "_site"), spa: false, why: "eleventy builds static pages" }) },
-  { flavour: "angular", packages: ["@angular/core"], build: ["ng", "build"], files: angularFiles, start: angularServer, env: { NG_CLI_ANALYTICS: "false" }, exclude: [".angular"] },
-  // With CI set, react-scripts takes every warning for an error.
-  { flavour: "create-react-app", packages: ["react-scripts"], build: ["react-scripts", "build"], files: always("build", true, "react-scripts builds a single-page app"), env: { CI: "false" } },
-  { flavour: "vue-cli", packages: ["@vue/cli-service"], configs: ["vue.config"], build: ["vue-cli-service", "build"], files: ({ config }) => ({ dir: folder(setting(config, "outputDir"), "dist"), spa: true, why: "vue-cli-service builds a single-page app" }) },
   {
-    flavour: "vite", packages: ["vite"], configs: ["vite.config"], build: ["vite", "build"],
-    files: ({ look, config }) => (/\blib\s*:\s*\{/.test(config) || /\bssr\s*:\s*true\b/.test(config) || !look.files.some((file) => /(?:^|\/)index\.html$/.test(file)) ? undefined
-      : { dir: folder(setting(config, "outDir"), "dist"), spa: true, why: "vite builds index.html into static files" }),
+    flavour: "solid-start",
+    packages: ["@solidjs/start"],
+    build: ["vinxi", "build"],
+    start: () => exec("node", ".output/server/index.mjs"),
   },
-  { flavour: "parcel", packages: ["parcel"], build: ["parcel", "build"], files: always("dist", true, "parcel builds static files"), exclude: [".parcel-cache"] },
+  {
+    flavour: "tanstack-start",
+    packages: ["@tanstack/react-start", "@tanstack/solid-start"],
+    build: ["vite", "build"],
+    start: () => exec("node", ".output/server/index.mjs"),
+  },
+  { flavour: "nest", packages: ["@nestjs/core"], build: ["nest", "build"], start: () => exec("node", "dist/main.js") },
+  {
+    flavour: "gatsby",
+    packages: ["gatsby"],
+    build: ["gatsby", "build"],
+    files: always("public", false, "gatsby builds static pages"),
+    env: { GATSBY_TELEMETRY_DISABLED: "1" },
+    exclude: [".cache"],
+  },
+  {
+    flavour: "docusaurus",
+    packages: ["@docusaurus/core"],
+    build: ["docusaurus", "build"],
+    files: always("build", false, "docusaurus builds static pages"),
+  },
+  {
+    flavour: "vitepress",
+    packages: ["vitepress"],
+    build: ["vitepress", "build"],
+    files: ({ look }) => pressOutput(look, ".vitepress", "dist"),
+  },
+  {
+    flavour: "vuepress",
+    packages: ["vuepress"],
+    build: ["vuepress", "build"],
+    files: ({ look }) => pressOutput(look, ".vuepress", "dist"),
+  },
+  {
+    flavour: "eleventy",
+    packages: ["@11ty/eleventy"],
+    configs: [".eleventy", "eleventy.config"],
+    build: ["eleventy"],
+    files: ({ config }) => ({ dir: folder(setting(config, "output"), "_site"), spa: false, why: "eleventy builds static pages" }),
+  },
+  {
+    flavour: "angular",
+    packages: ["@angular/core"],
+    build: ["ng", "build"],
+    files: angularFiles,
+    start: angularServer,
+    env: { NG_CLI_ANALYTICS: "false" },
+    exclude: [".angular"],
+  },
+  // With CI set, react-scripts takes every warning for an error.
+  {
+    flavour: "create-react-app",
+    packages: ["react-scripts"],
+    build: ["react-scripts", "build"],
+    files: always("build", true, "react-scripts builds a single-page app"),
+    env: { CI: "false" },
+  },
+  {
+    flavour: "vue-cli",
+    packages: ["@vue/cli-service"],
+    configs: ["vue.config"],
+    build: ["vue-cli-service", "build"],
+    files: ({ config }) => ({
+      dir: folder(setting(config, "outputDir"), "dist"),
+      spa: true,
+      why: "vue-cli-service builds a single-page app",
+    }),
+  },
+  {
+    flavour: "vite",
+    packages: ["vite"],
+    configs: ["vite.config"],
+    build: ["vite", "build"],
+    files: ({ look, config }) =>
+      /\blib\s*:\s*\{/.test(config) || /\bssr\s*:\s*true\b/.test(config) || !look.files.some((file) => /(?:^|\/)index\.html$/.test(file))
+        ? undefined
+        : { dir: folder(setting(config, "outDir"), "dist"), spa: true, why: "vite builds index.html into static files" },
+  },
+  {
+    flavour: "parcel",
+    packages: ["parcel"],
+    build: ["parcel", "build"],
+    files: always("dist", true, "parcel builds static files"),
+    exclude: [".parcel-cache"],
+  },
 ];
 
 /** Servers that need no build of their own; they name the flavour when nothing above does. */
 export const servers: readonly (readonly [string, string])[] = [
-  ["fastify", "fastify"], ["express", "express"], ["koa", "koa"], ["hono", "hono"], ["@hono/node-server", "hono"], ["@hapi/hapi", "hapi"], ["@adonisjs/core", "adonis"],
-  ["@strapi/strapi", "strapi"], ["restify", "restify"], ["polka", "polka"], ["@feathersjs/feathers", "feathers"], ["socket.io", "socket.io"], ["ws", "ws"],
+  ["fastify", "fastify"],
+  ["express", "express"],
+  ["koa", "koa"],
+  ["hono", "hono"],
+  ["@hono/node-server", "hono"],
+  ["@hapi/hapi", "hapi"],
+  ["@adonisjs/core", "adonis"],
+  ["@strapi/strapi", "strapi"],
+  ["restify", "restify"],
+  ["polka", "polka"],
+  ["@feathersjs/feathers", "feathers"],
+  ["socket.io", "socket.io"],
+  ["ws", "ws"],
 ];
 
 /** A script that serves sources while one edits them; it is no way to run in production. */
 export function developmentServer(line: string): string | undefined {
   const patterns: readonly (readonly [RegExp, string])[] = [
-    [/\breact-scripts start\b/, "react-scripts start"], [/\bng serve\b/, "ng serve"], [/(?:^|\s|\/)vite(?:\s+(?:dev|serve|preview)\b|\s*$|\s+-)/, "vite"], [/\bvue-cli-service serve\b/, "vue-cli-service serve"],
-    [/\bwebpack(?:-dev-server|\s+serve)\b/, "webpack serve"], [/\bnext dev\b/, "next dev"], [/\bnux[ti] dev\b/, "nuxt dev"], [/\bastro (?:dev|preview|start)\b/, "astro dev"], [/\bgatsby develop\b/, "gatsby develop"],
-    [/\bdocusaurus start\b/, "docusaurus start"], [/\bvitepress (?:dev|serve|preview)\b/, "vitepress dev"], [/\bvuepress dev\b/, "vuepress dev"], [/\beleventy\b.*--serve\b/, "eleventy --serve"], [/\bparcel(?:\s+serve\b|\s+[^b\s]|\s*$)/, "parcel"],
-    [/\bnodemon\b/, "nodemon"], [/\bts-node-dev\b/, "ts-node-dev"], [/\btsx watch\b/, "tsx watch"], [/\bnest start\b/, "nest start"], [/\bremix(?:\s+vite:|\s+)dev\b/, "remix dev"], [/\breact-router dev\b/, "react-router dev"], [/\bnode\b.*\s--watch\b/, "node --watch"],
+    [/\breact-scripts start\b/, "react-scripts start"],
+    [/\bng serve\b/, "ng serve"],
+    [/(?:^|\s|\/)vite(?:\s+(?:dev|serve|preview)\b|\s*$|\s+-)/, "vite"],
+    [/\bvue-cli-service serve\b/, "vue-cli-service serve"],
+    [/\bwebpack(?:-dev-server|\s+serve)\b/, "webpack serve"],
+    [/\bnext dev\b/, "next dev"],
+    [/\bnux[ti] dev\b/, "nuxt dev"],
+    [/\bastro (?:dev|preview|start)\b/, "astro dev"],
+    [/\bgatsby develop\b/, "gatsby develop"],
+    [/\bdocusaurus start\b/, "docusaurus start"],
+    [/\bvitepress (?:dev|serve|preview)\b/, "vitepress dev"],
+    [/\bvuepress dev\b/, "vuepress dev"],
+    [/\beleventy\b.*--serve\b/, "eleventy --serve"],
+    [/\bparcel(?:\s+serve\b|\s+[^b\s]|\s*$)/, "parcel"],
+    [/\bnodemon\b/, "nodemon"],
+    [/\bts-node-dev\b/, "ts-node-dev"],
+    [/\btsx watch\b/, "tsx watch"],
+    [/\bnest start\b/, "nest start"],
+    [/\bremix(?:\s+vite:|\s+)dev\b/, "remix dev"],
+    [/\breact-router dev\b/, "react-router dev"],
+    [/\bnode\b.*\s--watch\b/, "node --watch"],
   ];
   return patterns.find(([pattern]) => pattern.test(line.slice(0, 2000)))?.[1];
 }
@@ -130,7 +278,11 @@ function pressOutput(look: Look, marker: string, output: string): StaticOutput {
   return { dir: `${base}${marker}/${output}`, spa: false, why: `${marker} holds the site's configuration` };
 }
 
-interface AngularBuild { readonly options: unknown; readonly project: string; readonly application: boolean }
+interface AngularBuild {
+  readonly options: unknown;
+  readonly project: string;
+  readonly application: boolean;
+}
 
 function angularBuild(look: Look): AngularBuild | undefined {
   const parsed = readJson(look, "angular.json");
@@ -163,4 +315,3 @@ function angularServer({ look }: FrameworkContext): Command | undefined {
 export function contextOf(look: Look, pkg: Package, framework: Framework): FrameworkContext {
   return { look, pkg, config: configOf(look, framework) };
 }
-

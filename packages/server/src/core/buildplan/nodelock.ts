@@ -3,9 +3,9 @@ import { dig, digTexts, isFields } from "./source.ts";
 import { allDependencies, type Package } from "./nodepackage.ts";
 
 /** What does not match, in a few words; undefined when nothing is known to be wrong. */
-export function lockfileMismatch(lockfile: string, text: string, pkg: Package): string | undefined {
+export function lockfileMismatch(lockfile: string, text: string, pkg: Package, siblings: ReadonlySet<string>): string | undefined {
   if (lockfile.endsWith(".json")) return npmMismatch(text, pkg);
-  return dependencyMissing(lockfile, text, pkg);
+  return dependencyMissing(lockfile, text, pkg, siblings);
 }
 
 /** npm keeps a copy of the manifest's dependencies in the lockfile (format 2 and 3). */
@@ -30,11 +30,11 @@ function npmMismatch(text: string, pkg: Package): string | undefined {
   return undefined;
 }
 
-/** Whether every dependency occurs in the lockfile; catches what was added since, but not every changed range. */
-export function dependencyMissing(lockfile: string, text: string, pkg: Package): string | undefined {
+/** Whether every dependency occurs in the lockfile; catches what was added since, but not every changed range. Yarn 1 writes nothing about `siblings`, members of the same workspace. */
+export function dependencyMissing(lockfile: string, text: string, pkg: Package, siblings: ReadonlySet<string>): string | undefined {
   if (lockfile.endsWith(".json")) return undefined;
   for (const [name, range] of allDependencies(pkg).slice(0, 500)) {
-    if (/^(?:workspace|link|file|portal|catalog|patch):/.test(range)) continue;
+    if (siblings.has(name) || /^(?:workspace|link|file|portal|catalog|patch):/.test(range)) continue;
     if (!text.includes(lockfile === "yarn.lock" ? `${name}@` : name)) return `${name} is missing`;
   }
   return undefined;

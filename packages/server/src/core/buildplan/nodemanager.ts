@@ -20,7 +20,12 @@ export interface Manager {
   readonly env: Readonly<Record<string, string>>;
 }
 
-const lockfiles: readonly (readonly [string, "npm" | "pnpm" | "yarn"])[] = [["pnpm-lock.yaml", "pnpm"], ["yarn.lock", "yarn"], ["package-lock.json", "npm"], ["npm-shrinkwrap.json", "npm"]];
+const lockfiles: readonly (readonly [string, "npm" | "pnpm" | "yarn"])[] = [
+  ["pnpm-lock.yaml", "pnpm"],
+  ["yarn.lock", "yarn"],
+  ["package-lock.json", "npm"],
+  ["npm-shrinkwrap.json", "npm"],
+];
 
 /** Decides by `packageManager`, then by the lockfile; `look` is the workspace's top. */
 export function chooseManager(look: Look, pkg: Package, notes: Notes): Manager {
@@ -32,14 +37,20 @@ export function chooseManager(look: Look, pkg: Package, notes: Notes): Manager {
   if (pinned !== null) notes.found(look.label("package.json"), `packageManager is ${pinned[0].split("+")[0] ?? ""}`);
   else if (taken !== undefined) notes.found(look.label(taken[0]), `${taken[1]} installs the dependencies`);
   const others = present.filter((item) => item !== taken && item[1] !== taken?.[1]);
-  if (others.length > 0) notes.warn("several_lockfiles", { files: present.map(([file]) => file).join(", "), chosen: taken?.[0] ?? `${family} (packageManager)` });
-  for (const file of ["bun.lock", "bun.lockb", "deno.lock"]) if (look.has(file)) notes.found(look.label(file), `not used: ${family} installs the dependencies`);
+  if (others.length > 0)
+    notes.warn("several_lockfiles", {
+      files: present.map(([file]) => file).join(", "),
+      chosen: taken?.[0] ?? `${family} (packageManager)`,
+    });
+  for (const file of ["bun.lock", "bun.lockb", "deno.lock"])
+    if (look.has(file)) notes.found(look.label(file), `not used: ${family} installs the dependencies`);
   const lockfile = taken?.[0];
   const berry = family === "yarn" && isBerry(look, pinned?.[2]);
   const name: ManagerName = berry ? "berry" : family;
   const release = berry ? look.files.find((file) => /^\.yarn\/releases\/yarn-[^/]+\.c?js$/.test(file)) : undefined;
   return {
-    name, lockfile,
+    name,
+    lockfile,
     command: (from) => (release === undefined ? [family] : ["node", relativePath(from, release)]),
     tools: release === undefined ? [managerTool(look, pkg, family, name, pinned?.[2], lockfile, notes)] : [],
     caches: [cacheOf(name, look)],
@@ -52,7 +63,15 @@ function isBerry(look: Look, pinned: string | undefined): boolean {
   return look.has(".yarnrc.yml") || /^__metadata:/m.test(look.read("yarn.lock") ?? "");
 }
 
-function managerTool(look: Look, pkg: Package, family: string, name: ManagerName, pinned: string | undefined, lockfile: string | undefined, notes: Notes): BuildTool {
+function managerTool(
+  look: Look,
+  pkg: Package,
+  family: string,
+  name: ManagerName,
+  pinned: string | undefined,
+  lockfile: string | undefined,
+  notes: Notes,
+): BuildTool {
   const manifest = look.label("package.json");
   const said: VersionSaid[] = [];
   if (pinned !== undefined) said.push({ file: manifest, says: pinned.split("+")[0] ?? pinned, wanted: rangeOfPin(pinned, "major") });
@@ -76,15 +95,22 @@ function lockedRange(look: Look, name: ManagerName): string {
 
 function cacheOf(name: ManagerName, look: Look): Cache {
   switch (name) {
-    case "npm": return { name: "npm", env: { npm_config_cache: "$CACHE", npm_config_update_notifier: "false" } };
-    case "pnpm": return { name: "pnpm", env: { npm_config_store_dir: "$CACHE", pnpm_config_store_dir: "$CACHE", COREPACK_ENABLE_DOWNLOAD_PROMPT: "0" } };
-    case "yarn": return { name: "yarn", env: { YARN_CACHE_FOLDER: "$CACHE", COREPACK_ENABLE_DOWNLOAD_PROMPT: "0" } };
+    case "npm":
+      return { name: "npm", env: { npm_config_cache: "$CACHE", npm_config_update_notifier: "false" } };
+    case "pnpm":
+      return {
+        name: "pnpm",
+        env: { npm_config_store_dir: "$CACHE", pnpm_config_store_dir: "$CACHE", COREPACK_ENABLE_DOWNLOAD_PROMPT: "0" },
+      };
+    case "yarn":
+      return { name: "yarn", env: { YARN_CACHE_FOLDER: "$CACHE", COREPACK_ENABLE_DOWNLOAD_PROMPT: "0" } };
     case "berry": {
       const shared = { YARN_GLOBAL_FOLDER: "$CACHE", YARN_ENABLE_TELEMETRY: "0", COREPACK_ENABLE_DOWNLOAD_PROMPT: "0" };
       const committed = look.files.some((file) => file.startsWith(".yarn/cache/"));
       return { name: "yarn-berry", env: committed ? shared : { ...shared, YARN_ENABLE_GLOBAL_CACHE: "true" } };
     }
-    default: return name satisfies never;
+    default:
+      return name satisfies never;
   }
 }
 
@@ -102,14 +128,29 @@ export function runScript(manager: Manager, from: string, script: string): Comma
 }
 
 /** The install step; undefined when there is nothing to install. */
-export function installStep(look: Look, pkg: Package, members: readonly Package[], manager: Manager, withDev: boolean, notes: Notes): BuildStep | undefined {
+export function installStep(
+  look: Look,
+  pkg: Package,
+  members: readonly Package[],
+  manager: Manager,
+  withDev: boolean,
+  notes: Notes,
+): BuildStep | undefined {
   const packages = [pkg, ...members];
   const wanted = packages.flatMap((item) => (withDev ? allDependencies(item) : [...item.dependencies, ...item.optionalDependencies]));
   const scripts = packages.flatMap(installScripts);
   if (wanted.length === 0 && scripts.length === 0) return undefined;
-  const why = scripts.length > 0 ? `${manager.lockfile ?? "package.json"}; runs ${[...new Set(scripts)].join(", ")}` : manager.lockfile ?? "package.json has dependencies and no lockfile";
+  const why =
+    scripts.length > 0
+      ? `${manager.lockfile ?? "package.json"}; runs ${[...new Set(scripts)].join(", ")}`
+      : (manager.lockfile ?? "package.json has dependencies and no lockfile");
   noteLockfile(look, pkg, members, manager, wanted.length, notes);
-  const sound = manager.lockfile !== undefined && scripts.length === 0 && members.length === 0 && pkg.workspaces === undefined && localDependencies(pkg).length === 0;
+  const sound =
+    manager.lockfile !== undefined &&
+    scripts.length === 0 &&
+    members.length === 0 &&
+    pkg.workspaces === undefined &&
+    localDependencies(pkg).length === 0;
   const base = step("install", exec(...manager.command("."), ...installWords(manager, withDev)), why, wanted.length > 0);
   const inputs = sound ? installInputs(look, pkg, manager) : [];
   return inputs.length === 0 ? base : { ...base, inputs, outputs: ["node_modules"] };
@@ -118,18 +159,25 @@ export function installStep(look: Look, pkg: Package, members: readonly Package[
 function installWords(manager: Manager, withDev: boolean): string[] {
   const locked = manager.lockfile !== undefined;
   switch (manager.name) {
-    case "npm": return [locked ? "ci" : "install", withDev ? "--include=dev" : "--omit=dev", "--no-audit", "--no-fund"];
-    case "pnpm": return ["install", locked ? "--frozen-lockfile" : "--no-frozen-lockfile", withDev ? "--prod=false" : "--prod"];
-    case "yarn": return ["install", ...(locked ? ["--frozen-lockfile"] : []), `--production=${withDev ? "false" : "true"}`, "--non-interactive"];
-    case "berry": return ["install", locked ? "--immutable" : "--no-immutable"];
-    default: return manager.name satisfies never;
+    case "npm":
+      return [locked ? "ci" : "install", withDev ? "--include=dev" : "--omit=dev", "--no-audit", "--no-fund"];
+    case "pnpm":
+      return ["install", locked ? "--frozen-lockfile" : "--no-frozen-lockfile", withDev ? "--prod=false" : "--prod"];
+    case "yarn":
+      return ["install", ...(locked ? ["--frozen-lockfile"] : []), `--production=${withDev ? "false" : "true"}`, "--non-interactive"];
+    case "berry":
+      return ["install", locked ? "--immutable" : "--no-immutable"];
+    default:
+      return manager.name satisfies never;
   }
 }
 
 /** Every file that decides what is installed; empty when that cannot be told from files alone. */
 function installInputs(look: Look, pkg: Package, manager: Manager): string[] {
   const patched = dig(pkg.raw, "pnpm", "patchedDependencies");
-  const patches = isFields(patched) ? Object.values(patched).filter((file): file is string => typeof file === "string" && look.has(file)) : [];
+  const patches = isFields(patched)
+    ? Object.values(patched).filter((file): file is string => typeof file === "string" && look.has(file))
+    : [];
   const plugins = look.files.filter((file) => file.startsWith(".yarn/plugins/") || file.startsWith(".yarn/patches/"));
   if (digList(pkg.raw, "bundledDependencies").length > 0 || look.files.some((file) => file.startsWith(".yarn/cache/"))) return [];
   const known = ["package.json", manager.lockfile ?? "", ".npmrc", ".yarnrc", ".yarnrc.yml", ".pnpmfile.cjs", "pnpm-workspace.yaml"];
@@ -142,11 +190,31 @@ export function pruneStep(pkg: Package, members: readonly Package[], manager: Ma
   const workspace = pkg.workspaces !== undefined || members.length > 0;
   const why = "development dependencies are not needed to run";
   switch (manager.name) {
-    case "npm": return step("prune", exec("npm", "prune", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"), why, true);
-    case "yarn": return step("prune", exec("yarn", "install", "--production=true", "--ignore-scripts", "--prefer-offline", "--non-interactive", ...(manager.lockfile === undefined ? [] : ["--frozen-lockfile"])), why, true);
-    case "pnpm": return workspace ? undefined : step("prune", exec("env", "CI=true", "pnpm", "prune", "--prod", "--config.ignore-scripts=true"), why, true);
-    case "berry": return undefined;
-    default: return manager.name satisfies never;
+    case "npm":
+      return step("prune", exec("npm", "prune", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"), why, true);
+    case "yarn":
+      return step(
+        "prune",
+        exec(
+          "yarn",
+          "install",
+          "--production=true",
+          "--ignore-scripts",
+          "--prefer-offline",
+          "--non-interactive",
+          ...(manager.lockfile === undefined ? [] : ["--frozen-lockfile"]),
+        ),
+        why,
+        true,
+      );
+    case "pnpm":
+      return workspace
+        ? undefined
+        : step("prune", exec("env", "CI=true", "pnpm", "prune", "--prod", "--config.ignore-scripts=true"), why, true);
+    case "berry":
+      return undefined;
+    default:
+      return manager.name satisfies never;
   }
 }
 
@@ -159,6 +227,9 @@ function noteLockfile(look: Look, pkg: Package, members: readonly Package[], man
   }
   const text = look.read(manager.lockfile);
   if (text === undefined) return;
-  const detail = lockfileMismatch(manager.lockfile, text, pkg) ?? members.map((member) => dependencyMissing(manager.lockfile ?? "", text, member)).find((item) => item !== undefined);
+  const siblings = new Set(members.flatMap((member) => member.name ?? []));
+  const detail =
+    lockfileMismatch(manager.lockfile, text, pkg, siblings) ??
+    members.map((member) => dependencyMissing(manager.lockfile ?? "", text, member, siblings)).find((item) => item !== undefined);
   if (detail !== undefined) notes.warn("lockfile_outdated", { lockfile: look.label(manager.lockfile), manifest, detail, command });
 }

@@ -37,7 +37,11 @@ export function packageOf(raw: Fields): Package {
     engines: digTexts(raw, "engines"),
     packageManager: digText(raw, "packageManager"),
     volta: digTexts(raw, "volta"),
-    workspaces: Array.isArray(workspaces) ? digList(raw, "workspaces") : isFields(workspaces) ? digList(raw, "workspaces", "packages") : undefined,
+    workspaces: Array.isArray(workspaces)
+      ? digList(raw, "workspaces")
+      : isFields(workspaces)
+        ? digList(raw, "workspaces", "packages")
+        : undefined,
     raw,
   };
 }
@@ -57,5 +61,7 @@ export function installScripts(pkg: Package): string[] {
 
 /** `file:`, `link:`, `portal:` and path dependencies are part of the source, not of the lockfile. */
 export function localDependencies(pkg: Package): string[] {
-  return allDependencies(pkg).filter(([, range]) => /^(?:file:|link:|portal:|workspace:|\.{0,2}\/|~\/)/.test(range)).map(([name]) => name);
+  return allDependencies(pkg)
+    .filter(([, range]) => /^(?:file:|link:|portal:|workspace:|\.{0,2}\/|~\/)/.test(range))
+    .map(([name]) => name);
 }

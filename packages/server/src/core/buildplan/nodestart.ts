@@ -22,7 +22,10 @@ export interface NodeProject {
   readonly output: StaticOutput | undefined;
 }
 
-export interface NodeStart { readonly processes: Processes; readonly served: BuildPlan["staticSite"] }
+export interface NodeStart {
+  readonly processes: Processes;
+  readonly served: BuildPlan["staticSite"];
+}
 
 /** Process types of the package, and the folder to serve when its build leaves only files. */
 export function nodeProcesses(project: NodeProject, notes: Notes): NodeStart {
@@ -39,7 +42,8 @@ export function nodeProcesses(project: NodeProject, notes: Notes): NodeStart {
   }
   for (const name of ["worker", "start:worker"]) {
     const worker = project.pkg.scripts.has(name) ? scriptCommand(project, name) : undefined;
-    if (worker !== undefined && !found.has("worker")) found.set("worker", { command: inFolder(project.folder, worker), why: `scripts.${name}` });
+    if (worker !== undefined && !found.has("worker"))
+      found.set("worker", { command: inFolder(project.folder, worker), why: `scripts.${name}` });
   }
   const file = ["worker.js", "worker.mjs", "worker.ts"].find((name) => project.look.has(name));
   if (!found.has("worker") && file !== undefined) found.set("worker", { command: inFolder(project.folder, exec("node", file)), why: file });
@@ -51,10 +55,16 @@ function serveFiles(project: NodeProject, output: StaticOutput, start: string | 
   notes.found(project.look.label("package.json"), `leaves only static files in ${dir}: ${output.why}`);
   if (start !== undefined) notes.found(project.look.label("package.json"), `scripts.start (\`${start}\`) is for development and not used`);
   const command = exec("berth-static", ...(output.spa ? ["--spa"] : []), dir);
-  return { processes: { web: { command, why: `the files that ${project.framework?.flavour ?? "the build"} leaves in ${dir}` } }, served: { dir, spa: output.spa } };
+  return {
+    processes: { web: { command, why: `the files that ${project.framework?.flavour ?? "the build"} leaves in ${dir}` } },
+    served: { dir, spa: output.spa },
+  };
 }
 
-interface Script { readonly name: string; readonly line: string }
+interface Script {
+  readonly name: string;
+  readonly line: string;
+}
 
 /** `start`, unless it is for development and another one is meant for production. */
 function startScript({ pkg }: NodeProject): Script | undefined {
@@ -64,7 +74,7 @@ function startScript({ pkg }: NodeProject): Script | undefined {
   };
   const [start] = named("start");
   const [production] = [...named("start:prod"), ...named("start:production"), ...named("serve:prod")];
-  return start !== undefined && (production === undefined || developmentServer(start.line) === undefined) ? start : production ?? start;
+  return start !== undefined && (production === undefined || developmentServer(start.line) === undefined) ? start : (production ?? start);
 }
 
 function webProcess(project: NodeProject, script: Script | undefined, notes: Notes): Processes[string] | undefined {
@@ -72,11 +82,15 @@ function webProcess(project: NodeProject, script: Script | undefined, notes: Not
   const development = script === undefined ? undefined : developmentServer(script.line);
   const built = framework?.start?.(contextOf(look, pkg, framework));
   if (script !== undefined && (development === undefined || built === undefined)) {
-    if (development !== undefined) notes.warn("development_server", { program: development, better: "a script `start:prod` that runs the built program" });
+    if (development !== undefined)
+      notes.warn("development_server", { program: development, better: "a script `start:prod` that runs the built program" });
     return { command: scriptCommand(project, script.name) ?? exec("node", "."), why: `scripts.${script.name}` };
   }
   if (built !== undefined) {
-    notes.found(look.label("package.json"), `has no production start script; ${framework?.flavour ?? ""} is started as \`${showCommand(built)}\``);
+    notes.found(
+      look.label("package.json"),
+      `has no production start script; ${framework?.flavour ?? ""} is started as \`${showCommand(built)}\``,
+    );
     return { command: built, why: `how ${framework?.flavour ?? ""} is started` };
   }
   if (framework?.adapter !== undefined) {
@@ -103,7 +117,8 @@ export function scriptCommand(project: NodeProject, name: string): Command | und
   for (let hops = 0; hops < 5; hops += 1) {
     const line = pkg.scripts.get(current)?.trim();
     if (line === undefined || line === "") return undefined;
-    if (pkg.scripts.has(`pre${current}`) || pkg.scripts.has(`post${current}`) || /npm_|\bnpx\b/.test(line)) return runScript(manager, folder, current);
+    if (pkg.scripts.has(`pre${current}`) || pkg.scripts.has(`post${current}`) || /npm_|\bnpx\b/.test(line))
+      return runScript(manager, folder, current);
     const next = /^(?:npm|pnpm|yarn)(?:\s+run)?\s+([\w:.-]+)$/.exec(line)?.[1];
     if (next === undefined || !pkg.scripts.has(next)) return commandOf(line.replace(/^cross-env(?:-shell)?\s+(?=[A-Za-z_]\w*=)/, ""));
     current = next;
@@ -111,7 +126,13 @@ export function scriptCommand(project: NodeProject, name: string): Command | und
   return runScript(manager, folder, name);
 }
 
-const binaries: Readonly<Record<string, string>> = { nest: "@nestjs/cli", "remix-serve": "@remix-run/serve", "react-router-serve": "@react-router/serve", ng: "@angular/cli", tsc: "typescript" };
+const binaries: Readonly<Record<string, string>> = {
+  nest: "@nestjs/cli",
+  "remix-serve": "@remix-run/serve",
+  "react-router-serve": "@react-router/serve",
+  ng: "@angular/cli",
+  tsc: "typescript",
+};
 
 /** Whether a start command needs a package that is only a development dependency; these then stay installed. */
 export function devDependencyUsed({ pkg, manager, folder }: NodeProject, processes: Processes, notes: Notes): boolean {
@@ -121,7 +142,7 @@ export function devDependencyUsed({ pkg, manager, folder }: NodeProject, process
     return [...words, ...(script === undefined ? [] : wordsOf({ shell: script }))];
   });
   for (const word of lines) {
-    const name = Object.hasOwn(binaries, word) ? binaries[word] ?? word : packageIn(word);
+    const name = Object.hasOwn(binaries, word) ? (binaries[word] ?? word) : packageIn(word);
     if (!pkg.devDependencies.has(name) || pkg.dependencies.has(name)) continue;
     notes.warn("start_needs_dev_dependency", { package: name });
     return true;

@@ -4,7 +4,10 @@ import { dependsOn, readPackage, type Package } from "./nodepackage.ts";
 import { matchesGlobs } from "./globs.ts";
 import { baseOf, foldersUp, joinPath, parentOf, relativePath } from "./source.ts";
 
-export interface Member { readonly folder: string; readonly pkg: Package }
+export interface Member {
+  readonly folder: string;
+  readonly pkg: Package;
+}
 
 export interface Workspace {
   /** The folder with the lockfile, from the source's top. */
@@ -45,7 +48,11 @@ function pnpmPackages(text: string): string[] {
   const start = lines.findIndex((line) => /^packages\s*:/.test(line));
   if (start < 0) return [];
   const flow = /\[([^\]]*)\]/.exec(lines[start] ?? "")?.[1];
-  if (flow !== undefined) return flow.split(",").map(unquoted).filter((item) => item !== "");
+  if (flow !== undefined)
+    return flow
+      .split(",")
+      .map(unquoted)
+      .filter((item) => item !== "");
   const found: string[] = [];
   for (const line of lines.slice(start + 1)) {
     if (/^\s*(?:#|$)/.test(line)) continue;

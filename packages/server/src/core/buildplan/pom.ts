@@ -33,21 +33,40 @@ export function readPom(look: Look, path = "pom.xml"): ReadPom | undefined {
 
 function pomOf(texts: Texts): Pom {
   const one = (path: string): string | undefined => texts.get(path)?.[0];
-  const properties = new Map([...texts].filter(([path]) => /^project\/properties\/[^/]+$/.test(path)).map(([path, values]) => [path.slice("project/properties/".length), values[0] ?? ""]));
+  const properties = new Map(
+    [...texts]
+      .filter(([path]) => /^project\/properties\/[^/]+$/.test(path))
+      .map(([path, values]) => [path.slice("project/properties/".length), values[0] ?? ""]),
+  );
   const artifactId = one("project/artifactId");
   const version = one("project/version") ?? one("project/parent/version");
   const groups = texts.get("project/dependencies/dependency/groupId") ?? [];
   const dependencies = (texts.get("project/dependencies/dependency/artifactId") ?? []).map((id, index) => `${groups[index] ?? ""}:${id}`);
-  const name = one("project/build/finalName") ?? (artifactId === undefined || version === undefined ? undefined : "${project.artifactId}-${project.version}");
-  const known = new Map([...properties, ["project.artifactId", artifactId ?? "${"], ["project.version", version ?? "${"], ["project.name", one("project/name") ?? artifactId ?? "${"]]);
+  const name =
+    one("project/build/finalName") ??
+    (artifactId === undefined || version === undefined ? undefined : "${project.artifactId}-${project.version}");
+  const known = new Map([
+    ...properties,
+    ["project.artifactId", artifactId ?? "${"],
+    ["project.version", version ?? "${"],
+    ["project.name", one("project/name") ?? artifactId ?? "${"],
+  ]);
   return {
-    artifactId, properties,
+    artifactId,
+    properties,
     packaging: one("project/packaging") ?? "jar",
     finalName: name === undefined ? undefined : resolved(name, known),
     modules: texts.get("project/modules/module") ?? [],
     plugins: new Set(texts.get("project/build/plugins/plugin/artifactId") ?? []),
     dependencies: new Set([...dependencies, `${one("project/parent/groupId") ?? ""}:${one("project/parent/artifactId") ?? ""}`]),
-    mainClass: resolved([...texts].find(([path]) => /\/mainClass$/.test(path) && path.startsWith("project/build/plugins/"))?.[1][0] ?? properties.get("exec.mainClass") ?? properties.get("start-class") ?? "", known) || undefined,
+    mainClass:
+      resolved(
+        [...texts].find(([path]) => /\/mainClass$/.test(path) && path.startsWith("project/build/plugins/"))?.[1][0] ??
+          properties.get("exec.mainClass") ??
+          properties.get("start-class") ??
+          "",
+        known,
+      ) || undefined,
     release: [...texts].find(([path]) => path === "project/build/plugins/plugin/configuration/release")?.[1][0],
   };
 }
@@ -55,7 +74,8 @@ function pomOf(texts: Texts): Pom {
 /** Fills `${name}` from known properties; undefined when one stays open or the outcome is no plain name. */
 export function resolved(text: string, properties: ReadonlyMap<string, string>): string | undefined {
   let value = text;
-  for (let round = 0; round < 5 && value.includes("${"); round += 1) value = value.replaceAll(/\$\{([\w.-]+)\}/g, (hole, key: string) => properties.get(key) ?? hole).slice(0, 1000);
+  for (let round = 0; round < 5 && value.includes("${"); round += 1)
+    value = value.replaceAll(/\$\{([\w.-]+)\}/g, (hole, key: string) => properties.get(key) ?? hole).slice(0, 1000);
   return /^[\w.$+-]*$/.test(value) && !value.includes("${") ? value : undefined;
 }
 

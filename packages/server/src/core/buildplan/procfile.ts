@@ -15,7 +15,10 @@ export function readProcfile(look: Look, notes: Notes): Procfile | undefined {
   if (text === undefined) return undefined;
   const file = look.label("Procfile");
   const lines = new Map<string, Command>();
-  for (const [index, line] of text.replace(/^\uFEFF/, "").split(/\r?\n/).entries()) {
+  for (const [index, line] of text
+    .replace(/^\uFEFF/, "")
+    .split(/\r?\n/)
+    .entries()) {
     if (/^\s*(?:#|$)/.test(line)) continue;
     const match = /^([A-Za-z0-9_-]{1,63})[ \t]*:(.*)$/.exec(line.trim());
     const [, name = "", rest = ""] = match ?? [];
@@ -27,6 +30,7 @@ export function readProcfile(look: Look, notes: Notes): Procfile | undefined {
     if (lines.has(name)) notes.warn("procfile_repeated", { file, process: name });
     lines.set(name, commandOf(command));
   }
-  if (lines.has("release")) notes.found(file, "has a release line: it is kept as the process type `release` and runs when it is asked for, not during the build");
+  if (lines.has("release"))
+    notes.found(file, "has a release line: it runs once for each release, before that goes live, and not during the build");
   return lines.size === 0 ? undefined : { file, processes: lines };
 }

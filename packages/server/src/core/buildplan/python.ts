@@ -17,12 +17,16 @@ export function detectPython(look: Look): Draft | Broken | undefined {
   const program = mainProgram(look) ?? worker;
   if (manifest === undefined && program === undefined) return undefined;
   const notes = takeNotes();
-  notes.found(look.label(manifest ?? program ?? ""), manifest === undefined ? "a Python program without a list of dependencies: nothing is installed" : "a Python project");
+  notes.found(
+    look.label(manifest ?? program ?? ""),
+    manifest === undefined ? "a Python program without a list of dependencies: nothing is installed" : "a Python project",
+  );
   const pyproject = readToml(look, "pyproject.toml");
   const uv = uvTop(look);
   const root = uv?.root ?? look.root;
   const folder = relativePath(root, look.root);
-  if (folder !== ".") notes.found(joinPath(root, "pyproject.toml"), `the uv workspace that ${folder} belongs to; the plan's root is its folder`);
+  if (folder !== ".")
+    notes.found(joinPath(root, "pyproject.toml"), `the uv workspace that ${folder} belongs to; the plan's root is its folder`);
   const read = pythonDependencies(look, pyproject, uv, notes);
   if (!read.ok) return brokenManifest(look, read.file, read.reason);
   const dependencies = read.value;
@@ -35,11 +39,27 @@ export function detectPython(look: Look): Draft | Broken | undefined {
   if (worker !== undefined) processes.set("worker", { command: exec("python3", worker), why: worker });
   const assets = folder === "." ? nodeAssets(look, true, notes) : undefined;
   const python: BuildTool = { name: "python", ...pythonVersion(look, pyproject, notes), phase: "both" };
-  const collect: BuildStep[] = app.flavour === "django" && collectsStatic(look) ? [step("build", inFolder(folder, exec("python3", "manage.py", "collectstatic", "--noinput")), "the settings have STATIC_ROOT", false)] : [];
+  const collect: BuildStep[] =
+    app.flavour === "django" && collectsStatic(look)
+      ? [
+          step(
+            "build",
+            inFolder(folder, exec("python3", "manage.py", "collectstatic", "--noinput")),
+            "the settings have STATIC_ROOT",
+            false,
+          ),
+        ]
+      : [];
   const needsTools = dependencies.steps.length > 0;
-  const importRoot = app.importRoot !== undefined || (look.files.some((file) => /^src\/[^/]+\/__init__\.py$/.test(file)) && !look.has("src/__init__.py")) ? `:$ROOT/${joinPath(folder, "src")}` : "";
+  const importRoot =
+    app.importRoot !== undefined || (look.files.some((file) => /^src\/[^/]+\/__init__\.py$/.test(file)) && !look.has("src/__init__.py"))
+      ? `:$ROOT/${joinPath(folder, "src")}`
+      : "";
   return {
-    kind: "python", flavour: app.flavour, root, strength: manifest === undefined ? "file" : "manifest",
+    kind: "python",
+    flavour: app.flavour,
+    root,
+    strength: manifest === undefined ? "file" : "manifest",
     tools: [python, ...(needsTools ? dependencies.tools : []), ...(assets?.tools ?? [])],
     steps: [...dependencies.steps, ...(assets?.steps ?? []), ...collect],
     processes: Object.fromEntries([...processes].map(([name, { command, why }]) => [name, { command: inFolder(folder, command), why }])),
@@ -61,13 +81,19 @@ function scriptProcess(look: Look, pyproject: Pyproject, notes: Notes): Processe
   }
   notes.found(look.label("pyproject.toml"), `declares the program ${only?.[0] ?? ""}`);
   const [, module = "", name = ""] = match;
-  return { command: exec("python3", "-c", `import sys; from ${module} import ${name}; sys.exit(${name}())`), why: "pyproject.toml declares one program" };
+  return {
+    command: exec("python3", "-c", `import sys; from ${module} import ${name}; sys.exit(${name}())`),
+    why: "pyproject.toml declares one program",
+  };
 }
 
 function pythonVersion(look: Look, pyproject: Pyproject, notes: Notes): { wanted: string; why: string } {
   const said: VersionSaid[] = [...saidByFile(look, [".python-version", "runtime.txt"], "minor")];
   const pipfile = readToml(look, "Pipfile");
-  const pinned = pipfile !== undefined && pipfile.ok ? digText(pipfile.value, "requires", "python_full_version") ?? digText(pipfile.value, "requires", "python_version") : undefined;
+  const pinned =
+    pipfile !== undefined && pipfile.ok
+      ? (digText(pipfile.value, "requires", "python_full_version") ?? digText(pipfile.value, "requires", "python_version"))
+      : undefined;
   if (pinned !== undefined) said.push({ file: look.label("Pipfile"), says: pinned, wanted: rangeOfPin(pinned, "minor") });
   said.push(...saidBySwitchers(look, ["python"], "minor", notes));
   const table = pyproject !== undefined && pyproject.ok ? pyproject.value : {};

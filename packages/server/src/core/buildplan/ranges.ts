@@ -22,13 +22,16 @@ export function rangeOfNpm(text: string): string | undefined {
 /** Python's specifiers (PEP 440): `>=3.9,<4`, `~=3.11`, `==3.11.*`. */
 export function rangeOfPep440(text: string): string | undefined {
   const parts: string[] = [];
-  for (const part of text.split(",").map((item) => item.trim()).filter((item) => item !== "")) {
+  for (const part of text
+    .split(",")
+    .map((item) => item.trim())
+    .filter((item) => item !== "")) {
     const match = /^(~=|===?|!=|<=?|>=?)\s*v?(\d+(?:\.\d+)*)(\.\*)?$/.exec(part);
     if (match === null) return undefined;
     const [, operator = "", version = "", wild] = match;
     if (operator === "!=") continue;
     if (operator === "~=") parts.push(pessimistic(version));
-    else if (operator.startsWith("==")) parts.push(wild === undefined ? rangeOfPin(version, "minor") ?? version : `${version}.x`);
+    else if (operator.startsWith("==")) parts.push(wild === undefined ? (rangeOfPin(version, "minor") ?? version) : `${version}.x`);
     else parts.push(`${operator}${version}`);
   }
   return checked(parts.join(" ") || "*");
@@ -41,7 +44,15 @@ export function rangeOfPoetry(text: string): string | undefined {
 
 /** Composer: `^8.2`, `~8.1.0`, `>=8.1 <8.4`, `8.2.*`, joined by `|`, `||`, commas or spaces; `~8.1` allows up to 9. */
 export function rangeOfComposer(text: string): string | undefined {
-  const alternatives = text.split(/\|\|?/).map((item) => item.trim().replaceAll(/@\w+/g, "").replaceAll(",", " ").replaceAll(/(?<![\w.])~\s*(\d+\.\d+)(?![.\d])/g, "^$1").replaceAll(/!=\s*\S+/g, " ").trim());
+  const alternatives = text.split(/\|\|?/).map((item) =>
+    item
+      .trim()
+      .replaceAll(/@\w+/g, "")
+      .replaceAll(",", " ")
+      .replaceAll(/(?<![\w.])~\s*(\d+\.\d+)(?![.\d])/g, "^$1")
+      .replaceAll(/!=\s*\S+/g, " ")
+      .trim(),
+  );
   return checked(alternatives.map((item) => item || "*").join(" || "));
 }
 

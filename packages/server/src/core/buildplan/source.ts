@@ -40,7 +40,12 @@ function lookAt(tree: SourceTree, root: string, all: () => readonly string[]): L
   return {
     root,
     get files() {
-      files ??= prefix === "" ? all() : all().filter((path) => path.startsWith(prefix)).map((path) => path.slice(prefix.length));
+      files ??=
+        prefix === ""
+          ? all()
+          : all()
+              .filter((path) => path.startsWith(prefix))
+              .map((path) => path.slice(prefix.length));
       return files;
     },
     has: (path) => tree.files.has(at(path)),

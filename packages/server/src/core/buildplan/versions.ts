@@ -4,9 +4,16 @@ import type { Notes } from "./draft.ts";
 import { baseOf, dig, foldersUp, joinPath, nearest, readToml, type Look } from "./source.ts";
 
 /** What one file says about a tool, in its own words and as a semver range (undefined: not understood). */
-export interface VersionSaid { readonly file: string; readonly says: string; readonly wanted: string | undefined }
+export interface VersionSaid {
+  readonly file: string;
+  readonly says: string;
+  readonly wanted: string | undefined;
+}
 
-export interface VersionChosen { readonly wanted: string; readonly why: string }
+export interface VersionChosen {
+  readonly wanted: string;
+  readonly why: string;
+}
 
 /** Takes the first (in order of precedence) that can be understood; `*` when there is none. */
 export function chooseVersion(tool: string, all: readonly VersionSaid[], notes: Notes): VersionChosen {
@@ -17,7 +24,8 @@ export function chooseVersion(tool: string, all: readonly VersionSaid[], notes: 
   if (chosen === undefined) return { wanted: "*", why: "no file asks for a version" };
   notes.found(chosen.file, `asks for ${tool} ${chosen.says}${chosen.says === chosen.wanted ? "" : ` (any ${chosen.wanted} will do)`}`);
   for (const other of usable.slice(1)) {
-    if (disjoint(chosen.wanted, other.wanted)) notes.warn("versions_disagree", { file: other.file, tool, says: other.says, chosenFile: chosen.file, chosen: chosen.says });
+    if (disjoint(chosen.wanted, other.wanted))
+      notes.warn("versions_disagree", { file: other.file, tool, says: other.says, chosenFile: chosen.file, chosen: chosen.says });
     else notes.found(other.file, `asks for ${tool} ${other.says} too; ${baseOf(chosen.file)} comes first`);
   }
   return { wanted: chosen.wanted, why: `${chosen.file} says ${chosen.says}` };
@@ -27,8 +35,18 @@ export function chooseVersion(tool: string, all: readonly VersionSaid[], notes: 
 export function saidByFile(look: Look, names: readonly string[], line: Line): VersionSaid[] {
   return names.flatMap((name) => {
     const found = nearest(look, name);
-    const says = found?.text.split("\n").map((item) => item.replace(/#.*/, "").trim().replace(/^(?:python|ruby)-(?=\d)/, "")).find((item) => item !== "");
-    return found === undefined || says === undefined ? [] : [{ file: found.file, says, wanted: rangeOfPin(says, line) ?? rangeOfNpm(says) }];
+    const says = found?.text
+      .split("\n")
+      .map((item) =>
+        item
+          .replace(/#.*/, "")
+          .trim()
+          .replace(/^(?:python|ruby)-(?=\d)/, ""),
+      )
+      .find((item) => item !== "");
+    return found === undefined || says === undefined
+      ? []
+      : [{ file: found.file, says, wanted: rangeOfPin(says, line) ?? rangeOfNpm(says) }];
   });
 }
 

@@ -13,17 +13,35 @@ export function readBuild(place: Place & { readonly environment: Environment }, 
   if (build === undefined) return undefined;
   checkKeys(place, "build", build);
   const dockerfile = textOf(place, get(build, "dockerfile"), "dockerfile");
-  if (dockerfile !== undefined && outside(dockerfile) !== undefined) refuse(place, get(build, "dockerfile")?.at ?? build.at, "build.dockerfile", `${dockerfile}: ${outside(dockerfile) ?? ""}`, "Copy it into the project.");
+  if (dockerfile !== undefined && outside(dockerfile) !== undefined)
+    refuse(
+      place,
+      get(build, "dockerfile")?.at ?? build.at,
+      "build.dockerfile",
+      `${dockerfile}: ${outside(dockerfile) ?? ""}`,
+      "Copy it into the project.",
+    );
   const target = textOf(place, get(build, "target"), "target");
   const args = readArgs(place, get(build, "args"));
-  return { context: contextOf(place, get(build, "context")), ...(dockerfile === undefined ? {} : { dockerfile }), ...(target === undefined ? {} : { target }), ...(args === undefined ? {} : { args }) };
+  return {
+    context: contextOf(place, get(build, "context")),
+    ...(dockerfile === undefined ? {} : { dockerfile }),
+    ...(target === undefined ? {} : { target }),
+    ...(args === undefined ? {} : { args }),
+  };
 }
 
 function contextOf(place: Place, tree: Tree | undefined): string {
   const text = textOf(place, tree, "context") ?? ".";
   const leaves = outside(text);
   if (leaves !== undefined && tree !== undefined) {
-    refuse(place, tree.at, "build.context", `${text}: ${leaves}`, isRemote(text) ? "Make the repository a source of its own stack: `berth sources`." : "Run `berth up` in the folder that contains it.");
+    refuse(
+      place,
+      tree.at,
+      "build.context",
+      `${text}: ${leaves}`,
+      isRemote(text) ? "Make the repository a source of its own stack: `berth sources`." : "Run `berth up` in the folder that contains it.",
+    );
     return ".";
   }
   return normalise(text);

@@ -2,7 +2,11 @@
 import type { Command } from "@berth/contract/spec.ts";
 
 export type SplitLine =
-  | { readonly ok: true; readonly command: Command | undefined; /** The line needs a shell, which Compose would not give it. */ readonly shell: boolean }
+  | {
+      readonly ok: true;
+      readonly command: Command | undefined;
+      /** The line needs a shell, which Compose would not give it. */ readonly shell: boolean;
+    }
   | { readonly ok: false; readonly reason: string };
 
 /** Quotes group, backslash takes the next character as it is (not inside single quotes); no variables, no globs. An empty line is no command. */

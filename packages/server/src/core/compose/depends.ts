@@ -5,7 +5,10 @@ import { named } from "./merge.ts";
 import { get, mapping, type Mapping, type Position, type Tree } from "./tree.ts";
 import { checkKeys, complain, flagOf, itemsOf, mappingOf, textOf, type Place } from "./values.ts";
 
-export interface Siblings { readonly active: ReadonlySet<string>; /** Left out by their profiles. */ readonly inactive: ReadonlyMap<string, readonly string[]> }
+export interface Siblings {
+  readonly active: ReadonlySet<string>;
+  /** Left out by their profiles. */ readonly inactive: ReadonlyMap<string, readonly string[]>;
+}
 
 const conditions = { service_started: "started", service_healthy: "ready", service_completed_successfully: "completed" } as const;
 
@@ -19,21 +22,34 @@ export function readDependencies(place: Place, service: Mapping, siblings: Sibli
   }
   for (const item of itemsOf(place, get(service, "links"), "links")) {
     const [name = "", alias] = (textOf(place, item, "links") ?? "").split(":");
-    if (alias !== undefined && alias !== name) place.findings.note("compose_link_alias", item.at, place.component, { service: name, alias });
+    if (alias !== undefined && alias !== name)
+      place.findings.note("compose_link_alias", item.at, place.component, { service: name, alias });
     if (isThere(place, name, item.at, true, siblings) && !found.has(name)) found.set(name, { component: name, condition: "started" });
   }
   return [...found.values()];
 }
 
 function wanted(place: Place, tree: Tree | undefined): { name: string; at: Position; tree: Mapping | undefined }[] {
-  const map = tree === undefined ? undefined : mappingOf(place, named(tree, (at) => mapping([], at)), "depends_on");
-  return [...map?.entries.values() ?? []].map((entry) => ({ name: entry.key, at: entry.keyAt, tree: mappingOf(place, entry.value, entry.key) }));
+  const map =
+    tree === undefined
+      ? undefined
+      : mappingOf(
+          place,
+          named(tree, (at) => mapping([], at)),
+          "depends_on",
+        );
+  return [...(map?.entries.values() ?? [])].map((entry) => ({
+    name: entry.key,
+    at: entry.keyAt,
+    tree: mappingOf(place, entry.value, entry.key),
+  }));
 }
 
 function conditionOf(place: Place, tree: Tree | undefined): Dependency["condition"] {
   const text = textOf(place, tree, "condition") ?? "service_started";
   if (Object.hasOwn(conditions, text)) return conditions[text as keyof typeof conditions];
-  if (tree !== undefined) complain(place, tree.at, "condition", `\`${text}\` is not a condition`, `Write one of ${Object.keys(conditions).join(", ")}.`);
+  if (tree !== undefined)
+    complain(place, tree.at, "condition", `\`${text}\` is not a condition`, `Write one of ${Object.keys(conditions).join(", ")}.`);
   return "started";
 }
 
@@ -45,7 +61,14 @@ function isThere(place: Place, name: string, at: Position, required: boolean, si
   if (siblings.active.has(name)) return true;
   const profiles = siblings.inactive.get(name);
   if (profiles !== undefined) {
-    if (required) complain(place, at, "depends_on", `${name} is left out, because none of its profiles (${profiles.join(", ")}) is active`, `Run it with \`--profile ${profiles[0] ?? ""}\`, or say \`required: false\`.`);
+    if (required)
+      complain(
+        place,
+        at,
+        "depends_on",
+        `${name} is left out, because none of its profiles (${profiles.join(", ")}) is active`,
+        `Run it with \`--profile ${profiles[0] ?? ""}\`, or say \`required: false\`.`,
+      );
     return false;
   }
   const close = nearest(name, [...siblings.active]);

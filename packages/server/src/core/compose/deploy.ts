@@ -4,7 +4,12 @@ import { get, type Mapping, type Tree } from "./tree.ts";
 import { bytesOf, checkKeys, complain, durationOf, mappingOf, numberOf, textOf, type Place } from "./values.ts";
 
 type Restart = ComponentSpec["restart"];
-export interface Deploy { readonly replicas: number | undefined; readonly resources: ComponentSpec["resources"]; readonly strategy: Strategy | undefined; readonly restart: Restart | undefined }
+export interface Deploy {
+  readonly replicas: number | undefined;
+  readonly resources: ComponentSpec["resources"];
+  readonly strategy: Strategy | undefined;
+  readonly restart: Restart | undefined;
+}
 
 export function readDeploy(place: Place, service: Mapping): Deploy {
   const deploy = mappingOf(place, get(service, "deploy"), "deploy");
@@ -36,8 +41,16 @@ function readReplicas(place: Place, service: Mapping, deploy: Mapping | undefine
 }
 
 /** Two spellings of one thing have to say the same. */
-function agree(place: Place, tree: Tree | undefined, old: number | undefined, oldKey: string, value: number | undefined, key: string): number | undefined {
-  if (old !== undefined && value !== undefined && old !== value && tree !== undefined) complain(place, tree.at, oldKey, `\`${oldKey}\` and \`${key}\` say different things`, `Keep \`${key}\`.`);
+function agree(
+  place: Place,
+  tree: Tree | undefined,
+  old: number | undefined,
+  oldKey: string,
+  value: number | undefined,
+  key: string,
+): number | undefined {
+  if (old !== undefined && value !== undefined && old !== value && tree !== undefined)
+    complain(place, tree.at, oldKey, `\`${oldKey}\` and \`${key}\` say different things`, `Keep \`${key}\`.`);
   return value ?? old;
 }
 
@@ -47,15 +60,42 @@ function readResources(place: Place, service: Mapping, deploy: Mapping | undefin
   section(place, resources, "reservations", "reservations");
   const cores = { min: 0, max: 1024, whole: false };
   const many = { min: -1, max: 4_194_304, whole: true };
-  const cpu = agree(place, get(service, "cpus"), numberOf(place, get(service, "cpus"), "cpus", cores), "cpus", numberOf(place, get(limits, "cpus"), "cpus", cores), "deploy.resources.limits.cpus");
-  const memory = agree(place, get(service, "mem_limit"), bytesOf(place, get(service, "mem_limit"), "mem_limit"), "mem_limit", bytesOf(place, get(limits, "memory"), "memory"), "deploy.resources.limits.memory");
-  const processes = agree(place, get(service, "pids_limit"), numberOf(place, get(service, "pids_limit"), "pids_limit", many), "pids_limit", numberOf(place, get(limits, "pids"), "pids", many), "deploy.resources.limits.pids");
+  const cpu = agree(
+    place,
+    get(service, "cpus"),
+    numberOf(place, get(service, "cpus"), "cpus", cores),
+    "cpus",
+    numberOf(place, get(limits, "cpus"), "cpus", cores),
+    "deploy.resources.limits.cpus",
+  );
+  const memory = agree(
+    place,
+    get(service, "mem_limit"),
+    bytesOf(place, get(service, "mem_limit"), "mem_limit"),
+    "mem_limit",
+    bytesOf(place, get(limits, "memory"), "memory"),
+    "deploy.resources.limits.memory",
+  );
+  const processes = agree(
+    place,
+    get(service, "pids_limit"),
+    numberOf(place, get(service, "pids_limit"), "pids_limit", many),
+    "pids_limit",
+    numberOf(place, get(limits, "pids"), "pids", many),
+    "deploy.resources.limits.pids",
+  );
   const at = get(limits, "memory")?.at ?? get(service, "mem_limit")?.at ?? service.at;
-  if (memory !== undefined && memory > 0 && memory < 1_048_576) complain(place, at, "memory", "a limit below one MiB lets nothing run", "Write it with its unit, as `512m`.");
+  if (memory !== undefined && memory > 0 && memory < 1_048_576)
+    complain(place, at, "memory", "a limit below one MiB lets nothing run", "Write it with its unit, as `512m`.");
   const cpuAt = get(limits, "cpus")?.at ?? get(service, "cpus")?.at ?? service.at;
-  if (cpu !== undefined && cpu > 0 && cpu < 0.01) complain(place, cpuAt, "cpus", "a limit below 0.01 cores lets nothing run", "Write it in cores, as `0.5`.");
+  if (cpu !== undefined && cpu > 0 && cpu < 0.01)
+    complain(place, cpuAt, "cpus", "a limit below 0.01 cores lets nothing run", "Write it in cores, as `0.5`.");
   // To Compose 0 (and -1 processes) is no limit.
-  return { ...(memory === undefined || memory === 0 ? {} : { memory }), ...(cpu === undefined || cpu === 0 ? {} : { cpu }), ...(processes === undefined || processes <= 0 ? {} : { processes }) };
+  return {
+    ...(memory === undefined || memory === 0 ? {} : { memory }),
+    ...(cpu === undefined || cpu === 0 ? {} : { cpu }),
+    ...(processes === undefined || processes <= 0 ? {} : { processes }),
+  };
 }
 
 function readStrategy(place: Place, deploy: Mapping | undefined): Strategy | undefined {
@@ -64,21 +104,34 @@ function readStrategy(place: Place, deploy: Mapping | undefined): Strategy | und
   const given = numberOf(place, get(update, "parallelism"), "parallelism", { min: 0, max: 1000, whole: true });
   const order = textOf(place, get(update, "order"), "order");
   const delay = durationOf(place, get(update, "delay"), "delay");
-  if (order !== undefined && order !== "start-first" && order !== "stop-first") complain(place, get(update, "order")?.at ?? update.at, "order", `\`${order}\` is not an order`, "Write `start-first` or `stop-first`.");
+  if (order !== undefined && order !== "start-first" && order !== "stop-first")
+    complain(place, get(update, "order")?.at ?? update.at, "order", `\`${order}\` is not an order`, "Write `start-first` or `stop-first`.");
   if (given === undefined && order === undefined && delay === undefined) return undefined;
-  const step = given === 0 ? 1000 : given ?? 1;
-  const sizes = given === undefined && order === undefined ? {} : order === "stop-first" ? { maxSurge: 0, maxUnavailable: step } : { maxSurge: step, maxUnavailable: 0 };
+  const step = given === 0 ? 1000 : (given ?? 1);
+  const sizes =
+    given === undefined && order === undefined
+      ? {}
+      : order === "stop-first"
+        ? { maxSurge: 0, maxUnavailable: step }
+        : { maxSurge: step, maxUnavailable: 0 };
   return { type: "rolling", ...sizes, ...(delay === undefined ? {} : { minReady: delay }) };
 }
 
 function policyCondition(place: Place, tree: Tree | undefined): Restart | undefined {
   const condition = textOf(place, tree, "condition");
   switch (condition) {
-    case undefined: return undefined;
-    case "none": return "never";
-    case "on-failure": return "on-failure";
-    case "any": return "always";
-    default: return tree === undefined ? undefined : complain(place, tree.at, "condition", `\`${condition}\` is not a condition`, "Write `any`, `on-failure` or `none`.");
+    case undefined:
+      return undefined;
+    case "none":
+      return "never";
+    case "on-failure":
+      return "on-failure";
+    case "any":
+      return "always";
+    default:
+      return tree === undefined
+        ? undefined
+        : complain(place, tree.at, "condition", `\`${condition}\` is not a condition`, "Write `any`, `on-failure` or `none`.");
   }
 }
 
@@ -88,7 +141,17 @@ function readRestart(place: Place, tree: Tree | undefined): Restart | undefined 
   if (text === "no" || text === "false") return "never";
   if (text === "always" || text === "unless-stopped") return "always";
   if (text === "on-failure") return "on-failure";
-  if (!/^on-failure:[0-9]+$/.test(text)) return complain(place, tree.at, "restart", `\`${text}\` is not a way to restart`, "Write `always`, `unless-stopped`, `on-failure` or `\"no\"`.");
-  place.findings.note("compose_key_ignored", tree.at, place.component, { key: `restart: ${text}`, instead: "restarts go on, with growing time between them" });
+  if (!/^on-failure:[0-9]+$/.test(text))
+    return complain(
+      place,
+      tree.at,
+      "restart",
+      `\`${text}\` is not a way to restart`,
+      'Write `always`, `unless-stopped`, `on-failure` or `"no"`.',
+    );
+  place.findings.note("compose_key_ignored", tree.at, place.component, {
+    key: `restart: ${text}`,
+    instead: "restarts go on, with growing time between them",
+  });
   return "on-failure";
 }

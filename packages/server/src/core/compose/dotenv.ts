@@ -2,7 +2,9 @@
 // Source: the env_file chapter of the Compose specification; quirks were compared with its reference implementation.
 import { interpolate, newBudget, type Budget, type Lookup } from "./interpolate.ts";
 
-export type EnvFile = { readonly ok: true; readonly values: ReadonlyMap<string, string> } | { readonly ok: false; readonly line: number; readonly reason: string; readonly hint: string };
+export type EnvFile =
+  | { readonly ok: true; readonly values: ReadonlyMap<string, string> }
+  | { readonly ok: false; readonly line: number; readonly reason: string; readonly hint: string };
 
 const blanks = /[\t\v\f\r \u0085\u00a0]/;
 const anySpace = /\s|\u0085/;
@@ -12,7 +14,12 @@ const keyCharacter = /[\p{L}\p{N}_.\-[\]]/u;
  * Values may use variables: `lookup` is asked first, then what the file set above. Single quotes keep the text as it is, double quotes know
  * `\n`, `\"`, `\$` and their like, both may span lines; without quotes ` #` starts a comment. `KEY` alone takes over the caller's variable, if set.
  */
-export function parseDotenv(text: string, lookup: Lookup, before: ReadonlyMap<string, string> = new Map(), budget: Budget = newBudget()): EnvFile {
+export function parseDotenv(
+  text: string,
+  lookup: Lookup,
+  before: ReadonlyMap<string, string> = new Map(),
+  budget: Budget = newBudget(),
+): EnvFile {
   return new DotenvReader(text.startsWith("\ufeff") ? text.slice(1) : text, lookup, new Map(before), budget).read();
 }
 
@@ -54,7 +61,8 @@ class DotenvReader {
     const from = this.#index;
     while (this.#index < this.#text.length && !/[=:\n]/.test(this.#text[this.#index] ?? "")) {
       const character = String.fromCodePoint(this.#text.codePointAt(this.#index) ?? 0);
-      if (!blanks.test(character) && !keyCharacter.test(character)) return { reason: `\`${character}\` cannot be part of a variable's name`, hint: "Write one `NAME=value` a line." };
+      if (!blanks.test(character) && !keyCharacter.test(character))
+        return { reason: `\`${character}\` cannot be part of a variable's name`, hint: "Write one `NAME=value` a line." };
       this.#index += character.length;
     }
     const key = this.#text.slice(from, this.#index).trim();
@@ -89,7 +97,10 @@ class DotenvReader {
         const value = out.join("");
         return quote === "'" ? this.#set(key, value, false) : this.#set(key, unescape(value), true);
       }
-      if (character !== "\\") { out.push(character); continue; }
+      if (character !== "\\") {
+        out.push(character);
+        continue;
+      }
       const next = this.#text[index + 1];
       if (next === undefined) break;
       out.push(next === quote ? quote : `\\${next}`);
@@ -115,13 +126,24 @@ class DotenvReader {
   }
 }
 
-const escapes: Readonly<Record<string, string>> = { a: "\x07", b: "\b", f: "\f", n: "\n", r: "\r", t: "\t", v: "\v", '"': '"', "\\": "\\", $: "$$" };
+const escapes: Readonly<Record<string, string>> = {
+  a: "\x07",
+  b: "\b",
+  f: "\f",
+  n: "\n",
+  r: "\r",
+  t: "\t",
+  v: "\v",
+  '"': '"',
+  "\\": "\\",
+  $: "$$",
+};
 
 /** `\$` becomes `$$`, so that interpolation leaves a dollar sign; an unknown escape stays as written. */
 function unescape(text: string): string {
   return text.replace(/\\(?:([abcfnrtv$"\\])|0([0-7]{3}))/g, (all, letter: string | undefined, octal: string | undefined) => {
     if (octal !== undefined) return Number.parseInt(octal, 8) > 255 ? all : String.fromCharCode(Number.parseInt(octal, 8));
-    return letter === undefined ? all : escapes[letter] ?? all;
+    return letter === undefined ? all : (escapes[letter] ?? all);
   });
 }
 
@@ -134,7 +156,13 @@ export function parseRawEnv(text: string, lookup: Lookup): EnvFile {
     if (line === "" || line.startsWith("#")) continue;
     const equals = line.indexOf("=");
     const key = equals === -1 ? line : line.slice(0, equals);
-    if (key === "" || /\s/.test(key)) return { ok: false, line: index + 1, reason: key === "" ? "a variable's name is missing" : `\`${key}\` contains a space`, hint: "Write one `NAME=value` a line." };
+    if (key === "" || /\s/.test(key))
+      return {
+        ok: false,
+        line: index + 1,
+        reason: key === "" ? "a variable's name is missing" : `\`${key}\` contains a space`,
+        hint: "Write one `NAME=value` a line.",
+      };
     const value = equals === -1 ? lookup(key) : line.slice(equals + 1);
     if (value !== undefined) values.set(key, value);
   }

@@ -6,7 +6,11 @@ import { folderOf } from "./paths.ts";
 import { nearest } from "../nearest.ts";
 import { get, mapping, withoutEntry, type Entry, type Mapping, type Scalar, type Tree } from "./tree.ts";
 
-interface Services { readonly file: string; readonly services: Mapping; readonly done: Map<string, Entry> }
+interface Services {
+  readonly file: string;
+  readonly services: Mapping;
+  readonly done: Map<string, Entry>;
+}
 
 /** The file with every service written out. Their own `!reset` and `!override` stay, since the file may still be merged over others. */
 export function applyExtends(file: Mapping, path: string, environment: Environment, loading: Loading): Mapping {
@@ -17,7 +21,12 @@ export function applyExtends(file: Mapping, path: string, environment: Environme
   const extender = new Extender(environment, loading, others);
   const entries = [...services.entries.values()].map((entry) => extender.service(entry, world, []));
   const old = file.entries.get("services");
-  return old === undefined ? file : { ...file, entries: new Map(file.entries).set("services", { ...old, value: { ...mapping(entries, services.at), tag: services.tag } }) };
+  return old === undefined
+    ? file
+    : {
+        ...file,
+        entries: new Map(file.entries).set("services", { ...old, value: { ...mapping(entries, services.at), tag: services.tag } }),
+      };
 }
 
 class Extender {
@@ -49,7 +58,12 @@ class Extender {
     if (target === undefined) return { ...entry, value: own };
     const { base, name, from } = target;
     if (trail.includes(`${from.file}#${name}`)) {
-      this.#complain(reference, entry.key, `services extend each other in a circle: ${[...trail, `${from.file}#${name}`].map((step) => step.slice(step.indexOf("#") + 1)).join(" -> ")}`, "Take one of these `extends` out.");
+      this.#complain(
+        reference,
+        entry.key,
+        `services extend each other in a circle: ${[...trail, `${from.file}#${name}`].map((step) => step.slice(step.indexOf("#") + 1)).join(" -> ")}`,
+        "Take one of these `extends` out.",
+      );
       return { ...entry, value: own };
     }
     const parent = withoutTags(this.service(base, from, trail).value);
@@ -60,7 +74,14 @@ class Extender {
   #target(reference: Tree, service: string, world: Services): { base: Entry; name: string; from: Services } | undefined {
     const name = reference.type === "scalar" ? reference : get(reference, "service");
     if (reference.type === "mapping") {
-      for (const key of reference.entries.values()) if (key.key !== "service" && key.key !== "file") this.#complain({ ...reference, at: key.keyAt }, service, `\`${key.key}\` is not known in \`extends\``, "It has service and file.");
+      for (const key of reference.entries.values())
+        if (key.key !== "service" && key.key !== "file")
+          this.#complain(
+            { ...reference, at: key.keyAt },
+            service,
+            `\`${key.key}\` is not known in \`extends\``,
+            "It has service and file.",
+          );
     }
     if (name?.type !== "scalar" || typeof name.value !== "string") {
       this.#complain(reference, service, "`extends` names no service", "Write `extends: { service: NAME }`.");
@@ -77,7 +98,12 @@ class Extender {
     const base = from.services.entries.get(name.text);
     if (base !== undefined) return { base, name: name.text, from };
     const close = nearest(name.text, [...from.services.entries.keys()]);
-    this.#complain(name, service, `there is no service ${name.text} in ${from.file} to extend`, close === undefined ? "" : `Did you mean ${close}?`);
+    this.#complain(
+      name,
+      service,
+      `there is no service ${name.text} in ${from.file} to extend`,
+      close === undefined ? "" : `Did you mean ${close}?`,
+    );
     return undefined;
   }
 
@@ -88,7 +114,10 @@ class Extender {
     const options: MergeOptions = { findings: this.#loading.findings, budget: this.#loading.entries, keepTags: false };
     const tree = documents?.reduce((merged, document) => mergeMappings(merged, document, [], options));
     const services = get(tree, "services");
-    const opened = tree === undefined ? undefined : { file: path, services: services?.type === "mapping" ? services : mapping([], tree.at), done: new Map<string, Entry>() };
+    const opened =
+      tree === undefined
+        ? undefined
+        : { file: path, services: services?.type === "mapping" ? services : mapping([], tree.at), done: new Map<string, Entry>() };
     this.#others.set(path, opened);
     return opened;
   }

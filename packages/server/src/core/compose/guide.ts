@@ -1,6 +1,7 @@
 // The page docs/guide/compose.md, made from the key table and the rules that reading obeys. `vitest -u` on guide.test.ts writes it.
+import { composeNames, overrideNames } from "@berth/contract/compose.ts";
 import { kindRules } from "./kind.ts";
-import { composeNames, overrideNames } from "./load.ts";
+
 import type { KeyRule } from "./rule.ts";
 import { areas, type Area } from "./table.ts";
 
@@ -13,11 +14,11 @@ const names = (list: readonly string[]) => list.map((name) => `\`${name}\``).joi
 
 const intro = `# Compose files
 
-\`berth up\` reads the Compose file of the folder that you are in: the first of ${names(composeNames)}, with the first of ${names(overrideNames)} merged over it, or the files that \`--file\` (or \`COMPOSE_FILE\`) names, in that order. Merging, \`!reset\`, \`!override\`, \`extends\`, \`include\`, profiles, anchors and \`x-\` fields work as in Compose. Each service becomes a component of the stack.
+\`berth up\` reads the Compose file of the folder that you are in: the first of ${names(composeNames)}, with the first of ${names(overrideNames)} merged over it, or the files that \`--file\` (or \`COMPOSE_FILE\`) names, in that order. \`COMPOSE_PATH_SEPARATOR\`, \`COMPOSE_PROFILES\` and \`COMPOSE_PROJECT_NAME\` (the stack's name, when nothing else names it) are understood too, from your shell or from \`.env\`. Merging, \`!reset\`, \`!override\`, \`extends\`, \`include\`, profiles, anchors and \`x-\` fields work as in Compose. Each service becomes a component of the stack.
 
 Variables are filled in as Compose does: \`$NAME\`, \`\${NAME}\`, \`\${NAME:-default}\`, \`\${NAME-default}\`, \`\${NAME:?message}\`, \`\${NAME?message}\`, \`\${NAME:+other}\`, \`\${NAME+other}\`, nested, and \`$$\` for a dollar sign. Your shell wins over \`.env\`, which lies beside the first Compose file.
 
-All paths stay inside of the project's folder: a path that leads out of it is refused.
+All paths stay inside of the project's folder: a path that leads out of it is refused. A build context that is a member of a workspace (npm, pnpm, yarn, go.work, Cargo, uv, Maven, Gradle) or that takes packages from a folder beside it is sent together with these, as far as the git work tree reaches.
 
 Every key is of one of three classes:
 
@@ -36,7 +37,12 @@ function table(area: Area): string {
 }
 
 function sentence(rule: KeyRule): string {
-  const fine = rule.fine === undefined ? "" : rule.class === "refused" ? ` Allowed: ${names(rule.fine.map(String))}.` : ` Nothing is said about ${names(rule.fine.map(String))}.`;
+  const fine =
+    rule.fine === undefined
+      ? ""
+      : rule.class === "refused"
+        ? ` Allowed: ${names(rule.fine.map(String))}.`
+        : ` Nothing is said about ${names(rule.fine.map(String))}.`;
   return `${rule.text}.${rule.hint === undefined ? "" : ` ${rule.hint}`}${fine}`;
 }
 

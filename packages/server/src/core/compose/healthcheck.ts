@@ -7,7 +7,10 @@ import { checkKeys, complain, durationOf, flagOf, mappingOf, numberOf, textOf, t
 export interface Healthcheck {
   readonly command: Command;
   /** What it asks, when it only asks a port of its own; port undefined = `$PORT`. */
-  readonly asks: { readonly type: "http"; readonly path: string; readonly port: number | undefined } | { readonly type: "tcp"; readonly port: number | undefined } | undefined;
+  readonly asks:
+    | { readonly type: "http"; readonly path: string; readonly port: number | undefined }
+    | { readonly type: "tcp"; readonly port: number | undefined }
+    | undefined;
   readonly interval: number | undefined;
   readonly timeout: number | undefined;
   readonly retries: number | undefined;
@@ -37,10 +40,18 @@ function readTest(place: Place, tree: Tree | undefined): Command | undefined {
   if (tree.type === "scalar") return shellLine(textOf(place, tree, "test") ?? "");
   const [form, ...words] = textsOf(place, tree, "test");
   switch (form) {
-    case undefined: case "NONE": return undefined;
-    case "CMD": return commandFromWords(words) ?? complain(place, tree.at, "test", "`CMD` is followed by the program to run", "Write `[\"CMD\", \"program\", \"argument\"]`.");
-    case "CMD-SHELL": return shellLine(words.join(" "));
-    default: return complain(place, tree.at, "test", "the list starts with `CMD`, `CMD-SHELL` or `NONE`", "Put `CMD` before the program.");
+    case undefined:
+    case "NONE":
+      return undefined;
+    case "CMD":
+      return (
+        commandFromWords(words) ??
+        complain(place, tree.at, "test", "`CMD` is followed by the program to run", 'Write `["CMD", "program", "argument"]`.')
+      );
+    case "CMD-SHELL":
+      return shellLine(words.join(" "));
+    default:
+      return complain(place, tree.at, "test", "the list starts with `CMD`, `CMD-SHELL` or `NONE`", "Put `CMD` before the program.");
   }
 }
 
@@ -53,16 +64,23 @@ export function asked(command: Command): Healthcheck["asks"] {
   const words = "exec" in command ? command.exec : wordsOfLine(command.shell);
   const [program, ...rest] = words ?? [];
   switch (program?.replace(/^.*\//, "")) {
-    case "curl": return askedByCurl(rest);
-    case "wget": return askedByWget(rest);
-    case "nc": return askedByNc(rest);
-    default: return undefined;
+    case "curl":
+      return askedByCurl(rest);
+    case "wget":
+      return askedByWget(rest);
+    case "nc":
+      return askedByNc(rest);
+    default:
+      return undefined;
   }
 }
 
 /** Words of a line that does one thing; `|| exit 1` and thrown away output change nothing. `$PORT` stands for the component's port. */
 function wordsOfLine(line: string): string[] | undefined {
-  const one = line.replace(/\s*\|\|\s*(?:exit\s+[0-9]+|false)\s*;?\s*$/, "").replace(/\s*(?:[12]?>\s*\/dev\/null|2>&1|&>\s*\/dev\/null)(?=\s|$)/g, "").replace(/\$(?:PORT\b|\{PORT(?::?-[0-9]+)?\})/g, ownPort);
+  const one = line
+    .replace(/\s*\|\|\s*(?:exit\s+[0-9]+|false)\s*;?\s*$/, "")
+    .replace(/\s*(?:[12]?>\s*\/dev\/null|2>&1|&>\s*\/dev\/null)(?=\s|$)/g, "")
+    .replace(/\$(?:PORT\b|\{PORT(?::?-[0-9]+)?\})/g, ownPort);
   const split = splitLine(one);
   return split.ok && split.command !== undefined && "exec" in split.command ? split.command.exec : undefined;
 }
@@ -75,15 +93,21 @@ function operands(words: readonly string[], allowed: RegExp, valued: RegExp): { 
   for (let index = 0; index < words.length; index += 1) {
     const word = words[index] ?? "";
     if (!word.startsWith("-")) rest.push(word);
-    else if (valued.test(word)) { flags.push(word); index += 1; }
-    else if (allowed.test(word)) flags.push(word);
+    else if (valued.test(word)) {
+      flags.push(word);
+      index += 1;
+    } else if (allowed.test(word)) flags.push(word);
     else return undefined;
   }
   return { flags, rest };
 }
 
 function askedByCurl(words: readonly string[]): Healthcheck["asks"] {
-  const parsed = operands(words, /^(?:-[fsSLkvgIi46]+|--(?:fail|fail-with-body|silent|show-error|location|insecure|head|ipv4|ipv6|retry-connrefused|(?:max-time|connect-timeout|retry|retry-delay|output)=.*))$/, /^(?:-[fsSLkvgIi]*[omw]|--(?:max-time|connect-timeout|retry|retry-delay|output))$/);
+  const parsed = operands(
+    words,
+    /^(?:-[fsSLkvgIi46]+|--(?:fail|fail-with-body|silent|show-error|location|insecure|head|ipv4|ipv6|retry-connrefused|(?:max-time|connect-timeout|retry|retry-delay|output)=.*))$/,
+    /^(?:-[fsSLkvgIi]*[omw]|--(?:max-time|connect-timeout|retry|retry-delay|output))$/,
+  );
   const url = parsed?.rest.length === 1 ? ownUrl(parsed.rest[0] ?? "") : undefined;
   if (url === undefined || parsed === undefined || parsed.flags.some((flag) => /^-[a-zA-Z]*w$/.test(flag))) return undefined;
   // Without --fail curl is content with any answer, which is what a TCP probe asks.
@@ -92,7 +116,11 @@ function askedByCurl(words: readonly string[]): Healthcheck["asks"] {
 }
 
 function askedByWget(words: readonly string[]): Healthcheck["asks"] {
-  const parsed = operands(words, /^(?:-[qSv]+|-nv|-q?O-|-q?O\/dev\/null|-[tT][0-9]+|--(?:quiet|spider|no-verbose|server-response|no-check-certificate|(?:tries|timeout|output-document)=.*))$/, /^(?:-q?[OtT]|--(?:tries|timeout|output-document))$/);
+  const parsed = operands(
+    words,
+    /^(?:-[qSv]+|-nv|-q?O-|-q?O\/dev\/null|-[tT][0-9]+|--(?:quiet|spider|no-verbose|server-response|no-check-certificate|(?:tries|timeout|output-document)=.*))$/,
+    /^(?:-q?[OtT]|--(?:tries|timeout|output-document))$/,
+  );
   const url = parsed?.rest.length === 1 ? ownUrl(parsed.rest[0] ?? "") : undefined;
   return url === undefined ? undefined : { type: "http", ...url };
 }
@@ -101,7 +129,11 @@ function askedByNc(words: readonly string[]): Healthcheck["asks"] {
   const parsed = operands(words, /^-[zv]+$/, /^-[zv]*w$/);
   const [host, port] = parsed?.rest ?? [];
   if (parsed?.rest.length !== 2 || !parsed.flags.some((flag) => flag.includes("z")) || !ownHost.test(host ?? "")) return undefined;
-  return port === ownPort ? { type: "tcp", port: undefined } : /^[0-9]{1,5}$/.test(port ?? "") ? { type: "tcp", port: Number(port) } : undefined;
+  return port === ownPort
+    ? { type: "tcp", port: undefined }
+    : /^[0-9]{1,5}$/.test(port ?? "")
+      ? { type: "tcp", port: Number(port) }
+      : undefined;
 }
 
 const ownHost = /^(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1?\]|::1)$/;
@@ -115,11 +147,23 @@ function ownUrl(text: string): { path: string; port: number | undefined } | unde
 
 /** `main` is the port that the component is told by `$PORT`; a probe of it names no port. */
 export function probesOf(check: Healthcheck, main: number | undefined): { readiness: Probe; startup?: Probe } {
-  const probed = check.asks === undefined ? undefined : { ...(check.asks.port === undefined || check.asks.port === main ? {} : { port: check.asks.port }) };
-  const what: Probe["check"] = check.asks === undefined || probed === undefined ? { type: "exec", command: check.command }
-    : check.asks.type === "http" ? { type: "http", path: check.asks.path, ...probed } : { type: "tcp", ...probed };
+  const probed =
+    check.asks === undefined
+      ? undefined
+      : { ...(check.asks.port === undefined || check.asks.port === main ? {} : { port: check.asks.port }) };
+  const what: Probe["check"] =
+    check.asks === undefined || probed === undefined
+      ? { type: "exec", command: check.command }
+      : check.asks.type === "http"
+        ? { type: "http", path: check.asks.path, ...probed }
+        : { type: "tcp", ...probed };
   const timeout = check.timeout === undefined ? {} : { timeout: within(check.timeout, 50, 600_000) };
-  const readiness: Probe = { check: what, ...(check.interval === undefined ? {} : { period: within(check.interval, 100, 3_600_000) }), ...timeout, ...(check.retries === undefined ? {} : { failureThreshold: check.retries }) };
+  const readiness: Probe = {
+    check: what,
+    ...(check.interval === undefined ? {} : { period: within(check.interval, 100, 3_600_000) }),
+    ...timeout,
+    ...(check.retries === undefined ? {} : { failureThreshold: check.retries }),
+  };
   const startup = startupOf(check, what.type === "exec" ? 5000 : 1000);
   return startup === undefined ? { readiness } : { readiness, startup: { check: what, ...timeout, ...startup } };
 }

@@ -60,7 +60,9 @@ export class Environment {
   }
 
   /** Whether the caller has answered for this name. */
-  knows(name: string): boolean { return Object.hasOwn(this.#variables, name); }
+  knows(name: string): boolean {
+    return Object.hasOwn(this.#variables, name);
+  }
 
   /** With the values of one more `.env` below everything that is known already. */
   with(layer: ReadonlyMap<string, string>): Environment {
@@ -69,7 +71,11 @@ export class Environment {
 }
 
 /** Reads `.env` texts in order, the later over the earlier; problems are reported at their line. */
-export function readDotenvs(files: readonly { readonly path: string; readonly text: string }[], lookup: Lookup, findings: Findings): ReadonlyMap<string, string> {
+export function readDotenvs(
+  files: readonly { readonly path: string; readonly text: string }[],
+  lookup: Lookup,
+  findings: Findings,
+): ReadonlyMap<string, string> {
   let values: ReadonlyMap<string, string> = new Map();
   for (const { path, text } of files) {
     const parsed = parseDotenv(text, lookup, values);

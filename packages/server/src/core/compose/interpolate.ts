@@ -3,10 +3,13 @@
 
 /** undefined = not set. `bare`: used without a default or a message, so that a missing value goes unnoticed unless somebody says so. */
 export type Lookup = (name: string, bare?: boolean) => string | undefined;
-export type Interpolated = { readonly ok: true; readonly text: string } | { readonly ok: false; readonly reason: string; readonly hint: string };
+export type Interpolated =
+  { readonly ok: true; readonly text: string } | { readonly ok: false; readonly reason: string; readonly hint: string };
 
 /** What one file may still grow by; shared by all of its values, so that no chain of variables can fill the memory. */
-export interface Budget { characters: number }
+export interface Budget {
+  characters: number;
+}
 export const newBudget = (): Budget => ({ characters: 4_194_304 });
 
 const deepestDefault = 50;
@@ -14,7 +17,10 @@ const nameStart = /[A-Za-z_]/;
 const namePart = /[A-Za-z0-9_]/;
 class Refusal extends Error {
   readonly hint: string;
-  constructor(reason: string, hint: string) { super(reason); this.hint = hint; }
+  constructor(reason: string, hint: string) {
+    super(reason);
+    this.hint = hint;
+  }
 }
 
 /** Replaces `$NAME`, `${NAME}`, `${NAME:-x}`, `-`, `:?`, `?`, `:+`, `+` (nested in the word) and `$$`. A `$` before anything else but `{` stays. */
@@ -64,18 +70,27 @@ function braced(inside: string, lookup: Lookup, budget: Budget, depth: number): 
   const end = nameEnd(inside, 0);
   const name = inside.slice(0, end);
   const operator = /^:?[-?+]/.exec(inside.slice(end, end + 2))?.[0] ?? "";
-  if (name === "" || !nameStart.test(name[0] ?? "") || (operator === "" && end < inside.length)) throw new Refusal(`\`\${${shorten(inside)}}\` is not a variable`, "Write `$$` for a dollar sign that is meant as one.");
+  if (name === "" || !nameStart.test(name[0] ?? "") || (operator === "" && end < inside.length))
+    throw new Refusal(`\`\${${shorten(inside)}}\` is not a variable`, "Write `$$` for a dollar sign that is meant as one.");
   const word = () => expand(inside.slice(end + operator.length), lookup, budget, depth + 1);
   const value = lookup(name, operator === "");
   const present = value !== undefined && !(operator.startsWith(":") && value === "");
   switch (operator) {
-    case "": return value ?? "";
-    case ":-": case "-": return present ? value : word();
-    case ":+": case "+": return present ? word() : "";
+    case "":
+      return value ?? "";
+    case ":-":
+    case "-":
+      return present ? value : word();
+    case ":+":
+    case "+":
+      return present ? word() : "";
     default: {
       if (present) return value;
       const message = word();
-      throw new Refusal(`the variable ${name} has to be set${message === "" ? "" : `: ${message}`}`, `Set it in your shell or in .env: \`${name}=...\`.`);
+      throw new Refusal(
+        `the variable ${name} has to be set${message === "" ? "" : `: ${message}`}`,
+        `Set it in your shell or in .env: \`${name}=...\`.`,
+      );
     }
   }
 }

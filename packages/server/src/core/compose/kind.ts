@@ -19,8 +19,27 @@ export interface KindHints {
 
 /** Images of databases and brokers, by the last part of their name, with the port at which siblings expect them. */
 export const stores: ReadonlyMap<string, number> = new Map([
-  ["postgres", 5432], ["postgresql", 5432], ["postgis", 5432], ["timescaledb", 5432], ["pgvector", 5432], ["mysql", 3306], ["mariadb", 3306], ["percona", 3306], ["mongo", 27017], ["mongodb", 27017],
-  ["redis", 6379], ["redis-stack", 6379], ["redis-stack-server", 6379], ["valkey", 6379], ["keydb", 6379], ["dragonfly", 6379], ["memcached", 11211], ["rabbitmq", 5672], ["nats", 4222], ["kafka", 9092], ["cassandra", 9042],
+  ["postgres", 5432],
+  ["postgresql", 5432],
+  ["postgis", 5432],
+  ["timescaledb", 5432],
+  ["pgvector", 5432],
+  ["mysql", 3306],
+  ["mariadb", 3306],
+  ["percona", 3306],
+  ["mongo", 27017],
+  ["mongodb", 27017],
+  ["redis", 6379],
+  ["redis-stack", 6379],
+  ["redis-stack-server", 6379],
+  ["valkey", 6379],
+  ["keydb", 6379],
+  ["dragonfly", 6379],
+  ["memcached", 11211],
+  ["rabbitmq", 5672],
+  ["nats", 4222],
+  ["kafka", 9092],
+  ["cassandra", 9042],
 ]);
 const webNames: ReadonlySet<string> = new Set(["web", "www", "frontend"]);
 

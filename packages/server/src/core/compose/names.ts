@@ -11,13 +11,19 @@ export function isName(text: string): boolean {
 
 /** The nearest DNS label: `db_data` is `db-data`. */
 export function toName(text: string): string {
-  const label = text.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+/, "");
+  const label = text
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-+/, "");
   return (/^[a-z]/.test(label) ? label : `n${label === "" ? "" : "-"}${label}`).slice(0, 40).replace(/-+$/, "");
 }
 
 /** An environment variable's name from any name: `db-password` is `DB_PASSWORD`. */
 export function toVariable(text: string): string {
-  const name = text.toUpperCase().replace(/[^A-Z0-9]+/g, "_").replace(/^_+|_+$/g, "");
+  const name = text
+    .toUpperCase()
+    .replace(/[^A-Z0-9]+/g, "_")
+    .replace(/^_+|_+$/g, "");
   return /^[A-Z]/.test(name) ? name : `N_${name}`;
 }
 

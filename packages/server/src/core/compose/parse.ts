@@ -1,9 +1,12 @@
-// YAML text to a tree with positions. Bounded in size, depth and alias expansion; must never throw, whatever the text.
+// YAML text to a tree with positions. Bounded in depth and alias expansion; must never throw, whatever the text.
 import { LineCounter, isAlias, isMap, isScalar, isSeq, parseAllDocuments, parseDocument, type Node, type Pair } from "yaml";
 import type { Findings } from "./findings.ts";
 import { nullScalar, type Entry, type Mapping, type MergeTag, type Position, type Scalar, type Tree } from "./tree.ts";
 
-const mostCharacters = 1_048_576;
+/** Of all Compose files of a project together: reading them holds up everyone else for up to some 5 ms per 1,000 characters. */
+export const mostCharacters = 262_144;
+/** Mistakes in the YAML of one file that are told: each may lead to the next. */
+const mostMistakes = 20;
 /** Nodes of one file after its aliases are written out. */
 const mostNodes = 100_000;
 const deepest = 64;
@@ -11,10 +14,6 @@ const deepest = 64;
 /** The file's documents, in order; undefined when there is a problem. */
 export function parseYaml(file: string, text: string, findings: Findings): Mapping[] | undefined {
   const start: Position = { file, line: 1, column: 1 };
-  if (text.length > mostCharacters) {
-    findings.invalid(start, { key: "", reason: `it is larger than ${mostCharacters} characters`, hint: "Split it with `include:`." });
-    return undefined;
-  }
   const lines = new LineCounter();
   const parsed = parseDocuments(text, lines);
   if (parsed === undefined) {
@@ -22,20 +21,32 @@ export function parseYaml(file: string, text: string, findings: Findings): Mappi
     return undefined;
   }
   const reader = new TreeReader(file, lines, findings);
-  for (const error of parsed.flatMap((document) => document.errors)) {
-    findings.invalid(reader.position(error.pos[0]), { key: "", reason: `this is not valid YAML: ${firstLine(error.message)}`, hint: hintFor(error.code) });
+  for (const error of parsed.flatMap((document) => document.errors).slice(0, mostMistakes)) {
+    findings.invalid(reader.position(error.pos[0]), {
+      key: "",
+      reason: `this is not valid YAML: ${firstLine(error.message)}`,
+      hint: hintFor(error.code),
+    });
   }
   if (parsed.some((document) => document.errors.length > 0)) return undefined;
   const trees = parsed.map((document) => (document.contents === null ? undefined : reader.read(document.contents, 0)));
   if (reader.failed) return undefined;
-  return asMappings(trees.filter((tree) => tree !== undefined), start, findings);
+  return asMappings(
+    trees.filter((tree) => tree !== undefined),
+    start,
+    findings,
+  );
 }
 
 function asMappings(trees: readonly Tree[], start: Position, findings: Findings): Mapping[] | undefined {
   const mappings = trees.filter((tree) => tree.type === "mapping");
   const other = trees.find((tree) => tree.type !== "mapping" && !(tree.type === "scalar" && tree.value === null));
   if (other !== undefined) {
-    findings.invalid(other.at, { key: "", reason: "a Compose file is a mapping with `services:` at its top", hint: "Start with `services:`." });
+    findings.invalid(other.at, {
+      key: "",
+      reason: "a Compose file is a mapping with `services:` at its top",
+      hint: "Start with `services:`.",
+    });
     return undefined;
   }
   if (mappings.length > 0) return mappings;
@@ -43,9 +54,14 @@ function asMappings(trees: readonly Tree[], start: Position, findings: Findings)
   return undefined;
 }
 
-function parseDocuments(text: string, lines: LineCounter): { contents: Node | null; errors: readonly { code: string; message: string; pos: [number, number] }[] }[] | undefined {
+function parseDocuments(
+  text: string,
+  lines: LineCounter,
+): { contents: Node | null; errors: readonly { code: string; message: string; pos: [number, number] }[] }[] | undefined {
   try {
-    return [...parseAllDocuments(text, { version: "1.2", merge: true, lineCounter: lines, prettyErrors: false, logLevel: "silent" })];
+    // Whether keys are unique is checked below: the library compares each with each.
+    const options = { version: "1.2", merge: true, uniqueKeys: false, prettyErrors: false, logLevel: "silent" } as const;
+    return [...parseAllDocuments(text, { ...options, lineCounter: lines })];
   } catch (error) {
     // The parser recurses into nested collections; running out of stack is the text's fault and an answer, not a crash.
     if (error instanceof RangeError) return undefined;
@@ -117,11 +133,18 @@ class TreeReader {
       const keyAt = this.position(node?.range?.[0] ?? 0);
       const tree = value === null || value === undefined ? nullScalar(keyAt) : this.read(value as Node, depth + 1);
       if (isScalar(node) && typeof node.value === "symbol") this.#mergeKey(tree, merged);
-      else if (isScalar(node)) own.set(String(node.value), { key: String(node.value), keyAt, value: tree });
+      else if (isScalar(node)) this.#own(own, { key: String(node.value), keyAt, value: tree });
       else this.#fail(keyAt, "a key has to be a plain word");
     }
     // A key of the mapping itself wins over merged ones, wherever it stands.
     return new Map([...[...merged].filter(([key]) => !own.has(key)), ...own]);
+  }
+
+  #own(entries: Map<string, Entry>, entry: Entry): void {
+    const { key, keyAt } = entry;
+    const first = entries.get(key);
+    if (first === undefined) entries.set(key, entry);
+    else this.#fail(keyAt, `\`${key.slice(0, 100)}\` is there twice, first in line ${first.keyAt.line}`, "Keep one of the two.");
   }
 
   /** `<<: *a` or `<<: [*a, *b]`; the earlier one wins. */
@@ -146,8 +169,8 @@ class TreeReader {
     return tree;
   }
 
-  #fail(at: Position, reason: string): Scalar {
-    if (!this.failed) this.#findings.invalid(at, { key: "", reason, hint: "" });
+  #fail(at: Position, reason: string, hint = ""): Scalar {
+    if (!this.failed) this.#findings.invalid(at, { key: "", reason, hint });
     this.failed = true;
     return nullScalar(at);
   }
@@ -157,13 +180,22 @@ function mergeTag(tag: string | undefined): MergeTag | undefined {
   return tag === "!reset" ? "reset" : tag === "!override" ? "override" : undefined;
 }
 
-function scalar(node: { value: unknown; source?: string | undefined; type?: string | undefined }, at: Position, tag: MergeTag | undefined): Scalar {
+function scalar(
+  node: { value: unknown; source?: string | undefined; type?: string | undefined },
+  at: Position,
+  tag: MergeTag | undefined,
+): Scalar {
   // Under an unknown tag the parser takes a plain scalar for text; what it would have been without the tag counts.
-  const value = tag === "override" && node.type === "PLAIN" ? parseDocument(node.source ?? "").toJS() as unknown : node.value;
+  const value = tag === "override" && node.type === "PLAIN" ? untagged(node.source ?? "") : node.value;
   if (tag === "reset") return { ...nullScalar(at), tag };
   if (typeof value === "string" || typeof value === "boolean") return { type: "scalar", value, text: String(value), at, tag };
   if (typeof value === "number") return { type: "scalar", value, text: numberText(value, node.source), at, tag };
   return { ...nullScalar(at), tag };
+}
+
+function untagged(source: string): unknown {
+  const { contents } = parseDocument(source);
+  return isScalar(contents) ? contents.value : source;
 }
 
 /** As Go prints it, which is what Compose does: shortest form, exponent from 1e21 up and below 1e-4. Whole numbers stay exact at any length. */
@@ -183,10 +215,13 @@ function firstLine(message: string): string {
 
 function hintFor(code: string): string {
   switch (code) {
-    case "TAB_AS_INDENT": return "Indent with spaces; YAML allows no tabs.";
-    case "DUPLICATE_KEY": return "Keep one of the two.";
-    case "BAD_INDENT": return "Give keys of one level the same indentation.";
-    case "MISSING_CHAR": return "Close what was opened, or put the text in quotes.";
-    default: return "";
+    case "TAB_AS_INDENT":
+      return "Indent with spaces; YAML allows no tabs.";
+    case "BAD_INDENT":
+      return "Give keys of one level the same indentation.";
+    case "MISSING_CHAR":
+      return "Close what was opened, or put the text in quotes.";
+    default:
+      return "";
   }
 }

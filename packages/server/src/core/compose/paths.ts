@@ -27,12 +27,19 @@ export function isForeign(path: string): boolean {
 }
 
 export function isRemote(path: string): boolean {
-  return /^[a-z][a-z0-9+.-]*:\/\//i.test(path) || /^[^/\s]+@[^/\s]+:/.test(path) || path.startsWith("github.com/") || path.startsWith("oci:") || path.startsWith("docker-image:");
+  return (
+    /^[a-z][a-z0-9+.-]*:\/\//i.test(path) ||
+    /^[^/\s]+@[^/\s]+:/.test(path) ||
+    path.startsWith("github.com/") ||
+    path.startsWith("oci:") ||
+    path.startsWith("docker-image:")
+  );
 }
 
 /** Why a path may not be used, or undefined when it stays inside of the project. */
 export function outside(path: string): string | undefined {
-  if (path.includes("\0")) return "it is not a path";
+  // Nor may a path say things to a terminal.
+  if (/\p{Cc}/u.test(path)) return "it has a character that no path should have";
   if (isRemote(path)) return "it is not in the project's folder";
   if (isForeign(path)) return "absolute paths lead out of the project's folder";
   return normalise(path).startsWith("..") ? "it leads out of the project's folder" : undefined;
@@ -56,19 +63,47 @@ export function rebase(file: Mapping, folder: string): Mapping {
   };
   const inMapping = (value: Tree, change: (inner: Mapping) => Tree): Tree => (value.type === "mapping" ? change(value) : value);
   const each = (value: Tree, change: (inner: Mapping) => Tree): Tree =>
-    inMapping(value, (all) => ({ ...all, entries: new Map([...all.entries].map(([key, entry]) => [key, { ...entry, value: inMapping(entry.value, change) }])) }));
+    inMapping(value, (all) => ({
+      ...all,
+      entries: new Map([...all.entries].map(([key, entry]) => [key, { ...entry, value: inMapping(entry.value, change) }])),
+    }));
   const paths = (value: Tree) => mapScalars(value, move);
-  const listed = (value: Tree): Tree => (value.type === "sequence" ? { ...value, items: value.items.map((item) => (item.type === "mapping" ? at(item, "path", paths) : paths(item))) } : paths(value));
+  const listed = (value: Tree): Tree =>
+    value.type === "sequence"
+      ? { ...value, items: value.items.map((item) => (item.type === "mapping" ? at(item, "path", paths) : paths(item))) }
+      : paths(value);
   const build = (value: Tree): Tree => {
     if (value.type !== "mapping") return paths(value);
     const context = get(value, "context");
-    return context === undefined ? withEntry(value, { key: "context", keyAt: value.at, value: textScalar(folder, value.at) }) : at(value, "context", paths);
+    return context === undefined
+      ? withEntry(value, { key: "context", keyAt: value.at, value: textScalar(folder, value.at) })
+      : at(value, "context", paths);
   };
   const service = (tree: Mapping): Mapping => {
     const built = at(at(at(tree, "build", build), "env_file", listed), "label_file", paths);
     return at(built, "extends", (value) => inMapping(value, (inner) => at(inner, "file", paths)));
   };
-  const include = (value: Tree): Tree => (value.type === "sequence" ? { ...value, items: value.items.map((item) => (item.type === "mapping" ? at(at(at(item, "path", paths), "env_file", paths), "project_directory", paths) : paths(item))) } : value);
+  const include = (value: Tree): Tree =>
+    value.type === "sequence"
+      ? {
+          ...value,
+          items: value.items.map((item) =>
+            item.type === "mapping" ? at(at(at(item, "path", paths), "env_file", paths), "project_directory", paths) : paths(item),
+          ),
+        }
+      : value;
   const files = (value: Tree): Tree => each(value, (inner) => at(inner, "file", paths));
-  return at(at(at(at(file, "services", (value) => each(value, service)), "secrets", files), "configs", files), "include", include);
+  return at(
+    at(
+      at(
+        at(file, "services", (value) => each(value, service)),
+        "secrets",
+        files,
+      ),
+      "configs",
+      files,
+    ),
+    "include",
+    include,
+  );
 }

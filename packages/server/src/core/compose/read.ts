@@ -39,19 +39,32 @@ export function readCompose(input: ComposeInput): ComposeResult {
   const findings = new Findings();
   const loaded = loadProject(input, findings);
   const read = loaded === undefined ? undefined : readStack(input, loaded, findings);
-  if (findings.needsMore) return { ok: false, kind: "needs", files: [...findings.neededFiles].sort(), variables: [...findings.neededVariables].sort() };
+  if (findings.needsMore)
+    return { ok: false, kind: "needs", files: [...findings.neededFiles].sort(), variables: [...findings.neededVariables].sort() };
   const { problems } = findings;
   if (problems.length > 0 || read === undefined) return { ok: false, kind: "problems", problems };
   return { ok: true, definition: { ...read.definition, notes: findings.notes }, secretValues: read.secretValues };
 }
 
-function readStack(input: ComposeInput, loaded: Loaded, findings: Findings): { definition: Omit<StackDefinition, "notes">; secretValues: Record<string, string> } | undefined {
+function readStack(
+  input: ComposeInput,
+  loaded: Loaded,
+  findings: Findings,
+): { definition: Omit<StackDefinition, "notes">; secretValues: Record<string, string> } | undefined {
   const { tree } = loaded;
   const place = { findings, component: "the stack" };
   checkKeys(place, "top", tree);
   const services = mappingOf(place, get(tree, "services"), "services") ?? mapping([], tree.at);
-  if (services.entries.size === 0 && findings.problems.length === 0) complain(place, tree.at, "services", "it has no services", "Add `services:` with at least one below it.");
-  if (!fits(services, mostValues)) return complain(place, services.at, "services", `its services have more than ${mostValues} values together`, "Split them into several stacks.");
+  if (services.entries.size === 0 && findings.problems.length === 0)
+    complain(place, tree.at, "services", "it has no services", "Add `services:` with at least one below it.");
+  if (!fits(services, mostValues))
+    return complain(
+      place,
+      services.at,
+      "services",
+      `its services have more than ${mostValues} values together`,
+      "Split them into several stacks.",
+    );
   const source = { findings, environment: loaded.environment, files: loaded.files };
   const volumes = readTopVolumes(findings, get(tree, "volumes"));
   const secrets = readSecrets(source, get(tree, "secrets"));
@@ -60,15 +73,28 @@ function readStack(input: ComposeInput, loaded: Loaded, findings: Findings): { d
   const { active, inactive } = byProfile(input, loaded, services, findings);
   const awaited = awaitedServices(active);
   const components = active.map((entry): [string, ComponentSpec] => {
-    const here: ServicePlace = { ...source, component: entry.key, engine: input.engine.kind, siblings: { active: new Set(active.map((other) => other.key)), inactive }, awaited: awaited.has(entry.key), volumes: volumes.names, secrets: secrets.names, configs };
+    const here: ServicePlace = {
+      ...source,
+      component: entry.key,
+      engine: input.engine.kind,
+      siblings: { active: new Set(active.map((other) => other.key)), inactive },
+      awaited: awaited.has(entry.key),
+      volumes: volumes.names,
+      secrets: secrets.names,
+      configs,
+    };
     return [entry.key, readService(here, serviceMapping(here, entry))];
   });
   reportCircle(components, services, findings);
   const name = own.stack ?? readName(place, tree);
   return {
     definition: {
-      ...(name === undefined ? {} : { name }), components: Object.fromEntries(components), volumes: Object.fromEntries(volumes.volumes), configs: Object.fromEntries([...configs.values()].map((config) => [config.name, { content: config.content }])),
-      secrets: Object.fromEntries([...secrets.sources].map(([key, value]) => [key, { source: value }])), ...(own.runEnv === undefined ? {} : { runEnv: own.runEnv }),
+      ...(name === undefined ? {} : { name }),
+      components: Object.fromEntries(components),
+      volumes: Object.fromEntries(volumes.volumes),
+      configs: Object.fromEntries([...configs.values()].map((config) => [config.name, { content: config.content }])),
+      secrets: Object.fromEntries([...secrets.sources].map(([key, value]) => [key, { source: value }])),
+      ...(own.runEnv === undefined ? {} : { runEnv: own.runEnv }),
     },
     secretValues: Object.fromEntries(secrets.values),
   };
@@ -86,9 +112,21 @@ function fits(tree: Tree, most: number): boolean {
 }
 
 /** Services whose profiles are not active are left out whole. */
-function byProfile(input: ComposeInput, loaded: Loaded, services: Mapping, findings: Findings): { active: Entry[]; inactive: Map<string, readonly string[]> } {
+function byProfile(
+  input: ComposeInput,
+  loaded: Loaded,
+  services: Mapping,
+  findings: Findings,
+): { active: Entry[]; inactive: Map<string, readonly string[]> } {
   const fromShell = input.profiles.length > 0 ? undefined : loaded.environment.lookup("COMPOSE_PROFILES");
-  const wanted = new Set(fromShell === undefined ? input.profiles : fromShell.split(",").map((profile) => profile.trim()).filter((profile) => profile !== ""));
+  const wanted = new Set(
+    fromShell === undefined
+      ? input.profiles
+      : fromShell
+          .split(",")
+          .map((profile) => profile.trim())
+          .filter((profile) => profile !== ""),
+  );
   const inactive = new Map<string, readonly string[]>();
   const active = [...services.entries.values()].filter((entry) => {
     const profiles = textsOf({ findings, component: entry.key }, get(entry.value, "profiles"), "profiles");
@@ -101,7 +139,14 @@ function byProfile(input: ComposeInput, loaded: Loaded, services: Mapping, findi
 }
 
 function serviceMapping(place: ServicePlace, entry: Entry): Mapping {
-  if (!isName(entry.key)) complain(place, entry.keyAt, entry.key, `\`${entry.key.slice(0, 80)}\` is not a name: lower-case letters, digits and single dashes, starting with a letter, 40 at most`, `Call it \`${toName(entry.key)}\`, here and wherever it is named.`);
+  if (!isName(entry.key))
+    complain(
+      place,
+      entry.keyAt,
+      entry.key,
+      `\`${entry.key.slice(0, 80)}\` is not a name: lower-case letters, digits and single dashes, starting with a letter, 40 at most`,
+      `Call it \`${toName(entry.key)}\`, here and wherever it is named.`,
+    );
   return (isNull(entry.value) ? undefined : mappingOf(place, entry.value, entry.key)) ?? mapping([], entry.keyAt);
 }
 
@@ -120,11 +165,18 @@ function awaitedServices(services: readonly Entry[]): Set<string> {
 }
 
 function reportCircle(components: readonly (readonly [string, ComponentSpec])[], services: Mapping, findings: Findings): void {
-  const circle = dependencyCircle(new Map(components.map(([name, spec]) => [name, spec.dependsOn.map((dependency) => dependency.component)])));
+  const circle = dependencyCircle(
+    new Map(components.map(([name, spec]) => [name, spec.dependsOn.map((dependency) => dependency.component)])),
+  );
   const first = circle?.[0];
   if (circle === undefined || first === undefined) return;
   const at = get(services.entries.get(first)?.value, "depends_on")?.at ?? services.entries.get(first)?.keyAt ?? services.at;
-  findings.invalid(at, { key: "depends_on", component: first, reason: `components wait for each other in a circle: ${circle.join(" -> ")}`, hint: "Take one of these dependencies out." });
+  findings.invalid(at, {
+    key: "depends_on",
+    component: first,
+    reason: `components wait for each other in a circle: ${circle.join(" -> ")}`,
+    hint: "Take one of these dependencies out.",
+  });
 }
 
 function readName(place: { findings: Findings; component: string }, tree: Mapping): string | undefined {

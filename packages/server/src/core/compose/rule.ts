@@ -13,5 +13,16 @@ export interface KeyRule {
 }
 
 export const honoured = (key: string, text: string): KeyRule => ({ key, class: "honoured", text });
-export const harmless = (key: string, text: string, fine?: KeyRule["fine"]): KeyRule => ({ key, class: "harmless", text, ...(fine === undefined ? {} : { fine }) });
-export const refused = (key: string, text: string, hint: string, fine?: KeyRule["fine"]): KeyRule => ({ key, class: "refused", text, hint, ...(fine === undefined ? {} : { fine }) });
+export const harmless = (key: string, text: string, fine?: KeyRule["fine"]): KeyRule => ({
+  key,
+  class: "harmless",
+  text,
+  ...(fine === undefined ? {} : { fine }),
+});
+export const refused = (key: string, text: string, hint: string, fine?: KeyRule["fine"]): KeyRule => ({
+  key,
+  class: "refused",
+  text,
+  hint,
+  ...(fine === undefined ? {} : { fine }),
+});

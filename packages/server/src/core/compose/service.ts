@@ -44,8 +44,17 @@ export function readService(place: ServicePlace, service: Mapping): ComponentSpe
   const check = readHealthcheck(place, get(service, "healthcheck"));
   const declared = declaredPorts(place, service, image);
   const kind = inferKind({
-    said: own?.kind, name: place.component, process: own?.process, image, builds: build !== undefined, hasCommand: command !== undefined || entrypoint !== undefined, hasSchedule: own?.schedule !== undefined,
-    hasDomains: (own?.domains ?? []).length > 0, isPublished: declared.some((port) => port.published !== undefined), tcpOnly: isTcpOnly(declared, saidProtocols(own)), hasVolume: volumes.length > 0,
+    said: own?.kind,
+    name: place.component,
+    process: own?.process,
+    image,
+    builds: build !== undefined,
+    hasCommand: command !== undefined || entrypoint !== undefined,
+    hasSchedule: own?.schedule !== undefined,
+    hasDomains: (own?.domains ?? []).length > 0,
+    isPublished: declared.some((port) => port.published !== undefined),
+    tcpOnly: isTcpOnly(declared, saidProtocols(own)),
+    hasVolume: volumes.length > 0,
   });
   const base = defaultSpec(kind);
   const deploy = readDeploy(place, service);
@@ -53,16 +62,27 @@ export function readService(place: ServicePlace, service: Mapping): ComponentSpe
   const workdir = readWorkdir(place, get(service, "working_dir"));
   const spec: ComponentSpec = {
     ...base,
-    ...(build === undefined ? {} : { build }), ...(image === undefined ? {} : { image }), ...(own?.process === undefined ? {} : { process: own.process }),
-    ...(command === undefined ? {} : { command }), ...(entrypoint === undefined ? {} : { entrypoint }), ...(workdir === undefined ? {} : { workdir }),
-    env: Object.fromEntries([...variables].map(([name, { value }]) => [name, value])), secrets, ports, domains: own?.domains ?? [], volumes,
-    dependsOn: readDependencies(place, service, place.siblings), resources: deploy.resources,
+    ...(build === undefined ? {} : { build }),
+    ...(image === undefined ? {} : { image }),
+    ...(own?.process === undefined ? {} : { process: own.process }),
+    ...(command === undefined ? {} : { command }),
+    ...(entrypoint === undefined ? {} : { entrypoint }),
+    ...(workdir === undefined ? {} : { workdir }),
+    env: Object.fromEntries([...variables].map(([name, { value }]) => [name, value])),
+    secrets,
+    ports,
+    domains: own?.domains ?? [],
+    volumes,
+    dependsOn: readDependencies(place, service, place.siblings),
+    resources: deploy.resources,
     probes: { ...(check === undefined ? {} : probesOf(check, ports[0]?.port)), ...own?.probes },
     strategy: own?.strategy ?? deploy.strategy ?? (kind === "stateful" ? { type: "recreate" } : base.strategy),
     ...(own?.schedule === undefined ? {} : { schedule: own.schedule }),
     replicas: deploy.replicas ?? base.replicas,
     gracePeriod: own?.gracePeriod ?? durationOf(place, get(service, "stop_grace_period"), "stop_grace_period") ?? base.gracePeriod,
     drainTimeout: own?.drainTimeout ?? base.drainTimeout,
+    ...(own?.maxBody === undefined ? {} : { maxBody: own.maxBody }),
+    ...(own?.maxConnections === undefined ? {} : { maxConnections: own.maxConnections }),
     restart: deploy.restart ?? (place.awaited ? "never" : base.restart),
     securityProfile: own?.securityProfile ?? (image !== undefined || build?.dockerfile !== undefined ? "baseline" : base.securityProfile),
   };
@@ -74,7 +94,8 @@ function readImage(place: ServicePlace, service: Mapping, builds: boolean): stri
   const tree = get(service, "image");
   const image = textOf(place, tree, "image")?.trim();
   if (image === undefined || image === "" || tree === undefined) {
-    if (!builds && get(service, "provider") === undefined) complain(place, service.at, "image", "it has neither `build` nor `image`", "Add `build: .` with the folder to build.");
+    if (!builds && get(service, "provider") === undefined)
+      complain(place, service.at, "image", "it has neither `build` nor `image`", "Add `build: .` with the folder to build.");
     return undefined;
   }
   if (builds) {
@@ -83,7 +104,14 @@ function readImage(place: ServicePlace, service: Mapping, builds: boolean): stri
   }
   if (/\s/.test(image)) return complain(place, tree.at, "image", `\`${image}\` is not the name of an image`, "Write it as `nginx:1.29`.");
   // The same sentence as the cause image_needs_container_engine, said before anything starts.
-  if (place.engine === "local") return refuse(place, tree.at, "image", `the local engine runs what Berth builds, not images such as ${image}`, `Give it \`build:\` with its source instead${stores.has(imageName(image)) ? ", run the database apart and pass its address in `environment`" : ""}, or deploy to a Docker or Kubernetes cluster.`);
+  if (place.engine === "local")
+    return refuse(
+      place,
+      tree.at,
+      "image",
+      `the local engine runs what Berth builds, not images such as ${image}`,
+      `Give it \`build:\` with its source instead${stores.has(imageName(image)) ? ", run the database apart and pass its address in `environment`" : ""}, or deploy to a Docker or Kubernetes cluster.`,
+    );
   return image;
 }
 
@@ -94,12 +122,24 @@ function readCommand(place: Place, tree: Tree | undefined, key: string): Command
     return commandFromWords(words);
   }
   const split = splitLine(textOf(place, tree, key) ?? "");
-  if (!split.ok) return complain(place, tree.at, key, `the line cannot be split into words: ${split.reason}`, "Write a list: `[\"program\", \"argument\"]`.");
+  if (!split.ok)
+    return complain(
+      place,
+      tree.at,
+      key,
+      `the line cannot be split into words: ${split.reason}`,
+      'Write a list: `["program", "argument"]`.',
+    );
   if (split.shell) place.findings.note("compose_command_shell", tree.at, place.component, { key });
   return split.command;
 }
 
-function readSecretVariables(place: ServicePlace, service: Mapping, variables: Map<string, Variable>, own: XBerth | undefined): Record<string, string> {
+function readSecretVariables(
+  place: ServicePlace,
+  service: Mapping,
+  variables: Map<string, Variable>,
+  own: XBerth | undefined,
+): Record<string, string> {
   const grants = adoptFileVariables(place, readGrants(place, "secrets", get(service, "secrets"), [...place.secrets.keys()]), variables);
   const explicit = own?.secrets ?? {};
   const secrets = new Map<string, string>();
@@ -112,7 +152,8 @@ function readSecretVariables(place: ServicePlace, service: Mapping, variables: M
   for (const [variable, name] of Object.entries(explicit)) secrets.set(variable, name);
   for (const variable of secrets.keys()) {
     const set = variables.get(variable);
-    if (set !== undefined) complain(place, set.at, "environment", `${variable} is set here and is also given by a secret`, "Take it out of `environment`.");
+    if (set !== undefined)
+      complain(place, set.at, "environment", `${variable} is set here and is also given by a secret`, "Take it out of `environment`.");
   }
   return Object.fromEntries(secrets);
 }
@@ -130,21 +171,48 @@ function declaredPorts(place: Place, service: Mapping, image: string | undefined
   const declared = [...ports, ...exposed];
   const usual = image === undefined ? undefined : stores.get(imageName(image));
   // In Compose siblings reach any port; here a port has to be known, and a known database's is.
-  return declared.length > 0 || usual === undefined ? declared : [{ target: usual, protocol: "tcp", published: undefined, loopback: false, name: undefined, at: service.at }];
+  return declared.length > 0 || usual === undefined
+    ? declared
+    : [{ target: usual, protocol: "tcp", published: undefined, loopback: false, name: undefined, at: service.at }];
 }
 
-function portsOf(place: Place, kind: ComponentSpec["kind"], declared: readonly DeclaredPort[], own: XBerth | undefined, check: Healthcheck | undefined, variables: Map<string, Variable>): Port[] {
+function portsOf(
+  place: Place,
+  kind: ComponentSpec["kind"],
+  declared: readonly DeclaredPort[],
+  own: XBerth | undefined,
+  check: Healthcheck | undefined,
+  variables: Map<string, Variable>,
+): Port[] {
   if (Array.isArray(own?.ports)) return withoutPortVariable(place, own.ports, variables);
   if (kind === "cron") {
-    if (declared[0] !== undefined) place.findings.note("compose_key_ignored", declared[0].at, place.component, { key: "ports", instead: "what runs by schedule takes no traffic" });
+    if (declared[0] !== undefined)
+      place.findings.note("compose_key_ignored", declared[0].at, place.component, {
+        key: "ports",
+        instead: "what runs by schedule takes no traffic",
+      });
     return [];
   }
-  const ports = componentPorts(place, declared, kind === "web" || (kind === "stateful" && (own?.domains ?? []).length > 0), saidProtocols(own));
+  const ports = componentPorts(
+    place,
+    declared,
+    kind === "web" || (kind === "stateful" && (own?.domains ?? []).length > 0),
+    saidProtocols(own),
+  );
   if (ports.length > 0 || (kind !== "web" && check?.asks === undefined)) return withoutPortVariable(place, ports, variables);
-  if (kind !== "web" && check?.asks !== undefined) return withoutPortVariable(place, [{ name: check.asks.type, protocol: check.asks.type, ...(check.asks.port === undefined ? {} : { port: check.asks.port }) }], variables);
+  if (kind !== "web" && check?.asks !== undefined)
+    return withoutPortVariable(
+      place,
+      [{ name: check.asks.type, protocol: check.asks.type, ...(check.asks.port === undefined ? {} : { port: check.asks.port }) }],
+      variables,
+    );
   const told = /^[0-9]{1,5}$/.exec(variables.get("PORT")?.value ?? "")?.[0];
   const port = told === undefined ? check?.asks?.port : Number(told);
-  return withoutPortVariable(place, [{ name: "http", protocol: "http", ...(port === undefined || port < 1 || port > 65_535 ? {} : { port }) }], variables);
+  return withoutPortVariable(
+    place,
+    [{ name: "http", protocol: "http", ...(port === undefined || port < 1 || port > 65_535 ? {} : { port }) }],
+    variables,
+  );
 }
 
 /** `PORT` is the engine's to set: on the local engine every instance has another one. */
@@ -160,7 +228,10 @@ function withoutPortVariable(place: Place, ports: readonly Port[], variables: Ma
 function readWorkdir(place: ServicePlace, tree: Tree | undefined): string | undefined {
   const text = textOf(place, tree, "working_dir");
   if (text === undefined || text === "" || tree === undefined) return undefined;
-  if (!text.startsWith("/")) return outside(text) === undefined ? normalise(text) : refuse(place, tree.at, "working_dir", `${text}: ${outside(text) ?? ""}`, "Name a folder of the build.");
+  if (!text.startsWith("/"))
+    return outside(text) === undefined
+      ? normalise(text)
+      : refuse(place, tree.at, "working_dir", `${text}: ${outside(text) ?? ""}`, "Name a folder of the build.");
   if (place.engine !== "local") return text;
   place.findings.note("compose_workdir_absolute", tree.at, place.component, { path: text });
   return undefined;
@@ -168,14 +239,48 @@ function readWorkdir(place: ServicePlace, tree: Tree | undefined): string | unde
 
 /** What no single key can show. */
 function checkWhole(place: ServicePlace, service: Mapping, spec: ComponentSpec): void {
-  if (spec.kind === "cron" && spec.schedule === undefined) complain(place, service.at, "x-berth.kind", "a component of the kind cron needs a schedule", "Add `x-berth: { schedule: \"30 3 * * *\" }`.");
-  if (spec.kind !== "cron" && spec.schedule !== undefined) complain(place, service.at, "x-berth.schedule", `a component of the kind ${spec.kind} has no schedule`, "Leave `kind` out, or make it `cron`.");
-  if (spec.domains.length > 0 && (spec.kind === "worker" || spec.kind === "cron")) complain(place, service.at, "x-berth.domains", `a component of the kind ${spec.kind} is not reached from outside, so it has no domains`, "Leave `kind` out, or make it `web`.");
-  else if (spec.domains.length > 0 && !spec.ports.some((port) => port.protocol === "http")) complain(place, service.at, "x-berth.domains", "it has domains, but no HTTP port that they could lead to", "Add `ports: [\"8080:3000\"]` with the port of the program.");
+  if (spec.kind === "cron" && spec.schedule === undefined)
+    complain(
+      place,
+      service.at,
+      "x-berth.kind",
+      "a component of the kind cron needs a schedule",
+      'Add `x-berth: { schedule: "30 3 * * *" }`.',
+    );
+  if (spec.kind !== "cron" && spec.schedule !== undefined)
+    complain(
+      place,
+      service.at,
+      "x-berth.schedule",
+      `a component of the kind ${spec.kind} has no schedule`,
+      "Leave `kind` out, or make it `cron`.",
+    );
+  if (spec.domains.length > 0 && (spec.kind === "worker" || spec.kind === "cron"))
+    complain(
+      place,
+      service.at,
+      "x-berth.domains",
+      `a component of the kind ${spec.kind} is not reached from outside, so it has no domains`,
+      "Leave `kind` out, or make it `web`.",
+    );
+  else if (spec.domains.length > 0 && !spec.ports.some((port) => port.protocol === "http"))
+    complain(
+      place,
+      service.at,
+      "x-berth.domains",
+      "it has domains, but no HTTP port that they could lead to",
+      'Add `ports: ["8080:3000"]` with the port of the program.',
+    );
   const names = spec.ports.map((port) => port.name);
   if (new Set(names).size < names.length) complain(place, service.at, "x-berth.ports", "two ports have one name", "Name them apart.");
   for (const error of itemsOf(place, get(service, "profiles"), "profiles")) textOf(place, error, "profiles");
   if (Value.Check(ComponentSpec, spec)) return;
   const [first] = Value.Errors(ComponentSpec, spec);
-  complain(place, service.at, first?.instancePath.slice(1).replaceAll("/", ".") ?? "", `\`${first?.instancePath.slice(1).replaceAll("/", ".") ?? "it"}\` ${first?.message ?? "is not possible"}`, "");
+  complain(
+    place,
+    service.at,
+    first?.instancePath.slice(1).replaceAll("/", ".") ?? "",
+    `\`${first?.instancePath.slice(1).replaceAll("/", ".") ?? "it"}\` ${first?.message ?? "is not possible"}`,
+    "",
+  );
 }

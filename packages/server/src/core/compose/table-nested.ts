@@ -6,7 +6,12 @@ export const deployRules: readonly KeyRule[] = [
   honoured("resources", "limits"),
   honoured("update_config", "how a release replaces the one before"),
   honoured("restart_policy", "as `restart`; this one wins"),
-  refused("mode", "Berth counts instances, not machines, and runs jobs by schedule", "Use `replicas`, or `x-berth: { schedule: ... }` for a job.", ["replicated"]),
+  refused(
+    "mode",
+    "Berth counts instances, not machines, and runs jobs by schedule",
+    "Use `replicas`, or `x-berth: { schedule: ... }` for a job.",
+    ["replicated"],
+  ),
   harmless("endpoint_mode", "siblings reach a component through the router"),
   harmless("labels", "objects carry Berth's own labels"),
   harmless("placement", "the stack's cluster places its instances"),
@@ -55,7 +60,10 @@ export const placementRules: readonly KeyRule[] = [
   harmless("max_replicas_per_node", "the stack's cluster places its instances"),
 ];
 export const healthcheckRules: readonly KeyRule[] = [
-  honoured("test", "`CMD`, `CMD-SHELL`, a line, or `NONE`. `curl -f` and `wget` of the component's own port become an HTTP probe, `nc -z` and `curl` without `-f` a TCP probe, so that they need no such program and find the port wherever it is"),
+  honoured(
+    "test",
+    "`CMD`, `CMD-SHELL`, a line, or `NONE`. `curl -f` and `wget` of the component's own port become an HTTP probe, `nc -z` and `curl` without `-f` a TCP probe, so that they need no such program and find the port wherever it is",
+  ),
   honoured("interval", "time between two probes"),
   honoured("timeout", "how long one may take"),
   honoured("retries", "failures in a row until it is not ready"),

@@ -1,9 +1,27 @@
 // Every key that a Compose file may have, in one table: what becomes of it here, or why it is refused. It is data: reading obeys it and docs/guide/compose.md prints it.
 import { harmless, honoured, refused, type KeyRule } from "./rule.ts";
 import { serviceRules } from "./table-service.ts";
-import { deployRules, healthcheckRules, limitRules, placementRules, portRules, reservationRules, resourceRules, restartPolicyRules, rollbackRules, tmpfsRules, updateRules, volumeMountRules, volumeOptionRules } from "./table-nested.ts";
+import {
+  deployRules,
+  healthcheckRules,
+  limitRules,
+  placementRules,
+  portRules,
+  reservationRules,
+  resourceRules,
+  restartPolicyRules,
+  rollbackRules,
+  tmpfsRules,
+  updateRules,
+  volumeMountRules,
+  volumeOptionRules,
+} from "./table-nested.ts";
 
-export interface Area { readonly title: string; /** Where it is in the file. */ readonly path: string; readonly rules: readonly KeyRule[] }
+export interface Area {
+  readonly title: string;
+  /** Where it is in the file. */ readonly path: string;
+  readonly rules: readonly KeyRule[];
+}
 
 const topRules: readonly KeyRule[] = [
   honoured("name", "the stack's name, when `berth up` is not told another one"),
@@ -92,14 +110,25 @@ const dependencyRules: readonly KeyRule[] = [
 const berthRules: readonly KeyRule[] = [
   honoured("kind", "`web`, `worker`, `stateful` or `cron`, instead of what is inferred"),
   honoured("process", "which process type of the build it runs"),
-  honoured("domains", "host names that lead to it: `shop.example.com`, `example.com/shop`, or `{ host, path }`"),
+  honoured(
+    "domains",
+    "host names that lead to it: `shop.example.com`, `example.com/shop`, or `{ host, path, https: redirect }`, which sends plain requests to HTTPS",
+  ),
   honoured("schedule", "cron expression, or `{ cron, timeZone, overlap, deadline, startingDeadline }`"),
   honoured("strategy", "`rolling`, `recreate`, or `{ type, maxSurge, maxUnavailable, minReady, progressDeadline }`"),
-  honoured("probes", "`startup`, `readiness`, `liveness`, each `{ check, initialDelay, period, timeout, successThreshold, failureThreshold }`; they win over `healthcheck`"),
+  honoured(
+    "probes",
+    "`startup`, `readiness`, `liveness`, each `{ check, initialDelay, period, timeout, successThreshold, failureThreshold }`; they win over `healthcheck`",
+  ),
   honoured("drainTimeout", "how long requests in flight may last after an instance left the router; `30s` when absent"),
+  honoured("maxBody", "the largest request body, as `10m`; larger ones are answered with 413. No limit when absent"),
+  honoured("maxConnections", "requests and connections at the same time, at most; more are answered with 503 and `Retry-After`"),
   honoured("gracePeriod", "time between SIGTERM and SIGKILL; wins over `stop_grace_period`"),
   honoured("securityProfile", "`restricted`, `baseline` or `privileged` (needs its own permission)"),
-  honoured("ports", "`{ 5432: tcp }` says how a port is spoken to (`http` or `tcp`); a list of `{ name, protocol, port, published }` replaces all ports"),
+  honoured(
+    "ports",
+    "`{ 5432: tcp }` says how a port is spoken to (`http` or `tcp`); a list of `{ name, protocol, port, published }` replaces all ports",
+  ),
   honoured("secrets", "environment variable -> name of a secret of the stack"),
   honoured("command", "`{ exec: [...] }` or `{ shell: LINE }`; wins over `command`"),
   honoured("entrypoint", "`{ exec: [...] }` or `{ shell: LINE }`; wins over `entrypoint`"),

@@ -1,12 +1,19 @@
 // A Compose file as a tree in which every node knows where it was written, so that a problem found after merging still names file, line and column.
 // Trees are never changed in place: aliases, `extends` and `include` share their parts.
 
-export interface Position { readonly file: string; readonly line: number; readonly column: number }
+export interface Position {
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+}
 
 /** `!reset` removes what earlier files said, `!override` replaces it instead of merging. */
 export type MergeTag = "reset" | "override";
 
-interface Placed { readonly at: Position; readonly tag?: MergeTag | undefined }
+interface Placed {
+  readonly at: Position;
+  readonly tag?: MergeTag | undefined;
+}
 /** `text` is the value as Compose prints it where it wants a string: `1.10` is `1.1`, null is empty. */
 export interface Scalar extends Placed {
   readonly type: "scalar";
@@ -15,9 +22,19 @@ export interface Scalar extends Placed {
   /** It names a variable that the caller has not answered for yet, so nothing should be asked for because of it. */
   readonly uncertain?: boolean;
 }
-export interface Sequence extends Placed { readonly type: "sequence"; readonly items: readonly Tree[] }
-export interface Entry { readonly key: string; readonly keyAt: Position; readonly value: Tree }
-export interface Mapping extends Placed { readonly type: "mapping"; readonly entries: ReadonlyMap<string, Entry> }
+export interface Sequence extends Placed {
+  readonly type: "sequence";
+  readonly items: readonly Tree[];
+}
+export interface Entry {
+  readonly key: string;
+  readonly keyAt: Position;
+  readonly value: Tree;
+}
+export interface Mapping extends Placed {
+  readonly type: "mapping";
+  readonly entries: ReadonlyMap<string, Entry>;
+}
 export type Tree = Scalar | Sequence | Mapping;
 
 export const nowhere: Position = { file: "", line: 0, column: 0 };
@@ -60,27 +77,39 @@ export function isNull(tree: Tree): boolean {
 /** Null, `[]`, `{}` and `""` say nothing. */
 export function isEmpty(tree: Tree): boolean {
   switch (tree.type) {
-    case "scalar": return tree.value === null || tree.value === "";
-    case "sequence": return tree.items.length === 0;
-    case "mapping": return tree.entries.size === 0;
+    case "scalar":
+      return tree.value === null || tree.value === "";
+    case "sequence":
+      return tree.items.length === 0;
+    case "mapping":
+      return tree.entries.size === 0;
   }
 }
 
 /** The tree with each of its scalars replaced. */
 export function mapScalars(tree: Tree, change: (scalar: Scalar) => Scalar): Tree {
   switch (tree.type) {
-    case "scalar": return change(tree);
-    case "sequence": return { ...tree, items: tree.items.map((item) => mapScalars(item, change)) };
-    case "mapping": return { ...tree, entries: new Map([...tree.entries].map(([key, entry]) => [key, { ...entry, value: mapScalars(entry.value, change) }])) };
+    case "scalar":
+      return change(tree);
+    case "sequence":
+      return { ...tree, items: tree.items.map((item) => mapScalars(item, change)) };
+    case "mapping":
+      return {
+        ...tree,
+        entries: new Map([...tree.entries].map(([key, entry]) => [key, { ...entry, value: mapScalars(entry.value, change) }])),
+      };
   }
 }
 
 /** Plain data without positions. */
 export function plain(tree: Tree): unknown {
   switch (tree.type) {
-    case "scalar": return tree.value;
-    case "sequence": return tree.items.map(plain);
-    case "mapping": return Object.fromEntries([...tree.entries.values()].map((entry) => [entry.key, plain(entry.value)]));
+    case "scalar":
+      return tree.value;
+    case "sequence":
+      return tree.items.map(plain);
+    case "mapping":
+      return Object.fromEntries([...tree.entries.values()].map((entry) => [entry.key, plain(entry.value)]));
   }
 }
 

@@ -1,6 +1,17 @@
 // Durations and sizes as Compose writes them, to whole milliseconds and bytes and back. Pure.
 
-const milliseconds: Readonly<Record<string, number>> = { ns: 1e-6, us: 1e-3, "µs": 1e-3, "μs": 1e-3, ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
+const milliseconds: Readonly<Record<string, number>> = {
+  ns: 1e-6,
+  us: 1e-3,
+  µs: 1e-3,
+  μs: 1e-3,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 604_800_000,
+};
 
 /** `1h30m`, `1.5s`, `300ms`, `0`; undefined when it is none. A part of a millisecond counts as a whole one. */
 export function parseDuration(text: string): number | undefined {
@@ -21,7 +32,12 @@ export function formatDuration(value: number): string {
   if (value === 0) return "0s";
   let rest = value;
   let text = "";
-  for (const [unit, size] of [["h", 3_600_000], ["m", 60_000], ["s", 1000], ["ms", 1]] as const) {
+  for (const [unit, size] of [
+    ["h", 3_600_000],
+    ["m", 60_000],
+    ["s", 1000],
+    ["ms", 1],
+  ] as const) {
     const amount = Math.floor(rest / size);
     if (amount > 0) text += `${amount}${unit}`;
     rest -= amount * size;

@@ -7,7 +7,10 @@ import { parseBytes, parseDuration } from "./units.ts";
 import { isEmpty, isNull, type Mapping, type Position, type Tree } from "./tree.ts";
 
 /** Where values are read: whose they are, for problems. */
-export interface Place { readonly findings: Findings; readonly component: string }
+export interface Place {
+  readonly findings: Findings;
+  readonly component: string;
+}
 
 export function complain(place: Place, at: Position, key: string, reason: string, hint = ""): undefined {
   place.findings.invalid(at, { key, component: place.component, reason, hint });
@@ -34,11 +37,17 @@ export function flagOf(place: Place, tree: Tree | undefined, key: string): boole
   return complain(place, tree.at, key, `\`${key}\` is true or false, not \`${short(text)}\``, "");
 }
 
-export function numberOf(place: Place, tree: Tree | undefined, key: string, limits: { readonly min: number; readonly max: number; readonly whole: boolean }): number | undefined {
+export function numberOf(
+  place: Place,
+  tree: Tree | undefined,
+  key: string,
+  limits: { readonly min: number; readonly max: number; readonly whole: boolean },
+): number | undefined {
   const text = textOf(place, tree, key);
   if (text === undefined || tree === undefined) return undefined;
   const value = /^[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)$/.test(text.trim()) ? Number(text) : Number.NaN;
-  if (Number.isNaN(value) || (limits.whole && !Number.isInteger(value))) return complain(place, tree.at, key, `\`${key}\` is a ${limits.whole ? "whole " : ""}number, not \`${short(text)}\``, "");
+  if (Number.isNaN(value) || (limits.whole && !Number.isInteger(value)))
+    return complain(place, tree.at, key, `\`${key}\` is a ${limits.whole ? "whole " : ""}number, not \`${short(text)}\``, "");
   if (value >= limits.min && value <= limits.max) return value;
   return complain(place, tree.at, key, `\`${key}\` lies between ${limits.min} and ${limits.max}, and ${short(text)} does not`, "");
 }
@@ -47,7 +56,10 @@ export function numberOf(place: Place, tree: Tree | undefined, key: string, limi
 export function durationOf(place: Place, tree: Tree | undefined, key: string): number | undefined {
   const text = textOf(place, tree, key);
   if (text === undefined || tree === undefined) return undefined;
-  return parseDuration(text) ?? complain(place, tree.at, key, `\`${short(text)}\` is not a duration`, "Write it with a unit, as `10s` or `1m30s`.");
+  return (
+    parseDuration(text) ??
+    complain(place, tree.at, key, `\`${short(text)}\` is not a duration`, "Write it with a unit, as `10s` or `1m30s`.")
+  );
 }
 
 export function bytesOf(place: Place, tree: Tree | undefined, key: string): number | undefined {
@@ -67,7 +79,9 @@ export function itemsOf(place: Place, tree: Tree | undefined, key: string): read
 /** A list of single values, or one of them. */
 export function textsOf(place: Place, tree: Tree | undefined, key: string): string[] {
   if (tree?.type === "scalar") return isNull(tree) ? [] : [tree.text];
-  return itemsOf(place, tree, key).map((item) => textOf(place, item, key)).filter((text) => text !== undefined);
+  return itemsOf(place, tree, key)
+    .map((item) => textOf(place, item, key))
+    .filter((text) => text !== undefined);
 }
 
 export function mappingOf(place: Place, tree: Tree | undefined, key: string): Mapping | undefined {
@@ -98,23 +112,39 @@ function applyRule(place: Place, area: AreaName, rule: KeyRule, at: Position): v
 }
 
 function asksForNothing(rule: KeyRule, value: Tree): boolean {
-  const fine = (tree: Tree): boolean => tree.type === "scalar" && (rule.fine ?? []).some((good) => good === tree.value || String(good) === tree.text);
+  const fine = (tree: Tree): boolean =>
+    tree.type === "scalar" && (rule.fine ?? []).some((good) => good === tree.value || String(good) === tree.text);
   return value.type === "sequence" ? value.items.every(fine) : fine(value);
 }
 
 /** `deploy.mode` rather than `mode`, so that a message can be found in the file. */
 function within(area: AreaName, key: string): string {
-  const parts = areas[area].path.split(".").slice(2).map((part) => part.replace("[]", "")).filter((part) => part !== "OTHER" && part !== "NAME");
+  const parts = areas[area].path
+    .split(".")
+    .slice(2)
+    .map((part) => part.replace("[]", ""))
+    .filter((part) => part !== "OTHER" && part !== "NAME");
   return [...parts, key].join(".");
 }
 
 const areaNames = Object.keys(areas) as AreaName[];
 
 function unknownKey(place: Place, area: AreaName, key: string, at: Position): void {
-  const title = (name: AreaName) => (name === "top" ? "the top level" : areas[name].title.replace(/^[A-Z]/, (letter) => letter.toLowerCase()));
+  const title = (name: AreaName) =>
+    name === "top" ? "the top level" : areas[name].title.replace(/^[A-Z]/, (letter) => letter.toLowerCase());
   const here = areas[area].rules.map((rule) => rule.key);
   const close = nearest(key, here);
   const elsewhere = close === undefined ? areaNames.find((other) => areas[other].rules.some((rule) => rule.key === key)) : undefined;
-  const hint = close !== undefined ? `Did you mean \`${close}\`?` : elsewhere === undefined ? "Own keys start with `x-`." : `It belongs to ${title(elsewhere)}.`;
-  place.findings.invalid(at, { key: within(area, key), component: place.component, reason: `\`${short(key)}\` is not a key of ${title(area)}`, hint });
+  const hint =
+    close !== undefined
+      ? `Did you mean \`${close}\`?`
+      : elsewhere === undefined
+        ? "Own keys start with `x-`."
+        : `It belongs to ${title(elsewhere)}.`;
+  place.findings.invalid(at, {
+    key: within(area, key),
+    component: place.component,
+    reason: `\`${short(key)}\` is not a key of ${title(area)}`,
+    hint,
+  });
 }

@@ -8,8 +8,14 @@ import { get, isNull, type Mapping, type Position, type Tree } from "./tree.ts";
 import { checkKeys, complain, flagOf, mappingOf, refuse, textOf, type Place } from "./values.ts";
 import { toVariable } from "./names.ts";
 
-export interface VariablesPlace extends Place { readonly environment: Environment; readonly files: Files }
-export interface Variable { readonly value: string; readonly at: Position }
+export interface VariablesPlace extends Place {
+  readonly environment: Environment;
+  readonly files: Files;
+}
+export interface Variable {
+  readonly value: string;
+  readonly at: Position;
+}
 
 const validName = /^[A-Za-z_][A-Za-z0-9_]{0,254}$/;
 const longest = 131_072;
@@ -23,8 +29,22 @@ export function readVariables(place: VariablesPlace, service: Mapping): Map<stri
   }
   for (const [name, variable] of own) if (variable !== undefined) variables.set(name, variable);
   for (const [name, { value, at }] of variables) {
-    if (!validName.test(name)) complain(place, at, "environment", `\`${name.slice(0, 60)}\` is not the name of an environment variable`, `Letters, digits and _ only: ${toVariable(name.slice(0, 60))}.`);
-    if (value.length > longest) complain(place, at, "environment", `the value of ${name.slice(0, 60)} is longer than ${longest} characters`, "Pass it as a file in the build, or fetch it at the start.");
+    if (!validName.test(name))
+      complain(
+        place,
+        at,
+        "environment",
+        `\`${name.slice(0, 60)}\` is not the name of an environment variable`,
+        `Letters, digits and _ only: ${toVariable(name.slice(0, 60))}.`,
+      );
+    if (value.length > longest)
+      complain(
+        place,
+        at,
+        "environment",
+        `the value of ${name.slice(0, 60)} is longer than ${longest} characters`,
+        "Pass it as a file in the build, or fetch it at the start.",
+      );
   }
   return variables;
 }
@@ -41,7 +61,12 @@ function readEnvironment(place: VariablesPlace, tree: Tree | undefined): Map<str
   return found;
 }
 
-interface EnvFileItem { readonly path: string; readonly required: boolean; readonly raw: boolean; readonly at: Position }
+interface EnvFileItem {
+  readonly path: string;
+  readonly required: boolean;
+  readonly raw: boolean;
+  readonly at: Position;
+}
 
 function envFiles(place: Place, tree: Tree | undefined): EnvFileItem[] {
   const items = tree === undefined ? [] : tree.type === "sequence" ? tree.items : [tree];
@@ -51,14 +76,25 @@ function envFiles(place: Place, tree: Tree | undefined): EnvFileItem[] {
     const pathTree = item.type === "mapping" ? get(item, "path") : item;
     const path = textOf(place, pathTree, "env_file");
     const format = item.type === "mapping" ? textOf(place, get(item, "format"), "format") : undefined;
-    if (format !== undefined && format !== "raw") complain(place, item.at, "env_file.format", `\`${format}\` is not a format`, "Write `raw`, or leave it out.");
+    if (format !== undefined && format !== "raw")
+      complain(place, item.at, "env_file.format", `\`${format}\` is not a format`, "Write `raw`, or leave it out.");
     if (path === undefined || path === "") complain(place, item.at, "env_file", "this names no file", "Write `env_file: [a.env]`.");
-    else if (pathTree?.type !== "scalar" || pathTree.uncertain !== true) found.set(path, { path, required: (item.type === "mapping" ? flagOf(place, get(item, "required"), "required") : undefined) ?? true, raw: format === "raw", at: item.at });
+    else if (pathTree?.type !== "scalar" || pathTree.uncertain !== true)
+      found.set(path, {
+        path,
+        required: (item.type === "mapping" ? flagOf(place, get(item, "required"), "required") : undefined) ?? true,
+        raw: format === "raw",
+        at: item.at,
+      });
   }
   return [...found.values()];
 }
 
-function readEnvFile(place: VariablesPlace, item: EnvFileItem, own: ReadonlyMap<string, Variable | undefined>): ReadonlyMap<string, string> {
+function readEnvFile(
+  place: VariablesPlace,
+  item: EnvFileItem,
+  own: ReadonlyMap<string, Variable | undefined>,
+): ReadonlyMap<string, string> {
   const leaves = outside(item.path);
   if (leaves !== undefined) {
     refuse(place, item.at, "env_file", `${item.path}: ${leaves}`, "Copy the file into the project.");
@@ -67,7 +103,8 @@ function readEnvFile(place: VariablesPlace, item: EnvFileItem, own: ReadonlyMap<
   const path = normalise(item.path);
   const file = place.files.open(path);
   if (file.state !== "there") {
-    if (file.state === "absent" && item.required) complain(place, item.at, "env_file", `there is no file ${path}`, "Write it, or say `{ path: ..., required: false }`.");
+    if (file.state === "absent" && item.required)
+      complain(place, item.at, "env_file", `there is no file ${path}`, "Write it, or say `{ path: ..., required: false }`.");
     return new Map();
   }
   const lookup = (name: string) => place.environment.lookup(name) ?? own.get(name)?.value;

@@ -12,13 +12,18 @@ export function writeCompose(definition: StackDefinition): string {
     services: mapped(definition.components, writeService),
     volumes: filled(mapped(definition.volumes, (volume) => (volume.external ? { external: true } : {}))),
     configs: filled(mapped(definition.configs, (config) => ({ content: literal(config.content) }))),
-    secrets: filled(mapped(definition.secrets, ({ source }) => {
-      switch (source.type) {
-        case "file": return { file: literal(source.path) };
-        case "environment": return { environment: source.variable };
-        case "external": return { external: true };
-      }
-    })),
+    secrets: filled(
+      mapped(definition.secrets, ({ source }) => {
+        switch (source.type) {
+          case "file":
+            return { file: literal(source.path) };
+          case "environment":
+            return { environment: source.variable };
+          case "external":
+            return { external: true };
+        }
+      }),
+    ),
   });
   return new Document(top, { version: "1.2" }).toString({ lineWidth: 0, singleQuote: false });
 }
@@ -27,13 +32,38 @@ function writeService(spec: ComponentSpec): Record<string, unknown> {
   const command = writeCommand(spec.command);
   const entrypoint = writeCommand(spec.entrypoint);
   return present({
-    build: spec.build === undefined ? undefined : present({ context: literal(spec.build.context), dockerfile: literal(spec.build.dockerfile), target: literal(spec.build.target), args: spec.build.args === undefined ? undefined : mapped(spec.build.args, literal) }),
+    build:
+      spec.build === undefined
+        ? undefined
+        : present({
+            context: literal(spec.build.context),
+            dockerfile: literal(spec.build.dockerfile),
+            target: literal(spec.build.target),
+            args: spec.build.args === undefined ? undefined : mapped(spec.build.args, literal),
+          }),
     image: spec.build === undefined ? literal(spec.image) : undefined,
-    command: command.words, entrypoint: entrypoint.words,
+    command: command.words,
+    entrypoint: entrypoint.words,
     working_dir: literal(spec.workdir),
     environment: filled(mapped(spec.env, literal)),
-    volumes: spec.volumes.length === 0 ? undefined : spec.volumes.map((mount) => present({ type: "volume", source: mount.volume, target: literal(mount.path), read_only: mount.readOnly })),
-    depends_on: filled(Object.fromEntries(spec.dependsOn.map((dependency) => [dependency.component, { condition: { started: "service_started", ready: "service_healthy", completed: "service_completed_successfully" }[dependency.condition] }]))),
+    volumes:
+      spec.volumes.length === 0
+        ? undefined
+        : spec.volumes.map((mount) =>
+            present({ type: "volume", source: mount.volume, target: literal(mount.path), read_only: mount.readOnly }),
+          ),
+    depends_on: filled(
+      Object.fromEntries(
+        spec.dependsOn.map((dependency) => [
+          dependency.component,
+          {
+            condition: { started: "service_started", ready: "service_healthy", completed: "service_completed_successfully" }[
+              dependency.condition
+            ],
+          },
+        ]),
+      ),
+    ),
     deploy: writeDeploy(spec),
     restart: { always: "always", "on-failure": "on-failure", never: "no" }[spec.restart],
     stop_grace_period: formatDuration(spec.gracePeriod),
@@ -43,22 +73,50 @@ function writeService(spec: ComponentSpec): Record<string, unknown> {
 
 function writeDeploy(spec: ComponentSpec): Record<string, unknown> {
   const { memory, cpu, processes } = spec.resources;
-  const limits = filled(present({ cpus: cpu === undefined ? undefined : decimal(cpu), memory: memory === undefined ? undefined : formatBytes(memory), pids: processes }));
+  const limits = filled(
+    present({
+      cpus: cpu === undefined ? undefined : decimal(cpu),
+      memory: memory === undefined ? undefined : formatBytes(memory),
+      pids: processes,
+    }),
+  );
   return present({ replicas: spec.replicas, resources: limits === undefined ? undefined : { limits } });
 }
 
 function writeExtension(spec: ComponentSpec, command: Command | undefined, entrypoint: Command | undefined): Record<string, unknown> {
   const { schedule } = spec;
   return present({
-    kind: spec.kind, process: spec.process,
-    command: command === undefined ? undefined : literalCommand(command), entrypoint: entrypoint === undefined ? undefined : literalCommand(entrypoint),
+    kind: spec.kind,
+    process: spec.process,
+    command: command === undefined ? undefined : literalCommand(command),
+    entrypoint: entrypoint === undefined ? undefined : literalCommand(entrypoint),
     ports: spec.ports,
-    domains: spec.domains.length === 0 ? undefined : spec.domains.map((domain) => present({ host: domain.host, path: literal(domain.path) })),
+    domains:
+      spec.domains.length === 0
+        ? undefined
+        : spec.domains.map((domain) => present({ host: domain.host, path: literal(domain.path), https: domain.https })),
     secrets: filled(spec.secrets),
-    schedule: schedule === undefined ? undefined : present({ ...schedule, cron: literal(schedule.cron), timeZone: literal(schedule.timeZone), deadline: duration(schedule.deadline), startingDeadline: duration(schedule.startingDeadline) }),
+    schedule:
+      schedule === undefined
+        ? undefined
+        : present({
+            ...schedule,
+            cron: literal(schedule.cron),
+            timeZone: literal(schedule.timeZone),
+            deadline: duration(schedule.deadline),
+            startingDeadline: duration(schedule.startingDeadline),
+          }),
     strategy: writeStrategy(spec.strategy),
-    probes: filled(present({ startup: writeProbe(spec.probes.startup), readiness: writeProbe(spec.probes.readiness), liveness: writeProbe(spec.probes.liveness) })),
+    probes: filled(
+      present({
+        startup: writeProbe(spec.probes.startup),
+        readiness: writeProbe(spec.probes.readiness),
+        liveness: writeProbe(spec.probes.liveness),
+      }),
+    ),
     drainTimeout: spec.drainTimeout === defaultSpec(spec.kind).drainTimeout ? undefined : formatDuration(spec.drainTimeout),
+    maxBody: spec.maxBody === undefined ? undefined : formatBytes(spec.maxBody),
+    maxConnections: spec.maxConnections,
     securityProfile: spec.securityProfile,
   });
 }
@@ -69,14 +127,27 @@ function writeStrategy(strategy: Strategy): Record<string, unknown> {
 
 function writeProbe(probe: Probe | undefined): Record<string, unknown> | undefined {
   if (probe === undefined) return undefined;
-  return present({ ...probe, check: writeCheck(probe.check), initialDelay: duration(probe.initialDelay), period: duration(probe.period), timeout: duration(probe.timeout) });
+  return present({
+    ...probe,
+    check: writeCheck(probe.check),
+    initialDelay: duration(probe.initialDelay),
+    period: duration(probe.period),
+    timeout: duration(probe.timeout),
+  });
 }
 
 function writeCheck(check: Probe["check"]): Record<string, unknown> {
   switch (check.type) {
-    case "http": return present({ ...check, path: literal(check.path), headers: check.headers === undefined ? undefined : mapped(check.headers, literal) });
-    case "tcp": return { ...check };
-    case "exec": return { ...check, command: literalCommand(check.command) };
+    case "http":
+      return present({
+        ...check,
+        path: literal(check.path),
+        headers: check.headers === undefined ? undefined : mapped(check.headers, literal),
+      });
+    case "tcp":
+      return { ...check };
+    case "exec":
+      return { ...check, command: literalCommand(check.command) };
   }
 }
 
@@ -85,7 +156,9 @@ function writeCommand(command: Command | undefined): { words: string[] | undefin
   if (command === undefined) return { words: undefined, extension: undefined };
   if ("shell" in command) return { words: ["/bin/sh", "-c", literal(command.shell)], extension: undefined };
   const isShellLine = command.exec.length === 3 && command.exec[0] === "/bin/sh" && command.exec[1] === "-c";
-  return isShellLine ? { words: undefined, extension: command } : { words: command.exec.map((word) => literal(word)), extension: undefined };
+  return isShellLine
+    ? { words: undefined, extension: command }
+    : { words: command.exec.map((word) => literal(word)), extension: undefined };
 }
 
 function literalCommand(command: Command): Command {

@@ -7,19 +7,62 @@ import { chooseCommand, releaseHash, resolveConfig, siblingEnv, type ReleaseCont
 
 /** Every field of the spec, with a value; the test below fails when one is missing. */
 const fullSpec: Required<ComponentSpec> = {
-  kind: "web", build: { context: "." }, image: "nginx:1.27", process: "web", command: { exec: ["node", "a.js"] }, entrypoint: { exec: ["tini"] }, workdir: "app", env: { A: "1" }, secrets: { TOKEN: "token" },
-  ports: [{ name: "http", protocol: "http" }], domains: [{ host: "example.org" }], volumes: [{ volume: "data", path: "/data" }], dependsOn: [{ component: "db", condition: "ready" }],
-  resources: { memory: 64 * 1_048_576 }, probes: { readiness: { check: { type: "http", path: "/" } } }, strategy: { type: "rolling" }, schedule: { cron: "* * * * *" }, replicas: 2, gracePeriod: 1_000, drainTimeout: 2_000,
-  restart: "always", securityProfile: "restricted",
+  kind: "web",
+  build: { context: "." },
+  image: "nginx:1.27",
+  process: "web",
+  command: { exec: ["node", "a.js"] },
+  entrypoint: { exec: ["tini"] },
+  workdir: "app",
+  env: { A: "1" },
+  secrets: { TOKEN: "token" },
+  ports: [{ name: "http", protocol: "http" }],
+  domains: [{ host: "example.org" }],
+  volumes: [{ volume: "data", path: "/data" }],
+  dependsOn: [{ component: "db", condition: "ready" }],
+  resources: { memory: 64 * 1_048_576 },
+  probes: { readiness: { check: { type: "http", path: "/" } } },
+  strategy: { type: "rolling" },
+  schedule: { cron: "* * * * *" },
+  replicas: 2,
+  gracePeriod: 1_000,
+  maxBody: 1_000,
+  maxConnections: 10,
+  drainTimeout: 2_000,
+  restart: "always",
+  securityProfile: "restricted",
 };
 const otherSpec: Required<ComponentSpec> = {
-  kind: "worker", build: { context: "api" }, image: "nginx:1.28", process: "api", command: { shell: "node a.js" }, entrypoint: { exec: ["dumb-init"] }, workdir: "src", env: { A: "2" }, secrets: { TOKEN: "other" },
-  ports: [{ name: "http", protocol: "tcp" }], domains: [], volumes: [{ volume: "data", path: "/data", readOnly: true }], dependsOn: [{ component: "db", condition: "started" }],
-  resources: { memory: 65 * 1_048_576 }, probes: { readiness: { check: { type: "http", path: "/healthz" } } }, strategy: { type: "recreate" }, schedule: { cron: "* * * * *", overlap: "allow" }, replicas: 3, gracePeriod: 1_001, drainTimeout: 2_001,
-  restart: "on-failure", securityProfile: "baseline",
+  kind: "worker",
+  build: { context: "api" },
+  image: "nginx:1.28",
+  process: "api",
+  command: { shell: "node a.js" },
+  entrypoint: { exec: ["dumb-init"] },
+  workdir: "src",
+  env: { A: "2" },
+  secrets: { TOKEN: "other" },
+  ports: [{ name: "http", protocol: "tcp" }],
+  domains: [],
+  volumes: [{ volume: "data", path: "/data", readOnly: true }],
+  dependsOn: [{ component: "db", condition: "started" }],
+  resources: { memory: 65 * 1_048_576 },
+  probes: { readiness: { check: { type: "http", path: "/healthz" } } },
+  strategy: { type: "recreate" },
+  schedule: { cron: "* * * * *", overlap: "allow" },
+  replicas: 3,
+  gracePeriod: 1_001,
+  maxBody: 1_001,
+  maxConnections: 11,
+  drainTimeout: 2_001,
+  restart: "on-failure",
+  securityProfile: "baseline",
 };
 const content: ReleaseContent = {
-  artifactDigest: `sha256:${"a".repeat(64)}`, config: { A: "1", B: "2" }, secretRefs: { TOKEN: { secret: "token", version: 1 } }, spec: fullSpec,
+  artifactDigest: `sha256:${"a".repeat(64)}`,
+  config: { A: "1", B: "2" },
+  secretRefs: { TOKEN: { secret: "token", version: 1 } },
+  spec: fullSpec,
   runtime: { command: { exec: ["node", "a.js"] }, workdir: ".", env: { NODE_ENV: "production" }, tools: [{ name: "node", wanted: "24" }] },
 };
 const fields = Object.keys((ComponentSpec as TSchema & { properties: Record<string, TSchema> }).properties) as (keyof ComponentSpec)[];
@@ -28,7 +71,11 @@ const fields = Object.keys((ComponentSpec as TSchema & { properties: Record<stri
 function reordered(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(reordered);
   if (value === null || typeof value !== "object") return value;
-  return Object.fromEntries(Object.entries(value).toReversed().map(([key, item]) => [key, reordered(item)]));
+  return Object.fromEntries(
+    Object.entries(value)
+      .toReversed()
+      .map(([key, item]) => [key, reordered(item)]),
+  );
 }
 
 describe("the hash of a release", () => {
@@ -46,10 +93,15 @@ describe("the hash of a release", () => {
     expect(releaseHash({ ...content, spec: { ...fullSpec, replicas: 7 } })).toBe(releaseHash(content));
   });
   it.each<[string, Partial<ReleaseContent>]>([
-    ["artifact", { artifactDigest: `sha256:${"b".repeat(64)}` }], ["config", { config: { A: "1", B: "3" } }], ["a config key", { config: { A: "1" } }],
-    ["secret", { secretRefs: { TOKEN: { secret: "other", version: 1 } } }], ["secret's version", { secretRefs: { TOKEN: { secret: "token", version: 2 } } }],
-    ["command", { runtime: { ...content.runtime, command: { shell: "node a.js" } } }], ["folder", { runtime: { ...content.runtime, workdir: "app" } }],
-    ["artifact's environment", { runtime: { ...content.runtime, env: {} } }], ["tools", { runtime: { ...content.runtime, tools: [] } }],
+    ["artifact", { artifactDigest: `sha256:${"b".repeat(64)}` }],
+    ["config", { config: { A: "1", B: "3" } }],
+    ["a config key", { config: { A: "1" } }],
+    ["secret", { secretRefs: { TOKEN: { secret: "other", version: 1 } } }],
+    ["secret's version", { secretRefs: { TOKEN: { secret: "token", version: 2 } } }],
+    ["command", { runtime: { ...content.runtime, command: { shell: "node a.js" } } }],
+    ["folder", { runtime: { ...content.runtime, workdir: "app" } }],
+    ["artifact's environment", { runtime: { ...content.runtime, env: {} } }],
+    ["tools", { runtime: { ...content.runtime, tools: [] } }],
   ])("changes with the %s", (_, over) => {
     expect(releaseHash({ ...content, ...over })).not.toBe(releaseHash(content));
   });
@@ -57,13 +109,17 @@ describe("the hash of a release", () => {
     expect(releaseHash(reordered(content) as ReleaseContent)).toBe(releaseHash(content));
   });
   it("changes with the order of arguments", () => {
-    expect(releaseHash({ ...content, runtime: { ...content.runtime, command: { exec: ["a.js", "node"] } } })).not.toBe(releaseHash(content));
+    expect(releaseHash({ ...content, runtime: { ...content.runtime, command: { exec: ["a.js", "node"] } } })).not.toBe(
+      releaseHash(content),
+    );
   });
 });
 
 describe("config", () => {
   it("comes from the stack, then the spec, then the component: the later wins", () => {
-    expect(resolveConfig({ A: "stack", B: "stack", C: "stack" }, { env: { B: "spec", C: "spec" } }, { C: "component" }, "production")).toEqual({ RUN_ENV: "production", A: "stack", B: "spec", C: "component" });
+    expect(
+      resolveConfig({ A: "stack", B: "stack", C: "stack" }, { env: { B: "spec", C: "spec" } }, { C: "component" }, "production"),
+    ).toEqual({ RUN_ENV: "production", A: "stack", B: "spec", C: "component" });
   });
   it("may name another RUN_ENV", () => {
     expect(resolveConfig({}, { env: { RUN_ENV: "test" } }, {}, "production")).toEqual({ RUN_ENV: "test" });
@@ -72,19 +128,47 @@ describe("config", () => {
 
 describe("addresses of siblings", () => {
   it("are host, port and URL under the component's name", () => {
-    expect(siblingEnv([{ component: "my-api", protocol: "http", host: "127.0.0.1", port: 20_001 }, { component: "db", protocol: "tcp", host: "127.0.0.1", port: 20_002 }])).toEqual({
-      MY_API_HOST: "127.0.0.1", MY_API_PORT: "20001", MY_API_URL: "http://127.0.0.1:20001", DB_HOST: "127.0.0.1", DB_PORT: "20002", DB_URL: "tcp://127.0.0.1:20002",
+    expect(
+      siblingEnv([
+        { component: "my-api", protocol: "http", host: "127.0.0.1", port: 20_001 },
+        { component: "db", protocol: "tcp", host: "127.0.0.1", port: 20_002 },
+      ]),
+    ).toEqual({
+      MY_API_HOST: "127.0.0.1",
+      MY_API_PORT: "20001",
+      MY_API_URL: "http://127.0.0.1:20001",
+      DB_HOST: "127.0.0.1",
+      DB_PORT: "20002",
+      DB_URL: "tcp://127.0.0.1:20002",
     });
   });
   it("are those of the first port when there are several", () => {
-    expect(siblingEnv([{ component: "api", protocol: "http", host: "127.0.0.1", port: 1 }, { component: "api", protocol: "tcp", host: "127.0.0.1", port: 2 }])["API_PORT"]).toBe("1");
+    expect(
+      siblingEnv([
+        { component: "api", protocol: "http", host: "127.0.0.1", port: 1 },
+        { component: "api", protocol: "tcp", host: "127.0.0.1", port: 2 },
+      ])["API_PORT"],
+    ).toBe("1");
   });
 });
 
 describe("the start command", () => {
   const plan = (processes: Record<string, string>, over: Partial<BuildPlan> = {}): BuildPlan => ({
-    kind: "node", root: ".", tools: [{ name: "node", wanted: "24", why: "engines", phase: "both" }, { name: "npm", wanted: "*", why: "lock file", phase: "build" }, { name: "ffmpeg", wanted: "*", why: "apt", phase: "run" }], steps: [],
-    processes: Object.fromEntries(Object.entries(processes).map(([name, shell]) => [name, { command: { shell }, why: "Procfile" }])), env: { NODE_ENV: "production" }, caches: [], exclude: [], findings: [], warnings: [], ...over,
+    kind: "node",
+    root: ".",
+    tools: [
+      { name: "node", wanted: "24", why: "engines", phase: "both" },
+      { name: "npm", wanted: "*", why: "lock file", phase: "build" },
+      { name: "ffmpeg", wanted: "*", why: "apt", phase: "run" },
+    ],
+    steps: [],
+    processes: Object.fromEntries(Object.entries(processes).map(([name, shell]) => [name, { command: { shell }, why: "Procfile" }])),
+    env: { NODE_ENV: "production" },
+    caches: [],
+    exclude: [],
+    findings: [],
+    warnings: [],
+    ...over,
   });
   const commandOf = (component: string, over: Partial<ComponentSpec>, processes: Record<string, string>): Command | string => {
     const chosen = chooseCommand(component, { ...defaultSpec(over.kind ?? "web"), ...over }, plan(processes));
@@ -98,27 +182,90 @@ describe("the start command", () => {
     ["of a web component is else its own name", "site", {}, { site: "other", worker: "w" }, { shell: "other" }],
     ["of a worker is its own name", "mails", { kind: "worker" }, { web: "npm start", worker: "w", mails: "m" }, { shell: "m" }],
     ["of a worker is else `worker`", "mails", { kind: "worker" }, { web: "npm start", worker: "w" }, { shell: "w" }],
-    ["of a cron component is its own name before `cron` and `worker`", "nightly", { kind: "cron" }, { nightly: "n", cron: "c", worker: "w" }, { shell: "n" }],
+    [
+      "of a worker that its siblings reach by HTTP is `web` before `worker`",
+      "api",
+      { kind: "worker", ports: [{ name: "http", protocol: "http" }] },
+      { web: "npm start", worker: "w" },
+      { shell: "npm start" },
+    ],
+    [
+      "of a worker that its siblings reach by HTTP is its own name before `web`",
+      "api",
+      { kind: "worker", ports: [{ name: "http", protocol: "http" }] },
+      { web: "npm start", api: "a" },
+      { shell: "a" },
+    ],
+    [
+      "of a worker with a TCP port only is not `web`",
+      "api",
+      { kind: "worker", ports: [{ name: "tcp", protocol: "tcp" }] },
+      { web: "npm start", worker: "w" },
+      { shell: "w" },
+    ],
+    [
+      "of a cron component is its own name before `cron` and `worker`",
+      "nightly",
+      { kind: "cron" },
+      { nightly: "n", cron: "c", worker: "w" },
+      { shell: "n" },
+    ],
     ["is the only one there is, whatever its name", "mails", { kind: "worker" }, { web: "npm start" }, { shell: "npm start" }],
     ["is never the release step", "mails", { kind: "worker" }, { release: "migrate", web: "npm start" }, { shell: "npm start" }],
     ["is missing when there is only a release step", "mails", { kind: "worker" }, { release: "migrate" }, "start_command_missing mails"],
     ["is missing when several fit alike", "mails", { kind: "worker" }, { web: "npm start", api: "a" }, "start_command_missing mails"],
     ["is missing when there is none", "site", {}, {}, "start_command_missing web"],
     ["does not come from an object's own prototype", "constructor", { kind: "worker" }, { web: "npm start" }, { shell: "npm start" }],
-    ["follows an entrypoint as its arguments", "site", { entrypoint: { exec: ["tini", "--"] }, command: { exec: ["node", "a.js"] } }, {}, { exec: ["tini", "--", "node", "a.js"] }],
-    ["that is a shell line follows an entrypoint through the shell", "site", { entrypoint: { exec: ["tini", "--"] }, command: { shell: "node a.js" } }, {}, { exec: ["tini", "--", "/bin/sh", "-c", "node a.js"] }],
-    ["is the entrypoint alone when the component has no command of its own, as in Compose", "site", { entrypoint: { exec: ["./run"] } }, { web: "npm start" }, { exec: ["./run"] }],
-    ["is an entrypoint's shell line, which takes no arguments", "site", { entrypoint: { shell: "exec ./run" }, command: { exec: ["x"] } }, {}, { shell: "exec ./run" }],
+    [
+      "follows an entrypoint as its arguments",
+      "site",
+      { entrypoint: { exec: ["tini", "--"] }, command: { exec: ["node", "a.js"] } },
+      {},
+      { exec: ["tini", "--", "node", "a.js"] },
+    ],
+    [
+      "that is a shell line follows an entrypoint through the shell",
+      "site",
+      { entrypoint: { exec: ["tini", "--"] }, command: { shell: "node a.js" } },
+      {},
+      { exec: ["tini", "--", "/bin/sh", "-c", "node a.js"] },
+    ],
+    [
+      "is the entrypoint alone when the component has no command of its own, as in Compose",
+      "site",
+      { entrypoint: { exec: ["./run"] } },
+      { web: "npm start" },
+      { exec: ["./run"] },
+    ],
+    [
+      "is an entrypoint's shell line, which takes no arguments",
+      "site",
+      { entrypoint: { shell: "exec ./run" }, command: { exec: ["x"] } },
+      {},
+      { shell: "exec ./run" },
+    ],
   ])("%s", (_, component, over, processes, wanted) => {
     expect(commandOf(component, over, processes)).toEqual(wanted);
   });
   it("comes with the folder, the artifact's environment and the tools that it runs with, not those that only built it", () => {
     expect(chooseCommand("site", { ...defaultSpec("web"), workdir: "app" }, plan({ web: "npm start" }))).toEqual({
-      ok: true, runtime: { command: { shell: "npm start" }, workdir: "app", env: { NODE_ENV: "production" }, tools: [{ name: "node", wanted: "24" }, { name: "ffmpeg", wanted: "*" }] },
+      ok: true,
+      runtime: {
+        command: { shell: "npm start" },
+        workdir: "app",
+        env: { NODE_ENV: "production" },
+        tools: [
+          { name: "node", wanted: "24" },
+          { name: "ffmpeg", wanted: "*" },
+        ],
+      },
     });
   });
   it("that is missing is told with the process types that there are", () => {
     const chosen = chooseCommand("mails", defaultSpec("worker"), plan({ web: "a", api: "b" }));
-    expect(chosen).toMatchObject({ ok: false, cause: { code: "start_command_missing", evidence: [{ kind: "file", text: "The build has these process types: web, api" }] } });
+    expect(chosen).toMatchObject({
+      ok: false,
+      cause: { code: "start_command_missing", evidence: [{ kind: "file", text: "The build has these process types: web, api" }] },
+    });
   });
 });

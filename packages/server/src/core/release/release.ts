@@ -4,7 +4,10 @@ import { cause, type Cause } from "@berth/contract/causes.ts";
 import type { Command, ComponentSpec } from "@berth/contract/spec.ts";
 import { contentHash } from "../canonical.ts";
 
-export interface SecretRef { readonly secret: string; readonly version: number }
+export interface SecretRef {
+  readonly secret: string;
+  readonly version: number;
+}
 
 /** From the artifact: how it starts and what it needs to run. `$ROOT` and `$PATH` in `env` are filled in by the engine. */
 export interface ReleaseRuntime {
@@ -12,6 +15,8 @@ export interface ReleaseRuntime {
   readonly workdir: string;
   readonly env: Readonly<Record<string, string>>;
   readonly tools: readonly { readonly name: string; readonly wanted: string }[];
+  /** Run once each, as tasks: before this release goes live, and after the stack's first one. */
+  readonly hooks?: { readonly release?: Command; readonly postdeploy?: Command };
 }
 
 export interface ReleaseContent {
@@ -29,11 +34,21 @@ export function releaseHash(content: ReleaseContent): string {
 }
 
 /** The stack's config, then what the Compose file says, then the component's own config: the later wins. */
-export function resolveConfig(stackConfig: Readonly<Record<string, string>>, spec: Pick<ComponentSpec, "env">, componentConfig: Readonly<Record<string, string>>, runEnv: string): Record<string, string> {
+export function resolveConfig(
+  stackConfig: Readonly<Record<string, string>>,
+  spec: Pick<ComponentSpec, "env">,
+  componentConfig: Readonly<Record<string, string>>,
+  runEnv: string,
+): Record<string, string> {
   return { RUN_ENV: runEnv, ...stackConfig, ...spec.env, ...componentConfig };
 }
 
-export interface SiblingAddress { readonly component: string; readonly protocol: "http" | "tcp"; readonly host: string; readonly port: number }
+export interface SiblingAddress {
+  readonly component: string;
+  readonly protocol: "http" | "tcp";
+  readonly host: string;
+  readonly port: number;
+}
 
 /** `API_HOST`, `API_PORT`, `API_URL` for a sibling `api`: where the place it runs in reaches it, so no part of a release. */
 export function siblingEnv(siblings: readonly SiblingAddress[]): Record<string, string> {
@@ -49,9 +64,23 @@ export function siblingEnv(siblings: readonly SiblingAddress[]): Record<string, 
 }
 
 /** Which command starts the component: its own, or the artifact's process type that fits. */
-export function chooseCommand(component: string, spec: ComponentSpec, plan: BuildPlan): { ok: true; runtime: ReleaseRuntime } | { ok: false; cause: Cause } {
+export function chooseCommand(
+  component: string,
+  spec: ComponentSpec,
+  plan: BuildPlan,
+): { ok: true; runtime: ReleaseRuntime } | { ok: false; cause: Cause } {
   const command = startCommand(component, spec, plan);
-  if (command === undefined) return { ok: false, cause: cause("start_command_missing", { process: spec.process ?? processName(component, spec) }, Object.keys(plan.processes).length === 0 ? [] : [{ kind: "file", text: `The build has these process types: ${Object.keys(plan.processes).join(", ")}` }]) };
+  if (command === undefined)
+    return {
+      ok: false,
+      cause: cause(
+        "start_command_missing",
+        { process: spec.process ?? processName(component, spec) },
+        Object.keys(plan.processes).length === 0
+          ? []
+          : [{ kind: "file", text: `The build has these process types: ${Object.keys(plan.processes).join(", ")}` }],
+      ),
+    };
   return {
     ok: true,
     runtime: {
@@ -59,8 +88,17 @@ export function chooseCommand(component: string, spec: ComponentSpec, plan: Buil
       workdir: spec.workdir ?? ".",
       env: plan.env,
       tools: plan.tools.filter((tool) => tool.phase !== "build").map(({ name, wanted }) => ({ name, wanted })),
+      ...hooksOf(plan),
     },
   };
+}
+
+function hooksOf(plan: BuildPlan): Pick<ReleaseRuntime, "hooks"> {
+  const release = Object.hasOwn(plan.processes, "release") ? plan.processes["release"]?.command : undefined;
+  const postdeploy = plan.app?.postdeploy;
+  return release === undefined && postdeploy === undefined
+    ? {}
+    : { hooks: { ...(release === undefined ? {} : { release }), ...(postdeploy === undefined ? {} : { postdeploy }) } };
 }
 
 /** As in Compose, an entrypoint of the component's own puts the artifact's command aside: it runs with the component's command or alone. */
@@ -76,7 +114,9 @@ function processName(component: string, spec: ComponentSpec): string {
 function processCommand(component: string, spec: ComponentSpec, plan: BuildPlan): Command | undefined {
   const processes = new Map(Object.entries(plan.processes));
   if (spec.process !== undefined) return processes.get(spec.process)?.command;
-  const names = spec.kind === "web" ? ["web", component] : [component, spec.kind, "worker"];
+  // What its siblings reach by HTTP is a server, also when nobody outside reaches it.
+  const serves = spec.ports.some((port) => port.protocol === "http");
+  const names = spec.kind === "web" ? ["web", component] : [component, ...(serves ? ["web"] : []), spec.kind, "worker"];
   for (const name of names) {
     const found = processes.get(name);
     if (found !== undefined) return found.command;

@@ -4,7 +4,7 @@
 // What it relies on: instances are seen as of the last engine order that was answered, or later; traffic as of the last entry that was put in force, or later.
 // Everything else may be late, repeated or lost: actions may have happened without being remembered, instances and clocks do as they please.
 
-/** What the planner needs to know of one instance; engines' `Instance` has it. */
+/** What the planner needs to know of one instance: what the engine sees of it, and two things of its release. */
 export interface SeenInstance {
   readonly id: string;
   readonly revision: { readonly releaseHash: string; readonly restart: number };
@@ -13,17 +13,24 @@ export interface SeenInstance {
   readonly ready: boolean;
   readonly readySince?: string;
   readonly startedAt?: string;
+  /** Its release has ports: requests come to it through the edge. */
+  readonly exposed: boolean;
+  /** ms that its requests in flight may last once it leaves, as its own release has it. */
+  readonly drainTimeout: number;
 }
 
 export interface Desired {
   /** undefined: nothing should run. */
   readonly revision: { readonly releaseHash: string; readonly restart: number } | undefined;
   readonly replicas: number;
-  readonly strategy: { readonly type: "rolling" | "recreate"; readonly maxSurge?: number; readonly maxUnavailable?: number; readonly minReady?: number };
-  /** Whether users or siblings reach it through the edge. */
+  readonly strategy: {
+    readonly type: "rolling" | "recreate";
+    readonly maxSurge?: number;
+    readonly maxUnavailable?: number;
+    readonly minReady?: number;
+  };
+  /** Whether what is wanted is reached through the edge. Where only the release before was, what served is drained first, and the entry goes last. */
   readonly hasTraffic: boolean;
-  /** ms */
-  readonly drainTimeout: number;
 }
 
 export interface SeenTraffic {
@@ -43,18 +50,26 @@ export interface Seen {
 /** Kept between calls in the component's row, written after the actions of a call were done. */
 export interface Memory {
   /**
-   * Instances that leave, by id, and when (Unix ms) each was first seen out of every router. With traffic none is told to stop before its mark was saved, and a
-   * mark is never taken back: a stop may be on its way when its sender dies, and what may be stopping must not get requests again.
+   * Instances that leave, by id, and when (Unix ms) each was first seen out of every router. None that may get requests is told to stop before its mark was saved,
+   * and a mark is never taken back: a stop may be on its way when its sender dies, and what may be stopping must not get requests again.
    */
   readonly draining: Readonly<Record<string, { readonly since?: number }>>;
-  /** The traffic entry last put in force: what the edge says of an older one is out of date. */
+  /**
+   * The traffic entry last put in force, as far as that was written down. Any other one that is found in force, an older or a newer, is put in force again even
+   * where it carries the same: an order of a holder that died may still be on its way, and only a newer number keeps it out.
+   */
   readonly entry?: { readonly generation: number };
 }
 export const emptyMemory: Memory = { draining: {} };
 
-export interface PlannedEndpoint { readonly instance: string; readonly state: "active" | "draining" }
+export interface PlannedEndpoint {
+  readonly instance: string;
+  readonly state: "active" | "draining";
+}
 export type Action =
   | { readonly type: "setRoutes"; readonly endpoints: readonly PlannedEndpoint[] }
+  /** Nobody is reached through the edge any more: its entry goes. */
+  | { readonly type: "dropRoutes" }
   /** At least so many of the wanted revision exist afterwards, those that are `leaving` not counted. */
   | { readonly type: "ensure"; readonly replicas: number; readonly leaving: readonly string[] }
   | { readonly type: "stop"; readonly instances: readonly string[] };
@@ -70,7 +85,11 @@ export interface Progress {
   readonly settled: boolean;
 }
 /** `draining` is what to remember; `actions` are done in their order. */
-export interface Plan { readonly actions: readonly Action[]; readonly draining: Memory["draining"]; readonly progress: Progress }
+export interface Plan {
+  readonly actions: readonly Action[];
+  readonly draining: Memory["draining"];
+  readonly progress: Progress;
+}
 
 /** ms that a mark outlives the sight of its instance: an observation that comes late must not bring it back into service. */
 const markLife = 3_600_000;
@@ -89,27 +108,55 @@ export function unavailableOf(desired: Desired): number {
 
 /** From `over` (ended for good) through `down` and `up` (may be serving, but not known to) to `available`. */
 const standings = ["over", "down", "up", "available"] as const;
-interface Member { readonly seen: SeenInstance; readonly current: boolean; readonly standing: (typeof standings)[number] }
+interface Member {
+  readonly seen: SeenInstance;
+  readonly current: boolean;
+  readonly standing: (typeof standings)[number];
+}
 
 /** The next step from what is seen. Called again after it was done, until `progress.settled`; a settled plan has no actions. */
 export function plan(desired: Desired, seen: Seen, memory: Memory, now: number): Plan {
-  const members = seen.instances.map((instance): Member => ({ seen: instance, current: isCurrent(desired, instance), standing: standingOf(instance, desired, seen, now) }));
+  const members = seen.instances.map((instance): Member => ({
+    seen: instance,
+    current: isCurrent(desired, instance),
+    standing: standingOf(instance, desired, seen, now),
+  }));
   const marks = new Map(Object.entries(memory.draining));
   const isLeaving = ({ seen: { id, phase } }: Member): boolean => phase === "stopping" || marks.has(id);
-  for (const { seen: { id } } of leavers(members.filter((member) => !isLeaving(member)), desired)) marks.set(id, {});
+  for (const {
+    seen: { id },
+  } of leavers(
+    members.filter((member) => !isLeaving(member)),
+    desired,
+  ))
+    marks.set(id, {});
 
   const actions: Action[] = [];
-  const endpoints = members.filter(({ standing }) => standing !== "over").map((member): PlannedEndpoint => ({ instance: member.seen.id, state: isLeaving(member) ? "draining" : "active" })).sort((a, b) => compare(a.instance, b.instance));
-  const routed = !desired.hasTraffic || inForce(endpoints, seen.traffic, memory);
-  if (!routed) actions.push({ type: "setRoutes", endpoints });
+  const endpoints = members
+    .filter((member) => member.standing !== "over" && mayGetRequests(member.seen, seen.traffic))
+    .map((member): PlannedEndpoint => ({ instance: member.seen.id, state: isLeaving(member) ? "draining" : "active" }))
+    .sort((a, b) => compare(a.instance, b.instance));
+  const hasEntry = desired.hasTraffic || endpoints.length > 0;
+  const routed = hasEntry ? inForce(endpoints, seen.traffic, memory) : isGone(seen.traffic, memory);
+  if (!routed) actions.push(hasEntry ? { type: "setRoutes", endpoints } : { type: "dropRoutes" });
   // A clock that was set back must not make a drain longer than its time-out.
   for (const [id, { since }] of marks) if (routed || since !== undefined) marks.set(id, { since: Math.min(since ?? now, now) });
 
   const current = members.filter((member) => member.current && !isLeaving(member));
   const replicas = wantedCurrent(desired, members, current.length, isLeaving);
-  if (replicas > current.length) actions.push({ type: "ensure", replicas, leaving: members.filter((member) => member.current && isLeaving(member)).map(({ seen: { id } }) => id) });
+  if (replicas > current.length)
+    actions.push({
+      type: "ensure",
+      replicas,
+      leaving: members.filter((member) => member.current && isLeaving(member)).map(({ seen: { id } }) => id),
+    });
 
-  const isDone = ({ seen: { id }, standing }: Member): boolean => standing === "over" || !desired.hasTraffic || (routed && Object.hasOwn(memory.draining, id) && isDrained(id, marks.get(id)?.since ?? now, desired, seen.traffic, now));
+  const isDone = (member: Member): boolean =>
+    member.standing === "over" ||
+    !mayGetRequests(member.seen, seen.traffic) ||
+    (routed &&
+      Object.hasOwn(memory.draining, member.seen.id) &&
+      isDrained(member.seen, marks.get(member.seen.id)?.since ?? now, seen.traffic, now));
   const done = members.filter((member) => isLeaving(member) && member.seen.phase !== "stopping" && isDone(member));
   if (done.length > 0) actions.push({ type: "stop", instances: done.map(({ seen: { id } }) => id) });
 
@@ -133,7 +180,7 @@ function standingOf(instance: SeenInstance, desired: Desired, seen: Seen, now: n
   if (instance.phase === "exited") return "over";
   const isReady = instance.phase === "running" && instance.ready;
   const routersSay = seen.traffic?.endpoints.some((endpoint) => endpoint.instance === instance.id && endpoint.ready) === true;
-  if (isReady && (routersSay || !desired.hasTraffic) && isSteady(instance, desired.strategy.minReady ?? 0, now)) return "available";
+  if (isReady && (routersSay || !instance.exposed) && isSteady(instance, desired.strategy.minReady ?? 0, now)) return "available";
   // One of the two may be behind the other, and an edge that lost its entry says nothing at all.
   return isReady || routersSay ? "up" : "down";
 }
@@ -161,7 +208,12 @@ function leavers(staying: readonly Member[], desired: Desired): Member[] {
 
 /** Of two alike the younger first: it has served less. */
 function worstFirst(members: readonly Member[]): Member[] {
-  return members.toSorted((a, b) => standings.indexOf(a.standing) - standings.indexOf(b.standing) || compare(b.seen.startedAt ?? "~", a.seen.startedAt ?? "~") || compare(a.seen.id, b.seen.id));
+  return members.toSorted(
+    (a, b) =>
+      standings.indexOf(a.standing) - standings.indexOf(b.standing) ||
+      compare(b.seen.startedAt ?? "~", a.seen.startedAt ?? "~") ||
+      compare(a.seen.id, b.seen.id),
+  );
 }
 
 /** How many of the wanted revision may exist now: within the surge; with `recreate` none beside one that leaves, and there all old ones do. */
@@ -173,14 +225,23 @@ function wantedCurrent(desired: Desired, members: readonly Member[], current: nu
   return Math.max(0, Math.min(desired.replicas, desired.replicas + surgeOf(desired) - old));
 }
 
+/** What the edge knows may get requests, whatever its release says. */
+function mayGetRequests({ id, exposed }: SeenInstance, traffic: SeenTraffic | undefined): boolean {
+  return exposed || traffic?.endpoints.some((endpoint) => endpoint.instance === id) === true;
+}
+
+function isGone(traffic: SeenTraffic | undefined, memory: Memory): boolean {
+  return memory.entry === undefined && (traffic?.generation ?? 0) === 0;
+}
+
 function inForce(endpoints: readonly PlannedEndpoint[], traffic: SeenTraffic | undefined, memory: Memory): boolean {
-  return traffic !== undefined && traffic.generation >= (memory.entry?.generation ?? 0) && traffic.carries(endpoints);
+  return traffic !== undefined && traffic.generation === memory.entry?.generation && traffic.carries(endpoints);
 }
 
 /** Asked when the entry that drains it is in force in every router: without a request in flight, or past its time. */
-function isDrained(id: string, since: number, desired: Desired, traffic: SeenTraffic | undefined, now: number): boolean {
+function isDrained({ id, drainTimeout }: SeenInstance, since: number, traffic: SeenTraffic | undefined, now: number): boolean {
   const inFlight = traffic?.endpoints.find((endpoint) => endpoint.instance === id)?.inFlight ?? 0;
-  return inFlight === 0 || now - since >= desired.drainTimeout;
+  return inFlight === 0 || now - since >= drainTimeout;
 }
 
 function compare(a: string, b: string): number {

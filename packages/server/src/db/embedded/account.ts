@@ -6,7 +6,10 @@ import { dirname, join } from "node:path";
 import { DatabaseRefused } from "../refused.ts";
 
 /** Whom the database's processes run as; undefined when that is simply this process's own user. */
-export interface Account { readonly uid: number; readonly gid: number }
+export interface Account {
+  readonly uid: number;
+  readonly gid: number;
+}
 
 /** In the range that systemd's table of uids leaves to nobody (60706 to 61183), and far from those of stacks. */
 const firstUid = 61_100;
@@ -16,14 +19,24 @@ export function accountFor(dataDir: string): Account | undefined {
   const owner = ownerOf(dataDir);
   const self = process.getuid?.() ?? 0;
   if (self !== 0) {
-    if (owner !== undefined && owner.uid !== self) throw new DatabaseRefused("wrong_owner", `The database in ${dataDir} belongs to uid ${owner.uid}, and this is uid ${self}.`, "Start Berth as the user who made it, or set BERTH_HOME to another folder.");
+    if (owner !== undefined && owner.uid !== self)
+      throw new DatabaseRefused(
+        "wrong_owner",
+        `The database in ${dataDir} belongs to uid ${owner.uid}, and this is uid ${self}.`,
+        "Start Berth as the user who made it, or set BERTH_HOME to another folder.",
+      );
     return undefined;
   }
   if (owner === undefined) {
     const uid = freeUid();
     return { uid, gid: uid };
   }
-  if (owner.uid === 0) throw new DatabaseRefused("wrong_owner", `The database in ${dataDir} belongs to root, and PostgreSQL refuses to run as root.`, `Give the folder back to the user that it had, e.g. \`chown -R ${firstUid}:${firstUid} ${dataDir}\`.`);
+  if (owner.uid === 0)
+    throw new DatabaseRefused(
+      "wrong_owner",
+      `The database in ${dataDir} belongs to root, and PostgreSQL refuses to run as root.`,
+      `Give the folder back to the user that it had, e.g. \`chown -R ${firstUid}:${firstUid} ${dataDir}\`.`,
+    );
   return owner;
 }
 
@@ -37,10 +50,21 @@ export type NamedRun =
 
 /** Throws `no_user` when this machine has no user besides root. */
 export function namedRun(account: Account | undefined): NamedRun {
-  if (account === undefined) return hasName() ? { kind: "direct" } : { kind: "namespace", passwd: `${readFileSync("/etc/passwd", "utf8").trimEnd()}\nberth:x:${process.getuid?.()}:${process.getgid?.()}::/:/bin/false\n` };
+  if (account === undefined)
+    return hasName()
+      ? { kind: "direct" }
+      : {
+          kind: "namespace",
+          passwd: `${readFileSync("/etc/passwd", "utf8").trimEnd()}\nberth:x:${process.getuid?.()}:${process.getgid?.()}::/:/bin/false\n`,
+        };
   const users = passwdEntries();
   const named = users.find((entry) => entry.name === "nobody" && entry.uid !== 0) ?? users.find((entry) => entry.uid !== 0);
-  if (named === undefined) throw new DatabaseRefused("no_user", "This machine has no user besides root, and PostgreSQL refuses to run as root.", "Add a user such as `nobody`, or set DATABASE_URL to a PostgreSQL 15 or newer.");
+  if (named === undefined)
+    throw new DatabaseRefused(
+      "no_user",
+      "This machine has no user besides root, and PostgreSQL refuses to run as root.",
+      "Add a user such as `nobody`, or set DATABASE_URL to a PostgreSQL 15 or newer.",
+    );
   return { kind: "as", uid: named.uid };
 }
 
@@ -68,7 +92,12 @@ export function ensurePassable(home: string): void {
   const mode = statSync(home).mode & 0o777;
   if ((mode & 0o001) === 0) chmodSync(home, mode | 0o011);
   for (let folder = dirname(home); ; folder = dirname(folder)) {
-    if ((statSync(folder).mode & 0o001) === 0) throw new DatabaseRefused("not_passable", `${home} cannot hold the database: other users may not pass through ${folder}.`, "Run Berth as an ordinary user, or set BERTH_HOME to a folder such as /var/lib/berth.");
+    if ((statSync(folder).mode & 0o001) === 0)
+      throw new DatabaseRefused(
+        "not_passable",
+        `${home} cannot hold the database: other users may not pass through ${folder}.`,
+        "Run Berth as an ordinary user, or set BERTH_HOME to a folder such as /var/lib/berth.",
+      );
     if (folder === dirname(folder)) return;
   }
 }
@@ -86,8 +115,10 @@ function freeUid(): number {
 }
 
 function passwdEntries(): { name: string; uid: number }[] {
-  return readFileSync("/etc/passwd", "utf8").split("\n").flatMap((line) => {
-    const [name, , uid] = line.split(":");
-    return name === undefined || uid === undefined ? [] : [{ name, uid: Number(uid) }];
-  });
+  return readFileSync("/etc/passwd", "utf8")
+    .split("\n")
+    .flatMap((line) => {
+      const [name, , uid] = line.split(":");
+      return name === undefined || uid === undefined ? [] : [{ name, uid: Number(uid) }];
+    });
 }

@@ -1,13 +1,34 @@
 // Puts the PostgreSQL programs of the npm package where the database's own user can run them, under the home folder.
 // Must never depend on install scripts having run, nor on node_modules staying where it is while the database runs.
-import { chmodSync, copyFileSync, constants, existsSync, linkSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, symlinkSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  constants,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
 import { DatabaseRefused } from "../refused.ts";
 
-export interface Binaries { readonly version: string; readonly bin: string }
+export interface Binaries {
+  readonly version: string;
+  readonly bin: string;
+}
 
-export interface PackageFolder { readonly native: string; readonly version: string; /** Major version of PostgreSQL, e.g. 18. */ readonly major: number }
+export interface PackageFolder {
+  readonly native: string;
+  readonly version: string;
+  /** Major version of PostgreSQL, e.g. 18. */ readonly major: number;
+}
 
 /** Finds the installed package for this machine. Throws `no_binaries` when there is none. */
 export function findPackage(): PackageFolder {
@@ -16,7 +37,12 @@ export function findPackage(): PackageFolder {
   try {
     entry = createRequire(import.meta.url).resolve(name);
   } catch (error) {
-    throw new DatabaseRefused("no_binaries", `There are no PostgreSQL programs for ${process.platform}-${process.arch} here.`, "Install with optional dependencies, or set DATABASE_URL to a PostgreSQL 15 or newer.", { cause: error });
+    throw new DatabaseRefused(
+      "no_binaries",
+      `There are no PostgreSQL programs for ${process.platform}-${process.arch} here.`,
+      "Install with optional dependencies, or set DATABASE_URL to a PostgreSQL 15 or newer.",
+      { cause: error },
+    );
   }
   const folder = dirname(dirname(entry));
   const { version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as { version: string };

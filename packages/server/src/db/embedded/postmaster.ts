@@ -9,11 +9,21 @@ import { DatabaseRefused } from "../refused.ts";
 import type { Account } from "./account.ts";
 import type { Binaries } from "./binaries.ts";
 import { startFailure } from "./datafolder.ts";
-import { isRunning } from "./process.ts";
+import { isRunning } from "../../os/process.ts";
 
-export interface SocketConnection { readonly host: string; readonly port: number; readonly user: string; readonly password: string; readonly database: string }
+export interface SocketConnection {
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly password: string;
+  readonly database: string;
+}
 
-export interface Postmaster { readonly pid: number; readonly socketDir: string; readonly ready: boolean }
+export interface Postmaster {
+  readonly pid: number;
+  readonly socketDir: string;
+  readonly ready: boolean;
+}
 
 /** The server that works in this data folder now; undefined when there is none, whatever postmaster.pid says. */
 export function findPostmaster(dataDir: string): Postmaster | undefined {
@@ -49,7 +59,12 @@ function worksIn(pid: number, dataDir: string): boolean {
 function clearStaleLocks(dataDir: string, socketDir: string): void {
   const socketLock = join(socketDir, ".s.PGSQL.5432.lock");
   const [pid, owner = ""] = linesOf(socketLock) ?? [];
-  if (owner !== "" && owner !== dataDir && worksIn(Number(pid), owner)) throw new DatabaseRefused("start_failed", `The database in ${owner} uses the socket folder ${socketDir}.`, "Give each BERTH_HOME a run folder of its own.");
+  if (owner !== "" && owner !== dataDir && worksIn(Number(pid), owner))
+    throw new DatabaseRefused(
+      "start_failed",
+      `The database in ${owner} uses the socket folder ${socketDir}.`,
+      "Give each BERTH_HOME a run folder of its own.",
+    );
   rmSync(socketLock, { force: true });
   rmSync(join(dataDir, "postmaster.pid"), { force: true });
 }
@@ -62,7 +77,15 @@ export function boundLog(path: string): void {
   if (stat !== undefined && stat.size > logLimit) truncateSync(path, 0);
 }
 
-export interface LaunchOptions { readonly dataDir: string; readonly socketDir: string; readonly binaries: Binaries; readonly account: Account | undefined; readonly logFile: string; readonly timeout: number; readonly signal?: AbortSignal | undefined }
+export interface LaunchOptions {
+  readonly dataDir: string;
+  readonly socketDir: string;
+  readonly binaries: Binaries;
+  readonly account: Account | undefined;
+  readonly logFile: string;
+  readonly timeout: number;
+  readonly signal?: AbortSignal | undefined;
+}
 
 /** Starts a detached server and waits until it takes connections. Throws `start_failed`, `disk_full` or `not_answering`. */
 export async function launch(options: LaunchOptions): Promise<Postmaster> {
@@ -71,21 +94,35 @@ export async function launch(options: LaunchOptions): Promise<Postmaster> {
     const outcome = await launchOnce(options, deadline);
     if (typeof outcome !== "string") return outcome;
     // After kill -9 the orphaned children need a moment to notice; until then they hold the shared memory.
-    if (!/pre-existing shared memory block|is another postmaster/.test(outcome) || Date.now() > deadline) throw startFailure(outcome, dirname(options.dataDir));
+    if (!/pre-existing shared memory block|is another postmaster/.test(outcome) || Date.now() > deadline)
+      throw startFailure(outcome, dirname(options.dataDir));
     await sleep(100, undefined, { signal: options.signal });
   }
 }
 
-async function launchOnce({ dataDir, socketDir, binaries, account, logFile, signal }: LaunchOptions, deadline: number): Promise<Postmaster | string> {
+async function launchOnce(
+  { dataDir, socketDir, binaries, account, logFile, signal }: LaunchOptions,
+  deadline: number,
+): Promise<Postmaster | string> {
   clearStaleLocks(dataDir, socketDir);
   boundLog(logFile);
   const from = statSync(logFile, { throwIfNoEntry: false })?.size ?? 0;
   const log = openSync(logFile, "a", 0o600);
   let exited: string | undefined;
   try {
-    const child = spawn(join(binaries.bin, "postgres"), ["-D", dataDir], { ...account, cwd: dataDir, detached: true, env: { PATH: "/usr/bin:/bin", LC_ALL: "C", TZ: "UTC" }, stdio: ["ignore", log, log] });
-    child.on("error", (error) => { exited = `FATAL: ${error.message}`; });
-    child.on("exit", (code, by) => { exited ??= `FATAL: it ended with ${by ?? `exit code ${String(code)}`}`; });
+    const child = spawn(join(binaries.bin, "postgres"), ["-D", dataDir], {
+      ...account,
+      cwd: dataDir,
+      detached: true,
+      env: { PATH: "/usr/bin:/bin", LC_ALL: "C", TZ: "UTC" },
+      stdio: ["ignore", log, log],
+    });
+    child.on("error", (error) => {
+      exited = `FATAL: ${error.message}`;
+    });
+    child.on("exit", (code, by) => {
+      exited ??= `FATAL: it ended with ${by ?? `exit code ${String(code)}`}`;
+    });
     child.unref();
   } finally {
     closeSync(log);
@@ -96,7 +133,11 @@ async function launchOnce({ dataDir, socketDir, binaries, account, logFile, sign
     if (found?.ready === true) return found;
     if (exited !== undefined) return `${exited}\n${readFileSync(logFile, "latin1").slice(from).slice(-8192)}`;
   }
-  throw new DatabaseRefused("not_answering", "PostgreSQL was started but is not ready yet.", `Its log is ${logFile}. After a crash it may have much to replay: start Berth again in a moment.`);
+  throw new DatabaseRefused(
+    "not_answering",
+    "PostgreSQL was started but is not ready yet.",
+    `Its log is ${logFile}. After a crash it may have much to replay: start Berth again in a moment.`,
+  );
 }
 
 export type Answer = "answers" | "refuses_login" | "silent";
@@ -104,7 +145,9 @@ export type Answer = "answers" | "refuses_login" | "silent";
 /** Asks the server a question through its socket. `refuses_login`: role, password or database is not as it should be. */
 export async function ask(connection: SocketConnection): Promise<Answer> {
   const client = new pg.Client({ ...connection, connectionTimeoutMillis: 5_000, query_timeout: 5_000 });
-  client.on("error", () => { /* The answer to the question says it. */ });
+  client.on("error", () => {
+    /* The answer to the question says it. */
+  });
   try {
     await client.connect();
     await client.query("select 1");
@@ -131,5 +174,9 @@ export async function halt(dataDir: string, patience = 20_000): Promise<boolean>
       await sleep(10);
     }
   }
-  throw new DatabaseRefused("not_answering", `PostgreSQL (process ${found.pid}) does not stop.`, "Look at what its disk does, and stop it by hand.");
+  throw new DatabaseRefused(
+    "not_answering",
+    `PostgreSQL (process ${found.pid}) does not stop.`,
+    "Look at what its disk does, and stop it by hand.",
+  );
 }

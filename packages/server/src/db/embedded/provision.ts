@@ -17,7 +17,8 @@ export async function provision(connection: SocketConnection, pid: number, dataD
       const has = async (sql: string, name: string): Promise<boolean> => (await superuser.query(sql, [name])).rowCount !== 0;
       if (!(await has("select from pg_roles where rolname = $1", connection.user))) await superuser.query(`create role ${role}`);
       await superuser.query(`alter role ${role} login createdb password ${pg.escapeLiteral(connection.password)}`);
-      if (!(await has("select from pg_database where datname = $1", connection.database))) await superuser.query(`create database ${pg.escapeIdentifier(connection.database)} owner ${role}`);
+      if (!(await has("select from pg_database where datname = $1", connection.database)))
+        await superuser.query(`create database ${pg.escapeIdentifier(connection.database)} owner ${role}`);
     } finally {
       await superuser.end();
     }
@@ -31,7 +32,13 @@ export async function provision(connection: SocketConnection, pid: number, dataD
 async function connectSuperuser(connection: SocketConnection): Promise<pg.Client> {
   const deadline = Date.now() + 5_000;
   for (;;) {
-    const client = new pg.Client({ host: connection.host, port: connection.port, user: "postgres", database: "template1", connectionTimeoutMillis: 5_000 });
+    const client = new pg.Client({
+      host: connection.host,
+      port: connection.port,
+      user: "postgres",
+      database: "template1",
+      connectionTimeoutMillis: 5_000,
+    });
     try {
       await client.connect();
       return client;

@@ -38,7 +38,9 @@ export function confText(socketDir: string): string {
     log_line_prefix: "%m [%p] ",
     cluster_name: "berth",
   };
-  const lines = Object.entries(settings).map(([name, value]) => `${name} = ${typeof value === "number" ? value : `'${value.replaceAll("'", "''")}'`}`);
+  const lines = Object.entries(settings).map(
+    ([name, value]) => `${name} = ${typeof value === "number" ? value : `'${value.replaceAll("'", "''")}'`}`,
+  );
   return `# Written by Berth at each start. Put your own settings into extra.conf in this folder.\n${lines.join("\n")}\ninclude_if_exists = 'extra.conf'\n`;
 }
 

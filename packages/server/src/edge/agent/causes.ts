@@ -1,8 +1,8 @@
 // Finds and keeps the cause of one instance between two looks at it, so that looking often costs little.
 import type { Cause } from "@berth/contract/causes.ts";
+import type { ProcessStat } from "../../os/process.ts";
 import { causeOf } from "./diagnose.ts";
 import type { Machine } from "./machine.ts";
-import type { ProcessStat } from "./procfs.ts";
 import type { Spec, State } from "./record.ts";
 import { isReady } from "./view.ts";
 
@@ -25,7 +25,14 @@ export class CauseFinder {
     if (isReady(state) || state.phase === "stopping") return undefined;
     const { restarts } = state;
     const fresh = this.#found?.restarts !== restarts || this.#found.at < this.#machine.now() - settled;
-    const why = await causeOf({ machine: this.#machine, spec: this.#spec, state, members, strayFor: (port) => this.#strayFor(port, restarts), fresh });
+    const why = await causeOf({
+      machine: this.#machine,
+      spec: this.#spec,
+      state,
+      members,
+      strayFor: (port) => this.#strayFor(port, restarts),
+      fresh,
+    });
     if (fresh) this.#found = { restarts, at: this.#machine.now() };
     return why;
   }
@@ -37,7 +44,8 @@ export class CauseFinder {
 
   #strayFor(port: number | undefined, restarts: number): number {
     const now = this.#machine.now();
-    if (this.#stray?.port !== port || this.#stray?.restarts !== restarts) this.#stray = port === undefined ? undefined : { port, restarts, since: now };
+    if (this.#stray?.port !== port || this.#stray?.restarts !== restarts)
+      this.#stray = port === undefined ? undefined : { port, restarts, since: now };
     return now - (this.#stray?.since ?? now);
   }
 }

@@ -3,7 +3,10 @@ import { request } from "node:http";
 import { connect } from "node:net";
 import type { Command, Probe } from "@berth/contract/spec.ts";
 
-export interface CheckResult { readonly ok: boolean; readonly detail: string }
+export interface CheckResult {
+  readonly ok: boolean;
+  readonly detail: string;
+}
 export interface CheckTarget {
   readonly host: string;
   /** The instance's own port; used unless the check names another. */
@@ -23,11 +26,24 @@ export async function check(probe: Probe["check"], target: CheckTarget, timeout:
   return probe.type === "tcp" ? tcpCheck(target.host, port, timeout, limit) : httpCheck(probe, target.host, port, timeout, limit);
 }
 
+const refusal = "connection refused";
 const seen = (error: unknown, timeout: number, limit: AbortSignal): string => {
   if (limit.aborted) return `no answer within ${timeout} ms`;
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  return code === "ECONNREFUSED" ? "connection refused" : code === "ECONNRESET" ? "connection closed without an answer" : error instanceof Error ? error.message : String(error);
+  return code === "ECONNREFUSED"
+    ? refusal
+    : code === "ECONNRESET"
+      ? "connection closed without an answer"
+      : error instanceof Error
+        ? error.message
+        : String(error);
 };
+
+/** Whether nobody takes a connection there now. */
+export async function isRefused(host: string, port: number): Promise<boolean> {
+  const within = 1_000;
+  return (await tcpCheck(host, port, within, AbortSignal.timeout(within))).detail === refusal;
+}
 
 function tcpCheck(host: string, port: number, timeout: number, limit: AbortSignal): Promise<CheckResult> {
   return new Promise((resolve) => {
@@ -45,7 +61,13 @@ function tcpCheck(host: string, port: number, timeout: number, limit: AbortSigna
   });
 }
 
-function httpCheck(probe: Extract<Probe["check"], { type: "http" }>, host: string, port: number, timeout: number, limit: AbortSignal): Promise<CheckResult> {
+function httpCheck(
+  probe: Extract<Probe["check"], { type: "http" }>,
+  host: string,
+  port: number,
+  timeout: number,
+  limit: AbortSignal,
+): Promise<CheckResult> {
   return new Promise((resolve) => {
     const headers = { host: `${host}:${port}`, "user-agent": "berth-probe", accept: "*/*", connection: "close", ...probe.headers };
     const ask = request({ host, port, path: probe.path, method: "GET", headers, agent: false, signal: limit });
@@ -65,7 +87,10 @@ async function execCheck(command: Command, target: CheckTarget, timeout: number,
   try {
     const { code, output } = await target.run(command, limit);
     const said = output.trim().split("\n").at(-1)?.slice(0, 200) ?? "";
-    return { ok: code === 0, detail: code === undefined ? `no answer within ${timeout} ms` : `exit code ${code}${said === "" ? "" : `: ${said}`}` };
+    return {
+      ok: code === 0,
+      detail: code === undefined ? `no answer within ${timeout} ms` : `exit code ${code}${said === "" ? "" : `: ${said}`}`,
+    };
   } catch (error) {
     return { ok: false, detail: seen(error, timeout, limit) };
   }

@@ -6,10 +6,17 @@ import { Value } from "typebox/value";
 const AgentSettings = Type.Object({
   /** `own-user`: each stack runs under its own uid (needs root). `same-user`: everything runs as Berth's user. `auto`: own-user exactly when root. */
   isolation: Type.Union([Type.Literal("auto"), Type.Literal("own-user"), Type.Literal("same-user")], { default: "auto" }),
+  /** `auto` uses bubblewrap where it works; `off` does without. */
+  sandbox: Type.Union([Type.Literal("auto"), Type.Literal("off")], { default: "auto" }),
+  /** `auto` uses control groups where they can be written; `off` limits nothing. */
+  cgroups: Type.Union([Type.Literal("auto"), Type.Literal("off")], { default: "auto" }),
   /** `auto` tries whether a mount namespace really works; `env` gives volumes by variable only. */
   volumes: Type.Union([Type.Literal("auto"), Type.Literal("env")], { default: "auto" }),
   firstUid: Type.Integer({ minimum: 1000, default: 200_000 }),
-  ports: Type.Object({ from: Type.Integer({ minimum: 1024, default: 20_000 }), to: Type.Integer({ maximum: 65_535, default: 29_999 }) }, { default: {} }),
+  ports: Type.Object(
+    { from: Type.Integer({ minimum: 1024, default: 20_000 }), to: Type.Integer({ maximum: 65_535, default: 29_999 }) },
+    { default: {} },
+  ),
   /** Instances that ran this long (ms) start again without delay after the next exit. */
   steadyAfter: Type.Integer({ minimum: 1, default: 60_000 }),
   /** Ended tasks are remembered this long (ms); their ids are remembered for ever. */

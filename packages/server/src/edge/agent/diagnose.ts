@@ -1,14 +1,20 @@
 // Says why an instance is not ready, from what can be seen on this machine: exits, log lines, probe history and who listens where (promise 6).
 // It reports only what it saw; while nothing is certain yet it says nothing.
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { cause, type Cause, type Evidence } from "@berth/contract/causes.ts";
 import { ErrorScan } from "../../core/builderrors.ts";
+import { causeInLine } from "../../core/knownlines.ts";
+import { measured, times } from "../../core/words.ts";
 import type { ProbeRecord } from "../../engines/engine.ts";
 import { lastLines } from "../collector/files.ts";
+import type { ProcessStat } from "../../os/process.ts";
+import { isRefused } from "./checks.ts";
 import { mainPort } from "./environment.ts";
+import { mostProcesses } from "./groups.ts";
 import { argumentsOf } from "./launch.ts";
 import type { Machine } from "./machine.ts";
-import { ownerOf, portsOf, type PortOwner, type ProcessStat } from "./procfs.ts";
+import { intruderAt, listenersOf, ownerOf, type PortOwner } from "./listening.ts";
 import type { Spec, State } from "./record.ts";
 import type { ExitStatus } from "./shim.ts";
 
@@ -17,6 +23,16 @@ import type { ExitStatus } from "./shim.ts";
  * port), after which a silent program is worth a word, and how long lines may lag behind an exit.
  */
 const patience = { ports: 1_000, stray: 1_500, silent: 5_000, lines: 400 };
+/** Causes of a start that did not come to a run. */
+const refusals: ReadonlySet<string> = new Set([
+  "volume_missing",
+  "artifact_missing",
+  "tool_missing",
+  "tool_version",
+  "image_needs_container_engine",
+]);
+/** ms by which a line's time may lie before the start of the run that printed it: little, since the run before it may have ended just then. */
+const clockSlack = 50;
 /** Where debuggers of Node.js, Java and Python listen, long before the program itself does. */
 const debugPorts: ReadonlySet<number> = new Set([9229, 5005, 5678]);
 /** Enough for a stack trace with the error above it. */
@@ -33,12 +49,6 @@ export interface Facts {
   readonly fresh: boolean;
 }
 
-export function duration(ms: number): string {
-  if (ms < 1000) return `${Math.round(ms)} ms`;
-  if (ms < 90_000) return `${(ms / 1000).toFixed(1)} s`;
-  return ms < 5_400_000 ? `${Math.round(ms / 60_000)} min` : `${Math.round(ms / 3_600_000)} h`;
-}
-
 /** The cause of an instance that is neither ready nor stopping; undefined while it is not known. */
 export async function causeOf(facts: Facts): Promise<Cause | undefined> {
   const { spec, state, machine } = facts;
@@ -48,46 +58,138 @@ export async function causeOf(facts: Facts): Promise<Cause | undefined> {
     if (seen !== undefined) return seen;
   }
   if (state.lastExit === undefined || state.lastCause === undefined) return state.ending ?? state.lastCause;
+  // The newest start was refused before anything ran: how the run before it ended does not matter any more.
+  if (refusals.has(state.lastCause.code)) return state.lastCause;
   // Also while the next run is on its way: a program that keeps ending would otherwise have a cause only half of the time.
   if (!facts.fresh && state.lastCause.evidence.length > 1) return state.lastCause;
   const endedAt = Date.parse(state.lastExit.at);
-  let lines = await linesOf(facts, endedAt - state.lastExit.ranFor - 1000);
+  let lines = await linesOf(facts, endedAt - state.lastExit.ranFor - clockSlack);
   // The last words of a program take a moment through the collector; a cause that is told without them would be the one that is kept.
-  while (lines.length === 0 && machine.now() - endedAt < patience.lines) {
+  for (let before = -1; lines.length !== before && machine.now() - endedAt < patience.lines;) {
+    before = lines.length === 0 ? -1 : lines.length;
     await sleep(25);
-    lines = await linesOf(facts, endedAt - state.lastExit.ranFor - 1000);
+    lines = await linesOf(facts, endedAt - state.lastExit.ranFor - clockSlack);
   }
-  const own = ["liveness_failed", "never_ready", "task_deadline", "run_lost"].includes(state.lastCause.code);
-  if (own) return { ...state.lastCause, evidence: [...state.lastCause.evidence.filter((one) => one.kind === "probe"), ...lines] };
-  if (state.lastCause.code === "start_failed" && state.phase === "waiting" && !state.live && state.lastCause.params["reason"] !== undefined && state.lastCause.evidence.length === 0) return state.lastCause;
+  const own = ["liveness_failed", "never_ready", "task_deadline", "run_lost", "wrong_port", "wrong_address", "not_listening"].includes(
+    state.lastCause.code,
+  );
+  if (own)
+    return {
+      ...state.lastCause,
+      evidence: [...state.lastCause.evidence.filter((one) => one.kind === "probe" || one.kind === "ports"), ...lines],
+    };
+  if (
+    state.lastCause.code === "start_failed" &&
+    state.phase === "waiting" &&
+    !state.live &&
+    state.lastCause.params["reason"] !== undefined &&
+    state.lastCause.evidence.length === 0
+  )
+    return state.lastCause;
   const { exitCode, signal } = state.lastExit;
-  state.lastCause = exitCause(spec, state, { ...(exitCode === undefined ? {} : { exitCode }), ...(signal === undefined ? {} : { signal }) }, lines);
+  state.lastCause = exitCause(
+    spec,
+    state,
+    { ...(exitCode === undefined ? {} : { exitCode }), ...(signal === undefined ? {} : { signal }) },
+    lines,
+  );
   return state.lastCause;
 }
 
 async function linesOf({ machine, spec }: Facts, since: number): Promise<Evidence[]> {
   const lines = await lastLines(machine.logsDir, spec.ref, spec.id, evidenceLines, since);
-  return lines.map((line) => ({ kind: "log", at: line.at, text: line.text.slice(0, 4096) }));
+  const { artifact, stackId } = spec.workload;
+  // Files of the program by the names that its author knows, not by where this machine keeps the release.
+  const root =
+    artifact.kind === "bundle"
+      ? `${join(machine.home, "stacks", stackId, "releases", artifact.digest.replace(/^sha256:/, ""))}/`
+      : undefined;
+  return lines.map((line) => ({
+    kind: "log",
+    at: line.at,
+    text: (root === undefined ? line.text : line.text.replaceAll(root, "")).slice(0, 4096),
+  }));
 }
 
 /** Why a run ended, told by its exit status and its last lines. */
 export function exitCause(spec: Spec, state: State, exit: ExitStatus, lines: readonly Evidence[]): Cause {
   const ranFor = state.lastExit?.ranFor ?? 0;
-  const after = duration(ranFor);
+  const after = measured(ranFor);
   const how = exit.signal ?? (exit.exitCode === undefined ? "an unknown status" : `exit code ${exit.exitCode}`);
-  const evidence: Evidence[] = [...lines, { kind: "exit", ...(state.lastExit === undefined ? {} : { at: state.lastExit.at }), text: `${how} after ${after}` }];
+  const evidence: Evidence[] = [
+    ...lines,
+    { kind: "exit", ...(state.lastExit === undefined ? {} : { at: state.lastExit.at }), text: `${how} after ${after}` },
+  ];
+  const refused = limitCause(spec, state, exit, evidence);
+  if (refused !== undefined) return refused;
   const taken = portTakenCause(spec, lines, evidence);
   if (taken !== undefined) return taken;
+  const named = exit.exitCode === 0 ? undefined : namedCause(lines);
+  if (named !== undefined) return { ...named, evidence };
+  const left = state.lastEnd?.left ?? [];
+  if (exit.exitCode === 0 && left.length > 0 && spec.task === undefined)
+    return cause("forked_away", { left: left.map((name) => `\`${name}\``).join(", ") }, evidence);
+  if (state.lastEnd?.unmade === true) return cause("start_failed", { reason: "its sandbox could not be made" }, evidence);
   if (exit.exitCode === 0) return cause("exited_zero", { kind: spec.workload.kind }, evidence);
   const text = lines.map((line) => line.text);
   const wanted = argumentsOf(spec.workload.command);
   const unmountable = exit.exitCode === 125 && text.some((line) => line === "berth: cannot mount the volumes");
   if (unmountable) return cause("start_failed", { reason: "its volumes could not be mounted" }, evidence);
   if (exit.exitCode === 126) return cause("start_failed", { reason: `\`${wanted[0] ?? ""}\` cannot be executed` }, evidence);
-  if (exit.exitCode === 127) return cause("command_not_found", { command: missingCommand(text) ?? ("shell" in spec.workload.command ? spec.workload.command.shell : (wanted[0] ?? "")) }, evidence);
+  if (exit.exitCode === 127)
+    return cause(
+      "command_not_found",
+      { command: missingCommand(text) ?? ("shell" in spec.workload.command ? spec.workload.command.shell : (wanted[0] ?? "")) },
+      evidence,
+    );
   if (state.everReady && state.restarts >= 3) return cause("crash_loop", { restarts: state.restarts, last: how }, evidence);
   if (exit.signal !== undefined) return cause("killed_by_signal", { signal: exit.signal, after }, evidence);
-  return exit.exitCode === undefined ? cause("start_failed", { reason: "its exit status was lost" }, evidence) : cause("exited_at_start", { exitCode: exit.exitCode, after, said: lastWords(text) }, evidence);
+  return exit.exitCode === undefined
+    ? cause("start_failed", { reason: "its exit status was lost" }, evidence)
+    : cause("exited_at_start", { exitCode: exit.exitCode, after, said: lastWords(text) }, evidence);
+}
+
+/** A limit that the run met, as the kernel counted it; undefined when it ended well or met none. */
+function limitCause(spec: Spec, state: State, exit: ExitStatus, evidence: Evidence[]): Cause | undefined {
+  const trouble = state.lastEnd?.trouble;
+  if (trouble === undefined || exit.exitCode === 0) return undefined;
+  const { memory, processes = mostProcesses } = spec.workload.resources;
+  if (trouble.memoryKills > 0) {
+    const peak = trouble.memoryPeak === undefined ? "an unknown amount" : bytes(trouble.memoryPeak);
+    const proof: Evidence = {
+      kind: "event",
+      text: `the kernel ended ${trouble.memoryKills} of its processes; ${peak} of memory was in use at its peak`,
+    };
+    return memory === undefined
+      ? cause("machine_out_of_memory", { used: peak }, [proof, ...evidence])
+      : cause("out_of_memory", { limit: bytes(memory), used: peak }, [proof, ...evidence]);
+  }
+  return trouble.processesRefused === 0
+    ? undefined
+    : cause("process_limit", { limit: `${processes} processes and threads` }, [
+        { kind: "event", text: `the kernel refused to start a process or thread ${times(trouble.processesRefused)}` },
+        ...evidence,
+      ]);
+}
+
+/** What the last words of a run name as the reason of its end, where that has a remedy of its own. */
+function namedCause(lines: readonly Evidence[]): Cause | undefined {
+  // The first one: what stands below it are its details.
+  for (const { text } of lines) {
+    const found = causeInLine("The process", text);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+function bytes(count: number): string {
+  const unit =
+    count >= 1024 ** 3
+      ? { size: 1024 ** 3, name: "GiB" }
+      : count >= 1024 ** 2
+        ? { size: 1024 ** 2, name: "MiB" }
+        : { size: 1024, name: "KiB" };
+  return `${Number((count / unit.size).toFixed(1))} ${unit.name}`;
 }
 
 /** The error that the program named, as the end of a sentence. */
@@ -108,10 +210,18 @@ function missingCommand(lines: readonly string[]): string | undefined {
 }
 
 function portTakenCause(spec: Spec, lines: readonly Evidence[], evidence: Evidence[]): Cause | undefined {
-  const line = lines.findLast((one) => /EADDRINUSE|address (is )?already in use|port \d+ is (already )?in use|address in use/i.test(one.text));
+  const line = lines.findLast((one) =>
+    /EADDRINUSE|address (is )?already in use|port \d+ is (already )?in use|address in use/i.test(one.text),
+  );
   if (line === undefined) return undefined;
-  const near = lines.filter((one) => one === line || /port\W{1,3}\d+/i.test(one.text)).map((one) => one.text).join("\n");
-  const named = [line.text, near].flatMap((text) => [...text.matchAll(/(?::|\bport\b\W{1,3}|, )(\d{2,5})\b/gi)]).map((match) => Number(match[1])).find((port) => port <= 65_535);
+  const near = lines
+    .filter((one) => one === line || /port\W{1,3}\d+/i.test(one.text))
+    .map((one) => one.text)
+    .join("\n");
+  const named = [line.text, near]
+    .flatMap((text) => [...text.matchAll(/(?::|\bport\b\W{1,3}|, )(\d{2,5})\b/gi)])
+    .map((match) => Number(match[1]))
+    .find((port) => port <= 65_535);
   const main = mainPort(spec.workload);
   const port = named ?? (main === undefined ? undefined : spec.ports[main]);
   if (port === undefined) return undefined;
@@ -124,34 +234,92 @@ export function ownerName(owner: PortOwner | undefined): string {
   return owner.pid === undefined ? `a program of user ${owner.uid}` : `${owner.name} (process ${owner.pid})`;
 }
 
-/** Who listens on the port although none of these processes does; undefined when it is one of them, or nobody. */
-export function intrudedBy(port: number, members: readonly ProcessStat[]): PortOwner | undefined {
-  return portsOf(members).includes(port) ? undefined : ownerOf(port);
+export interface ListeningFault {
+  readonly why: Cause;
+  /** Open in place of the expected one. */
+  readonly stray?: number;
 }
+
+/** Like `listeningFault`, and sure of it: a slow program may have opened its port since it was last refused, and must not be failed for that (promise 6). */
+export async function provenListeningFault(
+  spec: Pick<Spec, "workload" | "ports">,
+  members: () => readonly Pick<ProcessStat, "pid">[],
+  refused: boolean,
+): Promise<ListeningFault | undefined> {
+  const fault = listeningFault(spec, members(), refused);
+  const main = mainPort(spec.workload);
+  const port = main === undefined ? undefined : spec.ports[main];
+  if (!refused || fault?.why.code !== "wrong_address" || port === undefined) return fault;
+  return listeningFault(spec, members(), await isRefused("127.0.0.1", port));
+}
+
+/** What is wrong with where the processes of an instance listen; undefined while they listen where they are looked for. `refused`: that place refused a connection. */
+export function listeningFault(
+  spec: Pick<Spec, "workload" | "ports">,
+  members: readonly Pick<ProcessStat, "pid">[],
+  refused: boolean,
+): ListeningFault | undefined {
+  const main = mainPort(spec.workload);
+  const expected = main === undefined ? undefined : spec.ports[main];
+  if (expected === undefined) return undefined;
+  // Also beside the instance's own socket: whoever else answers there would get a part of what is meant for it.
+  const intruder = intruderAt(expected, members);
+  if (intruder !== undefined) return { why: cause("port_taken", { port: expected, owner: ownerName(intruder) }) };
+  const open = listenersOf(members);
+  const there = open.filter((one) => one.port === expected).map((one) => one.host);
+  const ports: Evidence = {
+    kind: "ports",
+    text: `it listens on ${open.length === 0 ? "no port" : [...new Set(open.map((one) => `${bracketed(one.host)}:${one.port}`))].join(", ")}`,
+  };
+  if (there.length > 0) {
+    // Who listens on `::` gets IPv4 too, unless the program asked for IPv6 alone; only the refusal tells.
+    const only6 = refused && there.every((host) => host === "::");
+    if (!only6 && there.some((host) => reached.has(host))) return undefined;
+    return {
+      why: cause(
+        "wrong_address",
+        { address: `${bracketed(there[0] ?? "")}:${expected}${only6 ? " (IPv6)" : ""}`, expected: `127.0.0.1:${expected}` },
+        [ports],
+      ),
+    };
+  }
+  const owner = ownerOf(expected);
+  if (owner !== undefined) return { why: cause("port_taken", { port: expected, owner: ownerName(owner) }) };
+  const mine = new Set(Object.values(spec.ports));
+  const actual = open.find((one) => !mine.has(one.port) && !debugPorts.has(one.port))?.port;
+  return actual === undefined
+    ? { why: cause("not_listening", { expected }, [ports]) }
+    : { why: cause("wrong_port", { actual, expected }, [ports]), stray: actual };
+}
+
+/** Listening there, a program is reached at 127.0.0.1. */
+const reached: ReadonlySet<string> = new Set(["0.0.0.0", "127.0.0.1", "::", "::ffff:0:0", "::ffff:7f00:1"]);
+const bracketed = (host: string): string => (host.includes(":") ? `[${host}]` : host);
 
 async function listeningCause(facts: Facts, age: number): Promise<Cause | undefined> {
   const { spec, state } = facts;
-  const main = mainPort(spec.workload);
-  const expected = main === undefined ? undefined : spec.ports[main];
   const history: Evidence[] = state.probes.map((one) => ({ kind: "probe", at: one.at, text: `${one.probe}: ${one.detail}` }));
-  if (expected !== undefined) {
-    const members = facts.members();
-    const open = portsOf(members);
-    const mine = new Set(Object.values(spec.ports));
-    const actual = open.includes(expected) ? undefined : open.find((port) => !mine.has(port) && !debugPorts.has(port));
-    const strayFor = facts.strayFor(actual);
-    if (!open.includes(expected)) {
-      const owner = ownerOf(expected);
-      if (owner !== undefined) return cause("port_taken", { port: expected, owner: ownerName(owner) }, history);
-      const ports: Evidence = { kind: "ports", text: `its processes listen on: ${open.length === 0 ? "no port" : open.join(", ")}` };
-      if (actual !== undefined) return strayFor < patience.stray ? undefined : cause("wrong_port", { actual, expected }, [ports, ...history]);
-      return age < patience.silent || state.restarts > 0 ? undefined : cause("not_listening", { expected }, [ports, ...history, ...(await linesOf(facts, (state.startedAt ?? 0) - 1000))]);
+  const fault = await provenListeningFault(spec, facts.members, state.probes.at(-1)?.detail === "connection refused");
+  const strayFor = facts.strayFor(fault?.stray);
+  if (fault !== undefined) {
+    const told = (more: readonly Evidence[] = []): Cause => ({ ...fault.why, evidence: [...fault.why.evidence, ...history, ...more] });
+    switch (fault.why.code) {
+      case "wrong_port":
+        return strayFor < patience.stray ? undefined : told();
+      case "not_listening":
+        return age < patience.silent || state.restarts > 0 ? undefined : told(await linesOf(facts, (state.startedAt ?? 0) - clockSlack));
+      default:
+        return told();
     }
   }
   const failing = state.probes.filter((one) => one.probe !== "liveness" && !one.ok);
   const last = failing.at(-1);
   if (last === undefined || !state.probes.some((one) => !one.ok)) return undefined;
-  return cause("never_ready", { check: describeProbe(spec, last.probe), last: last.detail, failures: failing.length, waited: duration(age) }, [...history, ...(await linesOf(facts, (state.startedAt ?? 0) - 1000))]);
+  return cause(
+    "never_ready",
+    { check: describeProbe(spec, last.probe), last: last.detail, failures: failing.length, waited: measured(age) },
+    [...history, ...(await linesOf(facts, (state.startedAt ?? 0) - clockSlack))],
+  );
 }
 
 /** What is looked at, as people know it: `GET /health`. */

@@ -24,7 +24,10 @@ export function mainPort(workload: Workload): string | undefined {
 
 export function environmentOf(from: EnvironmentOf): Record<string, string> {
   const { workload } = from;
-  const fill = (value: string): string => value.replace(/\$(ROOT|PATH)\b|\$\{(ROOT|PATH)\}/g, (_hole, bare: string | undefined, braced: string | undefined) => ((bare ?? braced) === "ROOT" ? from.root : from.path));
+  const fill = (value: string): string =>
+    value.replace(/\$(ROOT|PATH)\b|\$\{(ROOT|PATH)\}/g, (_hole, bare: string | undefined, braced: string | undefined) =>
+      (bare ?? braced) === "ROOT" ? from.root : from.path,
+    );
   const env: Record<string, string> = { PATH: from.path, HOME: from.home, TMPDIR: from.tmp, LANG: "C.UTF-8", HOST: "127.0.0.1" };
   for (const [name, value] of Object.entries(workload.artifactEnv)) env[name] = fill(value);
   Object.assign(env, workload.env);
@@ -34,7 +37,11 @@ export function environmentOf(from: EnvironmentOf): Record<string, string> {
   if (port !== undefined) env["PORT"] = String(port);
   for (const [name, path] of Object.entries(from.volumes)) env[`BERTH_VOLUME_${variableName(name)}`] = path;
   return {
-    ...env, BERTH_STACK: workload.ref.stack, BERTH_COMPONENT: workload.ref.component, BERTH_INSTANCE: from.instance,
-    BERTH_RELEASE: String(workload.releaseNumber), BERTH_RELEASE_HASH: workload.releaseHash,
+    ...env,
+    BERTH_STACK: workload.ref.stack,
+    BERTH_COMPONENT: workload.ref.component,
+    BERTH_INSTANCE: from.instance,
+    BERTH_RELEASE: String(workload.releaseNumber),
+    BERTH_RELEASE_HASH: workload.releaseHash,
   };
 }

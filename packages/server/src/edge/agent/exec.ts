@@ -1,4 +1,4 @@
-// Interactive commands beside an instance: same user, folder, environment and volumes. With a terminal by a pseudo-terminal, otherwise by pipes.
+// Interactive commands beside an instance: same user, sandbox, limits, folder, environment and volumes. With a terminal by a pseudo-terminal, otherwise by pipes.
 // A session ends with its connection, and with the agent: it is for people who watch.
 import { spawn } from "node:child_process";
 import type { IncomingMessage } from "node:http";
@@ -9,18 +9,27 @@ import { namePattern } from "@berth/contract/names.ts";
 import { Type, type Static } from "typebox";
 import { Value } from "typebox/value";
 import { encodeFrame, FrameReader, frameTypes, type FrameType } from "../../engines/local/protocol.ts";
+import { systemPath } from "../../sandbox/bubblewrap.ts";
 import { errorCode, errorText } from "./files.ts";
-import { chainOf, type Program } from "./launch.ts";
-import { enterCommand, type Machine } from "./machine.ts";
-import { systemPath } from "./shim.ts";
+import { besideCommand } from "./launch.ts";
+import type { Machine } from "./machine.ts";
 import type { Supervisor } from "./supervisor.ts";
 
 const name = Type.String({ pattern: namePattern });
 const Size = Type.Object({ columns: Type.Integer({ minimum: 1, maximum: 10_000 }), rows: Type.Integer({ minimum: 1, maximum: 10_000 }) });
-const Start = Type.Object({ ref: Type.Object({ stack: name, component: name }), instance: Type.String(), command: Command, tty: Type.Optional(Size) });
+const Start = Type.Object({
+  ref: Type.Object({ stack: name, component: name }),
+  instance: Type.String(),
+  command: Command,
+  tty: Type.Optional(Size),
+});
 type Size = Static<typeof Size>;
 
-export interface ExecDeps { readonly machine: Machine; readonly supervisor: Supervisor; readonly onError: (error: unknown) => void }
+export interface ExecDeps {
+  readonly machine: Machine;
+  readonly supervisor: Supervisor;
+  readonly onError: (error: unknown) => void;
+}
 
 /** What runs on the other side of the connection. */
 interface Running {
@@ -29,7 +38,10 @@ interface Running {
   resize(size: Size): void;
   kill(): void;
 }
-interface Events { readonly output: (type: FrameType, data: Uint8Array) => void; readonly exit: (exit: { exitCode?: number; signal?: string; error?: string }) => void }
+interface Events {
+  readonly output: (type: FrameType, data: Uint8Array) => void;
+  readonly exit: (exit: { exitCode?: number; signal?: string; error?: string }) => void;
+}
 
 /** `GET /v1/exec` with `Upgrade: berth-exec`; the first frame (`start`) says what to run. */
 export function acceptExec(deps: ExecDeps, request: IncomingMessage, socket: Duplex, head: Buffer): void {
@@ -42,8 +54,12 @@ export function acceptExec(deps: ExecDeps, request: IncomingMessage, socket: Dup
   const reader = new FrameReader();
   let running: Promise<Running> | undefined;
   const events: Events = {
-    output: (type, data) => { if (socket.writable) socket.write(encodeFrame(type, data)); },
-    exit: (exit) => { if (socket.writable) socket.end(encodeFrame(frameTypes.exit, Buffer.from(JSON.stringify(exit)))); },
+    output: (type, data) => {
+      if (socket.writable) socket.write(encodeFrame(type, data));
+    },
+    exit: (exit) => {
+      if (socket.writable) socket.end(encodeFrame(frameTypes.exit, Buffer.from(JSON.stringify(exit))));
+    },
   };
   const fail = (error: unknown): void => events.exit({ error: errorText(error) });
   const take = (chunk: Buffer): void => {
@@ -52,7 +68,11 @@ export function acceptExec(deps: ExecDeps, request: IncomingMessage, socket: Dup
         if (frame.type === frameTypes.start) {
           running ??= begin(deps, frame.payload, events, socket);
           running.catch(fail);
-        } else void running?.then((one) => handle(one, frame.type, frame.payload), () => undefined);
+        } else
+          void running?.then(
+            (one) => handle(one, frame.type, frame.payload),
+            () => undefined,
+          );
       }
     } catch (error) {
       fail(error);
@@ -61,7 +81,14 @@ export function acceptExec(deps: ExecDeps, request: IncomingMessage, socket: Dup
   socket.on("data", take);
   socket.on("end", () => socket.end());
   // Nobody is there any more: what they started must not go on unseen.
-  socket.on("close", () => void running?.then((one) => one.kill(), () => undefined));
+  socket.on(
+    "close",
+    () =>
+      void running?.then(
+        (one) => one.kill(),
+        () => undefined,
+      ),
+  );
   if (head.length > 0) take(head);
 }
 
@@ -80,14 +107,22 @@ async function begin(deps: ExecDeps, payload: Buffer, events: Events, socket: Du
   const instance = deps.supervisor.find(start.ref, start.instance);
   if (instance === undefined) throw new RangeError(`there is no instance ${start.instance}`);
   const program = await instance.program(start.command, false);
-  return start.tty === undefined ? withPipes(program, events, socket) : withTerminal(program, start.tty, events, socket);
+  // A terminal of this side has no name inside a sandbox, and ^C would end what leads into it: there the program gets one of its own, behind this one.
+  const command = besideCommand({ ...program, tty: start.tty !== undefined && program.view !== undefined }, instance.beside());
+  return start.tty === undefined ? withPipes(command, events, socket) : withTerminal(command, start.tty, events, socket);
 }
 
-async function withTerminal(program: Program, size: Size, events: Events, socket: Duplex): Promise<Running> {
+async function withTerminal([command = "", ...args]: readonly string[], size: Size, events: Events, socket: Duplex): Promise<Running> {
   // Loaded when first needed: without its native part everything else still works.
   const { spawn: spawnTerminal } = await import("@lydell/node-pty");
-  const [command = "", ...args] = enterCommand(program.dir, chainOf(program));
-  const terminal = spawnTerminal(command, args, { name: "xterm-256color", cols: size.columns, rows: size.rows, cwd: "/", env: { PATH: systemPath, TERM: "xterm-256color" }, encoding: null });
+  const terminal = spawnTerminal(command, args, {
+    name: "xterm-256color",
+    cols: size.columns,
+    rows: size.rows,
+    cwd: "/",
+    env: { PATH: systemPath, TERM: "xterm-256color" },
+    encoding: null,
+  });
   terminal.onData((data) => {
     events.output(frameTypes.stdout, typeof data === "string" ? Buffer.from(data) : data);
     if (socket.writableNeedDrain) {
@@ -102,19 +137,29 @@ async function withTerminal(program: Program, size: Size, events: Events, socket
     events.exit(signal === undefined || signal === 0 ? { exitCode } : { signal: `signal ${signal}` });
   });
   return {
-    write: (data) => { if (!ended) terminal.write(typed.write(data)); },
+    write: (data) => {
+      if (!ended) terminal.write(typed.write(data));
+    },
     // A terminal has no end of input; ^D is how people send it.
-    endInput: () => { if (!ended) terminal.write("\u0004"); },
-    resize: ({ columns, rows }) => { if (!ended) terminal.resize(columns, rows); },
-    kill: () => { if (!ended) killSession(terminal.pid); },
+    endInput: () => {
+      if (!ended) terminal.write("\u0004");
+    },
+    resize: ({ columns, rows }) => {
+      if (!ended) terminal.resize(columns, rows);
+    },
+    kill: () => {
+      if (!ended) killSession(terminal.pid);
+    },
   };
 }
 
-function withPipes(program: Program, events: Events, socket: Duplex): Running {
-  const [command = "", ...args] = enterCommand(program.dir, chainOf(program));
+function withPipes([command = "", ...args]: readonly string[], events: Events, socket: Duplex): Running {
   const child = spawn(command, args, { cwd: "/", env: { PATH: systemPath }, detached: true, stdio: ["pipe", "pipe", "pipe"] });
   let ended = false;
-  for (const [stream, type] of [[child.stdout, frameTypes.stdout], [child.stderr, frameTypes.stderr]] as const) {
+  for (const [stream, type] of [
+    [child.stdout, frameTypes.stdout],
+    [child.stderr, frameTypes.stderr],
+  ] as const) {
     stream.on("data", (data: Buffer) => {
       for (let at = 0; at < data.length; at += 65_536) events.output(type, data.subarray(at, at + 65_536));
       if (socket.writableNeedDrain) {
@@ -130,10 +175,14 @@ function withPipes(program: Program, events: Events, socket: Duplex): Running {
     events.exit(signal === null ? { exitCode: code ?? 0 } : { signal });
   });
   return {
-    write: (data) => { if (child.stdin.writable) child.stdin.write(data); },
+    write: (data) => {
+      if (child.stdin.writable) child.stdin.write(data);
+    },
     endInput: () => child.stdin.end(),
     resize: () => undefined,
-    kill: () => { if (!ended && child.pid !== undefined) killSession(child.pid); },
+    kill: () => {
+      if (!ended && child.pid !== undefined) killSession(child.pid);
+    },
   };
 }
 

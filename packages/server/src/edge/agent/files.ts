@@ -1,18 +1,6 @@
-// Small files that have to be whole or absent: written beside and renamed. Readers treat a broken one as absent, never as an error that stops the agent.
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
-
-/** Replaces a file at once. `durable` waits until it would survive a power cut. */
-export function writeWhole(path: string, content: string, options: { readonly mode?: number; readonly durable?: boolean } = {}): void {
-  const beside = `${path}.${process.pid}.new`;
-  const handle = openSync(beside, "w", options.mode ?? 0o600);
-  try {
-    writeSync(handle, content);
-    if (options.durable === true) fsyncSync(handle);
-  } finally {
-    closeSync(handle);
-  }
-  renameSync(beside, path);
-}
+// The agent's small files. Readers treat a broken one as absent, never as an error that stops the agent.
+import { readFileSync, utimesSync } from "node:fs";
+import { writeWhole } from "../../os/files.ts";
 
 export function writeJson(path: string, value: unknown, options: { readonly mode?: number; readonly durable?: boolean } = {}): void {
   writeWhole(path, `${JSON.stringify(value)}\n`, options);
@@ -37,6 +25,16 @@ export function readJson(path: string): unknown {
   } catch {
     // See above: a broken file is an absent one.
     return undefined;
+  }
+}
+
+/** Whoever watches the folder that this one lies in sees it change: what is new inside would not show there. Only a hint, so a folder that is gone is none. */
+export function touchFolder(dir: string): void {
+  try {
+    const now = Date.now() / 1000;
+    utimesSync(dir, now, now);
+  } catch (error) {
+    if (errorCode(error) !== "ENOENT") throw error;
   }
 }
 

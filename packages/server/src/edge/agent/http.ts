@@ -9,7 +9,12 @@ import { protocolHeader, protocolVersion, type ProblemBody } from "../../engines
 
 const mostBytes = 16 * 1024 * 1024;
 
-export interface Call { readonly request: IncomingMessage; readonly response: ServerResponse; readonly url: URL; readonly path: readonly string[] }
+export interface Call {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly url: URL;
+  readonly path: readonly string[];
+}
 /** Answers with a body; undefined = 204. A handler that answers by itself returns "answered". */
 export type Handler = (call: Call) => Promise<object | "answered" | undefined>;
 
@@ -19,7 +24,12 @@ export function serve(handler: Handler, onError: (error: unknown) => void): Serv
     const call: Call = { request, response, url, path: url.pathname.split("/").slice(1).map(decodeURIComponent) };
     const act = async (): Promise<void> => {
       const version = request.headers[protocolHeader];
-      if (version !== undefined && version !== protocolVersion) throw new BerthError("wrong_state", { verb: "This call", reason: `this edge speaks protocol ${protocolVersion}`, hint: "Restart the edge with this version of Berth." });
+      if (version !== undefined && version !== protocolVersion)
+        throw new BerthError("wrong_state", {
+          verb: "This call",
+          reason: `this edge speaks protocol ${protocolVersion}`,
+          hint: "Restart the edge with this version of Berth.",
+        });
       const body = await handler(call);
       if (body !== "answered") answer(response, body === undefined ? 204 : 200, body);
     };
@@ -31,7 +41,11 @@ export function serve(handler: Handler, onError: (error: unknown) => void): Serv
 
 export function answer(response: ServerResponse, status: number, body: object | undefined): void {
   const text = body === undefined ? "" : JSON.stringify(body);
-  response.writeHead(status, { [protocolHeader]: protocolVersion, "content-type": "application/json", "content-length": Buffer.byteLength(text) });
+  response.writeHead(status, {
+    [protocolHeader]: protocolVersion,
+    "content-type": "application/json",
+    "content-length": Buffer.byteLength(text),
+  });
   response.end(text);
 }
 
@@ -41,7 +55,12 @@ function problem(response: ServerResponse, error: unknown, onError: (error: unkn
     return;
   }
   if (error instanceof EngineFailure) {
-    return answer(response, 422, { code: "internal", params: {}, failure: error.failure, retryable: error.retryable } satisfies ProblemBody);
+    return answer(response, 422, {
+      code: "internal",
+      params: {},
+      failure: error.failure,
+      retryable: error.retryable,
+    } satisfies ProblemBody);
   }
   if (!(error instanceof BerthError)) onError(error);
   const { code, params } = error instanceof BerthError ? error : { code: "internal" as const, params: {} };

@@ -4,18 +4,23 @@ import { mkdirSync, watch, type FSWatcher } from "node:fs";
 import { join } from "node:path";
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import type { Instance as InstanceView } from "../../engines/engine.ts";
+import type { Group } from "../../sandbox/cgroups.ts";
+import { writeDurably } from "../../os/files.ts";
+import { isAlive } from "../../os/process.ts";
 import { CauseFinder } from "./causes.ts";
 import { runCommand } from "./command.ts";
 import { exitCause } from "./diagnose.ts";
-import { errorText, writeJson } from "./files.ts";
-import { makePipes, writeProgram, type Program } from "./launch.ts";
+import { errorText, touchFolder, writeJson } from "./files.ts";
+import { doorkeepers, intruderAt, type Listener } from "./listening.ts";
+import { makePipes, writeProgram, type Beside, type Program } from "./launch.ts";
 import { programOf, StartRefused, type Machine } from "./machine.ts";
-import { Pipes } from "./pipes.ts";
+import { hasPipes, Pipes } from "./pipes.ts";
 import type { Prober, StallWatch } from "./prober.ts";
 import { createProber } from "./probing.ts";
-import { isAlive, signalAll, signalGroup, type ProcessStat } from "./procfs.ts";
+import { signalAll, signalGroup, type TreeUsage } from "./procfs.ts";
 import { freshState, readState, type Spec, type State } from "./record.ts";
-import { claimRun, exitedAt, readExit, readPids, spawnShim, type ExitStatus } from "./shim.ts";
+import { Run } from "./run.ts";
+import { claimRun, exitedAt, pidOfProgram, readExit, readPids, spawnShim, type ExitStatus } from "./shim.ts";
 import { isReady, viewOf } from "./view.ts";
 
 /** ms: pause before the first new start, the longest pause, how long a shim may take to report, how long its exit file may lag behind, and after which time an instance counts as having come up. */
@@ -39,6 +44,7 @@ export class Supervised {
   readonly dir: string;
   readonly #deps: InstanceDeps;
   readonly #state: State;
+  readonly #run: Run;
   #pipes: Pipes | undefined;
   #watcher: FSWatcher | undefined;
   #prober: Prober | undefined;
@@ -49,6 +55,8 @@ export class Supervised {
   #again = false;
   #closed = false;
   #deadSince: number | undefined;
+  /** Sockets behind its ports, as they were when they were seen to be its own. */
+  #doors: string | undefined;
   readonly #causes: CauseFinder;
 
   constructor(spec: Spec, dir: string, state: State, deps: InstanceDeps) {
@@ -56,15 +64,23 @@ export class Supervised {
     this.dir = dir;
     this.#state = state;
     this.#deps = deps;
+    this.#run = new Run(deps.machine, spec.id, state);
     this.#causes = new CauseFinder(deps.machine, spec);
   }
 
-  /** Writes the order down, makes the pipes and begins. After this returned, a crash of the agent does not lose the instance. */
+  /** Makes the pipes, writes the order down and begins. After this returned, a crash of the agent does not lose the instance. */
   static async create(spec: Spec, dir: string, deps: InstanceDeps): Promise<Supervised> {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     await makePipes(dir, deps.machine.stacks.open(spec.workload.stackId).user);
-    writeJson(join(dir, "log.json"), { stack: spec.ref.stack, component: spec.ref.component, instance: spec.id, secrets: spec.workload.secretValues });
-    writeJson(join(dir, "spec.json"), spec, { durable: true });
+    writeJson(join(dir, "log.json"), {
+      stack: spec.ref.stack,
+      component: spec.ref.component,
+      instance: spec.id,
+      secrets: spec.workload.secretValues,
+    });
+    touchFolder(dir);
+    // Whoever asks the agent something meanwhile does not wait for the disk.
+    await writeDurably(join(dir, "spec.json"), JSON.stringify(spec));
     const instance = new Supervised(spec, dir, freshState(deps.machine.boot), deps);
     instance.#open();
     instance.advance();
@@ -80,21 +96,35 @@ export class Supervised {
     if (state.boot !== machine.boot) instance.#afterReboot();
     else if (state.phase === "running") instance.#probe();
     else if (state.phase === "launched") instance.#resumeLaunch();
-    instance.advance();
+    // Not before the caller knows it: it may have ended meanwhile, and then its first step is its last.
+    queueMicrotask(() => instance.advance());
     return instance;
   }
 
   /** Holds the pipes of an instance that ended for good, until its last lines are read. */
   static departed(spec: Spec, dir: string, deps: InstanceDeps): Supervised {
     const instance = new Supervised(spec, dir, { ...readState(join(dir, "state.json"), deps.machine.boot), phase: "exited" }, deps);
-    instance.#open();
+    if (hasPipes(dir)) instance.#pipes = new Pipes(dir);
     return instance;
   }
 
-  get id(): string { return this.spec.id; }
-  get state(): Readonly<State> { return this.#state; }
-  get ready(): boolean { return isReady(this.#state); }
-  get stopping(): boolean { return this.#state.phase === "stopping"; }
+  get id(): string {
+    return this.spec.id;
+  }
+  get state(): Readonly<State> {
+    return this.#state;
+  }
+  get ready(): boolean {
+    return isReady(this.#state);
+  }
+  get stopping(): boolean {
+    return this.#state.phase === "stopping";
+  }
+
+  /** Nothing is due but its end, and of that a file in its folder tells: a sweep looks for one that nothing told of (its shim was killed too). */
+  get steady(): boolean {
+    return this.#state.phase === "running" && this.ready && this.#state.ending === undefined;
+  }
 
   /** Leaves the process running and lets go of everything this agent holds. */
   close(): void {
@@ -144,9 +174,13 @@ export class Supervised {
         await this.#step();
       }
     };
-    steps().catch((error: unknown) => {
-      this.#deps.machine.say("instance step failed", { instance: this.id, error: errorText(error) });
-    }).finally(() => { this.#stepping = false; });
+    steps()
+      .catch((error: unknown) => {
+        this.#deps.machine.say("instance step failed", { instance: this.id, error: errorText(error) });
+      })
+      .finally(() => {
+        this.#stepping = false;
+      });
   }
 
   async #step(): Promise<void> {
@@ -158,26 +192,44 @@ export class Supervised {
         else this.#wake(state.wakeAt - now);
         return;
       case "launched":
-      case "running": return this.#follow(now);
-      case "stopping": return this.#end(now);
-      case "exited": return;
-      default: throw new Error(`unknown phase ${String(state.phase satisfies never)}`);
+      case "running":
+        return this.#follow(now);
+      case "stopping":
+        return this.#end(now);
+      case "exited":
+        return;
+      default:
+        throw new Error(`unknown phase ${String(state.phase satisfies never)}`);
     }
   }
 
   async #launch(): Promise<void> {
     const { machine } = this.#deps;
     const state = this.#state;
+    const run = state.run + 1;
+    let group: { readonly name: string; readonly group: Group } | undefined;
     try {
       this.#program = await this.#newProgram();
-      writeProgram(this.#program);
+      group = machine.groups?.begin(this.id, run, this.spec.workload.resources);
+      writeProgram(this.#program, group?.group);
     } catch (error) {
+      if (group !== undefined) machine.groups?.end(group.name);
       return this.#cannotStart(error instanceof StartRefused ? error.failure : cause("start_failed", { reason: errorText(error) }));
     }
     if (this.#closed || this.#state.phase !== "waiting") return;
     this.#pipes?.emptyHold();
-    Object.assign(state, { phase: "launched", run: state.run + 1, live: true, boot: machine.boot, startedAt: machine.now(), started: false, ready: false } satisfies Partial<State>);
-    for (const key of ["shim", "program", "readySince", "ending", "killAt", "termed"] as const) delete state[key];
+    Object.assign(state, {
+      phase: "launched",
+      run,
+      sandboxed: this.#program.view !== undefined,
+      live: true,
+      boot: machine.boot,
+      startedAt: machine.now(),
+      started: false,
+      ready: false,
+    } satisfies Partial<State>);
+    for (const key of ["shim", "program", "readySince", "ending", "killAt", "termed", "group"] as const) delete state[key];
+    if (group !== undefined) state.group = group.name;
     // Before the start: whoever finds this record knows that a process of this run may exist.
     this.#save();
     try {
@@ -217,7 +269,7 @@ export class Supervised {
 
   #learnPids(): void {
     if (this.#state.program !== undefined || this.#state.run === 0) return;
-    const pids = readPids(this.dir, this.#state.run);
+    const pids = readPids(this.dir, this.#state.run, this.#state.sandboxed === true);
     if (pids !== undefined) Object.assign(this.#state, pids);
   }
 
@@ -234,10 +286,6 @@ export class Supervised {
     return now - this.#deadSince > exitPatience || (state.shim !== undefined && !isAlive(state.shim)) ? {} : undefined;
   }
 
-  #members(): ProcessStat[] {
-    return this.#deps.machine.processes().membersOf(this.#state.program, this.id);
-  }
-
   #signalWhenDue(now: number): void {
     const state = this.#state;
     if (state.program === undefined) return;
@@ -247,7 +295,7 @@ export class Supervised {
       signalGroup(state.program, "SIGTERM");
       this.#wake(Math.max(0, (state.killAt ?? now) - now));
     }
-    if (now >= (state.killAt ?? now)) signalAll(this.#members(), "SIGKILL");
+    if (now >= (state.killAt ?? now)) this.#run.kill();
   }
 
   #ended(exit: ExitStatus): void {
@@ -255,27 +303,42 @@ export class Supervised {
     const state = this.#state;
     this.#prober?.stop();
     this.#deadSince = undefined;
+    const trouble = this.#run.trouble();
+    const left = exit.left ?? (state.sandboxed === true ? [] : this.#run.members().map((one) => one.name));
+    state.lastEnd = {
+      ...(trouble === undefined ? {} : { trouble }),
+      ...(exit.unmade === undefined ? {} : { unmade: exit.unmade }),
+      ...(left.length === 0 ? {} : { left: left.slice(0, 5) }),
+    };
     // A child that outlived its program would hold the port and the volume against the next run.
-    signalAll(this.#members(), "SIGKILL");
+    this.#run.kill();
+    this.#run.close();
     this.#pipes?.releaseShim();
     this.#notReady();
     const { ranFor } = this.#noteExit(exit);
     // Without a check only time tells that it had come up.
     state.everReady ||= ranFor >= proven;
     const { restart } = this.spec.workload;
-    const wanted = this.spec.task === undefined && (restart === "always" || (restart === "on-failure" && (exit.exitCode !== 0 || state.ending !== undefined)));
+    const wanted =
+      this.spec.task === undefined &&
+      (restart === "always" || (restart === "on-failure" && (exit.exitCode !== 0 || state.ending !== undefined)));
     state.lastCause = state.ending ?? exitCause(this.spec, state, exit, []);
     this.#causes.forget();
     if (ranFor >= machine.steadyAfter) state.failures = 0;
     state.live = false;
-    for (const key of ["ending", "killAt", "termed", "shim", "program"] as const) delete state[key];
+    for (const key of ["ending", "killAt", "termed", "shim", "program", "group"] as const) delete state[key];
     if (wanted) this.#startLater();
     else this.#rest();
   }
 
   #noteExit(exit: ExitStatus): NonNullable<State["lastExit"]> {
     const at = exitedAt(this.dir, this.#state.run) ?? this.#deps.machine.now();
-    this.#state.lastExit = { at: new Date(at).toISOString(), ...exit, ranFor: Math.max(0, at - (this.#state.startedAt ?? at)), outOfMemory: false };
+    this.#state.lastExit = {
+      at: new Date(at).toISOString(),
+      ...exit,
+      ranFor: Math.max(0, at - (this.#state.startedAt ?? at)),
+      outOfMemory: (this.#state.lastEnd?.trouble?.memoryKills ?? 0) > 0,
+    };
     return this.#state.lastExit;
   }
 
@@ -288,7 +351,12 @@ export class Supervised {
   #startLater(): void {
     const state = this.#state;
     const pause = Math.min(backoff.most, backoff.first * 2 ** state.failures);
-    Object.assign(state, { phase: "waiting", live: false, failures: Math.min(20, state.failures + 1), wakeAt: this.#deps.machine.now() + pause } satisfies Partial<State>);
+    Object.assign(state, {
+      phase: "waiting",
+      live: false,
+      failures: Math.min(20, state.failures + 1),
+      wakeAt: this.#deps.machine.now() + pause,
+    } satisfies Partial<State>);
     if (state.run > 0) state.restarts += 1;
     this.#save();
     this.#wake(pause);
@@ -303,8 +371,10 @@ export class Supervised {
     if (unknown && now - (state.startedAt ?? now) < launchPatience && !claimRun(this.dir, state.run)) return;
     this.#signalWhenDue(now);
     if (state.live && state.program !== undefined && this.#exitNow(now) === undefined) return;
-    const left = this.#members();
-    if (left.length > 0) return signalAll(left, now >= (state.killAt ?? now) ? "SIGKILL" : "SIGTERM");
+    const left = this.#run.members();
+    if (left.length > 0) return now >= (state.killAt ?? now) ? this.#run.kill() : signalAll(left, "SIGTERM");
+    this.#run.close();
+    state.lastEnd = {};
     if (state.live) {
       this.#noteExit(readExit(this.dir, state.run) ?? {});
       this.#pipes?.releaseShim();
@@ -326,7 +396,7 @@ export class Supervised {
     const state = this.#state;
     const told = state.phase;
     state.live = false;
-    for (const key of ["shim", "program", "ending", "termed"] as const) delete state[key];
+    for (const key of ["shim", "program", "ending", "termed", "group"] as const) delete state[key];
     Object.assign(state, { boot: this.#deps.machine.boot, ready: false, failures: 0, wakeAt: 0 } satisfies Partial<State>);
     if (told === "launched" || told === "running") {
       state.phase = this.spec.task === undefined ? "waiting" : "exited";
@@ -340,7 +410,12 @@ export class Supervised {
     const state = this.#state;
     this.#prober?.stop();
     this.#prober = createProber({
-      spec: this.spec, state, stalls, now: machine.now, run: (command, signal) => this.run(command, signal), members: () => this.#members(),
+      spec: this.spec,
+      state,
+      stalls,
+      now: machine.now,
+      run: (command, signal) => this.run(command, signal),
+      members: () => this.#run.members(),
       onStarted: () => {
         if (state.started) return;
         state.started = true;
@@ -357,21 +432,33 @@ export class Supervised {
       },
       onFailed: (why) => this.end(why),
     });
+    this.#doors = undefined;
     this.#prober.start();
   }
 
   /** Runs a command beside the program: same user, folder, environment and volumes. */
   async run(command: Program["command"], signal: AbortSignal): Promise<{ readonly code: number | undefined; readonly output: string }> {
-    return runCommand(await this.program(command, false), signal);
+    return runCommand(await this.program(command, false), this.beside(), signal);
+  }
+
+  beside(): Beside {
+    return this.#run.beside();
   }
 
   async program(command: Program["command"], tty: boolean): Promise<Program> {
     this.#program ??= await this.#newProgram();
-    return { ...this.#program, command, tty };
+    const { view, ...rest } = this.#program;
+    // A run that an earlier version of Berth began without a sandbox has none to join.
+    const without = view === undefined || (this.#state.live && this.#state.sandboxed !== true);
+    return { ...rest, ...(without ? {} : { view }), command, tty };
   }
 
   #newProgram(): Promise<Program> {
-    const { id, dir, spec: { workload, ports, task } } = this;
+    const {
+      id,
+      dir,
+      spec: { workload, ports, task },
+    } = this;
     return programOf(this.#deps.machine, { id, dir, workload, command: task?.command ?? workload.command, ports, tty: task?.tty ?? false });
   }
 
@@ -384,18 +471,42 @@ export class Supervised {
 
   /** What `observe` shows. Evidence for the cause is gathered here, not earlier: log lines arrive a little after the exit. */
   async view(): Promise<InstanceView> {
-    return viewOf(this.spec, this.#state, await this.#causes.find(this.#state, () => this.#members()));
+    const why = await this.#causes.find(this.#state, () => this.#run.members());
+    return viewOf(this.spec, this.#state, pidOfProgram(this.#state), this.ready ? undefined : why);
   }
 
-  /** Processes and their use, for `usage`. */
-  members(): ProcessStat[] {
-    return this.#state.phase === "waiting" || this.#state.phase === "exited" ? [] : this.#members();
+  /**
+   * Looks whether its own processes still answer on its ports, and takes it out of traffic when somebody else does: whoever listens after it closed its
+   * socket, or shares it. `open` are all listening sockets of this machine.
+   */
+  checkDoors(open: readonly Listener[]): void {
+    if (!this.ready) return;
+    const ports = Object.values(this.spec.ports);
+    const keepers = ports
+      .map((port) =>
+        doorkeepers(port, open)
+          .map((one) => one.inode)
+          .join("+"),
+      )
+      .join(",");
+    if (keepers === this.#doors) return;
+    // Nobody answers there any more: the probe says so at once instead of at its next turn.
+    if (ports.some((port) => doorkeepers(port, open).length === 0)) this.#prober?.hurry();
+    const members = this.#run.members();
+    if (ports.some((port) => intruderAt(port, members, open) !== undefined)) this.#prober?.distrust();
+    else this.#doors = keepers;
+  }
+
+  usage(): TreeUsage {
+    return this.#state.phase === "waiting" || this.#state.phase === "exited"
+      ? { cpuSeconds: 0, memory: 0, processes: 0 }
+      : this.#run.usage();
   }
 
   #open(): void {
     this.#pipes = new Pipes(this.dir);
     this.#watcher = watch(this.dir, (_event, name) => {
-      if (name?.startsWith("pid-") === true || name?.startsWith("exit-") === true) this.advance();
+      if (name?.startsWith("pid-") === true || name?.startsWith("info-") === true || name?.startsWith("exit-") === true) this.advance();
     });
     this.#watcher.on("error", (error) => this.#deps.machine.say("watch failed", { instance: this.id, error: error.message }));
   }

@@ -1,7 +1,7 @@
 // Process entry of the agent: supervisor and prober of this machine's instances, a child of the edge's primary. It may be killed at any time: instances run on.
 import { chmodSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { primaryMessage, sendToPrimary } from "../messages.ts";
+import { onEnd, sendToPrimary } from "../messages.ts";
 import { readAgentConfig } from "./config.ts";
 import { errorText } from "./files.ts";
 import { Fences } from "./fences.ts";
@@ -10,6 +10,7 @@ import { openMachine } from "./machine.ts";
 import { StallWatch } from "./prober.ts";
 import { createAgentServer } from "./server.ts";
 import { Supervisor } from "./supervisor.ts";
+import { leave } from "../../os/leave.ts";
 import { Tasks } from "./tasks.ts";
 
 function say(event: string, fields: Readonly<Record<string, unknown>>): void {
@@ -19,36 +20,45 @@ function say(event: string, fields: Readonly<Record<string, unknown>>): void {
 async function main(): Promise<void> {
   const config = readAgentConfig(process.argv[2]);
   mkdirSync(config.runDir, { recursive: true });
-  if (process.getuid?.() !== 0) chmodSync(config.runDir, 0o700);
+  // As root others pass to what is theirs, and see nothing else.
+  chmodSync(config.runDir, process.getuid?.() === 0 ? 0o711 : 0o700);
   const machine = await openMachine(config, { now: Date.now, random: Math.random, say });
   const fences = new Fences(join(config.home, "edge", "fences"), config.installation);
   const stalls = new StallWatch(Date.now);
-  const supervisor = new Supervisor({ machine, fences, stalls, onReadiness: (instances, full) => sendToPrimary({ type: "readiness", instances, full }) });
+  const supervisor = new Supervisor({
+    machine,
+    fences,
+    stalls,
+    onReadiness: (instances, full) => sendToPrimary({ type: "readiness", instances, full }),
+  });
   const tasks = new Tasks({ machine, fences, stalls, keepFor: config.agent.keepTasks });
-  const server = createAgentServer({ machine, supervisor, tasks, onError: (error) => say("call failed", { error: errorText(error), stack: error instanceof Error ? error.stack : undefined }) });
+  const server = createAgentServer({
+    machine,
+    fences,
+    supervisor,
+    tasks,
+    onError: (error) => say("call failed", { error: errorText(error), stack: error instanceof Error ? error.stack : undefined }),
+  });
   // The socket is the lock: a second agent on the same home must not watch over the same instances.
   await listen(server, join(config.runDir, "agent.sock"));
   supervisor.start();
   tasks.open();
-  const end = (): void => {
+  onEnd(() => {
     supervisor.close();
     tasks.close();
+    machine.groups?.close();
     stalls.stop();
     server.close();
     server.closeAllConnections();
-    process.exit(0);
-  };
-  process.on("SIGTERM", end).on("SIGINT", end);
-  if (process.send !== undefined) {
-    process.on("message", (value) => { if (primaryMessage(value) !== undefined) end(); });
-    // The primary is gone: the next one starts an agent of its own.
-    process.on("disconnect", end);
-  }
+    leave(0);
+  });
   sendToPrimary({ type: "started" });
 }
 
-process.on("unhandledRejection", (error) => say("unhandled", { error: errorText(error), stack: error instanceof Error ? error.stack : undefined }));
+process.on("unhandledRejection", (error) =>
+  say("unhandled", { error: errorText(error), stack: error instanceof Error ? error.stack : undefined }),
+);
 main().catch((error: unknown) => {
   say("agent cannot start", { error: errorText(error) });
-  process.exit(1);
+  leave(1);
 });

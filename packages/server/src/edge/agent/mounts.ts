@@ -5,7 +5,11 @@ import { readdirSync, readlinkSync, realpathSync, lstatSync, type Stats } from "
 import { dirname, join, normalize } from "node:path";
 import { shellQuote } from "./files.ts";
 
-export interface Mount { readonly source: string; readonly target: string; readonly readOnly: boolean }
+export interface Mount {
+  readonly source: string;
+  readonly target: string;
+  readonly readOnly: boolean;
+}
 
 export interface MountPlan {
   /** An empty folder on which the new root is built. */
@@ -16,7 +20,23 @@ export interface MountPlan {
 }
 
 const within = (path: string, folder: string): boolean => path === folder || folder === "/" || path.startsWith(`${folder}/`);
-const system = ["/proc", "/sys", "/dev", "/boot", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec"];
+const system = [
+  "/proc",
+  "/sys",
+  "/dev",
+  "/boot",
+  "/bin",
+  "/sbin",
+  "/lib",
+  "/lib32",
+  "/lib64",
+  "/usr/bin",
+  "/usr/sbin",
+  "/usr/lib",
+  "/usr/lib32",
+  "/usr/lib64",
+  "/usr/libexec",
+];
 
 function statIfThere(path: string): Stats | undefined {
   return lstatSync(path, { throwIfNoEntry: false });
@@ -32,7 +52,8 @@ export function resolveTarget(target: string): string {
 /** Why these volumes may not be mounted so; undefined when they may. The steps after mounting run system programs, which no volume may replace. */
 export function refusedMounts(mounts: readonly Mount[], keep: readonly string[]): string | undefined {
   for (const mount of mounts) {
-    if (normalize(mount.target) !== mount.target || mount.target === "/" || mount.target.endsWith("/") || /[\0\n]/.test(mount.target)) return `${mount.target} is not a plain absolute path`;
+    if (normalize(mount.target) !== mount.target || mount.target === "/" || mount.target.endsWith("/") || /[\0\n]/.test(mount.target))
+      return `${mount.target} is not a plain absolute path`;
     const target = resolveTarget(mount.target);
     if (system.some((folder) => within(target, folder) || within(folder, target))) return `${mount.target} belongs to the system`;
     if (target === "/etc" || (within(target, "/etc") && statIfThere(target) !== undefined)) return `${mount.target} belongs to the system`;

@@ -1,7 +1,10 @@
 // The named pipes of an instance, as the agent holds them: open from before the start until all lines are taken, because a pipe's content dies with its last holder.
-import { closeSync, constants, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, constants, existsSync, openSync, readSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { errorCode } from "./files.ts";
+
+/** false for a folder that was being removed: its lines are read, or given up. */
+export const hasPipes = (dir: string): boolean => ["stdout", "stderr", "hold"].every((name) => existsSync(join(dir, name)));
 
 export class Pipes {
   readonly #output: readonly number[];

@@ -18,10 +18,19 @@ beforeEach(async () => {
   server = createServer((_request, response) => {
     requests += 1;
     response.statusCode = status;
-    setTimeout(() => { response.end("x"); }, delay);
+    setTimeout(() => {
+      response.end("x");
+    }, delay);
   });
-  await new Promise<void>((resolve) => { server.listen(0, "127.0.0.1", resolve); });
-  target = { host: "127.0.0.1", port: (server.address() as AddressInfo).port, mapped: {}, run: async (command) => ({ code: "shell" in command ? Number(command.shell) : 0, output: "said this\n" }) };
+  await new Promise<void>((resolve) => {
+    server.listen(0, "127.0.0.1", resolve);
+  });
+  target = {
+    host: "127.0.0.1",
+    port: (server.address() as AddressInfo).port,
+    mapped: {},
+    run: async (command) => ({ code: "shell" in command ? Number(command.shell) : 0, output: "said this\n" }),
+  };
 });
 afterEach(() => {
   server.closeAllConnections();
@@ -34,15 +43,25 @@ const quiet = { since: () => false };
 function probe(probes: ProberDeps["probes"], over: Partial<ProberDeps> = {}): { prober: Prober; events: string[] } {
   const events: string[] = [];
   const prober = new Prober({
-    target, probes, already: { started: false, ready: false }, stalls: quiet, now: Date.now, confirm: () => true,
-    onRecord: () => undefined, onStarted: () => events.push("started"), onReady: (ready) => events.push(ready ? "ready" : "not ready"), onFailed: (name, failures, last) => events.push(`${name} failed ${failures}: ${last}`), ...over,
+    target,
+    probes,
+    already: { started: false, ready: false },
+    stalls: quiet,
+    now: Date.now,
+    confirm: () => true,
+    onRecord: () => undefined,
+    onStarted: () => events.push("started"),
+    onReady: (ready) => events.push(ready ? "ready" : "not ready"),
+    onFailed: (name, failures, last) => events.push(`${name} failed ${failures}: ${last}`),
+    ...over,
   });
   prober.start();
   return { prober, events };
 }
 
 describe("checks", () => {
-  const look = (what: Probe["check"], timeout = 500): Promise<{ ok: boolean; detail: string }> => check(what, target, timeout, new AbortController().signal);
+  const look = (what: Probe["check"], timeout = 500): Promise<{ ok: boolean; detail: string }> =>
+    check(what, target, timeout, new AbortController().signal);
   it("say what they saw", async () => {
     expect(await look(http)).toEqual({ ok: true, detail: "status 200" });
     status = 302;
@@ -53,7 +72,9 @@ describe("checks", () => {
     expect(await look(http, 60)).toEqual({ ok: false, detail: "no answer within 60 ms" });
     expect((await look({ type: "tcp" })).ok).toBe(true);
     expect(await look({ type: "tcp", port: 1 })).toEqual({ ok: false, detail: "connection refused" });
-    expect((await check({ type: "tcp", port: 80 }, { ...target, mapped: { 80: target.port ?? 0 } }, 500, new AbortController().signal)).ok).toBe(true);
+    expect(
+      (await check({ type: "tcp", port: 80 }, { ...target, mapped: { 80: target.port ?? 0 } }, 500, new AbortController().signal)).ok,
+    ).toBe(true);
     expect(await look({ type: "exec", command: { shell: "0" } })).toMatchObject({ ok: true });
     expect(await look({ type: "exec", command: { shell: "4" } })).toEqual({ ok: false, detail: "exit code 4: said this" });
   });
@@ -71,7 +92,11 @@ describe("prober", () => {
 
   it("begins readiness and liveness only when startup passed", async () => {
     status = 500;
-    const { prober, events } = probe({ startup: { check: http, period: 100 }, readiness: { check: { type: "tcp" } }, liveness: { check: { type: "tcp", port: 1 }, period: 100, failureThreshold: 2 } });
+    const { prober, events } = probe({
+      startup: { check: http, period: 100 },
+      readiness: { check: { type: "tcp" } },
+      liveness: { check: { type: "tcp", port: 1 }, period: 100, failureThreshold: 2 },
+    });
     await until(() => requests > 3, "some looks");
     expect(events).toEqual([]);
     status = 200;
@@ -102,9 +127,27 @@ describe("prober", () => {
     expect(requests).toBe(seen);
   });
 
+  it("looks at once when it is told to, however long the period is", async () => {
+    const { prober, events } = probe({ readiness: { check: http, period: 600_000, failureThreshold: 2 } });
+    await until(() => events.includes("ready"), "ready");
+    status = 503;
+    // It may be between its word and its pause.
+    await until(() => {
+      prober.hurry();
+      return events.includes("not ready");
+    }, "not ready");
+    prober.stop();
+  });
+
   it("counts no failure that happened while it was held up itself", async () => {
     let stalled = true;
-    const { prober, events } = probe({ readiness: { check: { type: "tcp" }, period: 100 }, liveness: { check: http, period: 100, timeout: 100, failureThreshold: 1, initialDelay: 0 } }, { stalls: { since: () => stalled } });
+    const { prober, events } = probe(
+      {
+        readiness: { check: { type: "tcp" }, period: 100 },
+        liveness: { check: http, period: 100, timeout: 100, failureThreshold: 1, initialDelay: 0 },
+      },
+      { stalls: { since: () => stalled } },
+    );
     status = 500;
     await until(() => requests > 5, "many failures");
     expect(events).toEqual(["started", "ready"]);

@@ -21,7 +21,12 @@ export interface ProberDeps {
   readonly confirm: () => boolean;
 }
 
-interface Times { readonly period: number; readonly timeout: number; readonly success: number; readonly failure: number }
+interface Times {
+  readonly period: number;
+  readonly timeout: number;
+  readonly success: number;
+  readonly failure: number;
+}
 const defaults: Readonly<Record<ProbeName, Times>> = {
   startup: { period: 500, timeout: 1000, success: 1, failure: 120 },
   readiness: { period: 2000, timeout: 1000, success: 1, failure: 3 },
@@ -36,7 +41,12 @@ const settle = 1_000;
 function timesOf(name: ProbeName, probe: Probe): Times {
   const base = defaults[name];
   // Liveness and startup need one success only, as in Kubernetes; anything else would let an instance die while it answers.
-  return { period: probe.period ?? base.period, timeout: probe.timeout ?? base.timeout, success: name === "readiness" ? (probe.successThreshold ?? 1) : 1, failure: probe.failureThreshold ?? base.failure };
+  return {
+    period: probe.period ?? base.period,
+    timeout: probe.timeout ?? base.timeout,
+    success: name === "readiness" ? (probe.successThreshold ?? 1) : 1,
+    failure: probe.failureThreshold ?? base.failure,
+  };
 }
 
 export class Prober {
@@ -44,6 +54,8 @@ export class Prober {
   readonly #ended = new AbortController();
   #ready: boolean;
   #everReady: boolean;
+  /** Ends the pause of readiness that is under way. */
+  #hurry: () => void = () => undefined;
 
   constructor(deps: ProberDeps) {
     this.#deps = deps;
@@ -59,6 +71,16 @@ export class Prober {
 
   stop(): void {
     this.#ended.abort();
+  }
+
+  /** Something was seen that the next look at its readiness would tell: it is taken now. */
+  hurry(): void {
+    this.#hurry();
+  }
+
+  /** Somebody else answers on its port: not ready at once, and only again when `confirm` says so. */
+  distrust(): void {
+    if (this.#ready) this.#setReady(false);
   }
 
   #supervise(loop: Promise<void>): void {
@@ -114,7 +136,9 @@ export class Prober {
         if (failures >= times.failure) this.#setReady(false);
       }
       const steady = this.#ready && failures === 0;
-      await this.#pause(steady ? times.period : Math.min(times.period, pause));
+      await this.#pause(steady ? times.period : Math.min(times.period, pause), (end) => {
+        this.#hurry = end;
+      });
       pause = steady ? eager.first : Math.min(eager.most, pause * eager.growth);
     }
   }
@@ -146,16 +170,17 @@ export class Prober {
     return counted ? result : undefined;
   }
 
-  #pause(ms: number): Promise<void> {
+  #pause(ms: number, begun: (end: () => void) => void = () => undefined): Promise<void> {
     if (this.#ended.signal.aborted) return Promise.resolve();
     return new Promise((resolve) => {
-      const timer = setTimeout(done, ms);
-      const { signal } = this.#ended;
-      function done(): void {
+      const done = (): void => {
         clearTimeout(timer);
         signal.removeEventListener("abort", done);
         resolve();
-      }
+      };
+      const timer = setTimeout(done, ms);
+      const { signal } = this.#ended;
+      begun(done);
       signal.addEventListener("abort", done, { once: true });
     });
   }

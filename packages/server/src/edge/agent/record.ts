@@ -3,8 +3,9 @@ import { randomInt } from "node:crypto";
 import type { Cause } from "@berth/contract/causes.ts";
 import type { Fence, Instance, ProbeRecord, Ref, TrackTarget, Workload } from "../../engines/engine.ts";
 import type { Command } from "@berth/contract/spec.ts";
+import type { GroupTrouble } from "../../sandbox/cgroups.ts";
+import type { ProcessIdentity } from "../../os/process.ts";
 import { readJson } from "./files.ts";
-import type { ProcessIdentity } from "./procfs.ts";
 
 export interface Spec {
   readonly id: string;
@@ -36,7 +37,11 @@ export interface State {
   wakeAt: number;
   startedAt?: number;
   shim?: ProcessIdentity;
+  /** Lives as long as the run: the program itself or, when `sandboxed`, the first process of its sandbox. */
   program?: ProcessIdentity;
+  sandboxed?: boolean;
+  /** Name of the run's control group. */
+  group?: string;
   /** The startup probe passed in this run. */
   started: boolean;
   ready: boolean;
@@ -49,12 +54,26 @@ export interface State {
   /** Why the agent itself ends this run; it starts again afterwards. */
   ending?: Cause;
   lastExit?: Instance["lastExit"];
+  /** What else is known of the last end. */
+  lastEnd?: { readonly left?: readonly string[]; readonly unmade?: true; readonly trouble?: GroupTrouble };
   /** Why the last run ended or could not begin. */
   lastCause?: Cause;
   probes: ProbeRecord[];
 }
 
-export const freshState = (boot: string): State => ({ phase: "waiting", run: 0, live: false, boot, restarts: 0, failures: 0, wakeAt: 0, started: false, ready: false, everReady: false, probes: [] });
+export const freshState = (boot: string): State => ({
+  phase: "waiting",
+  run: 0,
+  live: false,
+  boot,
+  restarts: 0,
+  failures: 0,
+  wakeAt: 0,
+  started: false,
+  ready: false,
+  everReady: false,
+  probes: [],
+});
 
 const object = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null;
 
@@ -62,12 +81,16 @@ const object = (value: unknown): value is Record<string, unknown> => typeof valu
 export function readSpec(file: string): Spec | undefined {
   const value = readJson(file);
   // Written by this program alone and whole or not at all (renamed), so its own marks are enough.
-  return object(value) && typeof value["id"] === "string" && object(value["ref"]) && object(value["workload"]) && object(value["ports"]) ? (value as unknown as Spec) : undefined;
+  return object(value) && typeof value["id"] === "string" && object(value["ref"]) && object(value["workload"]) && object(value["ports"])
+    ? (value as unknown as Spec)
+    : undefined;
 }
 
 export function readState(file: string, boot: string): State {
   const value = readJson(file);
-  return object(value) && typeof value["run"] === "number" && Array.isArray(value["probes"]) ? { ...freshState(boot), ...(value as Partial<State>) } : freshState(boot);
+  return object(value) && typeof value["run"] === "number" && Array.isArray(value["probes"])
+    ? { ...freshState(boot), ...(value as Partial<State>) }
+    : freshState(boot);
 }
 
 /** `<component>-<6 characters>`: a DNS label, since names have 40 characters at most. */

@@ -5,30 +5,78 @@ import { Type, type Static, type TSchema } from "typebox";
 import { Value } from "typebox/value";
 import { BerthError } from "../../core/errors.ts";
 import type { Ref, TaskRun, TrackTarget } from "../../engines/engine.ts";
-import type { CapabilitiesAnswer, ObserveAnswer, StackAnswer, TaskAnswer, UsageAnswer, WatchLine } from "../../engines/local/protocol.ts";
+import type {
+  CapabilitiesAnswer,
+  LeftAnswer,
+  ObserveAnswer,
+  RecordsAnswer,
+  StackAnswer,
+  StackUse,
+  TaskAnswer,
+  UsageAnswer,
+  WatchLine,
+} from "../../engines/local/protocol.ts";
 import { capabilitiesOf } from "./capabilities.ts";
 import { acceptExec } from "./exec.ts";
-import { FenceSchema } from "./fences.ts";
+import { FenceSchema, type Fences } from "./fences.ts";
 import { bodyOf, serve, type Call } from "./http.ts";
 import type { Machine } from "./machine.ts";
 import type { Supervisor } from "./supervisor.ts";
 import type { Tasks } from "./tasks.ts";
 
-export interface ServerDeps { readonly machine: Machine; readonly supervisor: Supervisor; readonly tasks: Tasks; readonly onError: (error: unknown) => void }
+export interface ServerDeps {
+  readonly machine: Machine;
+  readonly fences: Fences;
+  readonly supervisor: Supervisor;
+  readonly tasks: Tasks;
+  readonly onError: (error: unknown) => void;
+}
 
 const name = Type.String({ pattern: namePattern });
 const RefSchema = Type.Object({ stack: name, component: name });
 /** What this process itself relies on; the rest of a workload was checked where it was made. */
 const WorkloadSchema = Type.Object({
-  ref: RefSchema, stackId: Type.String({ pattern: "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$" }), releaseHash: Type.String({ minLength: 1 }), workdir: Type.String(), env: Type.Record(Type.String(), Type.String()),
-  ports: Type.Array(Type.Object({ name })), volumes: Type.Array(Type.Object({ volume: name, path: Type.String({ pattern: "^/" }) })), secretValues: Type.Array(Type.String()),
-  artifact: Type.Union([Type.Object({ kind: Type.Literal("bundle"), digest: Type.String({ pattern: "^sha256:[0-9a-f]{64}$" }) }), Type.Object({ kind: Type.Literal("image"), reference: Type.String() })]),
+  ref: RefSchema,
+  stackId: Type.String({ pattern: "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$" }),
+  releaseHash: Type.String({ minLength: 1 }),
+  workdir: Type.String(),
+  env: Type.Record(Type.String(), Type.String()),
+  ports: Type.Array(Type.Object({ name })),
+  volumes: Type.Array(Type.Object({ volume: name, path: Type.String({ pattern: "^/" }) })),
+  secretValues: Type.Array(Type.String()),
+  artifact: Type.Union([
+    Type.Object({ kind: Type.Literal("bundle"), digest: Type.String({ pattern: "^sha256:[0-9a-f]{64}$" }) }),
+    Type.Object({ kind: Type.Literal("image"), reference: Type.String() }),
+  ]),
 });
-const EnsureBody = Type.Object({ target: Type.Object({ ref: RefSchema, track: Type.Union([Type.Literal("stable"), Type.Literal("candidate")]), restart: Type.Integer(), replicas: Type.Integer({ minimum: 0, maximum: 1000 }), workload: WorkloadSchema }), fence: FenceSchema });
-const StopBody = Type.Object({ ref: RefSchema, instances: Type.Array(Type.String()), grace: Type.Number({ minimum: 0 }), fence: FenceSchema });
+const EnsureBody = Type.Object({
+  target: Type.Object({
+    ref: RefSchema,
+    track: Type.Union([Type.Literal("stable"), Type.Literal("candidate")]),
+    restart: Type.Integer(),
+    replicas: Type.Integer({ minimum: 0, maximum: 1000 }),
+    workload: WorkloadSchema,
+  }),
+  fence: FenceSchema,
+});
+const StopBody = Type.Object({
+  ref: RefSchema,
+  instances: Type.Array(Type.String()),
+  grace: Type.Number({ minimum: 0 }),
+  fence: FenceSchema,
+});
 const RefBody = Type.Object({ ref: RefSchema, fence: FenceSchema });
 const UsageBody = Type.Object({ refs: Type.Array(RefSchema) });
-const TaskBody = Type.Object({ task: Type.Object({ id: Type.String({ pattern: "^[a-z0-9][a-z0-9-]{0,62}$" }), deadline: Type.Number({ minimum: 0 }), tty: Type.Boolean(), workload: WorkloadSchema }), fence: FenceSchema });
+const TaskBody = Type.Object({
+  task: Type.Object({
+    id: Type.String({ pattern: "^[a-z0-9][a-z0-9-]{0,62}$" }),
+    deadline: Type.Number({ minimum: 0 }),
+    tty: Type.Boolean(),
+    workload: WorkloadSchema,
+  }),
+  fence: FenceSchema,
+});
+const EpochBody = Type.Pick(FenceSchema, ["installation", "epoch"]);
 const CancelBody = Type.Object({ grace: Type.Number({ minimum: 0 }) });
 
 async function read<T extends TSchema>(call: Call, schema: T): Promise<Static<T>> {
@@ -55,7 +103,8 @@ async function route(deps: ServerDeps, call: Call): Promise<object | "answered" 
   const [version, noun, first, second] = call.path;
   const key = `${call.request.method ?? ""} ${version ?? ""}/${noun ?? ""}`;
   switch (key) {
-    case "GET v1/capabilities": return { capabilities: capabilitiesOf(machine) } satisfies CapabilitiesAnswer;
+    case "GET v1/capabilities":
+      return { capabilities: capabilitiesOf(machine) } satisfies CapabilitiesAnswer;
     case "PUT v1/instances": {
       const { target, fence } = await read(call, EnsureBody);
       // Checked above as far as this process relies on it; newer fields pass through unharmed.
@@ -74,19 +123,40 @@ async function route(deps: ServerDeps, call: Call): Promise<object | "answered" 
       supervisor.checkFence(ref, fence);
       return undefined;
     }
+    case "PUT v1/epoch": {
+      deps.fences.raiseEpoch(await read(call, EpochBody));
+      return undefined;
+    }
+    case "GET v1/records":
+      return { records: supervisor.records() } satisfies RecordsAnswer;
     case "GET v1/components": {
       if (first === undefined) return { observed: await supervisor.list() } satisfies ObserveAnswer;
       const observed = await supervisor.observe(refOf(first, second));
       return { observed: observed === undefined ? [] : [observed] } satisfies ObserveAnswer;
     }
-    case "POST v1/usage": return { usage: supervisor.usage((await read(call, UsageBody)).refs) } satisfies UsageAnswer;
-    case "GET v1/watch": return watch(supervisor, call);
+    case "POST v1/usage":
+      return { usage: supervisor.usage((await read(call, UsageBody)).refs) } satisfies UsageAnswer;
+    case "GET v1/watch":
+      return watch(supervisor, call);
     case "PUT v1/stacks": {
       const { dir, user } = machine.stacks.open(first ?? "");
       return { dir, ...(user === undefined ? {} : { uid: user.uid, gid: user.gid }) } satisfies StackAnswer;
     }
-    case "GET v1/stacks": return { releases: supervisor.releasesInUse(first ?? "") };
-    case "GET v1/volumes": return { usedBy: supervisor.volumeUsers(first ?? "", second ?? "") };
+    case "DELETE v1/stacks": {
+      machine.stacks.forget(first ?? "");
+      return undefined;
+    }
+    case "GET v1/left": {
+      const ref = refOf(first, second);
+      return { left: supervisor.left(ref) + tasks.left(ref) } satisfies LeftAnswer;
+    }
+    case "GET v1/stacks":
+      return {
+        releases: supervisor.releasesInUse(first ?? ""),
+        ending: supervisor.has(first ?? "") || tasks.has(first ?? ""),
+      } satisfies StackUse;
+    case "GET v1/volumes":
+      return { usedBy: supervisor.volumeUsers(first ?? "", second ?? "") };
     case "PUT v1/tasks": {
       const { task, fence } = await read(call, TaskBody);
       return tasks.start(task as unknown as TaskRun, fence).then(() => undefined);
@@ -98,10 +168,11 @@ async function route(deps: ServerDeps, call: Call): Promise<object | "answered" 
     }
     case "POST v1/tasks": {
       const { grace } = await read(call, CancelBody);
-      tasks.cancel(first ?? "", grace);
+      await tasks.cancel(first ?? "", grace);
       return undefined;
     }
-    default: throw new BerthError("not_found", { kind: "path", name: call.url.pathname, hint: "The agent's socket is for the control plane." });
+    default:
+      throw new BerthError("not_found", { kind: "path", name: call.url.pathname, hint: "The agent's socket is for the control plane." });
   }
 }
 

@@ -1,13 +1,12 @@
 // The shim: a few lines of POSIX shell (about 1 MB) between the agent and a program, so that the program, its output and its exit status
 // outlive every Berth process. It runs as Berth's user with an empty environment; nothing that a tenant wrote reaches it.
 import { spawn } from "node:child_process";
-import { closeSync, openSync, statSync } from "node:fs";
+import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { systemPath } from "../../sandbox/bubblewrap.ts";
+import { parseStat, statOf, type ProcessIdentity } from "../../os/process.ts";
 import { errorCode, readIfThere } from "./files.ts";
-import { parseStat, type ProcessIdentity } from "./procfs.ts";
-
-/** PATH for Berth's own steps before the program; the program gets another. */
-export const systemPath = "/usr/sbin:/usr/bin:/sbin:/bin";
+import { childrenOf, namespaceOf } from "./procfs.ts";
 
 /**
  * Arguments: folder, run number. `claim` makes a run happen at most once, whoever comes late. The pipes are opened read-write: writing never gets
@@ -54,30 +53,106 @@ export function spawnShim(script: string, dir: string, run: number): Promise<voi
   });
 }
 
+export interface RunProcesses {
+  readonly shim: ProcessIdentity;
+  /** The process that lives as long as the run: the program itself or, in a sandbox, its first process, with which everything inside ends. */
+  readonly program: ProcessIdentity;
+}
+
 /** Identities that a run left behind; undefined while it has not come so far. */
-export function readPids(dir: string, run: number): { readonly shim: ProcessIdentity; readonly program: ProcessIdentity } | undefined {
+export function readPids(dir: string, run: number, sandboxed: boolean): RunProcesses | undefined {
   const [shimLine, programLine, dot] = (readIfThere(join(dir, `pid-${run}`)) ?? "").split("\n");
   if (dot !== ".") return undefined;
   const shim = parseStat(shimLine ?? "");
-  const program = parseStat(programLine ?? "");
-  return shim === undefined || program === undefined ? undefined : { shim: { pid: shim.pid, start: shim.start }, program: { pid: program.pid, start: program.start } };
+  const own = parseStat(programLine ?? "");
+  if (shim === undefined || own === undefined) return undefined;
+  const program = sandboxed ? firstProcess(dir, run) : own;
+  return program === undefined
+    ? undefined
+    : { shim: { pid: shim.pid, start: shim.start }, program: { pid: program.pid, start: program.start } };
 }
 
-export interface ExitStatus { readonly exitCode?: number; readonly signal?: string }
+/** bubblewrap reports the first process and its namespaces: by both a pid that was handed out again is told from the right one. */
+function firstProcess(dir: string, run: number): ProcessIdentity | undefined {
+  const text = readIfThere(join(dir, `info-${run}`)) ?? "";
+  if (!text.trimEnd().endsWith("}")) return undefined;
+  const [pid, space] = [/"child-pid": (\d+)/.exec(text)?.[1], /"pid-namespace": (\d+)/.exec(text)?.[1]];
+  const stat = pid === undefined ? undefined : statOf(Number(pid));
+  return stat !== undefined && namespaceOf(stat.pid) === `pid:[${space ?? ""}]` ? stat : undefined;
+}
+
+/** The program itself: in a sandbox the oldest child of its first process. */
+export function pidOfProgram(state: { readonly program?: ProcessIdentity; readonly sandboxed?: boolean }): number | undefined {
+  return state.program === undefined || state.sandboxed !== true ? state.program?.pid : childrenOf(state.program.pid)[0];
+}
+
+export interface ExitStatus {
+  readonly exitCode?: number;
+  readonly signal?: string;
+  /** Names of processes that were still there when the program ended, and ended with its sandbox. */
+  readonly left?: readonly string[];
+  /** The sandbox itself could not be made: nothing of the program ran. */
+  readonly unmade?: true;
+}
 
 const signalNames: Readonly<Record<number, string>> = {
-  1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL", 5: "SIGTRAP", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 10: "SIGUSR1", 11: "SIGSEGV", 12: "SIGUSR2", 13: "SIGPIPE", 14: "SIGALRM", 15: "SIGTERM",
-  24: "SIGXCPU", 25: "SIGXFSZ", 31: "SIGSYS",
+  1: "SIGHUP",
+  2: "SIGINT",
+  3: "SIGQUIT",
+  4: "SIGILL",
+  5: "SIGTRAP",
+  6: "SIGABRT",
+  7: "SIGBUS",
+  8: "SIGFPE",
+  9: "SIGKILL",
+  10: "SIGUSR1",
+  11: "SIGSEGV",
+  12: "SIGUSR2",
+  13: "SIGPIPE",
+  14: "SIGALRM",
+  15: "SIGTERM",
+  24: "SIGXCPU",
+  25: "SIGXFSZ",
+  31: "SIGSYS",
 };
 
 /** How a run ended; undefined while it has not. */
 export function readExit(dir: string, run: number): ExitStatus | undefined {
   const match = /^(code|signal) (\d+)\n$/.exec(readIfThere(join(dir, `exit-${run}`)) ?? "");
   if (match === null) return undefined;
-  const code = Number(match[2]);
+  const outer = { code: Number(match[2]), bySignal: match[1] === "signal" };
+  const words = lastWords(dir, run);
+  if (words === undefined) return statusOf(outer.code, outer.bySignal);
+  const code = /^code (\d+)$/m.exec(words)?.[1];
+  // Without its last words the first process was killed; bubblewrap tells a signal by its number only.
+  if (code === undefined)
+    return words === "" && outer.code > 0 && outer.code < 128 ? { exitCode: outer.code, unmade: true } : statusOf(outer.code, true);
+  const left = [...words.matchAll(/^left (.*)$/gm)].map((found) => (found[1] ?? "").replace(/[^\x20-\x7e]/g, "?"));
+  return { ...statusOf(Number(code), !/^(left |code )/.test(words)), ...(left.length === 0 ? {} : { left: left.slice(0, 5) }) };
+}
+
+function statusOf(code: number, bySignal: boolean): ExitStatus {
   // Shells write nothing about SIGINT and SIGPIPE, and no program chooses these two codes for anything else.
-  const bySignal = (match[1] === "signal" || code === 130 || code === 141) && code > 128;
-  return bySignal ? { signal: signalNames[code - 128] ?? `signal ${code - 128}` } : { exitCode: code };
+  return (bySignal || code === 130 || code === 141) && code > 128
+    ? { signal: signalNames[code - 128] ?? `signal ${code - 128}` }
+    : { exitCode: code };
+}
+
+/** What a sandbox's first process wrote, at most 4 KiB of it; undefined when the run had no sandbox. */
+function lastWords(dir: string, run: number): string | undefined {
+  let file: number;
+  try {
+    file = openSync(join(dir, `ended-${run}`), "r");
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return undefined;
+    throw error;
+  }
+  try {
+    const words = Buffer.alloc(4096);
+    return words.toString("utf8", 0, readSync(file, words));
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** When a run ended (unix ms), by its exit file: the agent may have been away when it happened. */

@@ -3,7 +3,8 @@ import { chmodSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { openFolder, sharedNode } from "../../engines/local/tools.ts";
-import { readIfThere, shellQuote, writeWhole } from "./files.ts";
+import { writeWhole } from "../../os/files.ts";
+import { readIfThere, shellQuote } from "./files.ts";
 
 /** The server's source: beside this module in the repository, beside the bundle in the built product. */
 function source(): string {

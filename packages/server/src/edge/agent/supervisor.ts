@@ -3,19 +3,35 @@
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { cause } from "@berth/contract/causes.ts";
-import { EngineFailure, type Fence, type Instance, type Observed, type Ref, type TrackTarget, type Usage } from "../../engines/engine.ts";
+import {
+  EngineFailure,
+  type Fence,
+  type Instance,
+  type InstanceRecord,
+  type Observed,
+  type Ref,
+  type TrackTarget,
+  type Usage,
+} from "../../engines/engine.ts";
 import { refKey } from "../../engines/local/protocol.ts";
 import { Departures } from "./departures.ts";
 import { errorText } from "./files.ts";
 import type { Fences } from "./fences.ts";
 import { Supervised, type InstanceDeps } from "./instance.ts";
+import { listeners } from "./listening.ts";
 import type { Machine } from "./machine.ts";
 import type { StallWatch } from "./prober.ts";
-import { usageOf } from "./procfs.ts";
 import { newInstanceId, readSpec, type Spec } from "./record.ts";
 
 /** ms: how often everything is looked at even without a hint. */
 const sweepPeriod = 250;
+/** Looks between two sweeps of control groups. */
+const groupSweep = 20;
+/** Looks in which every steady instance is looked at once: a part of them in each. */
+const steadyRound = 8;
+/** The share of one core that the looks at listening sockets may take, and the longest time (ms) between two of them. */
+const doorShare = 0.005;
+const doorsAtLeast = 1_000;
 
 export interface SupervisorDeps {
   readonly machine: Machine;
@@ -32,6 +48,8 @@ export class Supervisor {
   /** Orders about one component happen one after another. */
   readonly #turns = new Map<string, Promise<void>>();
   #sweep: NodeJS.Timeout | undefined;
+  #looks = 0;
+  #nextDoors = 0;
 
   constructor(deps: SupervisorDeps) {
     this.#deps = deps;
@@ -51,15 +69,18 @@ export class Supervisor {
       }
       this.#adopt(spec, dir);
     }
-    this.#deps.onReadiness([...this.#instances.values()].map((one) => ({ id: one.id, ready: one.ready })), true);
+    this.#deps.onReadiness(
+      [...this.#instances.values()].map((one) => ({ id: one.id, ready: one.ready })),
+      true,
+    );
     this.#sweep = setInterval(() => this.#look(), sweepPeriod);
   }
 
   #adopt(spec: Spec, dir: string): void {
     const { machine } = this.#deps;
-    if (existsSync(join(dir, "ended"))) return this.#departures.add(Supervised.departed(spec, dir, this.#instanceDeps()));
-    machine.ports.keep(spec.id, Object.values(spec.ports));
     try {
+      if (existsSync(join(dir, "ended"))) return this.#departures.add(Supervised.departed(spec, dir, this.#instanceDeps()));
+      machine.ports.keep(spec.id, Object.values(spec.ports));
       const instance = Supervised.adopt(spec, dir, this.#instanceDeps());
       this.#instances.set(spec.id, instance);
     } catch (error) {
@@ -79,11 +100,25 @@ export class Supervisor {
     return this.#inTurn(target.ref, async () => {
       this.#deps.fences.pass(target.ref, fence);
       const { workload } = target;
-      if (workload.artifact.kind === "image") throw new EngineFailure(cause("image_needs_container_engine", { component: target.ref.component, image: workload.artifact.reference }), { retryable: false });
-      const alike = this.#of(target.ref).filter((one) => one.spec.track === target.track && one.spec.workload.releaseHash === workload.releaseHash && one.spec.restart === target.restart && !one.stopping && target.leaving?.includes(one.id) !== true);
+      if (workload.artifact.kind === "image")
+        throw new EngineFailure(
+          cause("image_needs_container_engine", { component: target.ref.component, image: workload.artifact.reference }),
+          { retryable: false },
+        );
+      const alike = this.#of(target.ref).filter(
+        (one) =>
+          one.spec.track === target.track &&
+          one.spec.workload.releaseHash === workload.releaseHash &&
+          one.spec.restart === target.restart &&
+          !one.stopping &&
+          target.leaving?.includes(one.id) !== true,
+      );
       const missing = Math.max(0, target.replicas - alike.length);
-      await Promise.all(Array.from({ length: missing }, () => this.#create(target, fence)));
+      // To the end of each: whoever has the next turn sees what is there.
+      const made = await Promise.allSettled(Array.from({ length: missing }, () => this.#create(target, fence)));
       if (missing > 0) this.#changed(target.ref);
+      const failed = made.find((one) => one.status === "rejected");
+      if (failed !== undefined) throw failed.reason as Error;
     });
   }
 
@@ -95,7 +130,11 @@ export class Supervisor {
       const ports: Record<string, number> = {};
       for (const port of target.workload.ports) ports[port.name] = await machine.ports.take(id);
       const { ref, track, restart, workload } = target;
-      const instance = await Supervised.create({ id, ref, track, restart, workload, fence, ports, createdAt: machine.now() }, join(machine.instancesDir, id), this.#instanceDeps());
+      const instance = await Supervised.create(
+        { id, ref, track, restart, workload, fence, ports, createdAt: machine.now() },
+        join(machine.instancesDir, id),
+        this.#instanceDeps(),
+      );
       this.#instances.set(id, instance);
     } catch (error) {
       machine.ports.release(id);
@@ -120,6 +159,11 @@ export class Supervisor {
     });
   }
 
+  /** Instances of it that have not ended, or whose folders are still there. */
+  left(ref: Ref): number {
+    return this.#of(ref).length + this.#departures.count(ref);
+  }
+
   /** Refuses an old order before anything is prepared for it. */
   checkFence(ref: Ref, fence: Fence): void {
     this.#deps.fences.pass(ref, fence);
@@ -138,6 +182,19 @@ export class Supervisor {
     return (await Promise.all([...refs.values()].map((ref) => this.observe(ref)))).filter((one) => one !== undefined);
   }
 
+  /** Each instance with the order that it was started by. */
+  records(): InstanceRecord[] {
+    return [...this.#instances.values()].map(({ id, stopping, spec: { ref, track, restart, createdAt, workload } }) => ({
+      id,
+      ref,
+      track,
+      restart,
+      createdAt: new Date(createdAt).toISOString(),
+      stopping,
+      workload,
+    }));
+  }
+
   find(ref: Ref, id: string): Supervised | undefined {
     const instance = this.#instances.get(id);
     return instance !== undefined && refKey(instance.spec.ref) === refKey(ref) ? instance : undefined;
@@ -147,18 +204,29 @@ export class Supervisor {
     const { machine } = this.#deps;
     const wanted = new Set(refs.map(refKey));
     const at = new Date(machine.now()).toISOString();
-    return [...this.#instances.values()].filter((one) => wanted.has(refKey(one.spec.ref))).map((one) => ({ ref: one.spec.ref, instance: one.id, at, ...usageOf(one.members()) }));
+    return [...this.#instances.values()]
+      .filter((one) => wanted.has(refKey(one.spec.ref)))
+      .map((one) => ({ ref: one.spec.ref, instance: one.id, at, ...one.usage() }));
   }
 
   /** Components that mount a volume now. */
   volumeUsers(stackId: string, volume: string): string[] {
-    const users = [...this.#instances.values()].filter((one) => one.spec.workload.stackId === stackId && one.spec.workload.volumes.some((mount) => mount.volume === volume));
+    const users = [...this.#instances.values()].filter(
+      (one) => one.spec.workload.stackId === stackId && one.spec.workload.volumes.some((mount) => mount.volume === volume),
+    );
     return [...new Set(users.map((one) => one.spec.ref.component))];
+  }
+
+  /** Whether anything of the stack lives, or waits for its last lines to be read. */
+  has(stackId: string): boolean {
+    return [...this.#instances.values()].some((one) => one.spec.workload.stackId === stackId) || this.#departures.ofStack(stackId);
   }
 
   /** Releases of a stack that an instance was started from. */
   releasesInUse(stackId: string): string[] {
-    return [...this.#instances.values()].flatMap(({ spec: { workload } }) => (workload.stackId === stackId && workload.artifact.kind === "bundle" ? [workload.artifact.digest] : []));
+    return [...this.#instances.values()].flatMap(({ spec: { workload } }) =>
+      workload.stackId === stackId && workload.artifact.kind === "bundle" ? [workload.artifact.digest] : [],
+    );
   }
 
   /** Returns the function that ends the watching. */
@@ -169,7 +237,9 @@ export class Supervisor {
 
   #of(ref: Ref): Supervised[] {
     const key = refKey(ref);
-    return [...this.#instances.values()].filter((one) => refKey(one.spec.ref) === key).sort((a, b) => a.spec.createdAt - b.spec.createdAt || a.id.localeCompare(b.id));
+    return [...this.#instances.values()]
+      .filter((one) => refKey(one.spec.ref) === key)
+      .sort((a, b) => a.spec.createdAt - b.spec.createdAt || a.id.localeCompare(b.id));
   }
 
   #changed(ref: Ref): void {
@@ -179,7 +249,8 @@ export class Supervisor {
   #instanceDeps(): InstanceDeps {
     const { machine, stalls, onReadiness } = this.#deps;
     return {
-      machine, stalls,
+      machine,
+      stalls,
       onChange: (instance) => this.#changed(instance.spec.ref),
       onReady: (instance, ready) => onReadiness([{ id: instance.id, ready }], false),
       onGone: (instance) => this.#depart(instance),
@@ -195,14 +266,33 @@ export class Supervisor {
   }
 
   #look(): void {
-    for (const instance of this.#instances.values()) instance.advance();
+    const all = [...this.#instances.values()];
+    this.#looks += 1;
+    for (const [index, instance] of all.entries())
+      if (!instance.steady || index % steadyRound === this.#looks % steadyRound) instance.advance();
+    this.#lookAtDoors(all);
     this.#departures.look();
+    if (this.#looks % groupSweep === 0) this.#deps.machine.groups?.sweep();
+  }
+
+  /** At every look, unless this machine has so many sockets that it would take more than its share. */
+  #lookAtDoors(all: readonly Supervised[]): void {
+    const now = performance.now();
+    if (now < this.#nextDoors || !all.some((instance) => instance.ready && Object.keys(instance.spec.ports).length > 0)) return;
+    const before = process.cpuUsage();
+    const open = listeners();
+    for (const instance of all) instance.checkDoors(open);
+    const { user, system } = process.cpuUsage(before);
+    this.#nextDoors = now + Math.min(doorsAtLeast, (user + system) / 1000 / doorShare) - sweepPeriod / 2;
   }
 
   #inTurn(ref: Ref, act: () => Promise<void>): Promise<void> {
     const key = refKey(ref);
     const turn = (this.#turns.get(key) ?? Promise.resolve()).then(act);
-    const settled = turn.then(() => undefined, () => undefined);
+    const settled = turn.then(
+      () => undefined,
+      () => undefined,
+    );
     this.#turns.set(key, settled);
     void settled.then(() => {
       if (this.#turns.get(key) === settled) this.#turns.delete(key);

@@ -4,7 +4,10 @@ import { join } from "node:path";
 import type { Ref, TaskState } from "../../engines/engine.ts";
 import { errorCode, readJson, writeJson } from "./files.ts";
 
-export interface TaskRecord { readonly ref: Ref; readonly state: TaskState }
+export interface TaskRecord {
+  readonly ref: Ref;
+  readonly state: TaskState;
+}
 
 const idPattern = /^[a-z0-9][a-z0-9-]{0,62}$/;
 
@@ -38,7 +41,14 @@ export class TaskRecords {
       if (record === undefined) continue;
       const { phase, exitCode, startedAt, endedAt } = record.state;
       if (!existsSync(this.#file(id)) || phase === "running") continue;
-      const short = [phase, exitCode ?? "", Date.parse(startedAt), Date.parse(endedAt ?? startedAt), record.ref.stack, record.ref.component].join("/");
+      const short = [
+        phase,
+        exitCode ?? "",
+        Date.parse(startedAt),
+        Date.parse(endedAt ?? startedAt),
+        record.ref.stack,
+        record.ref.component,
+      ].join("/");
       try {
         symlinkSync(short, this.#shortFile(id));
       } catch (error) {
@@ -53,7 +63,16 @@ export class TaskRecords {
     try {
       const [phase, exitCode, startedAt, endedAt, stack = "", component = ""] = readlinkSync(this.#shortFile(id)).split("/");
       const iso = (text: string | undefined): string => new Date(Number(text)).toISOString();
-      return { ref: { stack, component }, state: { id, phase: phase === "succeeded" ? "succeeded" : "failed", ...(exitCode === "" || exitCode === undefined ? {} : { exitCode: Number(exitCode) }), startedAt: iso(startedAt), endedAt: iso(endedAt) } };
+      return {
+        ref: { stack, component },
+        state: {
+          id,
+          phase: phase === "succeeded" ? "succeeded" : "failed",
+          ...(exitCode === "" || exitCode === undefined ? {} : { exitCode: Number(exitCode) }),
+          startedAt: iso(startedAt),
+          endedAt: iso(endedAt),
+        },
+      };
     } catch (error) {
       if (errorCode(error) === "ENOENT") return undefined;
       throw error;

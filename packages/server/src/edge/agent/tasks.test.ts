@@ -1,5 +1,5 @@
 // One-off runs and terminals with real processes: at most once per id, a deadline that holds, and an exit code that is the command's own.
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
@@ -14,17 +14,37 @@ vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const ref = { stack: "shop", component: "web" };
 
-async function task(lab: Lab, shell: string, over: Partial<Omit<TaskRun, "workload">> = {}, change: Partial<Workload> = {}): Promise<TaskRun> {
-  const workload = await lab.workload({ "keep.txt": "here" }, { volumes: [{ volume: "out", path: "/out-of-task" }], env: { ANSWER: "42" }, ...change });
+async function task(
+  lab: Lab,
+  shell: string,
+  over: Partial<Omit<TaskRun, "workload">> = {},
+  change: Partial<Workload> = {},
+): Promise<TaskRun> {
+  const workload = await lab.workload(
+    { "keep.txt": "here" },
+    { volumes: [{ volume: "out", path: "/out-of-task" }], env: { ANSWER: "42" }, ...change },
+  );
   await lab.engine.prepare(workload, lab.fence(), never);
   return { id: uniqueName("run"), workload, command: { shell }, deadline: 60_000, tty: false, ...over };
 }
-const ended = (lab: Lab, id: string, timeout?: number): Promise<TaskState> => until(async () => { const state = await lab.engine.task(id, never); return state !== undefined && state.phase !== "running" && state; }, `task ${id} ends`, timeout);
+const ended = (lab: Lab, id: string, timeout?: number): Promise<TaskState> =>
+  until(
+    async () => {
+      const state = await lab.engine.task(id, never);
+      return state !== undefined && state.phase !== "running" && state;
+    },
+    `task ${id} ends`,
+    timeout,
+  );
 
 describe("tasks", () => {
   let lab: Lab;
-  beforeAll(async () => { lab = await Lab.open(); });
-  afterAll(async () => { await lab[Symbol.asyncDispose](); });
+  beforeAll(async () => {
+    lab = await Lab.open();
+  });
+  afterAll(async () => {
+    await lab[Symbol.asyncDispose]();
+  });
   const volume = (): string => join(lab.home, "stacks", "stack-1", "volumes", "out");
 
   it("run in the release with its config, and tell exit code and output", async () => {
@@ -49,10 +69,37 @@ describe("tasks", () => {
     expect(readFileSync(join(volume(), "count"), "utf8")).toBe("x\n");
   });
 
+  it("run from the moment that they are accepted, whoever asks, and can be cancelled from then on", async () => {
+    const { engine } = lab;
+    const phases: string[] = [];
+    for (let round = 0; round < 5; round += 1) {
+      const run = await task(lab, "sleep 100");
+      let isOver = false;
+      const cancelled = (async () => {
+        while (!isOver) {
+          const state = await engine.task(run.id, never);
+          if (state === undefined) continue;
+          phases.push(state.phase);
+          return engine.cancelTask(run.id, 100, never);
+        }
+        return undefined;
+      })();
+      await engine.startTask(run, lab.fence(), never);
+      isOver = true;
+      await cancelled;
+      if (phases.length > round) await ended(lab, run.id);
+      else await engine.cancelTask(run.id, 100, never);
+    }
+    expect(new Set(phases)).toEqual(new Set(["running"]));
+  });
+
   it("are never begun again when their record was shortened long ago", () => {
     const records = new TaskRecords(join(lab.home, "old-records"));
     const at = "2026-01-01T00:00:00.000Z";
-    records.write("run-1", { ref, state: { id: "run-1", phase: "failed", exitCode: 4, startedAt: at, endedAt: at, cause: cause("exited_at_start", {}) } });
+    records.write("run-1", {
+      ref,
+      state: { id: "run-1", phase: "failed", exitCode: 4, startedAt: at, endedAt: at, cause: cause("exited_at_start", {}) },
+    });
     records.shorten(Date.now() + 60_000);
     records.shorten(Date.now() + 60_000);
     expect(records.read("run-1")).toEqual({ ref, state: { id: "run-1", phase: "failed", exitCode: 4, startedAt: at, endedAt: at } });
@@ -79,7 +126,10 @@ describe("tasks", () => {
     const run = await task(lab, "test -t 1 && echo is a terminal; exit 5", { tty: true });
     await lab.engine.startTask(run, lab.fence(), never);
     expect((await ended(lab, run.id)).exitCode).toBe(5);
-    await until(async () => { for await (const line of lab.engine.taskLogs(run.id, { follow: false }, never)) if (line.text === "is a terminal") return true; return false; }, "output");
+    await until(async () => {
+      for await (const line of lab.engine.taskLogs(run.id, { follow: false }, never)) if (line.text === "is a terminal") return true;
+      return false;
+    }, "output");
   });
 
   it("go on under another agent, and are not begun again by it", async () => {
@@ -94,11 +144,50 @@ describe("tasks", () => {
     expect((await lab.engine.task(run.id, never))?.phase).toBe("failed");
   });
 
+  it("tell how they ended although the agent died before it wrote that down, and while it removed what they left", async () => {
+    // Nobody reads their lines, so that their folders stay.
+    await lab.kill("collector");
+    const tasks = [await task(lab, "exit 7"), await task(lab, "true"), await task(lab, "exit 8")] as const;
+    const [untold, half, told] = tasks;
+    for (const run of tasks) {
+      await lab.engine.startTask(run, lab.fence(), never);
+      await ended(lab, run.id);
+    }
+    await lab.kill("agent");
+    const record = (id: string) => join(lab.home, "edge", "task-records", `${id}.json`);
+    const folder = (id: string) => join(lab.home, "edge", "tasks", id);
+    const written = JSON.parse(readFileSync(record(untold.id), "utf8")) as { readonly state: TaskState };
+    const before = { ...written, state: { ...written.state, exitCode: undefined, cause: cause("run_lost", { reason: "x" }) } };
+    writeFileSync(record(untold.id), JSON.stringify(before));
+    for (const name of ["stderr", "state.json"]) rmSync(join(folder(half.id), name));
+    rmSync(join(folder(told.id), "spec.json"));
+    await lab.up("agent");
+    expect(await ended(lab, untold.id)).toMatchObject({ phase: "failed", exitCode: 7, cause: { code: "exited_at_start" } });
+    expect(await lab.engine.task(half.id, never)).toMatchObject({ phase: "succeeded", exitCode: 0 });
+    expect(await lab.engine.task(told.id, never)).toMatchObject({ phase: "failed", exitCode: 8 });
+    expect(existsSync(folder(told.id))).toBe(false);
+    await lab.up("collector");
+    await until(() => tasks.every(({ id }) => !existsSync(folder(id))), "nothing of them is left");
+    expect(await lab.engine.task(untold.id, never)).toMatchObject({ exitCode: 7 });
+  });
+
   it("that were only written down when the agent died are not begun", async () => {
     const run = await task(lab, "echo x >> /out-of-task/never");
     await lab.kill("agent");
     // What a crash between the record and the folder leaves behind.
-    writeFileSync(join(lab.home, "edge", "task-records", `${run.id}.json`), JSON.stringify({ ref, state: { id: run.id, phase: "failed", startedAt: new Date().toISOString(), endedAt: new Date().toISOString(), cause: { code: "run_lost", params: { reason: "x" }, evidence: [] } } }));
+    writeFileSync(
+      join(lab.home, "edge", "task-records", `${run.id}.json`),
+      JSON.stringify({
+        ref,
+        state: {
+          id: run.id,
+          phase: "failed",
+          startedAt: new Date().toISOString(),
+          endedAt: new Date().toISOString(),
+          cause: { code: "run_lost", params: { reason: "x" }, evidence: [] },
+        },
+      }),
+    );
     await lab.up("agent");
     await lab.engine.startTask(run, lab.fence(), never);
     expect(await lab.engine.task(run.id, never)).toMatchObject({ phase: "failed", cause: { code: "run_lost" } });
@@ -114,11 +203,15 @@ describe("exec", () => {
     await lab.run(await lab.workload({}, { kind: "worker", command: { shell: "exec sleep 300" }, env: { ANSWER: "42" } }));
     instance = (await lab.instance((one) => one.pid !== undefined, "runs")).id;
   });
-  afterAll(async () => { await lab[Symbol.asyncDispose](); });
+  afterAll(async () => {
+    await lab[Symbol.asyncDispose]();
+  });
 
   const text = (stream: Duplex): { readonly get: () => string } => {
     let seen = "";
-    stream.on("data", (chunk: Buffer) => { seen += chunk.toString(); });
+    stream.on("data", (chunk: Buffer) => {
+      seen += chunk.toString();
+    });
     return { get: () => seen };
   };
 
@@ -135,7 +228,13 @@ describe("exec", () => {
   });
 
   it("gives ^C to what runs in the terminal", async () => {
-    const session = await lab.engine.exec(ref, instance, { shell: "trap 'echo interrupted; exit 9' INT; echo go; while :; do sleep 0.05; done" }, { columns: 80, rows: 24 }, never);
+    const session = await lab.engine.exec(
+      ref,
+      instance,
+      { shell: "trap 'echo interrupted; exit 9' INT; echo go; while :; do sleep 0.05; done" },
+      { columns: 80, rows: 24 },
+      never,
+    );
     const output = text(session.stream);
     await until(() => output.get().includes("go"), "runs");
     session.stream.write("\u0003");
@@ -147,17 +246,28 @@ describe("exec", () => {
     const session = await lab.engine.exec(ref, instance, { exec: ["/bin/cat"] }, undefined, never);
     const data = Buffer.from(Array.from({ length: 300_000 }, (_, index) => index % 256));
     session.stream.end(data);
-    const back = Buffer.concat(await session.stream.toArray() as Buffer[]);
+    const back = Buffer.concat((await session.stream.toArray()) as Buffer[]);
     expect(back.equals(data)).toBe(true);
     expect(await session.exit).toEqual({ exitCode: 0 });
   });
 
   it("ends what it started when the caller goes away", async () => {
-    const session = await lab.engine.exec(ref, instance, { shell: "echo mine; exec sleep 12345" }, undefined, never);
+    const mark = `9${process.pid}.${Date.now() % 100_000}`;
+    const session = await lab.engine.exec(ref, instance, { shell: `echo mine; exec sleep ${mark}` }, undefined, never);
     const output = text(session.stream);
     await until(() => output.get().includes("mine"), "runs");
     session.stream.destroy();
-    await until(() => !new ProcessTable().all.some((one) => { try { return readFileSync(`/proc/${one.pid}/cmdline`, "utf8").includes("12345"); } catch { return false; } }), "gone");
+    await until(
+      () =>
+        !new ProcessTable().all.some((one) => {
+          try {
+            return readFileSync(`/proc/${one.pid}/cmdline`, "utf8").includes(mark);
+          } catch {
+            return false;
+          }
+        }),
+      "gone",
+    );
   });
 
   it("says when there is no such instance or command", async () => {

@@ -2,10 +2,10 @@
 import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { cause, type Cause } from "@berth/contract/causes.ts";
-import { EngineFailure, type Fence, type TaskRun, type TaskState } from "../../engines/engine.ts";
-import type { TaskAnswer } from "../../engines/local/protocol.ts";
+import { measured } from "../../core/words.ts";
+import { EngineFailure, type Fence, type Ref, type TaskRun, type TaskState } from "../../engines/engine.ts";
+import { refKey, type TaskAnswer } from "../../engines/local/protocol.ts";
 import { Departures } from "./departures.ts";
-import { duration } from "./diagnose.ts";
 import { errorText } from "./files.ts";
 import type { Fences } from "./fences.ts";
 import { Supervised, type InstanceDeps } from "./instance.ts";
@@ -28,6 +28,8 @@ export class Tasks {
   readonly #deps: TasksDeps;
   readonly #records: TaskRecords;
   readonly #running = new Map<string, Supervised>();
+  /** What is being written down and started: its record on disk says for that time that it was lost, which nobody is to be told. */
+  readonly #starting = new Map<string, { readonly spec: Spec; readonly startedAt: string; readonly done: Promise<void> }>();
   readonly #departures: Departures;
   #sweep: NodeJS.Timeout | undefined;
   #shortening: NodeJS.Timeout | undefined;
@@ -48,16 +50,25 @@ export class Tasks {
         rmSync(dir, { recursive: true, force: true });
         continue;
       }
-      if (existsSync(join(dir, "ended"))) {
-        this.#departures.add(Supervised.departed(spec, dir, this.#instanceDeps()));
-        continue;
-      }
-      const run = Supervised.adopt(spec, dir, this.#instanceDeps());
-      this.#running.set(id, run);
+      // What runs and cannot be watched over now ends this agent, which is started again: left out, it would be told as never begun.
+      this.#adopt(id, spec, dir);
     }
     this.#sweep = setInterval(() => this.#look(), sweepPeriod);
     this.#shorten();
     this.#shortening = setInterval(() => this.#shorten(), 3_600_000);
+  }
+
+  #adopt(id: string, spec: Spec, dir: string): void {
+    if (!existsSync(join(dir, "ended"))) {
+      this.#running.set(id, Supervised.adopt(spec, dir, this.#instanceDeps()));
+      return;
+    }
+    const run = Supervised.departed(spec, dir, this.#instanceDeps());
+    const told = this.#records.read(id)?.state;
+    // What was told stays: it may come from files that are gone by now.
+    if (told !== undefined && told.cause?.code !== "run_lost") return this.#departures.add(run);
+    this.#running.set(id, run);
+    this.#depart(run);
   }
 
   close(): void {
@@ -71,28 +82,83 @@ export class Tasks {
   async start(task: TaskRun, fence: Fence): Promise<void> {
     const { machine, fences } = this.#deps;
     const { ref, artifact } = task.workload;
+    const starting = this.#starting.get(task.id);
+    if (starting !== undefined) return starting.done;
     if (this.#records.read(task.id) !== undefined) return;
     fences.pass(ref, fence);
-    if (artifact.kind === "image") throw new EngineFailure(cause("image_needs_container_engine", { component: ref.component, image: artifact.reference }), { retryable: false });
+    if (artifact.kind === "image")
+      throw new EngineFailure(cause("image_needs_container_engine", { component: ref.component, image: artifact.reference }), {
+        retryable: false,
+      });
     const startedAt = new Date(machine.now()).toISOString();
-    this.#records.write(task.id, { ref, state: { id: task.id, phase: "failed", startedAt, endedAt: startedAt, cause: cause("run_lost", { reason: "Berth was ended before it began" }) } });
+    this.#records.write(task.id, {
+      ref,
+      state: {
+        id: task.id,
+        phase: "failed",
+        startedAt,
+        endedAt: startedAt,
+        cause: cause("run_lost", { reason: "Berth was ended before it began" }),
+      },
+    });
     // A task has no address: nobody routes to it.
     const workload = { ...task.workload, probes: {}, ports: [], restart: "never" as const };
-    const spec: Spec = { id: task.id, ref, track: "stable", restart: 0, workload, fence, ports: {}, createdAt: machine.now(), task: { command: task.command, tty: task.tty, deadline: task.deadline } };
+    const spec: Spec = {
+      id: task.id,
+      ref,
+      track: "stable",
+      restart: 0,
+      workload,
+      fence,
+      ports: {},
+      createdAt: machine.now(),
+      task: { command: task.command, tty: task.tty, deadline: task.deadline },
+    };
+    const done = this.#begin(spec, startedAt).finally(() => {
+      this.#starting.delete(task.id);
+    });
+    this.#starting.set(task.id, { spec, startedAt, done });
+    return done;
+  }
+
+  async #begin(spec: Spec, startedAt: string): Promise<void> {
+    const { id, ref } = spec;
     try {
-      this.#running.set(task.id, await Supervised.create(spec, join(machine.tasksDir, task.id), this.#instanceDeps()));
+      this.#running.set(id, await Supervised.create(spec, join(this.#deps.machine.tasksDir, id), this.#instanceDeps()));
     } catch (error) {
-      this.#records.write(task.id, { ref, state: { id: task.id, phase: "failed", startedAt, endedAt: startedAt, cause: cause("start_failed", { reason: errorText(error) }) } });
+      this.#records.write(id, {
+        ref,
+        state: { id, phase: "failed", startedAt, endedAt: startedAt, cause: cause("start_failed", { reason: errorText(error) }) },
+      });
     }
+  }
+
+  /** Whether a run of the stack lives, or waits for its last lines to be read. */
+  has(stackId: string): boolean {
+    return (
+      [...this.#running.values(), ...this.#starting.values()].some(({ spec }) => spec.workload.stackId === stackId) ||
+      this.#departures.ofStack(stackId)
+    );
   }
 
   async state(id: string): Promise<TaskAnswer | undefined> {
     const run = this.#running.get(id);
     if (run !== undefined) return { ref: run.spec.ref, state: await stateOf(run) };
+    const starting = this.#starting.get(id);
+    if (starting !== undefined) return { ref: starting.spec.ref, state: { id, phase: "running", startedAt: starting.startedAt } };
     return this.#records.read(id);
   }
 
-  cancel(id: string, grace: number): void {
+  /** Runs of a component that have not ended, or whose folders are still there. */
+  left(ref: Ref): number {
+    const running = [...this.#running.values(), ...this.#starting.values()].filter(
+      ({ spec }) => refKey(spec.ref) === refKey(ref) && !this.#departures.has(spec.id),
+    );
+    return running.length + this.#departures.count(ref);
+  }
+
+  async cancel(id: string, grace: number): Promise<void> {
+    await this.#starting.get(id)?.done;
     this.#running.get(id)?.stop(grace);
   }
 
@@ -103,12 +169,16 @@ export class Tasks {
 
   #noteEnd(run: Supervised): void {
     if (run.state.phase !== "exited" || this.#departures.has(run.id) || this.#running.get(run.id) !== run) return;
-    // The outcome first: after a crash here the folder is looked at again, and the outcome is written again.
+    this.#depart(run);
+  }
+
+  /** The outcome is written before the folder goes: after a crash in between the folder is found again, and the outcome is written again. */
+  #depart(run: Supervised): void {
     this.#departures.add(run, async () => {
       await this.#keep(run);
       this.#running.delete(run.id);
     });
-    void this.#keep(run);
+    this.#keep(run).catch((error: unknown) => this.#deps.machine.say("outcome not kept", { task: run.id, error: errorText(error) }));
   }
 
   #shorten(): void {
@@ -124,7 +194,8 @@ export class Tasks {
     for (const run of this.#running.values()) {
       const { phase, startedAt } = run.state;
       if (phase === "exited") this.#noteEnd(run);
-      else if (phase !== "stopping" && startedAt !== undefined && run.spec.task !== undefined && now - startedAt > run.spec.task.deadline) run.end(cause("task_deadline", { waited: duration(run.spec.task.deadline) }));
+      else if (phase !== "stopping" && startedAt !== undefined && run.spec.task !== undefined && now - startedAt > run.spec.task.deadline)
+        run.end(cause("task_deadline", { waited: measured(run.spec.task.deadline) }));
       run.advance();
     }
     this.#departures.look();
@@ -137,7 +208,16 @@ async function stateOf(run: Supervised): Promise<TaskState> {
   if (state.phase !== "exited") return { id: run.id, phase: "running", startedAt };
   const { lastExit } = state;
   const endedAt = lastExit?.at ?? startedAt;
-  if (lastExit?.exitCode === 0 && state.lastCause?.code !== "task_deadline") return { id: run.id, phase: "succeeded", exitCode: 0, startedAt, endedAt };
+  if (lastExit?.exitCode === 0 && state.lastCause?.code !== "task_deadline")
+    return { id: run.id, phase: "succeeded", exitCode: 0, startedAt, endedAt };
   const why: Cause | undefined = (await run.view()).cause;
-  return { id: run.id, phase: "failed", startedAt, endedAt, ...(lastExit?.exitCode === undefined ? {} : { exitCode: lastExit.exitCode }), ...(lastExit?.signal === undefined ? {} : { signal: lastExit.signal }), ...(why === undefined ? {} : { cause: why }) };
+  return {
+    id: run.id,
+    phase: "failed",
+    startedAt,
+    endedAt,
+    ...(lastExit?.exitCode === undefined ? {} : { exitCode: lastExit.exitCode }),
+    ...(lastExit?.signal === undefined ? {} : { signal: lastExit.signal }),
+    ...(why === undefined ? {} : { cause: why }),
+  };
 }

@@ -5,28 +5,42 @@ import type { Spec, State } from "./record.ts";
 
 export const isReady = (state: State): boolean => state.ready && state.phase === "running";
 
-export function viewOf(spec: Spec, state: State, why: Cause | undefined): Instance {
+export function viewOf(spec: Spec, state: State, pid: number | undefined, why: Cause | undefined): Instance {
   const ready = isReady(state);
   const hasProcess = state.phase === "running" || state.phase === "stopping";
   return {
-    id: spec.id, track: spec.track, revision: { releaseHash: spec.workload.releaseHash, restart: spec.restart }, releaseNumber: spec.workload.releaseNumber,
-    phase: phaseOf(state), ready, restarts: state.restarts, probes: state.probes,
+    id: spec.id,
+    track: spec.track,
+    revision: { releaseHash: spec.workload.releaseHash, restart: spec.restart },
+    releaseNumber: spec.workload.releaseNumber,
+    phase: phaseOf(state),
+    ready,
+    restarts: state.restarts,
+    probes: state.probes,
     addresses: Object.fromEntries(Object.entries(spec.ports).map(([name, port]) => [name, { host: "127.0.0.1", port }])),
     ...(ready && state.readySince !== undefined ? { readySince: new Date(state.readySince).toISOString() } : {}),
     ...(state.startedAt === undefined ? {} : { startedAt: new Date(state.startedAt).toISOString() }),
-    ...(hasProcess && state.program !== undefined ? { pid: state.program.pid } : {}),
-    ...(state.lastExit === undefined ? {} : { lastExit: state.lastExit }),
+    ...(hasProcess && pid !== undefined ? { pid } : {}),
+    ...(state.lastExit === undefined
+      ? {}
+      : { lastExit: { ...state.lastExit, ...(state.lastCause === undefined ? {} : { cause: state.lastCause }) } }),
     ...(why === undefined ? {} : { cause: why }),
   };
 }
 
 function phaseOf(state: State): Instance["phase"] {
   switch (state.phase) {
-    case "waiting": return state.run === 0 && state.lastCause === undefined ? "starting" : "backoff";
-    case "launched": return "starting";
-    case "running": return state.started ? "running" : "starting";
-    case "stopping": return "stopping";
-    case "exited": return "exited";
-    default: throw new Error(`unknown phase ${String(state.phase satisfies never)}`);
+    case "waiting":
+      return state.run === 0 && state.lastCause === undefined ? "starting" : "backoff";
+    case "launched":
+      return "starting";
+    case "running":
+      return state.started ? "running" : "starting";
+    case "stopping":
+      return "stopping";
+    case "exited":
+      return "exited";
+    default:
+      throw new Error(`unknown phase ${String(state.phase satisfies never)}`);
   }
 }

@@ -9,9 +9,14 @@ import { Lab, never, until } from "../agent/testing/lab.ts";
 // Real processes on a machine that may be busy with much else.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
-const numbering = "let n = 0; setInterval(() => { for (let i = 0; i < 5; i += 1) process.stdout.write('n=' + n++ + '\\n'); }, 5); process.on('SIGTERM', () => { clearInterval(); process.stdout.write('end=' + n + '\\n', () => process.exit(0)); });";
+const numbering =
+  "let n = 0; setInterval(() => { for (let i = 0; i < 5; i += 1) process.stdout.write('n=' + n++ + '\\n'); }, 5); process.on('SIGTERM', () => { clearInterval(); process.stdout.write('end=' + n + '\\n', () => process.exit(0)); });";
 const node = { kind: "worker" as const, command: { exec: ["node", "main.mjs"] }, tools: [{ name: "node", wanted: "*" }] };
-const numbers = (lines: readonly LogLine[]): number[] => lines.flatMap((line) => { const found = /^n=(\d+)$/.exec(line.text)?.[1]; return found === undefined ? [] : [Number(found)]; });
+const numbers = (lines: readonly LogLine[]): number[] =>
+  lines.flatMap((line) => {
+    const found = /^n=(\d+)$/.exec(line.text)?.[1];
+    return found === undefined ? [] : [Number(found)];
+  });
 const ref = { stack: "shop", component: "web" };
 
 describe("collector", () => {
@@ -31,7 +36,10 @@ describe("collector", () => {
     await lab.engine.stop(ref, [instance.id], 2_000, lab.fence(), never);
     await until(async () => (await lab.instances()).length === 0, "stopped without a collector");
     await lab.up("collector");
-    const lines = await until(async () => { const all = await lab.logs(); return all.some((line) => line.text.startsWith("end=")) && all; }, "last words");
+    const lines = await until(async () => {
+      const all = await lab.logs();
+      return all.some((line) => line.text.startsWith("end=")) && all;
+    }, "last words");
     const end = Number(lines.at(-1)?.text.slice(4));
     expect(numbers(lines)).toEqual(Array.from({ length: end }, (_, index) => index));
     await until(() => readdirSync(join(lab.home, "edge", "instances")).length === 0, "the folder goes when its lines are read");
@@ -54,7 +62,10 @@ describe("collector", () => {
 
   it("shows lines within 250 ms, of stdout and stderr, of several instances in order, from a cursor on", async () => {
     await using lab = await Lab.open();
-    await lab.run(await lab.workload({ "run.sh": "while :; do echo out $(date +%s%3N); echo err >&2; sleep 0.05; done" }, { kind: "worker" }), { replicas: 2 });
+    await lab.run(
+      await lab.workload({ "run.sh": "while :; do echo out $(date +%s%3N); echo err >&2; sleep 0.05; done" }, { kind: "worker" }),
+      { replicas: 2 },
+    );
     const end = new AbortController();
     const late: number[] = [];
     const seen: LogLine[] = [];
@@ -81,9 +92,15 @@ describe("collector", () => {
 
   it("masks secrets, also when they arrive in pieces", async () => {
     await using lab = await Lab.open();
-    const script = "process.stdout.write('token=top-sec'); setTimeout(() => { process.stdout.write('ret-123 ok\\n'); console.error(process.env.TOKEN); process.stdout.write('x'.repeat(70000) + process.env.TOKEN + '\\n'); }, 1300); setInterval(() => {}, 1e6);";
-    await lab.run(await lab.workload({ "main.mjs": script }, { ...node, env: { TOKEN: "top-secret-123" }, secretValues: ["top-secret-123", "ok"] }));
-    const lines = await until(async () => { const all = await lab.logs(); return all.length >= 4 && all; }, "all lines");
+    const script =
+      "process.stdout.write('token=top-sec'); setTimeout(() => { process.stdout.write('ret-123 ok\\n'); console.error(process.env.TOKEN); process.stdout.write('x'.repeat(70000) + process.env.TOKEN + '\\n'); }, 1300); setInterval(() => {}, 1e6);";
+    await lab.run(
+      await lab.workload({ "main.mjs": script }, { ...node, env: { TOKEN: "top-secret-123" }, secretValues: ["top-secret-123", "ok"] }),
+    );
+    const lines = await until(async () => {
+      const all = await lab.logs();
+      return all.length >= 4 && all;
+    }, "all lines");
     expect(lines.map((line) => line.text).join("\n")).not.toContain("top-sec");
     expect(lines.map((line) => line.text)).toContain("token=*** ok");
     expect(lines.find((line) => line.stream === "stderr")?.text).toBe("***");
@@ -92,10 +109,23 @@ describe("collector", () => {
   it("bounds a flood, keeps the newest, and leaves others their lines and their speed", async () => {
     await using lab = await Lab.open({ collector: { maxFileBytes: 200_000, maxFiles: 5 } });
     const quiet = { stack: "shop", component: "quiet" };
-    await lab.run(await lab.workload({ "run.sh": "echo before; while :; do echo tick $(date +%s%3N); sleep 0.1; done" }, { ref: quiet, kind: "worker" }));
-    await lab.run(await lab.workload({}, { kind: "worker", command: { shell: "yes 'a flood of lines that never ends, from a program gone wild'" } }));
+    await lab.run(
+      await lab.workload(
+        { "run.sh": "echo before; while :; do echo tick $(date +%s%3N); sleep 0.1; done" },
+        { ref: quiet, kind: "worker" },
+      ),
+    );
+    await lab.run(
+      await lab.workload({}, { kind: "worker", command: { shell: "yes 'a flood of lines that never ends, from a program gone wild'" } }),
+    );
     const dir = join(lab.home, "logs", "shop", "web");
-    const dropped = (): boolean => { try { return readdirSync(dir).includes("dropped.json"); } catch { return false; } };
+    const dropped = (): boolean => {
+      try {
+        return readdirSync(dir).includes("dropped.json");
+      } catch {
+        return false;
+      }
+    };
     await until(dropped, "the bound is reached");
     const late: number[] = [];
     const end = new AbortController();
@@ -106,17 +136,24 @@ describe("collector", () => {
     }
     end.abort();
     expect(late.sort((a, b) => a - b)[3]).toBeLessThan(250);
-    const size = readdirSync(dir).filter((name) => name.endsWith(".log")).reduce((sum, name) => sum + statSync(join(dir, name), { throwIfNoEntry: false })!.size, 0);
+    const size = readdirSync(dir)
+      .filter((name) => name.endsWith(".log"))
+      .reduce((sum, name) => sum + statSync(join(dir, name), { throwIfNoEntry: false })!.size, 0);
     expect(size).toBeLessThanOrEqual(1_000_000 + 200_000);
     expect((await lab.logs({}, quiet)).some((line) => line.text === "before")).toBe(true);
   });
 
   it("tells a follower that fell behind a flood that lines are missing", async () => {
     await using lab = await Lab.open({ collector: { maxFileBytes: 50_000, maxFiles: 2 } });
-    await lab.run(await lab.workload({}, { kind: "worker", command: { shell: "echo first; sleep 0.5; yes 'a flood of lines that never ends'" } }));
+    await lab.run(
+      await lab.workload({}, { kind: "worker", command: { shell: "echo first; sleep 0.5; yes 'a flood of lines that never ends'" } }),
+    );
     const first = await until(async () => (await lab.logs({ tail: 1 })).at(0), "first");
     const cursor = first.cursor;
-    const later = await until(async () => { const [line] = await lab.logs({ after: cursor }); return line?.stream === "berth" && line; }, "told");
+    const later = await until(async () => {
+      const [line] = await lab.logs({ after: cursor });
+      return line?.stream === "berth" && line;
+    }, "told");
     expect(later.text).toContain("missing");
   });
 });

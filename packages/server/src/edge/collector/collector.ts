@@ -7,14 +7,21 @@ import { Value } from "typebox/value";
 import type { Ref } from "../../engines/engine.ts";
 import { refKey } from "../../engines/local/protocol.ts";
 import type { CollectorSettings } from "./config.ts";
-import { componentDir } from "./files.ts";
+import { componentDir, removeComponentLogs, removeLogs } from "./files.ts";
 import { Source } from "./source.ts";
 import { ComponentStore, Stamps } from "./store.ts";
 
-const sweepPeriod = 250;
+/** ms: how often what waits for a time to pass is looked at, and how often the folders are, even without a hint. */
+const tick = 250;
+const sweepPeriod = 1_000;
 const name = Type.String({ pattern: namePattern });
 /** Written by the agent beside the pipes, last of all, so that everything is there when this is. */
-const LogFile = Type.Object({ stack: name, component: name, instance: Type.String({ pattern: "^[a-z0-9][a-z0-9-]{0,62}$" }), secrets: Type.Array(Type.String()) });
+const LogFile = Type.Object({
+  stack: name,
+  component: name,
+  instance: Type.String({ pattern: "^[a-z0-9][a-z0-9-]{0,62}$" }),
+  secrets: Type.Array(Type.String()),
+});
 
 export interface CollectorDeps {
   readonly home: string;
@@ -30,8 +37,11 @@ export class Collector {
   readonly #stores = new Map<string, ComponentStore>();
   /** undefined: drained, and waiting for the agent to remove the folder. */
   readonly #sources = new Map<string, Source | undefined>();
+  /** Whose pipes lie in a folder: its stack. */
+  readonly #owners = new Map<string, string>();
   #watchers: FSWatcher[] = [];
   #sweep: NodeJS.Timeout | undefined;
+  #ticks: NodeJS.Timeout | undefined;
   #soon: NodeJS.Timeout | undefined;
 
   constructor(deps: CollectorDeps) {
@@ -49,10 +59,14 @@ export class Collector {
     }
     this.#look();
     this.#sweep = setInterval(() => this.#look(), sweepPeriod);
+    this.#ticks = setInterval(() => {
+      for (const source of this.#sources.values()) source?.flushIdle();
+    }, tick);
   }
 
   close(): void {
     clearInterval(this.#sweep);
+    clearInterval(this.#ticks);
     clearTimeout(this.#soon);
     for (const watcher of this.#watchers) watcher.close();
     for (const source of this.#sources.values()) source?.close();
@@ -66,6 +80,30 @@ export class Collector {
     const store = new ComponentStore(componentDir(join(this.#deps.home, "logs"), ref), { maxFileBytes, maxFiles }, this.#stamps);
     this.#stores.set(refKey(ref), store);
     return store;
+  }
+
+  /** Removes all that a component wrote; false while something of it is still being read. */
+  forgetComponent(ref: Ref): boolean {
+    this.#look();
+    const store = this.store(ref);
+    if ([...this.#sources.values()].some((source) => source?.store === store)) return false;
+    store.close();
+    this.#stores.delete(refKey(ref));
+    removeComponentLogs(join(this.#deps.home, "logs"), ref);
+    return true;
+  }
+
+  /** Removes all that a stack's components wrote; false while something of it is still being read. Nothing else goes: Berth's own logs lie beside. */
+  forget(stack: string): boolean {
+    this.#look();
+    if ([...this.#owners.values()].includes(stack)) return false;
+    for (const [key, store] of this.#stores) {
+      if (!key.startsWith(`${stack}/`)) continue;
+      store.close();
+      this.#stores.delete(key);
+    }
+    removeLogs(join(this.#deps.home, "logs"), stack);
+    return true;
   }
 
   /** The stamp of the newest line there is. */
@@ -96,6 +134,7 @@ export class Collector {
       if (there.has(dir)) continue;
       source?.close();
       this.#sources.delete(dir);
+      this.#owners.delete(dir);
     }
   }
 
@@ -108,8 +147,13 @@ export class Collector {
     if (!existsSync(file) || existsSync(join(dir, "drained"))) return;
     const about = readAbout(file);
     if (about === undefined) return;
-    const source = new Source({ dir, instance: about.instance, secrets: about.secrets, maxLineBytes: this.#deps.settings.maxLineBytes }, this.store({ stack: about.stack, component: about.component }), this.#deps.now);
+    const source = new Source(
+      { dir, instance: about.instance, secrets: about.secrets, maxLineBytes: this.#deps.settings.maxLineBytes },
+      this.store({ stack: about.stack, component: about.component }),
+      this.#deps.now,
+    );
     this.#sources.set(dir, source);
+    this.#owners.set(dir, about.stack);
     source.open();
   }
 }

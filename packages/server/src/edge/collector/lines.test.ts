@@ -16,20 +16,26 @@ function pieces(bytes: Buffer, cuts: readonly number[]): Buffer[] {
 
 describe("lines", () => {
   it("are the same wherever the chunks end", () => {
-    const text = fc.array(fc.constantFrom("a", "Ω", "😀", "\n", "\r\n", "hunter2!", "x".repeat(70), " "), { maxLength: 40 }).map((parts) => parts.join(""));
-    fc.assert(fc.property(text, fc.array(fc.nat(), { maxLength: 8 }), (whole, cuts) => {
-      const bytes = Buffer.from(whole);
-      expect(split(pieces(bytes, cuts), ["hunter2!"])).toEqual(split([bytes], ["hunter2!"]));
-    }));
+    const text = fc
+      .array(fc.constantFrom("a", "Ω", "😀", "\n", "\r\n", "hunter2!", "x".repeat(70), " "), { maxLength: 40 })
+      .map((parts) => parts.join(""));
+    fc.assert(
+      fc.property(text, fc.array(fc.nat(), { maxLength: 8 }), (whole, cuts) => {
+        const bytes = Buffer.from(whole);
+        expect(split(pieces(bytes, cuts), ["hunter2!"])).toEqual(split([bytes], ["hunter2!"]));
+      }),
+    );
   });
 
   it("never show a secret, whole or cut in two", () => {
     const secret = "s3cret-value";
-    fc.assert(fc.property(fc.nat(150), fc.nat(150), fc.array(fc.nat(), { maxLength: 6 }), (before, after, cuts) => {
-      const shown = split(pieces(Buffer.from(`${"a".repeat(before)}${secret}${"b".repeat(after)}\n`), cuts), [secret]);
-      expect(shown.map((line) => line.replace(continued, "")).join("")).not.toContain("s3cret");
-      expect(shown.join("")).toContain("***");
-    }));
+    fc.assert(
+      fc.property(fc.nat(150), fc.nat(150), fc.array(fc.nat(), { maxLength: 6 }), (before, after, cuts) => {
+        const shown = split(pieces(Buffer.from(`${"a".repeat(before)}${secret}${"b".repeat(after)}\n`), cuts), [secret]);
+        expect(shown.map((line) => line.replace(continued, "")).join("")).not.toContain("s3cret");
+        expect(shown.join("")).toContain("***");
+      }),
+    );
   });
 
   it("lose no byte when they are too long, and say that they go on", () => {

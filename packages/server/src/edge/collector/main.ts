@@ -3,11 +3,14 @@ import { chmodSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { namePattern } from "@berth/contract/names.ts";
 import { BerthError } from "../../core/errors.ts";
+import type { Ref } from "../../engines/engine.ts";
+import type { ForgetLogsAnswer } from "../../engines/local/protocol.ts";
 import { listen, serve, type Call } from "../agent/http.ts";
-import { primaryMessage, sendToPrimary } from "../messages.ts";
+import { onEnd, sendToPrimary } from "../messages.ts";
 import { Collector } from "./collector.ts";
 import { readCollectorConfig } from "./config.ts";
 import { stampOf } from "./files.ts";
+import { leave } from "../../os/leave.ts";
 import { readLines, type Query } from "./query.ts";
 
 function say(event: string, fields: Readonly<Record<string, unknown>>): void {
@@ -24,14 +27,27 @@ function queryOf(url: URL): Query {
   const from = since === undefined ? undefined : Date.parse(since) * 1000 - 1;
   if (Number.isNaN(from)) throw new BerthError("invalid_request", { reason: "since is no instant" });
   const count = tail === undefined ? undefined : Number(tail);
-  if (count !== undefined && !(Number.isSafeInteger(count) && count >= 0 && count <= 100_000)) throw new BerthError("invalid_request", { reason: "tail is no number of lines" });
+  if (count !== undefined && !(Number.isSafeInteger(count) && count >= 0 && count <= 100_000))
+    throw new BerthError("invalid_request", { reason: "tail is no number of lines" });
   const begin = Math.max(cursor ?? 0, from ?? 0);
-  return { follow: searchParams.get("follow") === "true", resumed: cursor !== undefined, after: begin, ...(instance === undefined ? {} : { instance }), ...(count === undefined ? {} : { tail: count }) };
+  return {
+    follow: searchParams.get("follow") === "true",
+    resumed: cursor !== undefined,
+    after: begin,
+    ...(instance === undefined ? {} : { instance }),
+    ...(count === undefined ? {} : { tail: count }),
+  };
 }
 
-async function sendLogs(collector: Collector, { request, response, url, path }: Call): Promise<"answered"> {
-  const [, , stack = "", component = ""] = path;
-  if (!named.test(stack) || !named.test(component)) throw new BerthError("invalid_request", { reason: "stack and component have to be names" });
+function refOf({ path: [, , stack = "", component = ""] }: Call): Ref {
+  if (!named.test(stack) || !named.test(component))
+    throw new BerthError("invalid_request", { reason: "stack and component have to be names" });
+  return { stack, component };
+}
+
+async function sendLogs(collector: Collector, call: Call): Promise<"answered"> {
+  const { request, response, url } = call;
+  const ref = refOf(call);
   const query = queryOf(url);
   const gone = new AbortController();
   response.once("close", () => gone.abort());
@@ -40,7 +56,7 @@ async function sendLogs(collector: Collector, { request, response, url, path }: 
   response.flushHeaders();
   const alive = query.follow ? setInterval(() => response.write("\n"), 10_000) : undefined;
   try {
-    for await (const line of readLines(collector.store({ stack, component }), query, () => collector.newest(), gone.signal)) {
+    for await (const line of readLines(collector.store(ref), query, () => collector.newest(), gone.signal)) {
       if (!response.write(`${JSON.stringify(line)}\n`)) await drained(response, gone.signal);
     }
   } finally {
@@ -48,6 +64,14 @@ async function sendLogs(collector: Collector, { request, response, url, path }: 
   }
   response.end();
   return "answered";
+}
+
+/** Of a component, or of a whole stack. */
+async function forgetLogs(collector: Collector, call: Call): Promise<ForgetLogsAnswer> {
+  const [, , stack = "", component] = call.path;
+  if (component !== undefined) return { forgotten: collector.forgetComponent(refOf(call)) };
+  if (!named.test(stack)) throw new BerthError("invalid_request", { reason: "a stack has to be named" });
+  return { forgotten: collector.forget(stack) };
 }
 
 function drained(response: NodeJS.EventEmitter, signal: AbortSignal): Promise<void> {
@@ -68,31 +92,32 @@ async function main(): Promise<void> {
   mkdirSync(config.runDir, { recursive: true });
   if (process.getuid?.() !== 0) chmodSync(config.runDir, 0o700);
   const collector = new Collector({ home: config.home, settings: config.collector, now: Date.now, say });
-  const server = serve((call) => {
-    const [version, noun] = call.path;
-    if (call.request.method === "GET" && version === "v1" && noun === "hello") return Promise.resolve({ pid: process.pid });
-    if (call.request.method === "GET" && version === "v1" && noun === "logs") return sendLogs(collector, call);
-    return Promise.reject(new BerthError("not_found", { kind: "path", name: call.url.pathname, hint: "The collector's socket is for the control plane." }));
-  }, (error) => say("call failed", { error: String(error) }));
+  const server = serve(
+    (call) => {
+      const [version, noun] = call.path;
+      if (call.request.method === "GET" && version === "v1" && noun === "hello") return Promise.resolve({ pid: process.pid });
+      if (call.request.method === "GET" && version === "v1" && noun === "logs") return sendLogs(collector, call);
+      if (call.request.method === "DELETE" && version === "v1" && noun === "logs") return forgetLogs(collector, call);
+      return Promise.reject(
+        new BerthError("not_found", { kind: "path", name: call.url.pathname, hint: "The collector's socket is for the control plane." }),
+      );
+    },
+    (error) => say("call failed", { error: String(error) }),
+  );
   // The socket is the lock: two collectors would share out the lines of one pipe.
   await listen(server, join(config.runDir, "logs.sock"));
   collector.start();
-  const end = (): void => {
+  onEnd(() => {
     collector.close();
     server.close();
     server.closeAllConnections();
-    process.exit(0);
-  };
-  process.on("SIGTERM", end).on("SIGINT", end);
-  if (process.send !== undefined) {
-    process.on("message", (value) => { if (primaryMessage(value) !== undefined) end(); });
-    process.on("disconnect", end);
-  }
+    leave(0);
+  });
   sendToPrimary({ type: "started" });
 }
 
 process.on("unhandledRejection", (error) => say("unhandled", { error: String(error) }));
 main().catch((error: unknown) => {
   say("collector cannot start", { error: error instanceof Error ? error.message : String(error) });
-  process.exit(1);
+  leave(1);
 });

@@ -43,9 +43,11 @@ export function createMask(values: readonly string[]): Mask {
       }
       return cut;
     },
-    endsInside: (bytes) => raw.some((form) => {
-      for (let length = Math.min(form.length - 1, bytes.length); length > 0; length -= 1) if (bytes.subarray(bytes.length - length).equals(form.subarray(0, length))) return true;
-      return false;
-    }),
+    endsInside: (bytes) =>
+      raw.some((form) => {
+        for (let length = Math.min(form.length - 1, bytes.length); length > 0; length -= 1)
+          if (bytes.subarray(bytes.length - length).equals(form.subarray(0, length))) return true;
+        return false;
+      }),
   };
 }

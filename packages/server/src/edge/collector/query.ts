@@ -1,5 +1,6 @@
 // Reads a component's lines back: the last ones, those since an instant or after a cursor, and new ones as they come; all instances merged by stamp.
 import { open } from "node:fs/promises";
+import { setTimeout as pause } from "node:timers/promises";
 import type { LogLine } from "../../engines/engine.ts";
 import { parseLine, toLogLine, type StoredLine } from "./files.ts";
 import type { ComponentStore, StoredSegment } from "./store.ts";
@@ -16,8 +17,13 @@ export interface Query {
 
 const batch = 1_000;
 const blockBytes = 256 * 1024;
+/** ms that a follower waits for more when there is something new. */
+const gather = 20;
 
-interface Found { readonly instance: string; readonly line: StoredLine }
+interface Found {
+  readonly instance: string;
+  readonly line: StoredLine;
+}
 /** Where in a file the lines after the last one that was given begin. */
 type Places = Map<string, number>;
 
@@ -35,25 +41,29 @@ export async function* readLines(store: ComponentStore, query: Query, newest: ()
     let told = query.resumed && query.tail === undefined ? 0 : (store.droppedAfter(0, query.instance) ?? 0);
     if (query.tail !== undefined) {
       const from = newest();
-      for (const { instance, line } of await lastOf(store, query, at, query.tail)) yield toLogLine(instance, line);
+      for (const { instance, line } of await lastOf(store, query, { after: at, upTo: from }, query.tail)) yield toLogLine(instance, line);
       at = Math.max(at, from);
     }
     while (!signal.aborted) {
       const gone = store.droppedAfter(Math.max(at, told), query.instance);
       if (gone !== undefined) {
         told = gone;
-        yield { ...toLogLine(query.instance ?? "", { t: at, s: "berth", m: "Lines are missing here: the log had grown beyond its bound." }) };
+        yield {
+          ...toLogLine(query.instance ?? "", { t: at, s: "berth", m: "Lines are missing here: the log had grown beyond its bound." }),
+        };
       }
       changed = Promise.withResolvers<void>();
-      const found = await nextOf(store, query.instance, at, places);
+      const found = await nextOf(store, query.instance, { after: at, upTo: newest() }, places);
       for (const { instance, line } of found) {
         if (line.t > until || signal.aborted) return;
         at = line.t;
         yield toLogLine(instance, line);
       }
-      if (found.length > 0) continue;
+      if (found.length >= batch || (found.length > 0 && !query.follow)) continue;
       if (!query.follow) return;
       await changed.promise;
+      // Every look opens the files of all instances that wrote: what came meanwhile is worth one, not each piece of it.
+      await pause(gather);
     }
   } finally {
     end();
@@ -67,10 +77,19 @@ function byInstance(segments: readonly StoredSegment[]): Map<string, StoredSegme
   return grouped;
 }
 
+/**
+ * Stamps that a look is for: greater than `after`, and no newer than what there was when it began. Files are read one after the other while lines go on
+ * coming: a line of a file that was read first would be passed over for good, should a later one of another file be given.
+ */
+interface Span {
+  readonly after: number;
+  readonly upTo: number;
+}
+
 /** The next lines in the order of their stamps, about `batch` of each instance; empty when there is none yet. */
-async function nextOf(store: ComponentStore, instance: string | undefined, after: number, places: Places): Promise<Found[]> {
+async function nextOf(store: ComponentStore, instance: string | undefined, { after, upTo }: Span, places: Places): Promise<Found[]> {
   const found: Found[] = [];
-  let horizon = Number.POSITIVE_INFINITY;
+  let horizon = upTo;
   for (const [id, segments] of byInstance(store.segments(instance))) {
     let count = 0;
     for (const segment of segments) {
@@ -103,7 +122,7 @@ async function linesAfter(segment: StoredSegment, after: number, most: number, p
         const whole = await read(offset, 64 * blockBytes);
         if (whole.indexOf(0x0a) < 0) return;
       }
-      const text = (end < 0 ? await read(offset, 64 * blockBytes) : block.subarray(0, end + 1));
+      const text = end < 0 ? await read(offset, 64 * blockBytes) : block.subarray(0, end + 1);
       let from = 0;
       for (let to = text.indexOf(0x0a); to >= 0; to = text.indexOf(0x0a, from)) {
         const line = parseLine(text.toString("utf8", from, to));
@@ -121,27 +140,31 @@ async function linesAfter(segment: StoredSegment, after: number, most: number, p
 }
 
 /** The last `count` lines over all instances, in order. */
-async function lastOf(store: ComponentStore, query: Query, after: number, count: number): Promise<Found[]> {
+async function lastOf(store: ComponentStore, query: Query, { after, upTo }: Span, count: number): Promise<Found[]> {
   const found: Found[] = [];
   if (count === 0) return found;
   for (const [instance, segments] of byInstance(store.segments(query.instance))) {
     const lines: StoredLine[] = [];
     for (const segment of segments.toReversed()) {
       if (segment.last <= after || lines.length >= count) break;
-      lines.unshift(...(await lastLinesOf(segment, count - lines.length)));
+      lines.unshift(...(await lastLinesOf(segment, count - lines.length, upTo)));
     }
     found.push(...lines.filter((line) => line.t > after).map((line) => ({ instance, line })));
   }
   return found.sort((a, b) => a.line.t - b.line.t).slice(-count);
 }
 
-async function lastLinesOf(segment: StoredSegment, count: number): Promise<StoredLine[]> {
+async function lastLinesOf(segment: StoredSegment, count: number, upTo: number): Promise<StoredLine[]> {
   let lines: StoredLine[] = [];
   await withFile(segment.file, async (read) => {
     for (let size = blockBytes; ; size *= 4) {
       const from = Math.max(0, segment.bytes - size);
       const text = (await read(from, segment.bytes - from)).toString("utf8");
-      lines = (from === 0 ? text : text.slice(text.indexOf("\n") + 1)).split("\n").map(parseLine).filter((line) => line !== undefined);
+      lines = (from === 0 ? text : text.slice(text.indexOf("\n") + 1))
+        .split("\n")
+        .map(parseLine)
+        .filter((line) => line !== undefined)
+        .filter((line) => line.t <= upTo);
       if (from === 0 || lines.length >= count) return;
     }
   });

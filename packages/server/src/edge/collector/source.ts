@@ -13,7 +13,12 @@ const pace = 10;
 /** ms after which a line without an end is shown all the same, e.g. a prompt. */
 const idle = 1_000;
 
-export interface SourceOf { readonly dir: string; readonly instance: string; readonly secrets: readonly string[]; readonly maxLineBytes: number }
+export interface SourceOf {
+  readonly dir: string;
+  readonly instance: string;
+  readonly secrets: readonly string[];
+  readonly maxLineBytes: number;
+}
 
 class Pipe {
   readonly #path: string;
@@ -40,7 +45,9 @@ class Pipe {
     const handle = openSync(this.#path, constants.O_RDWR | constants.O_NONBLOCK);
     const buffer = Buffer.allocUnsafe(chunkBytes);
     const socket = new Socket({
-      fd: handle, readable: true, writable: false,
+      fd: handle,
+      readable: true,
+      writable: false,
       onread: {
         buffer,
         callback: (length: number) => {
@@ -105,28 +112,29 @@ function read(handle: number, buffer: Buffer): number {
 
 export class Source {
   readonly #of: SourceOf;
-  readonly #store: ComponentStore;
+  readonly store: ComponentStore;
   readonly #pipes: readonly Pipe[];
 
   constructor(of: SourceOf, store: ComponentStore, now: () => number) {
     this.#of = of;
-    this.#store = store;
+    this.store = store;
     this.#pipes = (["stdout", "stderr"] as const).map((name) => new Pipe(of, name, (lines) => store.append(of.instance, name, lines), now));
   }
 
   open(): void {
-    this.#store.begin(this.#of.instance);
+    this.store.begin(this.#of.instance);
     for (const pipe of this.#pipes) pipe.open();
+  }
+
+  flushIdle(): void {
+    for (const pipe of this.#pipes) pipe.flushIdle();
   }
 
   /** true when the instance has ended for good and all its lines are written. */
   look(): boolean {
-    if (!existsSync(join(this.#of.dir, "ended"))) {
-      for (const pipe of this.#pipes) pipe.flushIdle();
-      return false;
-    }
+    if (!existsSync(join(this.#of.dir, "ended"))) return false;
     for (const pipe of this.#pipes) pipe.drain();
-    this.#store.end(this.#of.instance);
+    this.store.end(this.#of.instance);
     writeFileSync(join(this.#of.dir, "drained"), "", { mode: 0o600 });
     return true;
   }

@@ -8,18 +8,26 @@ import { readLines, type Query } from "./query.ts";
 import { ComponentStore, Stamps } from "./store.ts";
 
 let dir = "";
-beforeEach(() => { dir = mkdtempSync(join(tmpdir(), "berth-store-")); });
-afterEach(() => { rmSync(dir, { recursive: true, force: true }); });
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), "berth-store-"));
+});
+afterEach(() => {
+  rmSync(dir, { recursive: true, force: true });
+});
 
 const stamps = new Stamps(Date.now);
 const limits = { maxFileBytes: 4096, maxFiles: 4 };
 
 async function read(store: ComponentStore, query: Partial<Query> = {}): Promise<LogLine[]> {
   const found: LogLine[] = [];
-  for await (const line of readLines(store, { follow: false, resumed: false, ...query }, () => stamps.last, new AbortController().signal)) found.push(line);
+  for await (const line of readLines(store, { follow: false, resumed: false, ...query }, () => stamps.last, new AbortController().signal))
+    found.push(line);
   return found;
 }
-const diskBytes = (): number => readdirSync(dir).filter((name) => name.endsWith(".log")).reduce((sum, name) => sum + statSync(join(dir, name)).size, 0);
+const diskBytes = (): number =>
+  readdirSync(dir)
+    .filter((name) => name.endsWith(".log"))
+    .reduce((sum, name) => sum + statSync(join(dir, name)).size, 0);
 
 describe("store", () => {
   it("gives all lines of all instances back in the order of their arrival, also to a later process", async () => {
@@ -34,6 +42,35 @@ describe("store", () => {
     expect((await read(later, { instance: "web-b", tail: 2 })).map((line) => line.text)).toEqual(["line 2995", "line 2998"]);
   });
 
+  it.each([undefined, 5])("passes over no line of several writers while it is read (tail %s)", async (tail) => {
+    const store = new ComponentStore(dir, { maxFileBytes: 1_000_000, maxFiles: 4 }, stamps);
+    const end = new AbortController();
+    const written: string[] = [];
+    const write = (): void => {
+      for (const instance of ["web-a", "web-b", "web-c"]) {
+        written.push(`line ${written.length}`);
+        store.append(instance, "stdout", written.slice(-1));
+      }
+    };
+    for (let count = 0; count < 5; count += 1) write();
+    const followed: string[] = [];
+    const reading = (async () => {
+      const query = { follow: true, resumed: false, ...(tail === undefined ? {} : { tail }) };
+      for await (const line of readLines(store, query, () => stamps.last, end.signal)) {
+        followed.push(line.text);
+        if (line.text === "line 5999") return;
+      }
+    })();
+    while (written.length < 6_000) {
+      write();
+      await new Promise(setImmediate);
+    }
+    await reading;
+    end.abort();
+    expect(followed).toEqual(written.slice(written.indexOf(followed[0] ?? "")));
+    if (tail === undefined) expect(followed.length).toBe(written.length);
+  });
+
   it("stays within its bound, and tells a reader whose place is gone", async () => {
     const store = new ComponentStore(dir, limits, stamps);
     store.begin("web-a");
@@ -46,7 +83,9 @@ describe("store", () => {
     expect(resumed[0]?.stream).toBe("berth");
     expect(resumed.at(-1)?.text).toBe("line 1999 of a flood");
     expect((await read(store)).every((line) => line.stream !== "berth")).toBe(true);
-    expect((await read(store, { after: Number.parseInt(resumed.at(-3)?.cursor ?? "", 36), resumed: true })).map((line) => line.text)).toEqual(["line 1998 of a flood", "line 1999 of a flood"]);
+    expect(
+      (await read(store, { after: Number.parseInt(resumed.at(-3)?.cursor ?? "", 36), resumed: true })).map((line) => line.text),
+    ).toEqual(["line 1998 of a flood", "line 1999 of a flood"]);
   });
 
   it("lets a flood of one instance cost no line of another", async () => {

@@ -3,20 +3,34 @@
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, readSync, rmSync, statSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { LogLine } from "../../engines/engine.ts";
-import { parseLine, parseSegment, segmentName, type Segment } from "./files.ts";
+import { droppedNote, parseLine, parseSegment, segmentName, type Segment } from "./files.ts";
 
-export interface StoredSegment extends Segment { bytes: number; last: number }
+export interface StoredSegment extends Segment {
+  bytes: number;
+  last: number;
+}
 
-export interface StoreLimits { readonly maxFileBytes: number; readonly maxFiles: number }
+export interface StoreLimits {
+  readonly maxFileBytes: number;
+  readonly maxFiles: number;
+}
 
 /** Unique, rising numbers: microseconds of the wall clock, or one more than the last. They order lines over all instances and survive a clock that is set back. */
 export class Stamps {
   readonly #now: () => number;
   #last = 0;
-  constructor(now: () => number) { this.#now = now; }
-  next(): number { return (this.#last = Math.max(Math.floor(this.#now() * 1000), this.#last + 1)); }
-  seen(stamp: number): void { this.#last = Math.max(this.#last, stamp); }
-  get last(): number { return this.#last; }
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+  next(): number {
+    return (this.#last = Math.max(Math.floor(this.#now() * 1000), this.#last + 1));
+  }
+  seen(stamp: number): void {
+    this.#last = Math.max(this.#last, stamp);
+  }
+  get last(): number {
+    return this.#last;
+  }
 }
 
 /** Files of a component in all, whatever their size: thousands of short-lived instances must not fill a folder. */
@@ -64,7 +78,10 @@ export class ComponentStore {
 
   #loadDropped(): void {
     try {
-      for (const [instance, stamp] of Object.entries(JSON.parse(readFileSync(join(this.dir, "dropped.json"), "utf8")) as Record<string, number>)) this.#dropped.set(instance, stamp);
+      for (const [instance, stamp] of Object.entries(
+        JSON.parse(readFileSync(join(this.dir, droppedNote), "utf8")) as Record<string, number>,
+      ))
+        this.#dropped.set(instance, stamp);
     } catch {
       // Nothing was dropped yet, or a crash cut the note short: then a reader is not told of lines that are gone.
     }
@@ -118,7 +135,10 @@ export class ComponentStore {
   /** Many instances share the room: each file is smaller then. */
   #fileLimit(): number {
     const { maxFileBytes, maxFiles } = this.#limits;
-    return Math.max(Math.min(smallestFile, maxFileBytes), Math.min(maxFileBytes, Math.floor((maxFileBytes * maxFiles) / (2 * Math.max(1, this.#live.size)))));
+    return Math.max(
+      Math.min(smallestFile, maxFileBytes),
+      Math.min(maxFileBytes, Math.floor((maxFileBytes * maxFiles) / (2 * Math.max(1, this.#live.size)))),
+    );
   }
 
   #open(instance: string, first: number): { readonly segment: StoredSegment; readonly handle: number } {
@@ -147,7 +167,7 @@ export class ComponentStore {
       this.#segments.splice(this.#segments.indexOf(victim), 1);
       this.#bytes -= victim.bytes;
       this.#dropped.set(victim.instance, Math.max(this.#dropped.get(victim.instance) ?? 0, victim.last));
-      writeFileSync(join(this.dir, "dropped.json"), JSON.stringify(Object.fromEntries([...this.#dropped].slice(-200))), { mode: 0o600 });
+      writeFileSync(join(this.dir, droppedNote), JSON.stringify(Object.fromEntries([...this.#dropped].slice(-200))), { mode: 0o600 });
       rmSync(victim.file, { force: true });
     }
   }
@@ -172,5 +192,9 @@ function lastStamp(file: string, bytes: number): number | undefined {
   } finally {
     closeSync(handle);
   }
-  return buffer.toString("utf8").split("\n").map(parseLine).findLast((line) => line !== undefined)?.t;
+  return buffer
+    .toString("utf8")
+    .split("\n")
+    .map(parseLine)
+    .findLast((line) => line !== undefined)?.t;
 }

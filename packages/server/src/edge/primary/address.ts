@@ -17,11 +17,14 @@ export async function chooseAddress(config: EdgeConfig["router"], file: string):
   const remembered = movable ? await recall(file, config) : undefined;
   const wanted = remembered ?? port;
   // Only a port that was never ours is given up at once: routers of an edge that just died may still hold ours.
-  if (wanted !== 0 && await freeWithin(host, wanted, remembered === undefined && movable ? 0 : handover)) {
+  if (wanted !== 0 && (await freeWithin(host, wanted, remembered === undefined && movable ? 0 : handover))) {
     if (movable && remembered === undefined) await remember(file, port, wanted);
     return { host, port: wanted };
   }
-  if (!movable) throw new Error(`port ${String(port)} on ${host} is taken by ${(await portOwner(port))?.text ?? "another program"}; choose another one or stop that program`);
+  if (!movable)
+    throw new Error(
+      `port ${String(port)} on ${host} is taken by ${(await portOwner(port))?.text ?? "another program"}; choose another one or stop that program`,
+    );
   for (let at = port; at <= Math.min(port + mostMoves, 65_535); at += 1) {
     const found = await tryPort(host, at);
     if (found === undefined) continue;
@@ -29,6 +32,17 @@ export async function chooseAddress(config: EdgeConfig["router"], file: string):
     return { host, port: found };
   }
   throw new Error(`no free port from ${String(port)} to ${String(port + mostMoves)} on ${host}`);
+}
+
+/** The address of before, when one of these sockets is bound to it. */
+export async function rememberedIn(
+  config: EdgeConfig["router"],
+  file: string,
+  sockets: { has(address: { readonly host: string; readonly port: number }): boolean },
+): Promise<{ readonly host: string; readonly port: number } | undefined> {
+  const { host, port, portIsDefault } = config;
+  const known = { host, port: (portIsDefault || port === 0 ? await recall(file, config) : undefined) ?? port };
+  return sockets.has(known) ? known : undefined;
 }
 
 async function remember(file: string, asked: number, port: number): Promise<void> {
@@ -64,7 +78,9 @@ function tryPort(host: string, port: number): Promise<number | undefined> {
     });
     server.listen({ host, port, exclusive: true }, () => {
       const address = server.address();
-      server.close(() => { resolve(typeof address === "object" && address !== null ? address.port : port); });
+      server.close(() => {
+        resolve(typeof address === "object" && address !== null ? address.port : port);
+      });
     });
   });
 }

@@ -1,9 +1,10 @@
 // A child process of the primary that must always run: started again when it dies, with a growing pause, until it is told to stop.
 import { fork, type ChildProcess } from "node:child_process";
+import { nodeFlags } from "../../core/hardened.ts";
 import { childMessage, type ChildMessage, type PrimaryMessage } from "../messages.ts";
 
-/** ms: the first pause, the longest one, and how long a child must have lived for the pause to start anew. */
-const backoff = { first: 100, most: 10_000, reset: 30_000 };
+/** ms: the first pause, the longest one, and how long a child must have lived for the pause to start anew: one that fails does so at its start, and while there is no agent nothing is healed. */
+const backoff = { first: 100, most: 10_000, reset: 5_000 };
 
 /** The pause before the next start, given the last pause and how long the child lived. */
 export function nextPause(last: number, livedFor: number): number {
@@ -33,8 +34,9 @@ export class SupervisedChild {
   }
 
   start(): void {
+    this.#stopping = false;
     const startedAt = performance.now();
-    const child = fork(this.#deps.file, [...this.#deps.args], { execArgv: [], stdio: ["ignore", "inherit", "inherit", "ipc"] });
+    const child = fork(this.#deps.file, [...this.#deps.args], { execArgv: [...nodeFlags], stdio: ["ignore", "inherit", "inherit", "ipc"] });
     this.#process = child;
     child.on("message", (value) => {
       const message = childMessage(value);
@@ -48,10 +50,16 @@ export class SupervisedChild {
       this.#deps.onExit(how);
       if (this.#stopping) return;
       this.#pause = nextPause(this.#pause, performance.now() - startedAt);
-      this.#timer = setTimeout(() => { this.start(); }, this.#pause);
+      this.#timer = setTimeout(() => {
+        this.start();
+      }, this.#pause);
     };
-    child.once("error", (error) => { ended(error.message); });
-    child.once("exit", (code, signal) => { ended(signal ?? `exit code ${String(code)}`); });
+    child.once("error", (error) => {
+      ended(error.message);
+    });
+    child.once("exit", (code, signal) => {
+      ended(signal ?? `exit code ${String(code)}`);
+    });
   }
 
   /** Asks it to end; after `grace` ms it is killed. Resolves when it is gone. */
@@ -60,10 +68,16 @@ export class SupervisedChild {
     clearTimeout(this.#timer);
     const child = this.#process;
     if (child === undefined) return;
-    const gone = new Promise<void>((resolve) => { child.once("exit", () => { resolve(); }); });
+    const gone = new Promise<void>((resolve) => {
+      child.once("exit", () => {
+        resolve();
+      });
+    });
     const order: PrimaryMessage = { type: "shutdown" };
     if (child.connected) child.send(order, () => undefined);
-    const killer = setTimeout(() => { child.kill("SIGKILL"); }, grace);
+    const killer = setTimeout(() => {
+      child.kill("SIGKILL");
+    }, grace);
     await gone;
     clearTimeout(killer);
   }

@@ -8,48 +8,88 @@ import type { TSchema, Static } from "typebox";
 import { Value } from "typebox/value";
 import { BerthError } from "../../core/errors.ts";
 import type { Ref } from "../../engines/engine.ts";
-import { edgeProtocol, protocolHeader, type Hello } from "../ipc.ts";
+import { edgeProtocol, protocolHeader, type Hello, type Program } from "../ipc.ts";
+import type { HeldCertificates } from "./certificates.ts";
 import type { Entries } from "./entries.ts";
-import { ApplyBody, RemoveBody } from "./schema.ts";
+import { ApplyBody, CertificatesBody, EpochBody, RemoveBody, UpgradeBody } from "./schema.ts";
 
 const mostBytes = 16 * 1024 * 1024;
 const name = new RegExp(namePattern);
 
 export interface ControlDeps {
   readonly entries: Entries;
+  readonly certificates: HeldCertificates;
   readonly hello: () => Hello;
   readonly metrics: () => Promise<string>;
   readonly reload: () => Promise<void>;
   readonly shutdown: () => void;
+  /** Resolves when the next primary has taken over. */
+  readonly upgrade: (program: Program) => Promise<void>;
+  /** Another primary is taking over: it will be asked instead. */
+  readonly isLeaving: () => boolean;
   readonly logError: (error: unknown) => void;
 }
+
+/** Ask again: the next primary will answer. */
+export const beingReplaced = (): BerthError =>
+  new BerthError("engine_unavailable", { cluster: "local", reason: "the edge is being upgraded" });
 
 type Answer = { readonly status: number; readonly body?: unknown; readonly text?: string };
 
 export function createControlServer(deps: ControlDeps): Server {
   const server = createServer((req, res) => {
-    void answer(deps, req).catch((error: unknown) => problem(deps, error)).then((result) => { send(deps, res, result); });
+    void answer(deps, req)
+      .catch((error: unknown) => problem(deps, error))
+      .then((result) => {
+        send(deps, res, result);
+      });
   });
   server.requestTimeout = 60_000;
   return server;
 }
 
 async function answer(deps: ControlDeps, req: IncomingMessage): Promise<Answer> {
+  if (deps.isLeaving()) throw beingReplaced();
   const protocol = req.headers[protocolHeader];
-  if (protocol !== undefined && protocol !== String(edgeProtocol)) throw new BerthError("wrong_state", { verb: "This call", reason: `the edge speaks protocol ${String(edgeProtocol)}`, hint: "Restart the edge with this version: `berth server restart --edge`." });
+  if (protocol !== undefined && protocol !== String(edgeProtocol))
+    throw new BerthError("wrong_state", {
+      verb: "This call",
+      reason: `the edge speaks protocol ${String(edgeProtocol)}`,
+      hint: "Restart the edge with this version: `berth server restart --edge`.",
+    });
   const [path = ""] = (req.url ?? "").split("?");
   const [, version = "", noun = "", stack = "", component = ""] = path.split("/");
   switch (`${req.method ?? ""} /${version}/${noun}`) {
-    case "GET /v1/hello": return { status: 200, body: deps.hello() };
-    case "GET /metrics/": return { status: 200, text: await deps.metrics() };
-    case "POST /v1/reload": await deps.reload(); return { status: 204 };
-    case "POST /v1/shutdown": deps.shutdown(); return { status: 202 };
-    case "GET /v1/applied": return { status: 200, body: await deps.entries.applied(refOf(stack, component)) };
-    case "GET /v1/entries": return { status: 200, body: { entries: deps.entries.list() } };
+    case "GET /v1/hello":
+      return { status: 200, body: deps.hello() };
+    case "GET /metrics/":
+      return { status: 200, text: await deps.metrics() };
+    case "POST /v1/reload":
+      await deps.reload();
+      return { status: 204 };
+    case "POST /v1/upgrade":
+      await deps.upgrade(await body(req, UpgradeBody));
+      return { status: 204 };
+    case "POST /v1/shutdown":
+      deps.shutdown();
+      return { status: 202 };
+    case "GET /v1/applied":
+      return { status: 200, body: await deps.entries.applied(refOf(stack, component)) };
+    case "GET /v1/entries":
+      return { status: 200, body: stack === "" ? { entries: deps.entries.list() } : { entry: deps.entries.get(refOf(stack, component)) } };
+    case "PUT /v1/epoch":
+      await deps.entries.raiseEpoch(await body(req, EpochBody));
+      return { status: 204 };
+    case "PUT /v1/certificates": {
+      const { fence, certificates } = await body(req, CertificatesBody);
+      await deps.certificates.put(fence, certificates);
+      return { status: 204 };
+    }
     case "PUT /v1/entries": {
       const ref = refOf(stack, component);
       const { fence, entry } = await body(req, ApplyBody);
-      if (entry.ref.stack !== ref.stack || entry.ref.component !== ref.component) throw new BerthError("invalid_request", { reason: "the entry is of another component than its path" });
+      if (entry.ref.stack !== ref.stack || entry.ref.component !== ref.component)
+        throw new BerthError("invalid_request", { reason: "the entry is of another component than its path" });
       await deps.entries.put(ref, fence, entry);
       return { status: 204 };
     }
@@ -59,13 +99,15 @@ async function answer(deps: ControlDeps, req: IncomingMessage): Promise<Answer> 
       await deps.entries.put(ref, fence, null);
       return { status: 204 };
     }
-    default: throw new BerthError("not_found", { kind: "path", name: path, hint: "The edge's socket is for the control plane." });
+    default:
+      throw new BerthError("not_found", { kind: "path", name: path, hint: "The edge's socket is for the control plane." });
   }
 }
 
 /** Names become file names: nothing else may pass. */
 function refOf(stack: string, component: string): Ref {
-  if (!name.test(stack) || !name.test(component)) throw new BerthError("invalid_request", { reason: "stack and component have to be names" });
+  if (!name.test(stack) || !name.test(component))
+    throw new BerthError("invalid_request", { reason: "stack and component have to be names" });
   return { stack, component };
 }
 
@@ -97,14 +139,35 @@ function problem(deps: ControlDeps, error: unknown): Answer {
   const code = error instanceof BerthError ? error.code : "internal";
   const params = error instanceof BerthError ? error.params : {};
   const { status, detail, hint } = errors[code];
-  const value: Problem = { type: `errors#${code}`, title: code, status, code, detail: fill(detail, params), hint: fill(hint, params), params, requestId: randomUUID() };
+  const value: Problem = {
+    type: `errors#${code}`,
+    title: code,
+    status,
+    code,
+    detail: fill(detail, params),
+    hint: fill(hint, params),
+    params,
+    requestId: randomUUID(),
+  };
   return { status, body: value };
 }
 
 function send(deps: ControlDeps, res: ServerResponse, result: Answer): void {
-  const { host, port } = deps.hello().router;
+  const { router, https } = deps.hello();
   const text = result.text ?? (result.body === undefined ? "" : JSON.stringify(result.body));
-  const type = result.text === undefined ? (result.status >= 400 ? "application/problem+json" : "application/json") : "text/plain; version=0.0.4; charset=utf-8";
-  res.writeHead(result.status, { "content-type": type, "content-length": Buffer.byteLength(text), [protocolHeader]: String(edgeProtocol), "x-berth-router": `${host}:${String(port)}` });
+  const type =
+    result.text === undefined
+      ? result.status >= 400
+        ? "application/problem+json"
+        : "application/json"
+      : "text/plain; version=0.0.4; charset=utf-8";
+  if (deps.isLeaving()) res.setHeader("connection", "close");
+  res.writeHead(result.status, {
+    "content-type": type,
+    "content-length": Buffer.byteLength(text),
+    [protocolHeader]: String(edgeProtocol),
+    "x-berth-router": `${router.host}:${String(router.port)}`,
+    ...(https === undefined || https.problem !== undefined ? {} : { "x-berth-https": `${https.host}:${String(https.port)}` }),
+  });
   res.end(text);
 }

@@ -2,7 +2,7 @@
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import { contentHash } from "../../core/canonical.ts";
 import { BerthError } from "../../core/errors.ts";
-import type { Fence, Ref } from "../../engines/engine.ts";
+import type { Epoch, Fence, Ref } from "../../engines/engine.ts";
 import type { TrafficEntry } from "../../engines/traffic.ts";
 import type { AppliedAnswer, ListenerProblem, StoredEntry } from "../ipc.ts";
 import type { Fleet } from "./fleet.ts";
@@ -13,13 +13,20 @@ import { compareFences, storeKey, type EntryStore } from "./store.ts";
 /** ms that a found port owner is believed; finding it reads all of /proc. */
 const ownerFor = 3_000;
 
-export interface EntriesDeps { readonly installation: string; readonly store: EntryStore; readonly fleet: Fleet; readonly readiness: Readiness; readonly now: () => number }
+export interface EntriesDeps {
+  readonly installation: string;
+  readonly store: EntryStore;
+  readonly fleet: Fleet;
+  readonly readiness: Readiness;
+  readonly now: () => number;
+}
 
 export class Entries {
   readonly #deps: EntriesDeps;
   readonly #inForce = new Map<string, { readonly generation: number; readonly digest: string }>();
   readonly #running = new Map<string, Promise<unknown>>();
   readonly #owners = new Map<number, { readonly at: number; readonly text: string }>();
+  #pause: PromiseWithResolvers<void> | undefined;
 
   constructor(deps: EntriesDeps) {
     this.#deps = deps;
@@ -27,20 +34,65 @@ export class Entries {
 
   /** After the routers started with everything that is stored. */
   allInForce(): void {
-    for (const stored of this.#deps.store.all()) if (stored.entry !== null) this.#inForce.set(storeKey(stored.ref), { generation: stored.fence.generation, digest: contentHash(stored.entry) });
+    for (const stored of this.#deps.store.all())
+      if (stored.entry !== null)
+        this.#inForce.set(storeKey(stored.ref), { generation: stored.fence.generation, digest: contentHash(stored.entry) });
   }
 
   /** Errors: `stale_generation`, `wrong_state` (another installation's fence). */
   put(ref: Ref, fence: Fence, entry: TrafficEntry | null): Promise<void> {
     const key = storeKey(ref);
     const before = this.#running.get(key) ?? Promise.resolve();
-    const mine = before.catch(() => undefined).then(() => this.#put({ ref, fence, entry }));
+    const mine = before
+      .catch(() => undefined)
+      .then(() => this.#pause?.promise)
+      .then(() => this.#put({ ref, fence, entry }));
     this.#running.set(key, mine);
-    return mine.finally(() => { if (this.#running.get(key) === mine) this.#running.delete(key); });
+    return mine.finally(() => {
+      if (this.#running.get(key) === mine) this.#running.delete(key);
+    });
+  }
+
+  get(ref: Ref): TrafficEntry | null {
+    return this.#deps.store.get(ref)?.entry ?? null;
+  }
+
+  /** Errors: `stale_generation`, `wrong_state` (another installation). */
+  async raiseEpoch({ installation, epoch }: Epoch): Promise<void> {
+    const { store } = this.#deps;
+    this.#ownInstallation(installation);
+    if (epoch < store.epoch()) throw new BerthError("stale_generation", { seen: `epoch ${String(store.epoch())}`, given: epoch });
+    await store.raiseEpoch(epoch);
+  }
+
+  /** Changes that come from now on wait for `resume`, or for `refuse`; resolves when those that came before are done. */
+  async pause(): Promise<void> {
+    const before = [...this.#running.values()];
+    const over = Promise.withResolvers<void>();
+    // Awaited by changes, of which there may be none.
+    over.promise.catch(() => undefined);
+    this.#pause = over;
+    await Promise.allSettled(before);
+  }
+
+  resume(): void {
+    this.#pause?.resolve();
+    this.#pause = undefined;
+  }
+
+  refuse(error: BerthError): void {
+    this.#pause?.reject(error);
+  }
+
+  /** Resolves when no change is under way. */
+  async idle(): Promise<void> {
+    while (this.#running.size > 0) await Promise.allSettled(this.#running.values());
   }
 
   list(): { readonly ref: Ref; readonly generation: number }[] {
-    return this.#deps.store.all().flatMap(({ ref, entry }) => (entry === null ? [] : [{ ref, generation: this.#inForce.get(storeKey(ref))?.generation ?? 0 }]));
+    return this.#deps.store
+      .all()
+      .flatMap(({ ref, entry }) => (entry === null ? [] : [{ ref, generation: this.#inForce.get(storeKey(ref))?.generation ?? 0 }]));
   }
 
   async applied(ref: Ref): Promise<AppliedAnswer> {
@@ -49,7 +101,9 @@ export class Entries {
     const { generation, digest } = this.#inForce.get(storeKey(ref)) ?? { generation: 0, digest: "" };
     if (entry === null) return { generation: 0, digest: "", endpoints: [], problems: [] };
     const counts = new Map((await this.#deps.fleet.counts(ref)).map((one) => [one.instance, one]));
-    const instances = new Set(entry.ports.flatMap((port) => port.tracks.flatMap((track) => track.endpoints.map((endpoint) => endpoint.instance))));
+    const instances = new Set(
+      entry.ports.flatMap((port) => port.tracks.flatMap((track) => track.endpoints.map((endpoint) => endpoint.instance))),
+    );
     const endpoints = [...instances].map((instance) => {
       const { inFlight = 0, requests = 0, errors = 0 } = counts.get(instance) ?? {};
       return { instance, ready: this.#deps.readiness.isReady(instance), inFlight, requests, errors };
@@ -59,12 +113,15 @@ export class Entries {
   }
 
   async #put(stored: StoredEntry): Promise<void> {
-    const { store, fleet, installation } = this.#deps;
-    if (stored.fence.installation !== installation) throw new BerthError("wrong_state", { verb: "This change", reason: "the edge belongs to another installation", hint: "`berth doctor` shows which edge answers here." });
+    const { store, fleet } = this.#deps;
+    this.#ownInstallation(stored.fence.installation);
     const known = store.get(stored.ref);
     const seenEpoch = store.epoch();
     if (stored.fence.epoch < seenEpoch || (known !== undefined && compareFences(stored.fence, known.fence) < 0)) {
-      throw new BerthError("stale_generation", { seen: known === undefined || stored.fence.epoch < seenEpoch ? `epoch ${String(seenEpoch)}` : known.fence.generation, given: stored.fence.generation });
+      throw new BerthError("stale_generation", {
+        seen: known === undefined || stored.fence.epoch < seenEpoch ? `epoch ${String(seenEpoch)}` : known.fence.generation,
+        given: stored.fence.generation,
+      });
     }
     if (known === undefined && stored.entry === null) return; // never seen: removed already
     await store.put(stored);
@@ -73,9 +130,19 @@ export class Entries {
     else this.#inForce.set(storeKey(stored.ref), { generation: stored.fence.generation, digest: contentHash(stored.entry) });
   }
 
+  #ownInstallation(installation: string): void {
+    if (installation !== this.#deps.installation)
+      throw new BerthError("wrong_state", {
+        verb: "This change",
+        reason: "the edge belongs to another installation",
+        hint: "`berth doctor` shows which edge answers here.",
+      });
+  }
+
   async #cause(problem: ListenerProblem): Promise<Cause> {
     const { port, code } = problem;
-    if (code !== "EADDRINUSE") return cause("port_unavailable", { port, reason: code === "EACCES" ? "this user may not use ports below 1024" : code });
+    if (code !== "EADDRINUSE")
+      return cause("port_unavailable", { port, reason: code === "EACCES" ? "this user may not use ports below 1024" : code });
     return cause("port_taken", { port, owner: await this.#owner(port) });
   }
 
@@ -86,7 +153,7 @@ export class Entries {
     const owner = await portOwner(port);
     const own = owner !== undefined && (owner.pid === process.pid || this.#deps.fleet.pids.includes(owner.pid));
     // Not which component: the reader may not know of it (promise 8).
-    const text = own ? "another component" : owner?.text ?? "another program";
+    const text = own ? "another component" : (owner?.text ?? "another program");
     this.#owners.set(port, { at: now, text });
     return text;
   }

@@ -1,52 +1,50 @@
-// One edge per run folder: a lock file that names its holder by pid and start time, so that a stale one is recognised after a crash or a reused pid.
-import { randomBytes } from "node:crypto";
-import { link, readFile, rename, rm, writeFile } from "node:fs/promises";
+// One edge per run folder: a lock file that names its holder, so that one left by a crash is recognised, and so is another process with its pid.
+import { linkSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { withLock } from "../../os/lock.ts";
+import { identityLives, identityText } from "../registry.ts";
 
-/** Takes the lock or throws when a living process holds it. */
+export class AnotherEdge extends Error {}
+
+const isMissing = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === "ENOENT";
+
+function read(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    if (isMissing(error)) return "";
+    throw error;
+  }
+}
+
+const pidIn = (holder: string): string => holder.split(" ")[0] ?? "";
+
+/** Takes the lock or throws `AnotherEdge` when a living process holds it. Only one at a time looks and takes, so that a dead holder's lock is never given to two. */
 export async function takeLock(file: string): Promise<void> {
-  const mine = `${String(process.pid)} ${await startTime(process.pid) ?? ""}`;
-  const draft = `${file}.${String(process.pid)}.${randomBytes(4).toString("hex")}`;
-  await writeFile(draft, mine, { mode: 0o600 });
-  try {
-    for (;;) {
-      try {
-        await link(draft, file);
-        return;
-      } catch (error) {
-        if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
-      }
-      const holder = await readFile(file, "utf8").catch(() => "");
-      if (holder !== "" && (await isAlive(holder))) throw new Error(`another edge (pid ${holder.split(" ")[0] ?? ""}) runs with this run folder`);
-      // Moved away, not deleted: if a third process was quicker, what was moved is its lock, and it gets it back.
-      const aside = `${draft}.stale`;
-      await rename(file, aside).catch(() => undefined);
-      const moved = await readFile(aside, "utf8").catch(() => holder);
-      if (moved !== holder) await rename(aside, file);
-      else await rm(aside, { force: true });
+  await withLock(`${file}.guard`, undefined, async () => {
+    const holder = read(file);
+    if (identityLives(holder)) throw new AnotherEdge(`another edge (pid ${pidIn(holder)}) runs with this run folder`);
+    rmSync(file, { force: true });
+    const draft = `${file}.new`;
+    writeFileSync(draft, identityText(process.pid), { mode: 0o600 });
+    try {
+      // Not by renaming: an edge of an earlier version takes the lock without the guard.
+      linkSync(draft, file);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "EEXIST")
+        throw new AnotherEdge(`another edge (pid ${pidIn(read(file))}) has just started with this run folder`);
+      throw error;
+    } finally {
+      rmSync(draft, { force: true });
     }
-  } finally {
-    await rm(draft, { force: true });
-  }
+  });
 }
 
-export async function releaseLock(file: string): Promise<void> {
-  const holder = await readFile(file, "utf8").catch(() => "");
-  if (holder.startsWith(`${String(process.pid)} `)) await rm(file, { force: true });
+/** The pid of the living process that holds the lock. */
+export function lockHolder(file: string): number | undefined {
+  const holder = read(file);
+  return identityLives(holder) ? Number(pidIn(holder)) : undefined;
 }
 
-async function isAlive(holder: string): Promise<boolean> {
-  const [pid = "", started = ""] = holder.split(" ");
-  return started !== "" && (await startTime(Number(pid))) === started;
-}
-
-/** Field 22 of /proc/PID/stat with the boot id: the same pid in another life differs. */
-async function startTime(pid: number): Promise<string | undefined> {
-  try {
-    const stat = await readFile(`/proc/${String(pid)}/stat`, "utf8");
-    const boot = await readFile("/proc/sys/kernel/random/boot_id", "utf8");
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return fields[0] === "Z" ? undefined : `${fields[19] ?? ""}@${boot.trim()}`;
-  } catch {
-    return undefined; // no such process
-  }
+export function releaseLock(file: string): void {
+  if (pidIn(read(file)) === String(process.pid)) rmSync(file, { force: true });
 }

@@ -25,8 +25,11 @@ export async function portOwner(port: number): Promise<{ readonly pid: number; r
 async function listenersOf(file: string, port: number): Promise<string[]> {
   const hex = port.toString(16).toUpperCase().padStart(4, "0");
   const text = await readFile(file, "utf8").catch(() => "");
-  return text.split("\n").slice(1).flatMap((line) => {
-    const fields = line.trim().split(/\s+/);
-    return fields[3] === listening && fields[1]?.endsWith(`:${hex}`) === true && fields[9] !== undefined ? [fields[9]] : [];
-  });
+  return text
+    .split("\n")
+    .slice(1)
+    .flatMap((line) => {
+      const fields = line.trim().split(/\s+/);
+      return fields[3] === listening && fields[1]?.endsWith(`:${hex}`) === true && fields[9] !== undefined ? [fields[9]] : [];
+    });
 }

@@ -16,7 +16,9 @@ import { rotate } from "./rotation.ts";
 import { EntryStore } from "./store.ts";
 
 let folder: string;
-beforeEach(async () => { folder = await mkdtemp(join(tmpdir(), "berth-primary-")); });
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "berth-primary-"));
+});
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
 describe("the lock", () => {
@@ -24,7 +26,7 @@ describe("the lock", () => {
     const file = join(folder, "edge.lock");
     await takeLock(file);
     await expect(takeLock(file)).rejects.toThrow(`another edge (pid ${String(process.pid)})`);
-    await releaseLock(file);
+    releaseLock(file);
     await takeLock(file);
     for (const stale of ["999999999 1@boot", `${String(process.pid)} 1@another-life`, ""]) {
       await writeFile(file, stale);
@@ -35,9 +37,13 @@ describe("the lock", () => {
 
   it("goes to one of many that find it stale", async () => {
     const file = join(folder, "edge.lock");
-    await writeFile(file, "999999999 1@boot");
-    const results = await Promise.allSettled(Array.from({ length: 5 }, () => takeLock(file)));
-    expect(results.filter((result) => result.status === "fulfilled").length).toBe(1);
+    for (let round = 0; round < 50; round += 1) {
+      await writeFile(file, `${String(999_999_999 + round)} 1@boot`);
+      const results = await Promise.allSettled(Array.from({ length: 8 }, () => takeLock(file)));
+      expect(results.filter((result) => result.status === "fulfilled").length).toBe(1);
+      releaseLock(file);
+    }
+    expect(await readdir(folder)).toEqual([]);
   });
 });
 
@@ -51,7 +57,10 @@ describe("the store", () => {
     await writeFile(join(folder, "edge", "entries", "bad.x.json"), "{");
     await writeFile(join(folder, "edge", "entries", "shop.web.json.0.tmp"), "half");
     const again = await EntryStore.open(folder);
-    expect(again.all().map((stored) => [stored.ref.component, stored.fence.generation, stored.entry === null])).toEqual([["gone", 9, true], ["web", 7, false]]);
+    expect(again.all().map((stored) => [stored.ref.component, stored.fence.generation, stored.entry === null])).toEqual([
+      ["gone", 9, true],
+      ["web", 7, false],
+    ]);
     expect(again.get(ref)?.entry).toEqual(entry);
     expect(again.epoch()).toBe(2);
     expect(again.unreadable.length).toBe(1);
@@ -66,7 +75,9 @@ describe("the router's address", () => {
     const file = join(folder, "edge", "router.json");
     await mkdir(join(folder, "edge"));
     try {
-      await expect(chooseAddress({ host: "127.0.0.1", port: await freePort(), portIsDefault: false }, file)).resolves.toMatchObject({ host: "127.0.0.1" });
+      await expect(chooseAddress({ host: "127.0.0.1", port: await freePort(), portIsDefault: false }, file)).resolves.toMatchObject({
+        host: "127.0.0.1",
+      });
       const moved = await chooseAddress({ host: "127.0.0.1", port, portIsDefault: true }, file);
       expect(moved.port).toBeGreaterThan(port);
       expect(await chooseAddress({ host: "127.0.0.1", port, portIsDefault: true }, file)).toEqual(moved);
@@ -75,7 +86,7 @@ describe("the router's address", () => {
     } finally {
       server.close();
     }
-  }, 10_000);
+  }, 120_000);
 
   it("is kept by a default port that a dying edge still holds", async () => {
     const file = join(folder, "edge", "router.json");
@@ -93,20 +104,66 @@ describe("readiness", () => {
   it("tells only changes, forgets who is not in a full report, and survives a restart", async () => {
     const file = join(folder, "edge", "readiness.json");
     const readiness = await Readiness.open(file);
-    expect(readiness.take({ type: "readiness", full: false, instances: [{ id: "a", ready: true }, { id: "b", ready: true }, { id: "c", ready: false }] })).toEqual([["a", true], ["b", true]]);
+    expect(
+      readiness.take({
+        type: "readiness",
+        full: false,
+        instances: [
+          { id: "a", ready: true },
+          { id: "b", ready: true },
+          { id: "c", ready: false },
+        ],
+      }),
+    ).toEqual([
+      ["a", true],
+      ["b", true],
+    ]);
     expect(readiness.take({ type: "readiness", full: false, instances: [{ id: "a", ready: true }] })).toEqual([]);
     expect(readiness.take({ type: "readiness", full: true, instances: [{ id: "a", ready: true }] })).toEqual([["b", false]]);
     await readiness.flush();
     expect((await Readiness.open(file)).all()).toEqual([["a", true]]);
-    await writeFile(file, "[\"half");
+    await writeFile(file, '["half');
     expect((await Readiness.open(file)).all()).toEqual([]);
   });
 });
 
 describe("metrics", () => {
   const snapshot = (requests: number, inFlight: number): MetricsSnapshot => ({
-    tracks: [{ stack: "s", component: "c", track: "stable", classes: [null, null, { count: requests, seconds: requests / 10, buckets: latencyBounds.concat(0).map((_bound, index) => (index === 6 ? requests : 0)) }, null, null, null], inFlight, retries: 1, holds: 0, holdTimeouts: 0, interrupted: 0, bytesIn: 0, bytesOut: 0 }],
-    unrouted: [0, 0, 0, 0, 2, 0], connections: { public: { open: 3, total: 5 }, internal: { open: 0, total: 0 }, tcp: { open: 0, total: 0 }, upgraded: { open: 0, total: 0 } }, logDropped: 0, residentBytes: 10,
+    tracks: [
+      {
+        stack: "s",
+        component: "c",
+        track: "stable",
+        classes: [
+          null,
+          null,
+          {
+            count: requests,
+            seconds: requests / 10,
+            buckets: latencyBounds.concat(0).map((_bound, index) => (index === 6 ? requests : 0)),
+          },
+          null,
+          null,
+          null,
+        ],
+        inFlight,
+        retries: 1,
+        holds: 0,
+        holdTimeouts: 0,
+        interrupted: 0,
+        bytesIn: 0,
+        bytesOut: 0,
+      },
+    ],
+    unrouted: [0, 0, 0, 0, 2, 0],
+    connections: {
+      public: { open: 3, total: 5 },
+      internal: { open: 0, total: 0 },
+      tcp: { open: 0, total: 0 },
+      upgraded: { open: 0, total: 0 },
+    },
+    logDropped: 0,
+    residentBytes: 10,
   });
   const gauges = { routers: 2, routerRestarts: 0, agentUp: true, collectorUp: false, entries: 1 };
 
@@ -145,7 +202,7 @@ it("a child that keeps dying is started ever more slowly, one that lived starts 
   let pause = 0;
   const pauses = Array.from({ length: 9 }, () => (pause = nextPause(pause, 10)));
   expect(pauses).toEqual([100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
-  expect(nextPause(10_000, 60_000)).toBe(100);
+  expect(nextPause(10_000, 6_000)).toBe(100);
 });
 
 it("children are found beside the entry, from source and from a bundle", () => {

@@ -27,6 +27,11 @@ export class Readiness {
     return readiness;
   }
 
+  /** What the primary before this one knew last: newer than the file. */
+  replace(ready: readonly string[]): void {
+    this.#ready = new Set(ready);
+  }
+
   isReady(instance: string): boolean {
     return this.#ready.has(instance);
   }
@@ -46,23 +51,30 @@ export class Readiness {
       else this.#ready.delete(id);
       changes.push([id, ready]);
     }
-    if (report.full) for (const id of this.#ready) if (!named.has(id)) {
-      this.#ready.delete(id);
-      changes.push([id, false]);
-    }
-    if (changes.length > 0) this.#timer ??= setTimeout(() => { void this.flush(); }, writeAfter).unref();
+    if (report.full)
+      for (const id of this.#ready)
+        if (!named.has(id)) {
+          this.#ready.delete(id);
+          changes.push([id, false]);
+        }
+    if (changes.length > 0)
+      this.#timer ??= setTimeout(() => {
+        void this.flush();
+      }, writeAfter).unref();
     return changes;
   }
 
   flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#writing = this.#writing.then(async () => {
-      const draft = `${this.#file}.tmp`;
-      await mkdir(dirname(this.#file), { recursive: true });
-      await writeFile(draft, JSON.stringify([...this.#ready]), { mode: 0o600 });
-      await rename(draft, this.#file);
-    }).catch(() => undefined); // a full disk must not end the edge; the file is only a head start
+    this.#writing = this.#writing
+      .then(async () => {
+        const draft = `${this.#file}.tmp`;
+        await mkdir(dirname(this.#file), { recursive: true });
+        await writeFile(draft, JSON.stringify([...this.#ready]), { mode: 0o600 });
+        await rename(draft, this.#file);
+      })
+      .catch(() => undefined); // a full disk must not end the edge; the file is only a head start
     return this.#writing;
   }
 }

@@ -1,8 +1,8 @@
 // The edge's entries on disk, one file per component. What was answered as applied is there after a power cut; the edge starts from this folder alone (promise 2).
-import { randomBytes } from "node:crypto";
-import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Fence, Ref } from "../../engines/engine.ts";
+import { writeDurably } from "../../os/files.ts";
 import type { StoredEntry } from "../ipc.ts";
 
 export function storeKey(ref: Ref): string {
@@ -17,6 +17,8 @@ export function compareFences(a: Fence, b: Fence): number {
 export class EntryStore {
   readonly #folder: string;
   readonly #entries = new Map<string, StoredEntry>();
+  /** Announced without an entry that carries it. */
+  #announced = 0;
   /** Files that could not be read, for the log; they are left where they are. */
   readonly unreadable: string[] = [];
 
@@ -29,6 +31,7 @@ export class EntryStore {
     await mkdir(store.#folder, { recursive: true, mode: 0o700 });
     const names = await readdir(store.#folder);
     for (const name of names.filter((one) => one.endsWith(".tmp"))) await rm(join(store.#folder, name), { force: true });
+    store.#announced = Number(await readFile(store.#epochFile, "utf8").catch(() => "0")) || 0;
     const files = names.filter((one) => one.endsWith(".json"));
     for (let at = 0; at < files.length; at += 64) await Promise.all(files.slice(at, at + 64).map((name) => store.#read(name)));
     return store;
@@ -43,27 +46,28 @@ export class EntryStore {
     return [...this.#entries.values()].sort((a, b) => (storeKey(a.ref) < storeKey(b.ref) ? -1 : 1));
   }
 
-  /** The newest epoch that any entry carries. */
+  /** The newest epoch that was announced, or that any entry carries. */
   epoch(): number {
-    let epoch = 0;
+    let epoch = this.#announced;
     for (const { fence } of this.#entries.values()) epoch = Math.max(epoch, fence.epoch);
     return epoch;
   }
 
   /** Durable when it resolves. */
   async put(stored: StoredEntry): Promise<void> {
-    const file = join(this.#folder, fileName(stored.ref));
-    const draft = `${file}.${randomBytes(4).toString("hex")}.tmp`;
-    const handle = await open(draft, "wx", 0o600);
-    try {
-      await handle.writeFile(JSON.stringify(stored));
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(draft, file);
-    await syncFolder(this.#folder);
+    await writeDurably(join(this.#folder, fileName(stored.ref)), JSON.stringify(stored));
     this.#entries.set(storeKey(stored.ref), stored);
+  }
+
+  /** Durable when it resolves. */
+  async raiseEpoch(epoch: number): Promise<void> {
+    if (epoch <= this.epoch()) return;
+    await writeDurably(this.#epochFile, String(epoch));
+    this.#announced = epoch;
+  }
+
+  get #epochFile(): string {
+    return join(this.#folder, "epoch");
   }
 
   async #read(name: string): Promise<void> {
@@ -80,14 +84,4 @@ export class EntryStore {
 /** Names are DNS labels, so a dot separates them safely. */
 function fileName(ref: Ref): string {
   return `${ref.stack}.${ref.component}.json`;
-}
-
-/** A rename is durable only when its folder is. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }

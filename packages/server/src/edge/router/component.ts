@@ -1,7 +1,9 @@
 // What a router knows about one component: its ports, tracks and endpoints, with their counts. It is changed in place, so that requests on their way keep their target.
 import type { Ref } from "../../engines/engine.ts";
 import type { TrafficEntry, TrafficPort, TrafficTrack } from "../../engines/traffic.ts";
+import { HostTable } from "../hosts.ts";
 import { compileRules, type CompiledRule } from "../routing.ts";
+import { originText } from "./accesslog.ts";
 import { TrackStats } from "./stats.ts";
 import { UpstreamPool } from "./upstream.ts";
 
@@ -9,7 +11,11 @@ import { UpstreamPool } from "./upstream.ts";
 const suspectFor = 200;
 
 /** Counts of one instance over all of its ports, in this router. */
-export class InstanceCounters { inFlight = 0; requests = 0; errors = 0 }
+export class InstanceCounters {
+  inFlight = 0;
+  requests = 0;
+  errors = 0;
+}
 
 export class Endpoint {
   readonly instance: string;
@@ -20,19 +26,30 @@ export class Endpoint {
   readonly pool: UpstreamPool;
   active = true;
   ready = false;
+  /** Its part of a line in the access log. */
+  origin = "";
   /** ms clock until which it is left alone because it refused a connection. */
   suspectUntil = 0;
 
-  constructor(instance: string, releaseHash: string, host: string, port: number, counters: InstanceCounters, responseTimeout: number) {
+  constructor(
+    instance: string,
+    releaseHash: string,
+    host: string,
+    port: number,
+    counters: InstanceCounters,
+    deps: Pick<ComponentDeps, "responseTimeout" | "now">,
+  ) {
     this.instance = instance;
     this.releaseHash = releaseHash;
     this.host = host;
     this.port = port;
     this.counters = counters;
-    this.pool = new UpstreamPool(host, port, responseTimeout);
+    this.pool = new UpstreamPool({ host, port, responseTimeout: deps.responseTimeout, now: deps.now });
   }
 
-  get inFlight(): number { return this.counters.inFlight; }
+  get inFlight(): number {
+    return this.counters.inFlight;
+  }
 }
 
 export interface Track {
@@ -45,7 +62,9 @@ export interface Track {
 }
 
 /** Someone who waits for an endpoint. `retry` is called when one may be there; it asks again or waits on. */
-export interface Waiter { retry(): void }
+export interface Waiter {
+  retry(): void;
+}
 
 export class PortTarget {
   readonly component: Component;
@@ -53,6 +72,8 @@ export class PortTarget {
   tracks: Track[] = [];
   readonly waiters = new Set<Waiter>();
   spec: TrafficPort;
+  /** Hosts and paths whose plain requests are sent to HTTPS; undefined for most. */
+  redirects: HostTable<boolean> | undefined;
 
   constructor(component: Component, spec: TrafficPort) {
     this.component = component;
@@ -64,7 +85,9 @@ export class PortTarget {
   suspect(endpoint: Endpoint, now: number): void {
     endpoint.suspectUntil = now + suspectFor;
     this.refresh(now);
-    setTimeout(() => { this.refresh(endpoint.suspectUntil); }, suspectFor + 1).unref();
+    setTimeout(() => {
+      this.refresh(endpoint.suspectUntil);
+    }, suspectFor + 1).unref();
   }
 
   /** Recomputes who can be used; wakes the waiters when someone can. */
@@ -84,22 +107,34 @@ export class PortTarget {
   }
 }
 
-export interface ComponentDeps { readonly responseTimeout: number; isReady(instance: string): boolean; now(): number }
+export interface ComponentDeps {
+  readonly responseTimeout: number;
+  isReady(instance: string): boolean;
+  now(): number;
+}
 
 export class Component {
   readonly ref: Ref;
+  /** Its part of a line in the access log. */
+  readonly origin: string;
   readonly #deps: ComponentDeps;
   readonly ports = new Map<string, PortTarget>();
   readonly counters = new Map<string, InstanceCounters>();
   readonly stats = new Map<string, TrackStats>();
   /** Requests that reached the component but no track. */
   readonly noTrack: TrackStats;
+  /** Bytes of a request's body, and requests and connections at the same time; Infinity: no limit. */
+  maxBody = Infinity;
+  maxConnections = Infinity;
+  /** What other routers serve of it, as they last told. */
+  elsewhere = 0;
   rules: readonly CompiledRule[] = [];
   entry: TrafficEntry;
   generation: number;
 
   constructor(entry: TrafficEntry, generation: number, deps: ComponentDeps) {
     this.ref = entry.ref;
+    this.origin = originText(entry.ref);
     this.#deps = deps;
     this.entry = entry;
     this.generation = generation;
@@ -110,6 +145,8 @@ export class Component {
   update(entry: TrafficEntry, generation: number): void {
     this.entry = entry;
     this.generation = generation;
+    this.maxBody = entry.limits?.maxBody ?? Infinity;
+    this.maxConnections = entry.limits?.maxConnections ?? Infinity;
     this.rules = compileRules(entry.rules);
     const names = new Set(entry.ports.map((port) => port.name));
     for (const [name, target] of this.ports) if (!names.has(name)) this.#dropPort(name, target);
@@ -135,12 +172,14 @@ export class Component {
     const now = this.#deps.now();
     for (const target of this.ports.values()) {
       let changed = false;
-      for (const track of target.tracks) for (const endpoint of track.endpoints) if (instances.has(endpoint.instance)) {
-        endpoint.ready = this.#deps.isReady(endpoint.instance);
-        // A fresh report outweighs an old refused connection.
-        endpoint.suspectUntil = 0;
-        changed = true;
-      }
+      for (const track of target.tracks)
+        for (const endpoint of track.endpoints)
+          if (instances.has(endpoint.instance)) {
+            endpoint.ready = this.#deps.isReady(endpoint.instance);
+            // A fresh report outweighs an old refused connection.
+            endpoint.suspectUntil = 0;
+            changed = true;
+          }
       if (changed) target.refresh(now);
     }
   }
@@ -154,15 +193,26 @@ export class Component {
     return stats;
   }
 
+  /** Whether one more would be too many. Those that wait for an instance count too. */
+  get isFull(): boolean {
+    if (this.maxConnections === Infinity) return false;
+    let open = this.elsewhere;
+    for (const { inFlight } of this.counters.values()) open += inFlight;
+    for (const { waiters } of this.ports.values()) open += waiters.size;
+    return open >= this.maxConnections;
+  }
+
   /** An instance with several ports counts once. */
   inFlightByTrack(): Map<string, number> {
     const seen = new Set<InstanceCounters>();
     const sums = new Map<string, number>();
-    for (const target of this.ports.values()) for (const track of target.tracks) for (const endpoint of track.endpoints) {
-      if (seen.has(endpoint.counters)) continue;
-      seen.add(endpoint.counters);
-      sums.set(track.name, (sums.get(track.name) ?? 0) + endpoint.inFlight);
-    }
+    for (const target of this.ports.values())
+      for (const track of target.tracks)
+        for (const endpoint of track.endpoints) {
+          if (seen.has(endpoint.counters)) continue;
+          seen.add(endpoint.counters);
+          sums.set(track.name, (sums.get(track.name) ?? 0) + endpoint.inFlight);
+        }
     return sums;
   }
 
@@ -177,6 +227,8 @@ export class Component {
     const known = new Map<string, Endpoint>();
     for (const track of target.tracks) for (const endpoint of track.endpoints) known.set(endpointKey(endpoint), endpoint);
     target.spec = spec;
+    const redirects = spec.hosts.map(({ host, path, https }) => ({ host, path, target: https === "redirect" }));
+    target.redirects = redirects.some((route) => route.target) ? new HostTable(redirects) : undefined;
     target.tracks = spec.tracks.map((track) => this.#track(track, known));
     for (const gone of known.values()) {
       gone.active = false;
@@ -190,7 +242,8 @@ export class Component {
       const key = endpointKey(wanted);
       let endpoint = known.get(key);
       known.delete(key);
-      endpoint ??= new Endpoint(wanted.instance, wanted.releaseHash, wanted.host, wanted.port, this.#instance(wanted.instance), this.#deps.responseTimeout);
+      endpoint ??= new Endpoint(wanted.instance, wanted.releaseHash, wanted.host, wanted.port, this.#instance(wanted.instance), this.#deps);
+      endpoint.origin = originText(this.ref, spec.name, endpoint);
       endpoint.active = wanted.state === "active";
       endpoint.ready = this.#deps.isReady(wanted.instance);
       return endpoint;
@@ -209,11 +262,17 @@ export class Component {
 
   #forgetCounters(): void {
     const named = new Set<string>();
-    for (const target of this.ports.values()) for (const track of target.tracks) for (const endpoint of track.endpoints) named.add(endpoint.instance);
+    for (const target of this.ports.values())
+      for (const track of target.tracks) for (const endpoint of track.endpoints) named.add(endpoint.instance);
     for (const [id, counters] of this.counters) if (!named.has(id) && counters.inFlight === 0) this.counters.delete(id);
   }
 }
 
-function endpointKey(endpoint: { readonly instance: string; readonly releaseHash: string; readonly host: string; readonly port: number }): string {
+function endpointKey(endpoint: {
+  readonly instance: string;
+  readonly releaseHash: string;
+  readonly host: string;
+  readonly port: number;
+}): string {
   return `${endpoint.instance} ${endpoint.releaseHash} ${endpoint.host} ${String(endpoint.port)}`;
 }

@@ -1,14 +1,21 @@
 // What every request of one router shares. Made once per process; nothing in it belongs to a single request.
 import { randomBytes } from "node:crypto";
-import { BlockList, isIP } from "node:net";
 import type { Duplex } from "node:stream";
 import type { AccessLog } from "./accesslog.ts";
+import type { ErrorDetails, RouterLimits } from "../ipc.ts";
+import type { Certificates } from "./certificates.ts";
 import type { PortTarget } from "./component.ts";
+import type { Crowd } from "./crowd.ts";
+import type { Doorkeeper } from "./doorkeeper.ts";
 import type { RouterStats } from "./stats.ts";
 import type { RouteTable } from "./table.ts";
+import type { Upload } from "./upload.ts";
 
 /** A listener of one port alone. Siblings' X-Forwarded-* are believed: they pass on what they got. */
-export interface Direct { readonly target: PortTarget; readonly sibling: boolean }
+export interface Direct {
+  readonly target: PortTarget;
+  readonly sibling: boolean;
+}
 
 export interface RouterContext {
   readonly table: RouteTable;
@@ -18,10 +25,24 @@ export interface RouterContext {
   /** ms, never going back. */
   readonly now: () => number;
   readonly random: () => number;
+  /** "" when requests get none. */
   readonly requestId: () => string;
+  /** What is kept of finished requests. */
+  readonly keeps: { readonly accessLog: boolean; readonly metrics: boolean };
+  readonly limits: RouterLimits;
+  readonly errorDetails: ErrorDetails;
+  /** Set before the first listener opens. */
+  doorkeeper: Doorkeeper | undefined;
+  /** Bodies that clients are sending: looked at now and then. */
+  readonly uploads: Set<Upload>;
   readonly isTrusted: (address: string) => boolean;
   /** Client connections that left HTTP (upgrades, TCP): ended one by one when the router has to go. */
   readonly pipes: Set<Duplex>;
+  /** Of each HTTP server the connections that rest between requests. */
+  readonly crowds: Set<Crowd>;
+  readonly certificates: Certificates;
+  /** Of the HTTPS listener; 0: there is none. */
+  securePort: number;
   /** true: accepts nothing new and asks clients to connect anew. */
   retiring: boolean;
 }
@@ -34,23 +55,4 @@ export function requestIds(): () => string {
     count += 1;
     return `${prefix}${count.toString(36).padStart(6, "0")}`;
   };
-}
-
-/** Tells whether an address is one of these addresses or CIDR ranges. */
-export function trustedAddresses(ranges: readonly string[]): (address: string) => boolean {
-  if (ranges.length === 0) return () => false;
-  const list = new BlockList();
-  for (const range of ranges) {
-    const [address = "", bits] = range.split("/");
-    const family = isIP(address) === 6 ? "ipv6" : "ipv4";
-    if (bits === undefined) list.addAddress(address, family);
-    else list.addSubnet(address, Number(bits), family);
-  }
-  return (address) => list.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
-}
-
-/** An IPv4 address that arrived on an IPv6 socket is shown as IPv4. */
-export function plainAddress(address: string | undefined): string {
-  if (address === undefined) return "";
-  return address.startsWith("::ffff:") && address.includes(".") ? address.slice(7) : address;
 }

@@ -1,57 +1,67 @@
-// One request and its answer on their way through the router. One object per request, which is also the handler of the endpoint's answer: no closures on the way.
-// It sends a request again only where the endpoint cannot have acted on it (RFC 9110, 9.2.2), and never buffers a body.
+// One request and its answer on their way through the router. One object per request, which is also the sink of the endpoint's answer: no closures on the way.
+// It sends a request again where no endpoint can have acted on it, or where acting twice is the same as once (RFC 9110, 9.2.2), and never buffers a body.
 import { ServerResponse, type IncomingMessage } from "node:http";
-import type { Dispatcher } from "undici";
-import { absoluteTarget, hostName } from "../hosts.ts";
 import { probeHeader, releaseHeader, verifyProbe, type ProbePin } from "../probe-header.ts";
+import { destination, readNoMore } from "./acceptable.ts";
 import type { Endpoint, PortTarget, Track } from "./component.ts";
-import { plainAddress, type Direct, type RouterContext } from "./context.ts";
-import { requestHeaders, responseHeaders, saneRequestId } from "./headers.ts";
-import { refusalAnswer, type RefusalKind } from "./pages.ts";
+import type { AnswerSink, Failure, UpstreamConnection } from "./connection.ts";
+import { clientBehind, plainAddress } from "./clientaddress.ts";
+import type { Direct, RouterContext } from "./context.ts";
+import { copyOf } from "./copies.ts";
+import { answerHead, headerIn, requestHead, requestHeaders, saneRequestId, type AnswerHead } from "./headers.ts";
+import { detailsOf, mayKnow } from "./details.ts";
+import { refusalAnswer, type Details, type RefusalKind } from "./pages.ts";
+import { record } from "./record.ts";
+import { redirect } from "./redirect.ts";
 import { endpointMayCome, select } from "./selection.ts";
-import { UploadBody } from "./upload.ts";
-import type { UpstreamConnection } from "./upstream.ts";
+import { Upload, type UploadOwner } from "./upload.ts";
 
 /** A response that knows its exchange, so that its events need no closure. */
-export class EdgeResponse extends ServerResponse<IncomingMessage> { exchange: Exchange | undefined }
+export class EdgeResponse extends ServerResponse<IncomingMessage> {
+  exchange: Exchange | undefined;
+}
 
+/** Methods whose requests say how long their body is even when they have none (RFC 9110, 8.6). */
+const bodyExpected = new Set(["POST", "PUT", "PATCH"]);
 const idempotent = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
-/** Attempts on a connection that turned out closed; one that was refused may be tried until `holdFor` is over. */
-const mostRepeats = 3;
+/** Times that a request is sent again after an endpoint broke off, so that one which ends programs cannot end all of them; where none was reached, it is tried until `holdFor` is over. */
+const mostRepeats = 2;
+/** Bytes of a body that go out in one write with the head, when they came with it. */
+const smallBody = 16 * 1024;
 /** ms that a client may go on sending a body that nobody wants any more. */
 const lingerFor = 10_000;
 
-export class Exchange implements Dispatcher.DispatchHandler {
+export class Exchange implements AnswerSink, UploadOwner {
   readonly #ctx: RouterContext;
   readonly #req: IncomingMessage;
   readonly #res: EdgeResponse;
   readonly #start: number;
   readonly #expectsContinue: boolean;
   readonly #requestId: string;
-  readonly #remote: string;
+  /** The client; behind a trusted proxy whom that one names. */
+  #remote: string;
   #host = "";
   #path = "";
   #target: PortTarget | undefined;
   #pin: ProbePin | undefined;
-  #headers: string[] = [];
-  #body: UploadBody | undefined;
+  #head = "";
+  #upload: Upload | undefined;
 
   #endpoint: Endpoint | undefined;
   #track: Track | undefined;
   #remember = false;
+  /** Set while the endpoint works on this request. */
   #connection: UpstreamConnection | undefined;
-  #controller: Dispatcher.DispatchController | undefined;
-  /** The request (or a part) was written to the endpoint. */
-  #written = false;
-  /** The endpoint sent at least one byte of its answer. */
-  #answering = false;
-  #reused = false;
   #retries = 0;
+  #repeats = 0;
   #deadline = -1;
 
   #status = 0;
+  #code: RefusalKind | "" = "";
   #bytesOut = 0;
-  #flushed = false;
+  /** The start of the body (latin1), not yet written: the rest may come at once. */
+  #first: string | undefined;
+  #headWritten = false;
   #brokeOff = false;
   #ended = false;
 
@@ -69,28 +79,50 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   /** `direct`: the port whose own listener was connected to; otherwise host and path decide. */
-  begin(direct: Direct | undefined): void {
+  begin(direct: Direct | undefined, secure: boolean): void {
     const req = this.#req;
-    let path = req.url ?? "/";
-    let authority = req.headers.host ?? "";
-    if (path.charCodeAt(0) !== 47) {
-      const absolute = absoluteTarget(path);
-      if (absolute !== undefined) ({ path, authority } = absolute);
-      else if (path !== "*") return this.#refuse("bad_request");
-    }
+    const { authority, host, path, refusal } = destination(req);
     this.#path = path;
-    this.#host = hostName(authority);
-    if (repeatsHost(req.rawHeaders)) return this.#refuse("bad_request");
-    const target = direct?.target ?? this.#ctx.table.find(this.#host, path);
+    this.#host = host;
+    if (refusal !== undefined) {
+      if (refusal.ends) readNoMore(this.#res);
+      return this.#refuse(refusal.kind);
+    }
+    const target = direct?.target ?? this.#ctx.table.find(host, path);
     if (target === undefined) return this.#refuse("not_found");
     if (path === "*") return this.#refuse("method");
     this.#target = target;
     const probe = req.headers[probeHeader];
     if (typeof probe === "string") this.#pin = this.#verified(probe, target);
     const remote = this.#remote;
-    const trusted = direct?.sibling === true || this.#ctx.isTrusted(remote);
-    this.#headers = requestHeaders(req, { host: authority, requestId: this.#requestId, remote, port: req.socket.localPort ?? 0, trusted });
-    if (hasBody(req)) this.#body = new UploadBody(req, this.#continue);
+    const proxied = this.#ctx.isTrusted(remote);
+    const trusted = proxied || direct?.sibling === true;
+    if (proxied) this.#remote = clientBehind(remote, req.headers["x-forwarded-for"], this.#ctx.isTrusted);
+    if (target.redirects !== undefined && !secure && direct === undefined) {
+      const location = this.#pin === undefined ? redirect(this.#ctx, req, target.redirects, { host, path }, trusted) : undefined;
+      if (location !== undefined) return this.#redirect(location);
+    }
+    const headers = requestHeaders(req, {
+      host: authority,
+      requestId: this.#requestId,
+      remote,
+      proto: secure ? "https" : "http",
+      port: req.socket.localPort ?? 0,
+      trusted,
+    });
+    const chunked = req.headers["transfer-encoding"] !== undefined;
+    const length = req.headers["content-length"];
+    const hasBody = chunked || (length !== undefined && length !== "0");
+    // Berth's own question whether a release answers is never too much.
+    if (target.component.isFull && this.#pin === undefined) {
+      target.component.noTrack.overLimit += 1;
+      return hasBody ? this.#refuseRest("busy") : this.#refuse("busy");
+    }
+    const { maxBody } = target.component;
+    if (length !== undefined && Number(length) > maxBody) return this.#refuseRest("body_too_large");
+    if (hasBody) this.#upload = new Upload(req, chunked, maxBody, this, this.#ctx.uploads);
+    else if (length === undefined && bodyExpected.has(req.method ?? "")) headers.push("content-length", "0");
+    this.#head = requestHead(req.method ?? "GET", path, headers, chunked);
     this.#attempt(target);
   }
 
@@ -108,17 +140,15 @@ export class Exchange implements Dispatcher.DispatchHandler {
     }
     const { endpoint, track } = selection;
     const now = this.#ctx.now();
-    const repeatable = this.#retries === 0 && this.#body === undefined && idempotent.has(this.#req.method ?? "");
+    // The second time on a new connection: another idle one could be closing just so.
+    const repeatable = this.#repeats === 0 && this.#mayRepeat();
     this.#endpoint = endpoint;
     this.#track = track;
     this.#remember = selection.remember;
-    this.#controller = undefined;
-    this.#written = false;
-    this.#answering = false;
     endpoint.counters.inFlight += 1;
     endpoint.counters.requests += 1;
     this.#connection = endpoint.pool.take(repeatable, now);
-    this.#connection.client.dispatch({ method: (this.#req.method ?? "GET") as Dispatcher.HttpMethod, path: this.#path, headers: this.#headers, body: this.#body ?? null }, this);
+    this.#connection.send(this, this.#head, this.#req.method === "HEAD", this.#upload);
   }
 
   /** Waits for an endpoint as long as the entry allows, then tries again or gives up. */
@@ -140,72 +170,108 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#refuse(target.component.entry.stopped ? "stopped" : this.#retries > 0 ? "bad_gateway" : "not_ready");
   }
 
-  readonly #continue = (): void => {
+  // What comes of the body (see UploadOwner).
+
+  onUploadBegin(): void {
     if (this.#expectsContinue && !this.#res.headersSent) this.#res.writeContinue();
-  };
-
-  // Handler of the endpoint's answer (undici).
-
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    this.#written = true;
-    this.#reused = this.#connection?.used ?? false;
-    if (this.#ended) controller.abort(new ClientGone());
   }
 
-  /** The first byte of an answer. */
-  onResponseStarted(): void {
-    this.#answering = true;
+  onUploadTooLarge(): void {
+    this.#refuseRest("body_too_large");
   }
 
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: Record<string, string | string[] | undefined>, message?: string): void {
-    this.#answering = true;
-    if (status < 200) return this.#inform(status, headers);
-    const out = responseHeaders(headers);
-    if (headers["x-request-id"] === undefined) out.push("x-request-id", this.#requestId);
+  onUploadStalled(): void {
+    // Once an answer has begun both sides may speak when they like, and the component knows what it waits for.
+    if (!this.#res.headersSent) this.#refuseRest("body_timeout");
+  }
+
+  /** Nothing more of this request is wanted, from whoever sends it or works on it; its connection ends with the answer. */
+  #refuseRest(kind: RefusalKind): void {
+    this.#connection?.destroy();
+    this.#settle();
+    this.#res.shouldKeepAlive = false;
+    this.#refuse(kind);
+  }
+
+  // What comes of the request (see AnswerSink).
+
+  onInform(status: number, raw: readonly string[]): void {
+    if (status === 102) this.#res.writeProcessing();
+    const link = headerIn(raw, "link");
+    if (status !== 103 || link === undefined || this.#req.httpVersionMinor === 0) return;
+    try {
+      this.#res.writeEarlyHints({ link });
+    } catch {
+      // Node refuses links that are not well-formed; hints are optional, and the final answer follows.
+    }
+  }
+
+  onHead(status: number, message: string, head: AnswerHead): void {
+    const out = head.fields;
+    if (this.#requestId !== "" && !head.hasRequestId) out.push("x-request-id", this.#requestId);
     const sticky = this.#target?.component.entry.sticky;
-    if (this.#remember && sticky !== undefined) out.push("set-cookie", `${sticky.cookie}=${this.#track?.name ?? ""}; Path=/; Max-Age=${String(Math.floor(sticky.maxAge / 1000))}; HttpOnly; SameSite=Lax`);
+    if (this.#remember && sticky !== undefined)
+      out.push(
+        "set-cookie",
+        `${sticky.cookie}=${this.#track?.name ?? ""}; Path=/; Max-Age=${String(Math.floor(sticky.maxAge / 1000))}; HttpOnly; SameSite=Lax`,
+      );
     if (this.#pin !== undefined && this.#endpoint !== undefined) out.push(releaseHeader, this.#endpoint.releaseHash);
     if (this.#ctx.retiring) out.push("connection", "close");
     this.#status = status;
-    if (message === undefined || message === "") this.#res.writeHead(status, out);
+    if (message === "") this.#res.writeHead(status, out);
     else this.#res.writeHead(status, message, out);
-    flushSoon(this);
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    this.#flushed = true;
-    this.#bytesOut += chunk.length;
-    if (!this.#res.write(chunk) && !this.#ended) {
-      controller.pause();
-      this.#res.once("drain", onResponseDrain);
+  onBody(buffer: Buffer, start: number, end: number): boolean {
+    this.#bytesOut += end - start;
+    if (!this.#headWritten && this.#first === undefined && end - start <= smallBody) {
+      this.#first = buffer.toString("latin1", start, end);
+      return true;
     }
+    this.onPause();
+    const { bytes, release } = copyOf(buffer, start, end);
+    if (this.#res.write(bytes, release)) return true;
+    this.#res.once("drain", onResponseDrain);
+    return this.#ended;
   }
 
-  onResponseEnd(_controller: Dispatcher.DispatchController, trailers: Record<string, string | string[] | undefined>): void {
-    this.#flushed = true;
-    const list = responseHeaders(trailers);
-    if (list.length > 0) this.#res.addTrailers(pairs(list));
-    this.#settle(true);
+  /** Sends what there is, the head alone too: event streams begin with a pause. */
+  onPause(): void {
+    if (this.#headWritten || !this.#res.headersSent || this.#ended) return;
+    this.#headWritten = true;
+    this.#res.write(this.#first ?? "", "latin1");
+    this.#first = undefined;
+  }
+
+  onEnd(trailers: readonly string[]): void {
+    this.#settle();
+    if (trailers.length > 0) this.#res.addTrailers(pairs(answerHead(trailers).fields));
     if (this.#status >= 500 && this.#endpoint !== undefined) this.#endpoint.counters.errors += 1;
-    this.#res.end();
+    if (this.#first === undefined) this.#res.end();
+    else this.#res.end(this.#first, "latin1");
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
-    this.#settle(false);
-    const code = "code" in error ? String(error.code) : "";
-    if (this.#ended || error instanceof ClientGone) return;
-    if (code === "UND_ERR_INVALID_ARG" || code === "UND_ERR_NOT_SUPPORTED") return this.#refuse("bad_request");
-    if (!this.#written) return this.#refused();
-    if (this.#reused && !this.#answering && this.#body === undefined && this.#retries < mostRepeats && idempotent.has(this.#req.method ?? "")) return this.#again();
-    if (this.#endpoint !== undefined) this.#endpoint.counters.errors += 1;
-    if (this.#res.headersSent) {
-      // The client must see that the answer is not whole: no end, but a broken connection.
-      this.#brokeOff = true;
-      this.#res.destroy();
-      return;
+  onFailure(failure: Failure): void {
+    const connection = this.#connection;
+    this.#settle();
+    if (this.#ended || connection === undefined) return;
+    if (failure === "refused") return this.#refused();
+    if (failure === "broken" && !connection.answering && this.#repeats < mostRepeats && this.#mayRepeat()) {
+      this.#repeats += 1;
+      return this.#again();
     }
-    this.#refuse(code === "UND_ERR_HEADERS_TIMEOUT" ? "timeout" : "bad_gateway");
+    if (this.#endpoint !== undefined) this.#endpoint.counters.errors += 1;
+    if (failure === "timeout") return this.#refuse("timeout");
+    // Counted and reported, never hidden: an endpoint had this request and ended before its answer did.
+    this.#brokeOff = true;
+    // A client that has part of the answer must see that it is not whole: no end, but a broken connection.
+    if (this.#res.headersSent) this.#res.destroy();
+    else this.#refuse(this.#mayRepeat() ? "bad_gateway" : "interrupted");
+  }
+
+  /** Acting on it twice is the same as once (RFC 9110, 9.2.2), and there is no body that is gone. */
+  #mayRepeat(): boolean {
+    return this.#upload === undefined && idempotent.has(this.#req.method ?? "");
   }
 
   /** No connection was made, so nothing was sent: another endpoint may do, or this one in a moment. */
@@ -221,104 +287,85 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (this.#target !== undefined) this.#attempt(this.#target);
   }
 
-  /** The endpoint is done with this request; its connection may serve another. */
-  #settle(whole: boolean): void {
-    const connection = this.#connection;
-    const endpoint = this.#endpoint;
-    if (connection === undefined || endpoint === undefined) return;
+  /** The endpoint is done with this request. */
+  #settle(): void {
+    if (this.#connection === undefined || this.#endpoint === undefined) return;
     this.#connection = undefined;
-    endpoint.counters.inFlight -= 1;
-    if (whole) endpoint.pool.release(connection, this.#ctx.now());
-    else endpoint.pool.discard(connection);
+    this.#endpoint.counters.inFlight -= 1;
+    // After a refused connection it was not touched, and may go to another endpoint.
+    if (this.#upload?.begun === true) this.#upload.stop();
   }
 
-  #inform(status: number, headers: Record<string, string | string[] | undefined>): void {
-    if (status === 102) this.#res.writeProcessing();
-    const link = headers["link"];
-    if (status !== 103 || link === undefined || this.#req.httpVersionMinor === 0) return;
-    try {
-      this.#res.writeEarlyHints({ link });
-    } catch {
-      // Node refuses links that are not well-formed; hints are optional, and the final answer follows.
-    }
+  /** What a developer is told beside it; undefined for everybody else. */
+  #details(): Details | undefined {
+    const { errorDetails } = this.#ctx;
+    if (!mayKnow(errorDetails, { host: this.#host, remote: this.#remote, headers: this.#req.headers })) return undefined;
+    return detailsOf(this.#host, this.#path, this.#target, this.#endpoint);
   }
 
   #refuse(kind: RefusalKind): void {
+    this.#code = kind;
     if (this.#res.headersSent || this.#ended) {
       this.#res.destroy();
       return;
     }
-    const { status, headers, body } = refusalAnswer(kind, this.#req.headers.accept, this.#requestId);
+    const { status, headers, body } = refusalAnswer(kind, this.#req.headers.accept, this.#requestId, this.#details());
     // A client that was not told to continue may or may not send its body: only a new connection is sure.
-    if (this.#ctx.retiring || (this.#expectsContinue && this.#body?.begun !== true)) headers.push("connection", "close");
+    if (this.#ctx.retiring || (this.#expectsContinue && this.#upload?.begun !== true)) headers.push("connection", "close");
     this.#status = status;
     this.#bytesOut += this.#req.method === "HEAD" ? 0 : Buffer.byteLength(body);
     this.#res.writeHead(status, headers);
     this.#res.end(body);
   }
 
-  /** Sends the head when no body came with it: event streams begin with a pause. */
-  flush(): void {
-    if (!this.#flushed && !this.#ended) this.#res.flushHeaders();
+  /** Permanent for programs too: method and body stay (RFC 9110, 15.4.9). */
+  #redirect(location: string): void {
+    this.#status = 308;
+    if (!this.#req.complete) this.#res.shouldKeepAlive = false;
+    this.#res.writeHead(308, ["location", location, "content-length", "0", "x-request-id", this.#requestId]);
+    this.#res.end();
+  }
+
+  /** The rest of the request could not be read: it is answered in its place among pipelined ones, and is the last on its connection. */
+  malformed(): void {
+    readNoMore(this.#res);
+    this.#refuse("bad_request");
   }
 
   drained(): void {
-    this.#controller?.resume();
+    this.#connection?.resume();
   }
 
   /** The answer is out, or the client is gone. */
   finish(): void {
     if (this.#ended) return;
     this.#ended = true;
-    const whole = this.#res.writableFinished;
-    if (this.#connection !== undefined) this.#controller?.abort(new ClientGone());
-    this.#body?.destroy();
-    if (!this.#req.complete && !this.#req.socket?.destroyed) setTimeout(dropUnfinished, lingerFor, this.#req).unref();
-    this.#record(whole && !this.#brokeOff);
-  }
-
-  #record(whole: boolean): void {
-    const ctx = this.#ctx;
-    const milliseconds = ctx.now() - this.#start;
-    // 499 (as others call it): the client left before there was an answer.
-    const status = this.#status === 0 ? 499 : this.#status;
-    const stats = this.#track?.stats ?? this.#target?.component.noTrack;
-    const bytesIn = this.#body?.bytes ?? 0;
-    if (stats === undefined) ctx.stats.countUnrouted(status);
-    else {
-      stats.finish(status, milliseconds);
-      stats.bytesIn += bytesIn;
-      stats.bytesOut += this.#bytesOut;
-      if (!whole) stats.interrupted += 1;
+    const whole = this.#res.writableFinished && !this.#brokeOff;
+    this.#connection?.destroy();
+    this.#settle();
+    if (!this.#req.complete && !this.#req.socket?.destroyed) {
+      this.#upload?.stop();
+      setTimeout(dropUnfinished, lingerFor, this.#req).unref();
     }
-    const query = this.#path.indexOf("?");
-    const ref = this.#target?.component.ref;
-    ctx.log.write({
-      at: Date.now(), requestId: this.#requestId, remote: this.#remote, host: this.#host, method: this.#req.method ?? "",
-      path: query < 0 ? this.#path : this.#path.slice(0, query), status, bytesIn, bytesOut: this.#bytesOut, milliseconds,
-      stack: ref?.stack ?? "", component: ref?.component ?? "", track: this.#track?.name ?? "", instance: this.#endpoint?.instance ?? "", release: this.#endpoint?.releaseHash ?? "",
-      retried: this.#retries, interrupted: !whole,
+    record(this.#ctx, {
+      target: this.#target,
+      track: this.#track,
+      endpoint: this.#endpoint,
+      requestId: this.#requestId,
+      remote: this.#remote,
+      host: this.#host,
+      method: this.#req.method ?? "",
+      path: this.#path,
+      // 499 (as others call it): the client left before there was an answer.
+      status: this.#status === 0 ? 499 : this.#status,
+      start: this.#start,
+      bytesIn: this.#upload?.bytes ?? 0,
+      bytesOut: this.#bytesOut,
+      retried: this.#retries,
+      whole,
+      code: this.#code,
     });
   }
-}
-
-class ClientGone extends Error {
-  constructor() {
-    super("the client closed its connection");
-  }
-}
-
-/** Heads that wait for the end of the current turn: one write with the body when it is there already. */
-let unflushed: Exchange[] = [];
-
-function flushSoon(exchange: Exchange): void {
-  if (unflushed.push(exchange) === 1) queueMicrotask(flushAll);
-}
-
-function flushAll(): void {
-  const all = unflushed;
-  unflushed = [];
-  for (const exchange of all) exchange.flush();
 }
 
 function onResponseClose(this: EdgeResponse): void {
@@ -331,21 +378,6 @@ function onResponseDrain(this: EdgeResponse): void {
 
 function dropUnfinished(req: IncomingMessage): void {
   if (!req.complete) req.socket?.destroy();
-}
-
-function hasBody(req: IncomingMessage): boolean {
-  const length = req.headers["content-length"];
-  return req.headers["transfer-encoding"] !== undefined || (length !== undefined && length !== "0");
-}
-
-/** Two Host headers are an attack on whoever reads the other one (RFC 9112, 3.2). */
-function repeatsHost(raw: readonly string[]): boolean {
-  let hosts = 0;
-  for (let index = 0; index < raw.length; index += 2) {
-    const name = raw[index] ?? "";
-    if (name.length === 4 && name.toLowerCase() === "host") hosts += 1;
-  }
-  return hosts > 1;
 }
 
 function pairs(flat: readonly string[]): [string, string][] {

@@ -5,14 +5,28 @@ import type { ListenerProblem } from "../ipc.ts";
 import type { Component, PortTarget } from "./component.ts";
 import type { RouterContext } from "./context.ts";
 import { createHttpServer, listen, stopAccepting } from "./server.ts";
+import type { SocketSource } from "./sockets.ts";
 import { refKey } from "./table.ts";
 import { handleConnection } from "./tcp.ts";
 
 /** `sibling`: the loopback port, where only programs of this machine come. */
-interface Wanted { readonly host: string; readonly port: number; readonly target: PortTarget; readonly sibling: boolean }
-interface Listener extends Wanted { readonly server: Server; problem: string | undefined }
+interface Wanted {
+  readonly host: string;
+  readonly port: number;
+  readonly target: PortTarget;
+  readonly sibling: boolean;
+}
+interface Listener extends Wanted {
+  readonly server: Server;
+  problem: string | undefined;
+}
 
-export interface ListenersDeps { readonly ctx: RouterContext; readonly publicHost: string; readonly report: (problems: ListenerProblem[]) => void }
+export interface ListenersDeps {
+  readonly sockets: SocketSource;
+  readonly ctx: RouterContext;
+  readonly publicHost: string;
+  readonly report: (problems: ListenerProblem[]) => void;
+}
 
 export class Listeners {
   readonly #deps: ListenersDeps;
@@ -28,12 +42,14 @@ export class Listeners {
   /** Opens and closes what a component's entry changed; resolves when that is done and problems are reported. `component` undefined: it is gone. */
   follow(ref: Ref, component: Component | undefined): Promise<void> {
     return this.#serially(async () => {
+      if (this.#stopped) return;
       const wanted = new Map<string, Wanted>();
       for (const target of component?.ports.values() ?? []) for (const want of this.#wanted(target)) wanted.set(address(want), want);
       for (const [key, listener] of this.#listeners) {
         if (refKey(listener.target.component.ref) !== refKey(ref)) continue;
         const same = wanted.get(key);
-        if (same?.target === listener.target && same.sibling === listener.sibling && protocolOf(listener) === same.target.spec.protocol) wanted.delete(key);
+        if (same?.target === listener.target && same.sibling === listener.sibling && protocolOf(listener) === same.target.spec.protocol)
+          wanted.delete(key);
         else await this.#close(key, listener);
       }
       for (const [key, want] of wanted) await this.#open(key, want);
@@ -44,6 +60,7 @@ export class Listeners {
   /** Tries again what failed. */
   retry(): Promise<void> {
     return this.#serially(async () => {
+      if (this.#stopped) return;
       const before = this.#problems().length;
       // A copy: what fails again is put back, and would be met again for ever.
       for (const [key, listener] of [...this.#listeners]) {
@@ -53,6 +70,11 @@ export class Listeners {
       }
       if (this.#problems().length !== before) this.#report();
     });
+  }
+
+  /** Neither opens nor closes anything from now on: there is no primary to ask, and the next one has routers of its own. */
+  freeze(): void {
+    this.#stopped = true;
   }
 
   /** Accepts nothing new; resolves when every connection is closed. */
@@ -79,12 +101,21 @@ export class Listeners {
     const holder = this.#listeners.get(key);
     if (holder !== undefined) {
       // Somebody else's: the first one keeps it. It is listed under a key of its own, to be tried again.
-      this.#listeners.set(`${key} ${refKey(wanted.target.component.ref)} ${wanted.target.name}`, { ...wanted, server: createServer(), problem: "EADDRINUSE" });
+      this.#listeners.set(`${key} ${refKey(wanted.target.component.ref)} ${wanted.target.name}`, {
+        ...wanted,
+        server: createServer(),
+        problem: "EADDRINUSE",
+      });
       return;
     }
-    const { ctx } = this.#deps;
-    const server = wanted.target.spec.protocol === "http" ? createHttpServer(ctx, wanted) : createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => { void handleConnection(ctx, wanted.target, socket); });
-    const problem = await listen(server, wanted.host, wanted.port);
+    const { ctx, sockets } = this.#deps;
+    const server =
+      wanted.target.spec.protocol === "http"
+        ? createHttpServer(ctx, wanted)
+        : createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => {
+            if (wanted.sibling || ctx.doorkeeper?.admit(socket, "tcp") !== false) void handleConnection(ctx, wanted.target, socket);
+          });
+    const problem = await listen(sockets, server, wanted.host, wanted.port);
     this.#listeners.set(address(wanted), { ...wanted, server, problem });
   }
 
@@ -93,11 +124,16 @@ export class Listeners {
     if (!listener.server.listening) return;
     // The handle is closed at once; connections may live on, so their end is not waited for.
     void stopAccepting(listener.server);
-    await new Promise((resolve) => { setImmediate(resolve); });
+    await new Promise((resolve) => {
+      setImmediate(resolve);
+    });
+    this.#deps.sockets.giveBack(listener.host, listener.port);
   }
 
   #problems(): ListenerProblem[] {
-    return [...this.#listeners.values()].flatMap(({ problem, host, port, target }) => (problem === undefined ? [] : [{ ref: target.component.ref, host, port, code: problem }]));
+    return [...this.#listeners.values()].flatMap(({ problem, host, port, target }) =>
+      problem === undefined ? [] : [{ ref: target.component.ref, host, port, code: problem }],
+    );
   }
 
   #report(): void {

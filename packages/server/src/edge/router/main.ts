@@ -1,61 +1,216 @@
-// A router process: takes its orders from the primary over IPC, serves requests, and survives whatever one request does. It holds no state that the primary could not give again.
-import cluster from "node:cluster";
+// A router process: takes its orders from the primary, serves requests, and survives whatever one request does, and the primary too. It holds no state that the
+// primary could not give again.
 import { performance } from "node:perf_hooks";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import pino from "pino";
-import type { FromRouter, MetricsSnapshot, StoredEntry, ToRouter } from "../ipc.ts";
+import type { InFlight, MetricsSnapshot, StoredEntry, ToRouter } from "../ipc.ts";
+import type { SocketHandle } from "../primary/sockets.ts";
+import { register, unregister } from "../registry.ts";
 import { AccessLog } from "./accesslog.ts";
-import { requestIds, trustedAddresses, type RouterContext } from "./context.ts";
+import { Certificates } from "./certificates.ts";
+import { trustedAddresses } from "./clientaddress.ts";
+import { requestIds, type RouterContext } from "./context.ts";
+import { Doorkeeper, withinFiles } from "./doorkeeper.ts";
+import { PrimaryLink } from "./link.ts";
 import { Listeners } from "./listeners.ts";
+import { SecureListener } from "./secure.ts";
 import { createHttpServer, listen, stopAccepting } from "./server.ts";
+import { RouterSockets } from "./sockets.ts";
 import { RouterStats } from "./stats.ts";
+import { Succession } from "./succession.ts";
+import { leave } from "../../os/leave.ts";
+import { trimWhenQuiet } from "../../os/trim.ts";
 import { refKey, RouteTable } from "./table.ts";
 
 type Init = Extract<ToRouter, { type: "init" }>;
 
-function send(message: FromRouter): void {
-  if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
-}
+/** ms between two reports of what is in flight, and between two looks for the next primary. */
+const reportEvery = 250;
+const lookEvery = 50;
 
 class Router {
+  readonly #init: Init;
+  readonly #link: PrimaryLink;
   readonly #ctx: RouterContext;
   readonly #server: ReturnType<typeof createHttpServer>;
   readonly #listeners: Listeners;
+  readonly #secure: SecureListener;
+  readonly #sockets: RouterSockets;
+  readonly #reporter: NodeJS.Timeout;
+  readonly #watchers: readonly NodeJS.Timeout[];
   /** Orders take effect in the order they came. */
   #last: Promise<void> = Promise.resolve();
+  #serving = false;
+  #reported = "[]";
 
-  constructor(init: Init) {
+  constructor(init: Init, link: PrimaryLink) {
     const { settings } = init;
+    this.#init = init;
+    this.#link = link;
     const now = (): number => performance.now();
     const table = new RouteTable({ responseTimeout: settings.responseTimeout, now });
     const log = new AccessLog(settings.accessLog);
     this.#ctx = {
-      table, log, stats: new RouterStats(), probeKey: Buffer.from(init.probeKey, "hex"), now, random: Math.random, requestId: requestIds(),
-      isTrusted: trustedAddresses(settings.trustedProxies), pipes: new Set(), retiring: false,
+      table,
+      log,
+      stats: new RouterStats(),
+      probeKey: Buffer.from(init.probeKey, "hex"),
+      now,
+      random: Math.random,
+      requestId: settings.leaveOut.includes("requestIds") ? () => "" : requestIds(),
+      keeps: { accessLog: !settings.leaveOut.includes("accessLog"), metrics: !settings.leaveOut.includes("metrics") },
+      limits: settings.limits,
+      errorDetails: settings.errorDetails,
+      uploads: new Set(),
+      doorkeeper: undefined,
+      isTrusted: trustedAddresses(settings.trustedProxies),
+      pipes: new Set(),
+      crowds: new Set(),
+      certificates: new Certificates(),
+      securePort: 0,
+      retiring: false,
     };
+    this.#sockets = new RouterSockets((message) => {
+      link.send(message);
+    });
+    const doorkeeper = new Doorkeeper({ ...this.#ctx, limits: withinFiles(settings.limits) }, (open) => {
+      link.send({ type: "crowded", open });
+    });
+    this.#ctx.doorkeeper = doorkeeper;
     this.#server = createHttpServer(this.#ctx, undefined);
-    this.#listeners = new Listeners({ ctx: this.#ctx, publicHost: init.host, report: (problems) => { send({ type: "listeners", problems }); } });
+    this.#listeners = new Listeners({
+      sockets: this.#sockets,
+      ctx: this.#ctx,
+      publicHost: init.host,
+      report: (problems) => {
+        link.send({ type: "listeners", problems });
+      },
+    });
+    this.#secure = new SecureListener({
+      sockets: this.#sockets,
+      ctx: this.#ctx,
+      report: (problem) => {
+        link.send({ type: "secure", problem: problem ?? null });
+      },
+    });
+    this.#watchers = this.#watch(settings.limits.clientTimeout, doorkeeper);
+    this.#reporter = setInterval(() => {
+      this.#reportInFlight();
+    }, reportEvery).unref();
   }
 
-  async start(init: Init): Promise<void> {
+  /** Looks after clients that send or read too slowly. */
+  #watch(clientTimeout: number, doorkeeper: Doorkeeper): NodeJS.Timeout[] {
+    if (clientTimeout === 0) return [];
+    const look = (): void => {
+      const at = this.#ctx.now();
+      for (const upload of this.#ctx.uploads) upload.check(at, clientTimeout);
+    };
+    return [
+      setInterval(look, Math.min(1_000, clientTimeout / 4)).unref(),
+      setInterval(() => {
+        doorkeeper.look();
+      }, clientTimeout / 4).unref(),
+    ];
+  }
+
+  /** What comes meanwhile follows it: it begins with what was known when this router was ordered. */
+  start(): void {
+    this.#serially(() => this.#start());
+  }
+
+  async #start(): Promise<void> {
+    const { host, port, readiness, entries, settings } = this.#init;
     const { table } = this.#ctx;
-    table.setReady(init.readiness);
-    table.applyAll(init.entries);
-    const failed = await listen(this.#server, init.host, init.port);
-    if (failed !== undefined) return send({ type: "failed", code: failed, message: `${init.host}:${String(init.port)}` });
+    register(settings.runDir, "accepting");
+    table.setReady(readiness);
+    table.applyAll(entries);
+    const failed = await listen(this.#sockets, this.#server, host, port);
+    if (failed !== undefined) return this.#link.send({ type: "failed", code: failed, message: `${host}:${String(port)}` });
     for (const component of table.components.values()) await this.#listeners.follow(component.ref, component);
-    send({ type: "listening" });
+    if (this.#init.tls !== undefined) await this.#secure.obey(this.#init.tls);
+    this.#serving = true;
+    this.#link.send({ type: "listening" });
   }
 
-  obey(message: Exclude<ToRouter, Init>): void {
+  obey(message: Exclude<ToRouter, Init>, handle: SocketHandle | undefined): void {
+    const { table, log } = this.#ctx;
     switch (message.type) {
-      case "entry": this.#serially(() => this.#apply(message.seq, message.stored)); return;
-      case "readiness": this.#ctx.table.setReady(message.instances); return;
-      case "applied": send({ type: "appliedAnswer", seq: message.seq, instances: this.#ctx.table.counts(message.ref) }); return;
-      case "metrics": send({ type: "metricsAnswer", seq: message.seq, snapshot: this.#snapshot() }); return;
-      case "retryListeners": this.#serially(() => this.#listeners.retry()); return;
-      case "reopenLog": this.#ctx.log.reopen(); return;
-      case "retire": void this.#retire(message.grace); return;
-      default: message satisfies never;
+      case "entry":
+        this.#serially(() => this.#apply(message.seq, message.stored));
+        return;
+      case "elsewhere":
+        table.setElsewhere(message.inFlight);
+        return;
+      case "readiness":
+        table.setReady(message.instances);
+        return;
+      case "applied":
+        this.#link.send({ type: "appliedAnswer", seq: message.seq, instances: table.counts(message.ref) });
+        return;
+      case "metrics":
+        this.#link.send({ type: "metricsAnswer", seq: message.seq, snapshot: this.#snapshot() });
+        return;
+      case "retryListeners":
+        this.#serially(async () => {
+          await this.#listeners.retry();
+          await this.#secure.retry();
+        });
+        return;
+      case "tls":
+        this.#serially(async () => {
+          await this.#secure.obey(message.orders);
+          this.#link.send({ type: "ack", seq: message.seq });
+        });
+        return;
+      case "reopenLog":
+        log.reopen();
+        return;
+      case "socket":
+        this.#sockets.answered(message.seq, message.code ?? handle ?? "EAGAIN");
+        return;
+      case "sync":
+        this.#serially(() => this.#sync(message));
+        return;
+      case "leave":
+        this.#link.leaveParent();
+        return;
+      case "retire":
+        void this.#retire(message.grace);
+        return;
+      default:
+        message satisfies never;
+    }
+  }
+
+  /** Serves on without a primary, until another one is there or this router has nothing left to do. */
+  async orphaned(): Promise<void> {
+    const { settings, host, port } = this.#init;
+    this.#sockets.refuseAsked("EAGAIN");
+    // It had not begun yet: the next primary starts its own.
+    if (!this.#serving) return this.#exit();
+    this.#listeners.freeze();
+    this.#secure.freeze();
+    const succession =
+      settings.successor === undefined
+        ? undefined
+        : new Succession({
+            runDir: settings.runDir,
+            successor: settings.successor,
+            place: settings.place,
+            router: { host, port },
+            sockets: () => this.#sockets.all(),
+            ready: () => this.#ctx.table.readyInstances(),
+            now: this.#ctx.now,
+          });
+    const socket = join(settings.runDir, "routers.sock");
+    while (!(await this.#link.connectTo(socket, this.#ctx.retiring ? "leaving" : "accepting"))) {
+      if (this.#ctx.retiring) {
+        // Its connections end by themselves, or with the time that it was given.
+      } else if (succession === undefined) return this.#retire(0);
+      else if (succession.look() === "end") return this.#retire(0);
+      await sleep(lookEvery);
     }
   }
 
@@ -67,12 +222,35 @@ class Router {
     const { table } = this.#ctx;
     table.apply(stored);
     await this.#listeners.follow(stored.ref, table.components.get(refKey(stored.ref)));
-    send({ type: "ack", seq });
+    this.#link.send({ type: "ack", seq });
+  }
+
+  /** What the new primary knows replaces what the old one said. */
+  #sync({ seq, entries, readiness }: Extract<ToRouter, { type: "sync" }>): Promise<void> {
+    const { table } = this.#ctx;
+    table.replaceAll(entries, readiness);
+    this.#link.send({ type: "ack", seq });
+    return Promise.resolve();
   }
 
   #snapshot(): MetricsSnapshot {
     const { table, stats, log } = this.#ctx;
-    return { tracks: table.metrics(), unrouted: [...stats.unrouted], connections: structuredClone(stats.connections), logDropped: log.dropped, residentBytes: process.memoryUsage.rss() };
+    return {
+      tracks: table.metrics(),
+      unrouted: [...stats.unrouted],
+      connections: structuredClone(stats.connections),
+      logDropped: log.dropped,
+      refusedConnections: stats.refusedConnections,
+      residentBytes: process.memoryUsage.rss(),
+    };
+  }
+
+  #reportInFlight(): void {
+    const tracks: readonly InFlight[] = this.#ctx.table.inFlight();
+    const text = JSON.stringify(tracks);
+    if (text === this.#reported) return;
+    this.#reported = text;
+    this.#link.send({ type: "inFlight", tracks });
   }
 
   /** Leaves without losing a request: accepts nothing, asks every client to connect anew with its next answer, and ends when all connections are closed. */
@@ -80,64 +258,71 @@ class Router {
     const ctx = this.#ctx;
     if (ctx.retiring) return;
     ctx.retiring = true;
+    register(this.#init.settings.runDir, "leaving");
     const cut = setTimeout(() => {
       this.#server.closeAllConnections();
+      this.#secure.closeAllConnections();
+      for (const crowd of ctx.crowds) crowd.closeAll();
       for (const pipe of ctx.pipes) pipe.destroy();
-      setTimeout(() => { void this.#exit(); }, 500).unref();
+      setTimeout(() => {
+        void this.#exit();
+      }, 500).unref();
     }, grace);
-    await Promise.all([stopAccepting(this.#server), this.#listeners.stop()]);
+    await Promise.all([stopAccepting(this.#server), this.#listeners.stop(), this.#secure.stop()]);
     clearTimeout(cut);
     await this.#exit();
   }
 
   async #exit(): Promise<void> {
-    send({ type: "metricsAnswer", seq: 0, snapshot: this.#snapshot() });
+    clearInterval(this.#reporter);
+    for (const watcher of this.#watchers) clearInterval(watcher);
+    this.#link.send({ type: "inFlight", tracks: [] });
+    this.#link.send({ type: "metricsAnswer", seq: 0, snapshot: this.#snapshot() });
     await this.#ctx.log.close();
-    cluster.worker?.disconnect();
-    // Disconnecting flushes the channel; what is left then (timers) holds nothing that matters.
-    process.once("disconnect", () => { process.exit(0); });
-  }
-}
-
-type GetServer = (server: { readonly _handle: unknown }, options: unknown, done: (error: number, handle: { close(): void } | null) => void) => void;
-
-/**
- * node:cluster (24.21) keeps a shared handle whose address turned out to be taken, and asserts that there is none at the next attempt: retrying a port would
- * end in a crash of the router for every second that somebody else holds it. A handle that its server did not take is given back here.
- */
-function giveBackUnusedHandles(): void {
-  const inner = cluster as unknown as { _getServer: GetServer };
-  const getServer = inner._getServer;
-  inner._getServer = (server, options, done) => {
-    getServer.call(inner, server, options, (error, handle) => {
-      done(error, handle);
-      if (handle !== null && server._handle !== handle) handle.close();
+    unregister(this.#init.settings.runDir);
+    // What is left then (timers) holds nothing that matters.
+    this.#link.close(() => {
+      leave(0);
     });
-  };
+  }
 }
 
 /** The process entry; only the primary starts it. */
 function main(): void {
-  giveBackUnusedHandles();
   const log = pino({ name: "edge-router" }, pino.destination({ dest: 2, sync: true }));
   let router: Router | undefined;
-  process.on("message", (message: ToRouter) => {
-    if (message.type !== "init") return router?.obey(message);
-    try {
-      router = new Router(message);
-    } catch (error) {
-      return send({ type: "failed", code: error instanceof Error ? error.message : String(error), message: "a router cannot start" });
-    }
-    void router.start(message);
+  const link = new PrimaryLink({
+    onMessage: (message, handle) => {
+      if (message.type !== "init") return router?.obey(message, handle);
+      try {
+        router = new Router(message, link);
+      } catch (error) {
+        return link.send({
+          type: "failed",
+          code: error instanceof Error ? error.message : String(error),
+          message: "a router cannot start",
+        });
+      }
+      router.start();
+    },
+    onOrphaned: () => {
+      if (router === undefined) leave(0);
+      void router.orphaned();
+    },
   });
   // The primary decides when a router ends; a signal to the whole group must not cut requests.
-  process.on("SIGINT", () => undefined).on("SIGTERM", () => undefined).on("SIGHUP", () => undefined);
+  process
+    .on("SIGINT", () => undefined)
+    .on("SIGTERM", () => undefined)
+    .on("SIGHUP", () => undefined);
   const broken = (error: unknown): void => {
     log.error({ err: error }, "unexpected error");
-    send({ type: "broken", reason: error instanceof Error ? error.message : String(error) });
+    link.send({ type: "broken", reason: error instanceof Error ? error.message : String(error) });
   };
   process.on("uncaughtException", broken).on("unhandledRejection", broken);
-  send({ type: "hearing" });
+  // For as long as the process lives.
+  trimWhenQuiet(new AbortController().signal, { quiet: 0.05, growth: 8 * 1024 ** 2 });
+  link.send({ type: "hearing" });
 }
 
 main();

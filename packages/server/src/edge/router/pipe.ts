@@ -3,7 +3,12 @@ import type { Socket } from "node:net";
 import type { RouterContext } from "./context.ts";
 
 /** `done(bytesIn, bytesOut, whole)` is called once, when both ends are closed; `whole` = neither was cut off by an error. */
-export function joinSockets(ctx: RouterContext, client: Socket, upstream: Socket, done: (bytesIn: number, bytesOut: number, whole: boolean) => void): void {
+export function joinSockets(
+  ctx: RouterContext,
+  client: Socket,
+  upstream: Socket,
+  done: (bytesIn: number, bytesOut: number, whole: boolean) => void,
+): void {
   let open = 2;
   let whole = true;
   const inBefore = client.bytesRead;
@@ -24,13 +29,14 @@ export function joinSockets(ctx: RouterContext, client: Socket, upstream: Socket
       closed();
       return;
     }
-    from.setTimeout(0);
     from.setNoDelay(true);
     from.setKeepAlive(true, 30_000);
-    from.on("error", () => { whole = false; });
-    from.once("close", (failed) => {
+    from.on("error", () => {
+      whole = false;
+    });
+    from.once("close", () => {
       // What arrived before is still written; an error is passed on as an error.
-      if (failed) to.destroy();
+      if (from.errored !== null) to.destroy();
       else to.end();
       closed();
     });

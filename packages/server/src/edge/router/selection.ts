@@ -4,10 +4,19 @@ import type { ProbePin } from "../probe-header.ts";
 import { chooseTrack, cookieValue, lessBusy } from "../routing.ts";
 import type { Endpoint, PortTarget, Track } from "./component.ts";
 
-export interface Selection { readonly endpoint: Endpoint; readonly track: Track; /** Tell the client its track by the sticky cookie. */ readonly remember: boolean }
+export interface Selection {
+  readonly endpoint: Endpoint;
+  readonly track: Track;
+  /** Tell the client its track by the sticky cookie. */ readonly remember: boolean;
+}
 
 /** `pin`: only this release, by a verified probe; it overrules rules and weights. */
-export function select(target: PortTarget, headers: IncomingHttpHeaders, pin: ProbePin | undefined, random: () => number): Selection | undefined {
+export function select(
+  target: PortTarget,
+  headers: IncomingHttpHeaders,
+  pin: ProbePin | undefined,
+  random: () => number,
+): Selection | undefined {
   if (pin !== undefined) return pinned(target, pin);
   const { component, tracks } = target;
   const sticky = component.entry.sticky;
@@ -19,7 +28,8 @@ export function select(target: PortTarget, headers: IncomingHttpHeaders, pin: Pr
 }
 
 function pinned(target: PortTarget, pin: ProbePin): Selection | undefined {
-  for (const track of target.tracks) for (const endpoint of track.usable) if (endpoint.releaseHash === pin.releaseHash) return { endpoint, track, remember: false };
+  for (const track of target.tracks)
+    for (const endpoint of track.usable) if (endpoint.releaseHash === pin.releaseHash) return { endpoint, track, remember: false };
   return undefined;
 }
 
@@ -31,8 +41,16 @@ export function endpointMayCome(target: PortTarget, ms: number): Promise<boolean
   const gone = target.component.ports.get(target.name) !== target;
   if (ms <= 0 || gone || target.component.entry.stopped || target.waiters.size >= mostWaiting) return Promise.resolve(false);
   return new Promise((resolve) => {
-    const waiter = { retry: () => { clearTimeout(timer); resolve(true); } };
-    const timer = setTimeout(() => { target.waiters.delete(waiter); resolve(false); }, ms);
+    const waiter = {
+      retry: () => {
+        clearTimeout(timer);
+        resolve(true);
+      },
+    };
+    const timer = setTimeout(() => {
+      target.waiters.delete(waiter);
+      resolve(false);
+    }, ms);
     target.waiters.add(waiter);
   });
 }

@@ -2,7 +2,11 @@
 import { latencyBounds, type ClassMetrics, type ConnectionKind, type TrackMetrics } from "../ipc.ts";
 import type { Ref } from "../../engines/engine.ts";
 
-interface ClassStats { count: number; seconds: number; readonly buckets: number[] }
+interface ClassStats {
+  count: number;
+  seconds: number;
+  readonly buckets: number[];
+}
 
 export class TrackStats {
   readonly classes: (ClassStats | null)[] = [null, null, null, null, null, null];
@@ -10,6 +14,7 @@ export class TrackStats {
   holds = 0;
   holdTimeouts = 0;
   interrupted = 0;
+  overLimit = 0;
   bytesIn = 0;
   bytesOut = 0;
 
@@ -29,12 +34,25 @@ export class TrackStats {
   }
 
   get touched(): boolean {
-    return this.holds > 0 || this.holdTimeouts > 0 || this.classes.some((stats) => stats !== null);
+    return this.overLimit > 0 || this.holds > 0 || this.holdTimeouts > 0 || this.classes.some((stats) => stats !== null);
   }
 
   snapshot(ref: Ref, track: string, inFlight: number): TrackMetrics {
-    const { classes, retries, holds, holdTimeouts, interrupted, bytesIn, bytesOut } = this;
-    return { stack: ref.stack, component: ref.component, track, classes: classes.map(copyClass), inFlight, retries, holds, holdTimeouts, interrupted, bytesIn, bytesOut };
+    const { classes, retries, holds, holdTimeouts, interrupted, overLimit, bytesIn, bytesOut } = this;
+    return {
+      stack: ref.stack,
+      component: ref.component,
+      track,
+      classes: classes.map(copyClass),
+      inFlight,
+      retries,
+      holds,
+      holdTimeouts,
+      interrupted,
+      overLimit,
+      bytesIn,
+      bytesOut,
+    };
   }
 }
 
@@ -57,8 +75,14 @@ function bucketOf(seconds: number): number {
 export class RouterStats {
   readonly unrouted = [0, 0, 0, 0, 0, 0];
   readonly connections: Record<ConnectionKind, { open: number; total: number }> = {
-    public: { open: 0, total: 0 }, internal: { open: 0, total: 0 }, tcp: { open: 0, total: 0 }, upgraded: { open: 0, total: 0 },
+    public: { open: 0, total: 0 },
+    secure: { open: 0, total: 0 },
+    internal: { open: 0, total: 0 },
+    tcp: { open: 0, total: 0 },
+    upgraded: { open: 0, total: 0 },
   };
+
+  refusedConnections = 0;
 
   countUnrouted(status: number): void {
     const index = statusClass(status);

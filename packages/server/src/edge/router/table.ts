@@ -1,7 +1,7 @@
 // All components of a router and the host table over them. Changes come from the primary, one entry at a time.
 import type { Ref } from "../../engines/engine.ts";
 import { HostTable, type HostRoute } from "../hosts.ts";
-import type { InstanceCounts, StoredEntry, TrackMetrics } from "../ipc.ts";
+import type { InFlight, InstanceCounts, StoredEntry, TrackMetrics } from "../ipc.ts";
 import { Component, type ComponentDeps, type PortTarget } from "./component.ts";
 
 export function refKey(ref: Ref): string {
@@ -36,6 +36,40 @@ export class RouteTable {
     this.#compile();
   }
 
+  /** Everything there is, in place of what was known. */
+  replaceAll(entries: readonly StoredEntry[], readiness: readonly (readonly [string, boolean])[]): void {
+    const ready = new Map(readiness);
+    this.setReady([
+      ...[...this.#ready.keys()].filter((instance) => ready.get(instance) !== true).map((instance) => [instance, false] as const),
+      ...readiness,
+    ]);
+    const there = new Set(entries.map((stored) => refKey(stored.ref)));
+    for (const { ref, generation } of [...this.components.values()])
+      if (!there.has(refKey(ref))) this.#put({ ref, fence: { installation: "", epoch: 0, generation }, entry: null });
+    this.applyAll(entries);
+  }
+
+  readyInstances(): string[] {
+    return [...this.#ready].filter(([, ready]) => ready).map(([instance]) => instance);
+  }
+
+  /** What is being served, of the tracks that serve. */
+  inFlight(): InFlight[] {
+    const all: InFlight[] = [];
+    for (const component of this.components.values())
+      for (const [track, inFlight] of component.inFlightByTrack()) if (inFlight > 0) all.push({ ...component.ref, track, inFlight });
+    return all;
+  }
+
+  /** What other routers serve; a component that is not named is served nowhere else. */
+  setElsewhere(inFlight: readonly (Ref & { readonly inFlight: number })[]): void {
+    for (const component of this.components.values()) component.elsewhere = 0;
+    for (const one of inFlight) {
+      const component = this.components.get(refKey(one));
+      if (component !== undefined) component.elsewhere += one.inFlight;
+    }
+  }
+
   setReady(changes: readonly (readonly [string, boolean])[]): void {
     const touched = new Map<Component, Set<string>>();
     for (const [instance, ready] of changes) {
@@ -52,14 +86,17 @@ export class RouteTable {
 
   counts(ref: Ref): InstanceCounts[] {
     const component = this.components.get(refKey(ref));
-    return component === undefined ? [] : [...component.counters].map(([instance, { inFlight, requests, errors }]) => ({ instance, inFlight, requests, errors }));
+    return component === undefined
+      ? []
+      : [...component.counters].map(([instance, { inFlight, requests, errors }]) => ({ instance, inFlight, requests, errors }));
   }
 
   metrics(): TrackMetrics[] {
     const all: TrackMetrics[] = [];
     for (const component of this.components.values()) {
       const inFlight = component.inFlightByTrack();
-      for (const [name, stats] of component.stats) if (stats !== component.noTrack || stats.touched) all.push(stats.snapshot(component.ref, name, inFlight.get(name) ?? 0));
+      for (const [name, stats] of component.stats)
+        if (stats !== component.noTrack || stats.touched) all.push(stats.snapshot(component.ref, name, inFlight.get(name) ?? 0));
     }
     return all;
   }
@@ -76,7 +113,10 @@ export class RouteTable {
     const component = known ?? new Component(stored.entry, stored.fence.generation, this.#deps);
     if (known === undefined) this.components.set(key, component);
     else known.update(stored.entry, stored.fence.generation);
-    this.#index(component, stored.entry.ports.flatMap((port) => port.tracks.flatMap((track) => track.endpoints.map((endpoint) => endpoint.instance))));
+    this.#index(
+      component,
+      stored.entry.ports.flatMap((port) => port.tracks.flatMap((track) => track.endpoints.map((endpoint) => endpoint.instance))),
+    );
   }
 
   #index(component: Component, instances: readonly string[]): void {
@@ -95,13 +135,16 @@ export class RouteTable {
 
   #compile(): void {
     const routes: HostRoute<PortTarget>[] = [];
-    for (const component of this.components.values()) for (const target of component.ports.values()) {
-      if (target.spec.protocol === "http") for (const { host, path } of target.spec.hosts) routes.push({ host, path, target });
-    }
+    for (const component of this.components.values())
+      for (const target of component.ports.values()) {
+        if (target.spec.protocol === "http") for (const { host, path } of target.spec.hosts) routes.push({ host, path, target });
+      }
     this.#hosts = new HostTable(routes);
   }
 }
 
 function hostsOf(component: Component | undefined): string {
-  return component === undefined ? "" : JSON.stringify([...component.ports.values()].map((target) => [target.name, target.spec.protocol, target.spec.hosts]));
+  return component === undefined
+    ? ""
+    : JSON.stringify([...component.ports.values()].map((target) => [target.name, target.spec.protocol, target.spec.hosts]));
 }

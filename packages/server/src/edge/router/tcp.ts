@@ -8,6 +8,12 @@ import { endpointMayCome, select } from "./selection.ts";
 export async function handleConnection(ctx: RouterContext, target: PortTarget, client: Socket): Promise<void> {
   client.on("error", () => client.destroy());
   client.pause();
+  if (target.component.isFull) {
+    target.component.noTrack.overLimit += 1;
+    target.component.noTrack.finish(503, 0);
+    client.resetAndDestroy();
+    return;
+  }
   const deadline = ctx.now() + target.component.entry.holdFor;
   while (!client.destroyed) {
     const selection = select(target, {}, undefined, ctx.random);
@@ -44,7 +50,9 @@ export async function handleConnection(ctx: RouterContext, target: PortTarget, c
 function connected(endpoint: Endpoint): Promise<Socket | undefined> {
   return new Promise((resolve) => {
     const socket = connect({ host: endpoint.host, port: endpoint.port, allowHalfOpen: true, noDelay: true });
-    const timer = setTimeout(() => { socket.destroy(new Error("connect timeout")); }, 5_000);
+    const timer = setTimeout(() => {
+      socket.destroy(new Error("connect timeout"));
+    }, 5_000);
     socket.once("connect", () => {
       clearTimeout(timer);
       socket.off("error", failed);

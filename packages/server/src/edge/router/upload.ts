@@ -1,49 +1,106 @@
-// A request body on its way to an endpoint. It is apart from the client's request so that a failing endpoint never tears down the client's connection:
+// A request body on its way to an endpoint. It never tears down the client's connection when an endpoint fails:
 // what the endpoint no longer wants is read and dropped, and the client still gets its answer.
 import type { IncomingMessage } from "node:http";
-import { Readable } from "node:stream";
 
-export class UploadBody extends Readable {
+/** Where a body goes to: a connection whose request's head was written. */
+export interface BodySink {
+  /** Strings are latin1. false: hold back until `Upload.resume`. */
+  write(data: Buffer | string): boolean;
+  cork(): void;
+  uncork(): void;
+  /** That was all. */
+  uploaded(): void;
+}
+
+/** Who sends the body on. */
+export interface UploadOwner {
+  /** Its first byte is wanted. */
+  onUploadBegin(): void;
+  onUploadTooLarge(): void;
+  /** The client sends nothing more, and has not ended. */
+  onUploadStalled(): void;
+}
+
+export class Upload {
   readonly #req: IncomingMessage;
-  readonly #onBegin: () => void;
-  /** Bytes handed on. Above 0 the request cannot be sent again. */
+  readonly #chunked: boolean;
+  readonly #owner: UploadOwner;
+  readonly #watch: Set<Upload>;
+  readonly #most: number;
+  #to: BodySink | undefined;
+  /** Bytes handed on. */
   bytes = 0;
-  /** Reading began: nothing was promised to the client before (100-continue). */
+  /** Reading began: the request cannot be sent again. Nothing was promised to the client before (100-continue). */
   begun = false;
 
-  constructor(req: IncomingMessage, onBegin: () => void) {
-    super({ highWaterMark: 65_536 });
+  #seenBytes = 0;
+  #seenAt = -1;
+
+  /** `chunked`: the length is not known beforehand. `most`: bytes at most. `watch`: where it is while it is being sent. */
+  constructor(req: IncomingMessage, chunked: boolean, most: number, owner: UploadOwner, watch: Set<Upload>) {
     this.#req = req;
-    this.#onBegin = onBegin;
-    // Errors reach the exchange by undici or by the response's close; without a listener they would be thrown.
-    this.on("error", ignoreError);
+    this.#chunked = chunked;
+    this.#most = most;
+    this.#owner = owner;
+    this.#watch = watch;
   }
 
-  override _read(): void {
-    if (this.begun) {
-      this.#req.resume();
-      return;
+  /** Called now and then: tells the owner when the client sent nothing for `limit` ms although it was listened to. */
+  check(now: number, limit: number): void {
+    if (this.bytes !== this.#seenBytes || this.#seenAt < 0 || this.#req.isPaused()) {
+      this.#seenBytes = this.bytes;
+      this.#seenAt = now;
+    } else if (now - this.#seenAt >= limit) {
+      this.#watch.delete(this);
+      this.#owner.onUploadStalled();
     }
-    this.begun = true;
-    this.#onBegin();
-    this.#req.on("data", this.#onData).on("end", this.#onEnd).on("error", this.#onError).on("close", this.#onClose);
   }
 
-  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    this.#req.off("data", this.#onData).off("end", this.#onEnd).off("close", this.#onClose);
+  /** Begins to pass it on. */
+  start(to: BodySink): void {
+    this.#to = to;
+    this.begun = true;
+    this.#watch.add(this);
+    this.#owner.onUploadBegin();
+    this.#req.on("data", this.#onData).on("end", this.#onEnd);
+  }
+
+  /** The connection took what it was given. */
+  resume(): void {
+    if (this.#to !== undefined) this.#req.resume();
+  }
+
+  /** Nobody wants the rest. */
+  stop(): void {
+    this.#watch.delete(this);
+    this.#to = undefined;
+    this.#req.off("data", this.#onData).off("end", this.#onEnd);
     if (!this.#req.complete) this.#req.resume();
-    callback(error);
   }
 
   readonly #onData = (chunk: Buffer): void => {
+    const to = this.#to;
+    if (to === undefined) return;
     this.bytes += chunk.length;
-    if (!this.push(chunk)) this.#req.pause();
+    if (this.bytes > this.#most) {
+      this.#owner.onUploadTooLarge();
+      return;
+    }
+    if (!(this.#chunked ? writeChunk(to, chunk) : to.write(chunk))) this.#req.pause();
   };
-  readonly #onEnd = (): void => { this.push(null); };
-  readonly #onError = (error: Error): void => { this.destroy(error); };
-  readonly #onClose = (): void => { if (!this.#req.complete) this.destroy(new Error("the client closed its connection")); };
+
+  readonly #onEnd = (): void => {
+    this.#watch.delete(this);
+    if (this.#chunked) this.#to?.write("0\r\n\r\n");
+    this.#to?.uploaded();
+  };
 }
 
-function ignoreError(): void {
-  // see the constructor
+function writeChunk(to: BodySink, chunk: Buffer): boolean {
+  to.cork();
+  to.write(`${chunk.length.toString(16)}\r\n`);
+  to.write(chunk);
+  const more = to.write("\r\n");
+  to.uncork();
+  return more;
 }

@@ -1,81 +1,89 @@
-// Connections of one router to one endpoint: a stack of undici clients with one connection each, the most recently used on top.
-// It never retries and never queues: who takes a connection gets it at once.
-import type { Client as UndiciClient } from "undici";
-// The client alone: the whole package costs 15 MB more in every router.
-import Client from "undici/lib/dispatcher/client.js";
+// Connections of one router to one endpoint: a stack of idle ones, the most recently used on top, and those in use.
+// It never queues: who takes a connection gets it at once.
+import { UpstreamConnection, type ConnectionDeps } from "./connection.ts";
 
-/** ms a connection may idle when the endpoint did not say how long it keeps it: below the shortest common server setting (2 s). */
-const idleTimeout = 1_500;
-/** Requests that may not be repeated take only connections used this recently (ms), or a new one: an idle one could be closing right now. */
+/** Requests that may not be repeated take only connections used this recently (ms) whose end is not near, or a new one: an idle one could be closing right now. */
 const safeIdle = 250;
+/** ms between two looks at what took too long. */
+const mostBetweenChecks = 250;
 
-export interface UpstreamConnection {
-  readonly client: UndiciClient;
-  /** true once a request on its present connection was answered: a later failure may be the endpoint closing an idle connection. */
-  used: boolean;
-  idle: boolean;
-  idleSince: number;
+export interface PoolDeps {
+  readonly host: string;
+  readonly port: number;
+  readonly responseTimeout: number;
+  readonly now: () => number;
 }
 
 export class UpstreamPool {
-  readonly #origin: string;
-  readonly #headersTimeout: number;
+  readonly #deps: ConnectionDeps;
   readonly #idle: UpstreamConnection[] = [];
+  readonly #all = new Set<UpstreamConnection>();
+  readonly #checkEvery: number;
+  #checker: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor(host: string, port: number, headersTimeout: number) {
-    this.#origin = `http://${host.includes(":") ? `[${host}]` : host}:${String(port)}`;
-    this.#headersTimeout = headersTimeout;
+  constructor(deps: PoolDeps) {
+    this.#deps = {
+      ...deps,
+      onIdle: (connection, idleFor) => {
+        this.#keep(connection, idleFor);
+      },
+      onClosed: (connection) => {
+        this.#forget(connection);
+      },
+    };
+    this.#checkEvery = deps.responseTimeout === 0 ? mostBetweenChecks : Math.min(mostBetweenChecks, Math.max(10, deps.responseTimeout / 4));
   }
 
-  /** A connection for one request; give it back with `release`. `repeatable`: the request could be sent again on another one. */
+  /** A connection for one request; it comes back by itself after a whole answer. `repeatable`: the request could be sent again on another one. */
   take(repeatable: boolean, now: number): UpstreamConnection {
-    const top = this.#idle[this.#idle.length - 1];
-    if (top === undefined || (!repeatable && now - top.idleSince > safeIdle)) return this.#open();
-    this.#idle.pop();
-    top.idle = false;
-    return top;
-  }
-
-  release(connection: UpstreamConnection, now: number): void {
-    if (this.#closed) {
-      void connection.client.close();
-      return;
+    for (let top = this.#idle.at(-1); top !== undefined; top = this.#idle.at(-1)) {
+      if (!repeatable && now - top.idleSince > Math.min(safeIdle, top.promised - 1)) return this.#open(true);
+      this.#idle.pop();
+      if (top.usable && now <= top.idleUntil) return top;
+      top.destroy();
     }
-    connection.used = true;
-    connection.idle = true;
-    connection.idleSince = now;
-    this.#idle.push(connection);
+    return this.#open(false);
   }
 
-  /** After an error: whatever is left of the connection is thrown away. */
-  discard(connection: UpstreamConnection): void {
-    // Not at once: this is called from within the client's own error handling.
-    queueMicrotask(() => { void connection.client.destroy(); });
-  }
-
-  /** Closes idle connections now and the others when they are given back. */
+  /** Closes idle connections now and the others after their answer. */
   close(): void {
     this.#closed = true;
-    for (const connection of this.#idle.splice(0)) void connection.client.close();
+    for (const connection of this.#idle.splice(0)) connection.destroy();
   }
 
-  #open(): UpstreamConnection {
-    const client = new Client(this.#origin, {
-      pipelining: 1, headersTimeout: this.#headersTimeout, bodyTimeout: 0, connectTimeout: 5_000, maxHeaderSize: 64 * 1024,
-      keepAliveTimeout: idleTimeout, keepAliveTimeoutThreshold: 1_000, keepAliveMaxTimeout: 60_000, allowH2: false, autoSelectFamily: false,
-    });
-    const connection: UpstreamConnection = { client, used: false, idle: false, idleSince: 0 };
-    client.on("connect", () => { connection.used = false; });
-    client.on("disconnect", () => { if (connection.idle) this.#forget(connection); });
+  #open(extra: boolean): UpstreamConnection {
+    const connection = new UpstreamConnection(this.#deps, extra);
+    this.#all.add(connection);
+    this.#checker ??= setInterval(() => {
+      this.#check();
+    }, this.#checkEvery).unref();
     return connection;
   }
 
+  #keep(connection: UpstreamConnection, idleFor: number): void {
+    // One for each POST would soon be hundreds.
+    if (this.#closed || (connection.extra && connection.promised === 0 && this.#idle.length > 0)) {
+      connection.destroy();
+      return;
+    }
+    const now = this.#deps.now();
+    connection.idleSince = now;
+    connection.idleUntil = now + idleFor;
+    this.#idle.push(connection);
+  }
+
   #forget(connection: UpstreamConnection): void {
+    this.#all.delete(connection);
     const at = this.#idle.indexOf(connection);
-    if (at < 0) return;
-    this.#idle.splice(at, 1);
-    connection.idle = false;
-    void connection.client.close();
+    if (at >= 0) this.#idle.splice(at, 1);
+    if (this.#all.size > 0) return;
+    clearInterval(this.#checker);
+    this.#checker = undefined;
+  }
+
+  #check(): void {
+    const now = this.#deps.now();
+    for (const connection of this.#all) connection.check(now);
   }
 }

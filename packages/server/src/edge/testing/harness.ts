@@ -11,6 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { Fence, Ref } from "../../engines/engine.ts";
 import { EdgeTraffic } from "../../engines/edge-traffic.ts";
+import { lockHolder } from "../primary/lock.ts";
 import type { TrafficEndpoint, TrafficEntry, TrafficPort } from "../../engines/traffic.ts";
 
 /** The product's own entry, and the one with an agent that tests speak through. */
@@ -27,19 +28,28 @@ export class TestEdge implements AsyncDisposable {
   readonly home: string;
   readonly traffic: EdgeTraffic;
   readonly #overrides: Record<string, unknown>;
+  readonly #launcher: readonly string[];
   entryFile = testEntry;
   process: ChildProcess | undefined;
   port = 0;
   stderr = "";
 
-  private constructor(home: string, overrides: Record<string, unknown>) {
+  private constructor(home: string, overrides: Record<string, unknown>, launcher: readonly string[]) {
     this.home = home;
     this.#overrides = overrides;
-    this.traffic = new EdgeTraffic({ socketPath: join(home, "run", "edge.sock"), home, cluster: "local", router: { host: "127.0.0.1", port: 0 }, now: Date.now });
+    this.#launcher = launcher;
+    this.traffic = new EdgeTraffic({
+      socketPath: join(home, "run", "edge.sock"),
+      home,
+      cluster: "local",
+      router: { host: "127.0.0.1", port: 0 },
+      now: Date.now,
+    });
   }
 
-  static async start(overrides: Record<string, unknown> = {}): Promise<TestEdge> {
-    const edge = new TestEdge(await mkdtemp(join(tmpdir(), "berth-edge-")), overrides);
+  /** `launcher`: a command that starts it, in the same process at last (`taskset -c 0`). */
+  static async start(overrides: Record<string, unknown> = {}, launcher: readonly string[] = []): Promise<TestEdge> {
+    const edge = new TestEdge(await mkdtemp(join(tmpdir(), "berth-edge-")), overrides, launcher);
     try {
       await edge.up();
       return edge;
@@ -49,22 +59,57 @@ export class TestEdge implements AsyncDisposable {
     }
   }
 
+  /** Another process on the same home folder, as somebody starts it who does not know of the first; rejects with its last words. */
+  static async again(edge: TestEdge): Promise<void> {
+    const child = spawn(process.execPath, [edge.entryFile, join(edge.home, "edge.json")], { stdio: ["ignore", "ignore", "pipe"] });
+    let said = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      said += text;
+    });
+    await once(child, "exit");
+    throw new Error(said);
+  }
+
   /** Starts the process (again) on the same home folder. */
   async up(): Promise<void> {
     const configFile = join(this.home, "edge.json");
-    await writeFile(configFile, JSON.stringify({
-      home: this.home, runDir: join(this.home, "run"), installation, router: { host: "127.0.0.1", port: 0, portIsDefault: false }, workers: 2,
-      children: { agent: true, collector: false }, shutdownGrace: 2_000, ...this.#overrides,
-    }));
-    const child = spawn(process.execPath, [this.entryFile, configFile], { stdio: ["ignore", "ignore", "pipe"] });
+    const { flags = [], ...overrides } = this.#overrides as { readonly flags?: readonly string[] };
+    await writeFile(
+      configFile,
+      JSON.stringify({
+        home: this.home,
+        runDir: join(this.home, "run"),
+        installation,
+        router: { host: "127.0.0.1", port: 0, portIsDefault: false },
+        workers: 2,
+        children: { agent: true, collector: false },
+        shutdownGrace: 2_000,
+        succession: false,
+        ...overrides,
+      }),
+    );
+    const [command = "", ...args] = [...this.#launcher, process.execPath, this.entryFile, configFile, ...flags];
+    const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"] });
     this.process = child;
     // A test that failed half-way must leave nothing behind; the children follow their primary.
     process.once("exit", () => child.kill("SIGKILL"));
-    child.stderr.setEncoding("utf8").on("data", (text: string) => { this.stderr += text; });
-    await until(async () => {
-      if (child.exitCode !== null) throw new Error(`the edge ended: ${this.stderr}`);
-      return this.traffic.hello(never).then((hello) => { this.port = hello.router.port; return hello.pid === child.pid; }, () => false);
-    }, 10_000, "the start of the edge");
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      this.stderr += text;
+    });
+    await until(
+      async () => {
+        if (child.exitCode !== null) throw new Error(`the edge ended: ${this.stderr}`);
+        return this.traffic.hello(never).then(
+          (hello) => {
+            this.port = hello.router.port;
+            return hello.pid === child.pid;
+          },
+          () => false,
+        );
+      },
+      30_000,
+      "the start of the edge",
+    );
     if (this.entryFile === testEntry) await until(() => existsSync(join(this.home, "run", "agent.sock")));
   }
 
@@ -94,6 +139,12 @@ export class TestEdge implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.down("SIGTERM");
+    // Another primary may have taken its place.
+    const successor = lockHolder(join(this.home, "run", "edge.lock"));
+    if (successor !== undefined) {
+      process.kill(successor, "SIGTERM");
+      await until(() => lockHolder(join(this.home, "run", "edge.lock")) === undefined, 20_000, "the end of the next edge");
+    }
     await this.traffic.close();
     await rm(this.home, { recursive: true, force: true });
   }
@@ -108,17 +159,30 @@ export async function until(condition: () => Promise<boolean> | boolean, ms = 5_
   }
 }
 
-export interface TestEndpoint extends AsyncDisposable { readonly server: Server; readonly port: number; readonly endpoint: TrafficEndpoint }
+export interface TestEndpoint extends AsyncDisposable {
+  readonly server: Server;
+  readonly port: number;
+  readonly endpoint: TrafficEndpoint;
+}
 
 /** A real HTTP server as an instance. */
-export async function endpoint(instance: string, listener: RequestListener, options: { readonly releaseHash?: string; readonly port?: number } = {}): Promise<TestEndpoint> {
+export async function endpoint(
+  instance: string,
+  listener: RequestListener,
+  options: { readonly releaseHash?: string; readonly port?: number } = {},
+): Promise<TestEndpoint> {
   const server = createServer(listener);
   const port = await listening(server, options.port ?? 0);
   return {
-    server, port, endpoint: { instance, releaseHash: options.releaseHash ?? "sha256:a", host: "127.0.0.1", port, state: "active" },
+    server,
+    port,
+    endpoint: { instance, releaseHash: options.releaseHash ?? "sha256:a", host: "127.0.0.1", port, state: "active" },
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections();
-      if (server.listening) await new Promise((resolve) => { server.close(resolve); });
+      if (server.listening)
+        await new Promise((resolve) => {
+          server.close(resolve);
+        });
     },
   };
 }
@@ -129,33 +193,66 @@ export async function listening(server: NetServer, port = 0): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
+export const draining = (endpoint: TrafficEndpoint): TrafficEndpoint => ({ ...endpoint, state: "draining" });
+
 /** A port that was free a moment ago. */
 export async function freePort(): Promise<number> {
   const server = createTcpServer();
   const port = await listening(server);
-  await new Promise((resolve) => { server.close(resolve); });
+  await new Promise((resolve) => {
+    server.close(resolve);
+  });
   return port;
 }
 
 let internal = 0;
 
 /** An entry of one http port with all weight on `stable`. */
-export async function webEntry(endpoints: readonly TrafficEndpoint[], changes: Partial<TrafficEntry> = {}, port: Partial<TrafficPort> = {}): Promise<TrafficEntry> {
+export async function webEntry(
+  endpoints: readonly TrafficEndpoint[],
+  changes: Partial<TrafficEntry> = {},
+  port: Partial<TrafficPort> = {},
+): Promise<TrafficEntry> {
   if (internal === 0) internal = await freePort();
   return {
-    ref, rules: [], holdFor: 2_000, drainTimeout: 5_000, stopped: false,
-    ports: [{ name: "http", protocol: "http", hosts: [{ host, path: "/" }], internal, tracks: [{ name: "stable", weight: 100, endpoints }], ...port }],
+    ref,
+    rules: [],
+    holdFor: 2_000,
+    drainTimeout: 5_000,
+    stopped: false,
+    ports: [
+      {
+        name: "http",
+        protocol: "http",
+        hosts: [{ host, path: "/" }],
+        internal,
+        tracks: [{ name: "stable", weight: 100, endpoints }],
+        ...port,
+      },
+    ],
     ...changes,
   };
 }
 
 /** Fetches with Node's own client, whole: for tests that need exact control of the head. */
-export function fetchRaw(port: number, options: RequestOptions, body?: Buffer | string): Promise<{ status: number; headers: IncomingHttpHeaders; trailers: NodeJS.Dict<string>; rawHeaders: string[]; body: Buffer }> {
+export function fetchRaw(
+  port: number,
+  options: RequestOptions,
+  body?: Buffer | string,
+): Promise<{ status: number; headers: IncomingHttpHeaders; trailers: NodeJS.Dict<string>; rawHeaders: string[]; body: Buffer }> {
   return new Promise((resolve, reject) => {
     const req = request({ host: "127.0.0.1", port, agent: false, ...options }, (res) => {
       const chunks: Buffer[] = [];
       res.on("data", (chunk: Buffer) => chunks.push(chunk));
-      res.on("end", () => { resolve({ status: res.statusCode ?? 0, headers: res.headers, trailers: res.trailers, rawHeaders: res.rawHeaders, body: Buffer.concat(chunks) }); });
+      res.on("end", () => {
+        resolve({
+          status: res.statusCode ?? 0,
+          headers: res.headers,
+          trailers: res.trailers,
+          rawHeaders: res.rawHeaders,
+          body: Buffer.concat(chunks),
+        });
+      });
       res.on("error", reject);
     });
     req.on("error", reject);
@@ -168,8 +265,15 @@ export function exchangeBytes(port: number, bytes: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host: "127.0.0.1", port });
     let text = "";
-    socket.setEncoding("latin1").on("data", (chunk: string) => { text += chunk; });
-    socket.on("end", () => { socket.end(); resolve(text); }).on("error", reject);
+    socket.setEncoding("latin1").on("data", (chunk: string) => {
+      text += chunk;
+    });
+    socket
+      .on("end", () => {
+        socket.end();
+        resolve(text);
+      })
+      .on("error", reject);
     socket.write(bytes);
   });
 }

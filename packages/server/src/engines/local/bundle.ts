@@ -14,10 +14,22 @@ import type { RunAs } from "./tools.ts";
 const atOnce = 16;
 const smallFile = 256 * 1024;
 /** Berth packed it and checked its digest: only the form of its entries is looked at, not their number. */
-const limits: ArchiveLimits = { files: Number.MAX_SAFE_INTEGER, totalBytes: Number.MAX_SAFE_INTEGER, fileBytes: Number.MAX_SAFE_INTEGER, ratio: Number.MAX_SAFE_INTEGER, ratioAfter: Number.MAX_SAFE_INTEGER, absoluteLinks: true };
+const limits: ArchiveLimits = {
+  files: Number.MAX_SAFE_INTEGER,
+  totalBytes: Number.MAX_SAFE_INTEGER,
+  fileBytes: Number.MAX_SAFE_INTEGER,
+  ratio: Number.MAX_SAFE_INTEGER,
+  ratioAfter: Number.MAX_SAFE_INTEGER,
+  absoluteLinks: true,
+};
 
 /** Unpacks a tar (plain, gzip or zstd) to `target`, unless it is there. Everything belongs to `owner` when given. Throws `archive_refused` or the stream's error. */
-export async function unpackBundle(openBlob: () => Promise<Readable>, target: string, owner: RunAs | undefined, signal: AbortSignal): Promise<void> {
+export async function unpackBundle(
+  openBlob: () => Promise<Readable>,
+  target: string,
+  owner: RunAs | undefined,
+  signal: AbortSignal,
+): Promise<void> {
   if (await isThere(target)) {
     const now = new Date();
     // When it was last wanted: old ones are removed.
@@ -40,17 +52,23 @@ export async function unpackBundle(openBlob: () => Promise<Readable>, target: st
 const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));
 
 async function isThere(path: string): Promise<boolean> {
-  return stat(path).then((found) => found.isDirectory(), () => false);
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
 }
 
 async function* decompressed(source: Readable): AsyncGenerator<Buffer> {
   const chunks = source[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   const first = await chunks.next();
   if (first.done === true) return;
-  const rest = Readable.from((async function* () {
-    yield first.value;
-    for (let next = await chunks.next(); next.done !== true; next = await chunks.next()) yield next.value;
-  })(), { objectMode: false });
+  const rest = Readable.from(
+    (async function* () {
+      yield first.value;
+      for (let next = await chunks.next(); next.done !== true; next = await chunks.next()) yield next.value;
+    })(),
+    { objectMode: false },
+  );
   const magic = first.value.readUInt32BE(0);
   const expand = magic === 0x28b52ffd ? createZstdDecompress() : magic >>> 16 === 0x1f8b ? createGunzip() : undefined;
   if (expand === undefined) yield* rest as AsyncIterable<Buffer>;
@@ -81,7 +99,17 @@ async function fill(source: Readable, dir: string, owner: RunAs | undefined, sig
   try {
     for await (const entry of parser) {
       const { header } = entry;
-      const item = checkEntry({ name: header.name, type: header.type ?? undefined, size: header.size ?? 0, mode: header.mode ?? 0, linkname: header.linkname ?? undefined, pax: (header.pax ?? undefined) as Record<string, string> | undefined }, limits);
+      const item = checkEntry(
+        {
+          name: header.name,
+          type: header.type ?? undefined,
+          size: header.size ?? 0,
+          mode: header.mode ?? 0,
+          linkname: header.linkname ?? undefined,
+          pax: (header.pax ?? undefined) as Record<string, string> | undefined,
+        },
+        limits,
+      );
       if (item.type === "directory") await makeFolder(item.path);
       else if (item.type === "symlink") links.push(item);
       else if (item.type === "copy") copies.push(item);
@@ -93,7 +121,11 @@ async function fill(source: Readable, dir: string, owner: RunAs | undefined, sig
           const chunks: Buffer[] = [];
           for await (const chunk of entry as AsyncIterable<Buffer>) chunks.push(chunk);
           if (writing.size >= atOnce) await Promise.race(writing);
-          const one: Promise<void> = writeFile(target, chunks).catch((error: unknown) => { failure ??= asError(error); }).finally(() => writing.delete(one));
+          const one: Promise<void> = writeFile(target, chunks)
+            .catch((error: unknown) => {
+              failure ??= asError(error);
+            })
+            .finally(() => writing.delete(one));
           writing.add(one);
         }
       }
@@ -117,14 +149,23 @@ async function fill(source: Readable, dir: string, owner: RunAs | undefined, sig
   }
 }
 
-async function copyWithin(dir: string, from: string, to: string, owner: RunAs | undefined, makeFolder: (path: string) => Promise<void>): Promise<void> {
+async function copyWithin(
+  dir: string,
+  from: string,
+  to: string,
+  owner: RunAs | undefined,
+  makeFolder: (path: string) => Promise<void>,
+): Promise<void> {
   await makeFolder(dirname(to));
   const source = await open(join(dir, from));
   const { mode } = await source.stat();
   await writeFile({ path: join(dir, to), mode: mode & 0o777, owner }, source.createReadStream());
 }
 
-async function writeFile(target: { readonly path: string; readonly mode: number; readonly owner: RunAs | undefined }, content: Iterable<Buffer> | AsyncIterable<Buffer>): Promise<void> {
+async function writeFile(
+  target: { readonly path: string; readonly mode: number; readonly owner: RunAs | undefined },
+  content: Iterable<Buffer> | AsyncIterable<Buffer>,
+): Promise<void> {
   const file = await open(target.path, "wx", target.mode);
   try {
     for await (const chunk of content) await file.writev([chunk]);
@@ -141,10 +182,15 @@ export async function pruneReleases(releases: string, inUse: ReadonlySet<string>
   const found: { path: string; at: number }[] = [];
   for (const name of await readdir(releases)) {
     const path = join(releases, name);
-    const at = await stat(path).then(({ mtimeMs }) => mtimeMs, () => undefined);
+    const at = await stat(path).then(
+      ({ mtimeMs }) => mtimeMs,
+      () => undefined,
+    );
     // Gone meanwhile: another release of the stack was just put in place.
     if (at !== undefined && !inUse.has(`sha256:${name}`)) found.push({ path, at });
   }
-  const old = found.sort((a, b) => b.at - a.at).filter((one, index) => (index >= keep || basename(one.path).startsWith(".")) && now - one.at > 3_600_000);
+  const old = found
+    .sort((a, b) => b.at - a.at)
+    .filter((one, index) => (index >= keep || basename(one.path).startsWith(".")) && now - one.at > 3_600_000);
   for (const { path } of old) await removeTree(path);
 }

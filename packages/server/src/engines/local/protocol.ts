@@ -2,33 +2,95 @@
 // Both sides may be of different versions: readers ignore what they do not know, and nothing here may change its meaning.
 import type { Cause } from "@berth/contract/causes.ts";
 import type { Command } from "@berth/contract/spec.ts";
-import type { Capabilities, Fence, Observed, Ref, TaskRun, TaskState, TrackTarget, Usage } from "../engine.ts";
+import type { Capabilities, Fence, InstanceRecord, Observed, Ref, TaskRun, TaskState, TrackTarget, Usage } from "../engine.ts";
 
 export const protocolVersion = "1";
 export const protocolHeader = "x-berth-protocol";
 
-export interface EnsureRequest { readonly target: TrackTarget; readonly fence: Fence }
-export interface StopRequest { readonly ref: Ref; readonly instances: readonly string[]; readonly grace: number; readonly fence: Fence }
-export interface RemoveRequest { readonly ref: Ref; readonly fence: Fence }
-export interface FenceCheck { readonly ref: Ref; readonly fence: Fence }
-export interface ObserveAnswer { readonly observed: readonly Observed[] }
-export interface UsageRequest { readonly refs: readonly Ref[] }
-export interface UsageAnswer { readonly usage: readonly Usage[] }
-export interface StartTaskRequest { readonly task: TaskRun; readonly fence: Fence }
-export interface TaskAnswer { readonly state: TaskState; readonly ref: Ref }
-export interface CapabilitiesAnswer { readonly capabilities: Capabilities }
+export interface EnsureRequest {
+  readonly target: TrackTarget;
+  readonly fence: Fence;
+}
+export interface StopRequest {
+  readonly ref: Ref;
+  readonly instances: readonly string[];
+  readonly grace: number;
+  readonly fence: Fence;
+}
+export interface RemoveRequest {
+  readonly ref: Ref;
+  readonly fence: Fence;
+}
+export interface FenceCheck {
+  readonly ref: Ref;
+  readonly fence: Fence;
+}
+export interface ObserveAnswer {
+  readonly observed: readonly Observed[];
+}
+/** How many instances and runs of a component have not ended, or have lines that are not read yet. */
+export interface LeftAnswer {
+  readonly left: number;
+}
+export interface RecordsAnswer {
+  readonly records: readonly InstanceRecord[];
+}
+export interface UsageRequest {
+  readonly refs: readonly Ref[];
+}
+export interface UsageAnswer {
+  readonly usage: readonly Usage[];
+}
+export interface StartTaskRequest {
+  readonly task: TaskRun;
+  readonly fence: Fence;
+}
+export interface TaskAnswer {
+  readonly state: TaskState;
+  readonly ref: Ref;
+}
+export interface CapabilitiesAnswer {
+  readonly capabilities: Capabilities;
+}
 /** Where a stack's files lie and who owns them; `uid` is absent when instances run as Berth's own user. */
-export interface StackAnswer { readonly dir: string; readonly uid?: number; readonly gid?: number }
-export interface ExecRequest { readonly ref: Ref; readonly instance: string; readonly command: Command; readonly tty?: { readonly columns: number; readonly rows: number } }
+export interface StackAnswer {
+  readonly dir: string;
+  readonly uid?: number;
+  readonly gid?: number;
+}
+/** `releases`: digests that something was started from. `ending`: something of the stack lives, or its last lines are not read yet. */
+export interface StackUse {
+  readonly releases: readonly string[];
+  readonly ending: boolean;
+}
+export interface ForgetLogsAnswer {
+  readonly forgotten: boolean;
+}
+export interface ExecRequest {
+  readonly ref: Ref;
+  readonly instance: string;
+  readonly command: Command;
+  readonly tty?: { readonly columns: number; readonly rows: number };
+}
 /** One line of the `watch` stream. An empty line keeps the connection alive. */
-export interface WatchLine { readonly ref: Ref }
+export interface WatchLine {
+  readonly ref: Ref;
+}
 /** Body of an answer with a status of 400 or more. */
-export interface ProblemBody { readonly code: string; readonly params: Record<string, string | number | boolean>; readonly failure?: Cause; readonly retryable?: boolean }
+export interface ProblemBody {
+  readonly code: string;
+  readonly params: Record<string, string | number | boolean>;
+  readonly failure?: Cause;
+  readonly retryable?: boolean;
+}
 
 /** Frame types of an exec stream. Each frame is: 1 byte type, 4 bytes length (big endian), payload. */
 export const frameTypes = { stdin: 0, stdout: 1, stderr: 2, resize: 3, exit: 4, stdinEnd: 5, start: 6 } as const;
 export type FrameType = (typeof frameTypes)[keyof typeof frameTypes];
-export interface Frame { readonly type: number; readonly payload: Buffer }
+export interface Frame {
+  readonly type: number;
+  readonly payload: Buffer;
+}
 const maxFrame = 1_048_576;
 
 export function encodeFrame(type: FrameType, payload: Uint8Array): Buffer {

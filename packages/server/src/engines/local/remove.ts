@@ -7,6 +7,8 @@ import { execFile } from "node:child_process";
  */
 export function removeTree(path: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    execFile("rm", ["-rf", "--one-file-system", "--", path], { cwd: "/", env: { PATH: "/usr/bin:/bin" } }, (error) => (error === null ? resolve() : reject(error)));
+    execFile("rm", ["-rf", "--one-file-system", "--", path], { cwd: "/", env: { PATH: "/usr/bin:/bin" } }, (error) =>
+      error === null ? resolve() : reject(error),
+    );
   });
 }

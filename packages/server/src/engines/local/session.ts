@@ -6,7 +6,11 @@ import { BerthError } from "../../core/errors.ts";
 import type { Session } from "../engine.ts";
 import { encodeFrame, FrameReader, frameTypes, protocolHeader, protocolVersion, type ExecRequest } from "./protocol.ts";
 
-interface ExitFrame { readonly exitCode?: number; readonly signal?: string; readonly error?: string }
+interface ExitFrame {
+  readonly exitCode?: number;
+  readonly signal?: string;
+  readonly error?: string;
+}
 
 /**
  * Begins a session. Reading gives what the command writes (with a terminal: everything; without: stdout and stderr in the order of their arrival);
@@ -14,11 +18,22 @@ interface ExitFrame { readonly exitCode?: number; readonly signal?: string; read
  */
 export function openSession(socketPath: string, start: ExecRequest, signal: AbortSignal): Promise<Session> {
   return new Promise((resolve, reject) => {
-    const ask = request({ socketPath, path: "/v1/exec", headers: { connection: "Upgrade", upgrade: "berth-exec", [protocolHeader]: protocolVersion }, signal });
+    const ask = request({
+      socketPath,
+      path: "/v1/exec",
+      headers: { connection: "Upgrade", upgrade: "berth-exec", [protocolHeader]: protocolVersion },
+      signal,
+    });
     ask.once("error", reject);
     ask.once("response", (response) => {
       response.resume();
-      reject(new BerthError("wrong_state", { verb: "exec", reason: `the agent answered ${response.statusCode ?? 0}`, hint: "Restart the edge with this version of Berth." }));
+      reject(
+        new BerthError("wrong_state", {
+          verb: "exec",
+          reason: `the agent answered ${response.statusCode ?? 0}`,
+          hint: "Restart the edge with this version of Berth.",
+        }),
+      );
     });
     ask.once("upgrade", (_response, socket, head) => resolve(sessionOver(socket as Socket, head, start)));
     ask.end();
@@ -31,7 +46,9 @@ function sessionOver(socket: Socket, head: Buffer, start: ExecRequest): Session 
   // Whoever only reads the stream must not be ended by an exit that nobody asked for.
   exit.promise.catch(() => undefined);
   const stream = new Duplex({
-    read() { socket.resume(); },
+    read() {
+      socket.resume();
+    },
     write(chunk: Buffer, _encoding, done) {
       for (let at = 0; at < chunk.length; at += 65_536) socket.write(encodeFrame(frameTypes.stdin, chunk.subarray(at, at + 65_536)));
       if (socket.writableNeedDrain) socket.once("drain", () => done());
@@ -47,14 +64,22 @@ function sessionOver(socket: Socket, head: Buffer, start: ExecRequest): Session 
     },
   });
   const finish = (frame: ExitFrame): void => {
-    if (frame.error === undefined) exit.resolve({ ...(frame.exitCode === undefined ? {} : { exitCode: frame.exitCode }), ...(frame.signal === undefined ? {} : { signal: frame.signal }) });
-    else exit.reject(new BerthError("wrong_state", { verb: "exec", reason: frame.error, hint: "`berth status` shows the instances there are." }));
+    if (frame.error === undefined)
+      exit.resolve({
+        ...(frame.exitCode === undefined ? {} : { exitCode: frame.exitCode }),
+        ...(frame.signal === undefined ? {} : { signal: frame.signal }),
+      });
+    else
+      exit.reject(
+        new BerthError("wrong_state", { verb: "exec", reason: frame.error, hint: "`berth status` shows the instances there are." }),
+      );
     stream.push(null);
   };
   const take = (chunk: Buffer): void => {
     for (const frame of reader.push(chunk)) {
       if (frame.type === frameTypes.exit) finish(JSON.parse(frame.payload.toString("utf8")) as ExitFrame);
-      else if ((frame.type === frameTypes.stdout || frame.type === frameTypes.stderr) && !stream.push(Buffer.from(frame.payload))) socket.pause();
+      else if ((frame.type === frameTypes.stdout || frame.type === frameTypes.stderr) && !stream.push(Buffer.from(frame.payload)))
+        socket.pause();
     }
   };
   socket.on("data", take);
@@ -65,5 +90,9 @@ function sessionOver(socket: Socket, head: Buffer, start: ExecRequest): Session 
   });
   if (head.length > 0) take(head);
   socket.write(encodeFrame(frameTypes.start, Buffer.from(JSON.stringify(start))));
-  return { stream, exit: exit.promise, resize: (columns, rows) => void socket.write(encodeFrame(frameTypes.resize, Buffer.from(JSON.stringify({ columns, rows })))) };
+  return {
+    stream,
+    exit: exit.promise,
+    resize: (columns, rows) => void socket.write(encodeFrame(frameTypes.resize, Buffer.from(JSON.stringify({ columns, rows })))),
+  };
 }

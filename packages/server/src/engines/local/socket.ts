@@ -13,21 +13,31 @@ export class SocketClient {
   constructor(socketPath: string, cluster: string) {
     this.#cluster = cluster;
     // No pipelining: a slow answer must not hold up the next call. Streams stay open for hours.
-    this.#pool = new Pool("http://berth", { socketPath, connections: 64, pipelining: 1, headersTimeout: 60_000, bodyTimeout: 0, keepAliveTimeout: 2_000 });
+    this.#pool = new Pool("http://berth", {
+      socketPath,
+      connections: 64,
+      pipelining: 1,
+      headersTimeout: 60_000,
+      bodyTimeout: 0,
+      keepAliveTimeout: 2_000,
+    });
   }
 
   /** The parsed answer; undefined for 204. Errors: BerthError with the other side's code, EngineFailure (`cluster_unreachable`, retryable) when nobody answers. */
   async call(method: Dispatcher.HttpMethod, path: string, body: object | undefined, signal: AbortSignal): Promise<unknown> {
     const answer = await this.#request(method, path, body, signal);
-    const text = await answer.body.text().catch((error: unknown) => { throw this.unreachable(error, signal); });
+    const text = await answer.body.text().catch((error: unknown) => {
+      throw this.unreachable(error, signal);
+    });
     if (answer.statusCode >= 400) throw problemOf(text) ?? this.unreachable(new Error(`status ${answer.statusCode}`), signal);
-    return text === "" ? undefined : JSON.parse(text) as unknown;
+    return text === "" ? undefined : (JSON.parse(text) as unknown);
   }
 
   /** Lines of an endless answer, without empty ones. Ends when the other side or the signal ends it. */
   async *lines(path: string, signal: AbortSignal): AsyncGenerator<string> {
     const answer = await this.#request("GET", path, undefined, signal);
-    if (answer.statusCode >= 400) throw problemOf(await answer.body.text()) ?? this.unreachable(new Error(`status ${answer.statusCode}`), signal);
+    if (answer.statusCode >= 400)
+      throw problemOf(await answer.body.text()) ?? this.unreachable(new Error(`status ${answer.statusCode}`), signal);
     let held = "";
     answer.body.setEncoding("utf8");
     try {
@@ -44,9 +54,20 @@ export class SocketClient {
     }
   }
 
-  async #request(method: Dispatcher.HttpMethod, path: string, body: object | undefined, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
+  async #request(
+    method: Dispatcher.HttpMethod,
+    path: string,
+    body: object | undefined,
+    signal: AbortSignal,
+  ): Promise<Dispatcher.ResponseData> {
     try {
-      return await this.#pool.request({ method, path, signal, headers: { [protocolHeader]: protocolVersion, "content-type": "application/json" }, body: body === undefined ? null : JSON.stringify(body) });
+      return await this.#pool.request({
+        method,
+        path,
+        signal,
+        headers: { [protocolHeader]: protocolVersion, "content-type": "application/json" },
+        body: body === undefined ? null : JSON.stringify(body),
+      });
     } catch (error) {
       throw this.unreachable(error, signal);
     }
@@ -56,7 +77,8 @@ export class SocketClient {
   unreachable(error: unknown, signal: AbortSignal): EngineFailure {
     signal.throwIfAborted();
     const code = error instanceof Error && "code" in error ? String(error.code) : "";
-    const reason = code === "ENOENT" || code === "ECONNREFUSED" ? "`berth edge` does not run" : error instanceof Error ? error.message : String(error);
+    const reason =
+      code === "ENOENT" || code === "ECONNREFUSED" ? "`berth edge` does not run" : error instanceof Error ? error.message : String(error);
     return new EngineFailure(cause("cluster_unreachable", { cluster: this.#cluster, reason }), { retryable: true, cause: error });
   }
 

@@ -2,12 +2,27 @@
 // Nothing is downloaded; what is missing is named with the way to get it.
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmodSync, constants, copyFileSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync, statSync, symlinkSync } from "node:fs";
+import {
+  chmodSync,
+  constants,
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import semver from "semver";
+import { behindShim } from "./shims.ts";
 
-export interface RunAs { readonly uid: number; readonly gid: number }
+export interface RunAs {
+  readonly uid: number;
+  readonly gid: number;
+}
 
 export interface FoundTool {
   readonly name: string;
@@ -22,6 +37,8 @@ export interface ToolSearch {
   readonly runAs?: RunAs;
   /** Folders that are searched before the usual ones. */
   readonly path: readonly string[];
+  /** Folders that are searched after those; where a machine usually has its programs, unless a test says otherwise. */
+  readonly usual?: readonly string[];
   /** Where Berth keeps its own copy of Node.js; absent: it is not offered. */
   readonly runtimeDir?: string;
 }
@@ -35,17 +52,26 @@ interface Tool {
   readonly how: string;
 }
 
-const tool = (programs: RegExp, how: string, aliases: readonly string[] = [], version: readonly string[] = ["--version"]): Tool => ({ programs, how, aliases, version });
+const tool = (programs: RegExp, how: string, aliases: readonly string[] = [], version: readonly string[] = ["--version"]): Tool => ({
+  programs,
+  how,
+  aliases,
+  version,
+});
 const apt = (packages: string): string => `Install it, on Debian or Ubuntu with \`apt-get install ${packages}\``;
 const tools: Readonly<Record<string, Tool>> = {
   node: tool(/^node(js)?$/, `${apt("nodejs npm")}, or get a newer one from nodejs.org.`, ["node"]),
   npm: tool(/^npm$/, `${apt("npm")}.`),
   pnpm: tool(/^pnpm$/, "Run `npm install --global pnpm`."),
   yarn: tool(/^yarn(pkg)?$/, "Run `npm install --global yarn`.", ["yarn"]),
-  python: tool(/^python(3(\.\d+)?)?$/, `${apt("python3 python3-venv python3-pip")}, or get the version asked for with pyenv or uv.`, ["python3", "python"]),
+  python: tool(/^python(3(\.\d+)?)?$/, `${apt("python3 python3-venv python3-pip")}, or get the version asked for with pyenv or uv.`, [
+    "python3",
+    "python",
+  ]),
   pip: tool(/^pip3?(\.\d+)?$/, `${apt("python3-pip")}.`, ["pip", "pip3"]),
   poetry: tool(/^poetry$/, "Run `pipx install poetry`."),
   uv: tool(/^uv$/, "Run `pipx install uv`."),
+  pipenv: tool(/^pipenv$/, "Run `pipx install pipenv`."),
   go: tool(/^go$/, `${apt("golang-go")}, or get a newer one from go.dev.`, [], ["version"]),
   java: tool(/^java$/, `${apt("default-jdk-headless")}.`, [], ["-version"]),
   maven: tool(/^mvn$/, `${apt("maven")}, or add the Maven wrapper (mvnw) to the project.`, ["mvn"]),
@@ -69,18 +95,25 @@ const usualFolders = [...standardPath, "/usr/local/go/bin", "/usr/lib/go/bin", "
 export async function findTool(name: string, wanted: string, search: ToolSearch, signal?: AbortSignal): Promise<ToolAnswer> {
   const known = tools[name] ?? tool(new RegExp(`^${name.replace(/[^A-Za-z0-9_-]/g, "\\$&")}$`), "Install it on this machine.");
   const others: string[] = [];
-  for (const path of candidates(known, search.path)) {
+  for (const path of candidates(known, [...search.path, ...(search.usual ?? usualFolders)])) {
     const version = await versionOf(path, known.version, search.runAs, signal);
     if (version === undefined) continue;
     if (fits(version, wanted)) return { found: { name, path, version } };
     others.push(version);
   }
   if (name === "node" && search.runtimeDir !== undefined && fits(process.versions.node, wanted)) {
-    return { found: { name, path: search.runAs === undefined ? process.execPath : sharedNode(search.runtimeDir), version: process.versions.node } };
+    return {
+      found: { name, path: search.runAs === undefined ? process.execPath : sharedNode(search.runtimeDir), version: process.versions.node },
+    };
   }
   const asked = wanted === "*" || wanted === "" ? "" : wanted;
   const best = others.sort((a, b) => semver.rcompare(semver.coerce(a) ?? "0.0.0", semver.coerce(b) ?? "0.0.0"))[0];
-  return { failure: best === undefined ? cause("tool_missing", { tool: name, wanted: asked === "" ? "" : ` ${asked}`, how: known.how }) : cause("tool_version", { tool: name, found: best, wanted: asked, how: known.how }) };
+  return {
+    failure:
+      best === undefined
+        ? cause("tool_missing", { tool: name, wanted: asked === "" ? "" : ` ${asked}`, how: known.how })
+        : cause("tool_version", { tool: name, found: best, wanted: asked, how: known.how }),
+  };
 }
 
 function fits(version: string, wanted: string): boolean {
@@ -88,25 +121,51 @@ function fits(version: string, wanted: string): boolean {
   return wanted === "" || wanted === "*" || semver.validRange(wanted) === null || (exact !== null && semver.satisfies(exact, wanted));
 }
 
-function candidates(known: Tool, path: readonly string[]): string[] {
-  const found: string[] = [];
-  for (const folder of new Set([...path, ...usualFolders])) {
-    let names: string[];
-    try {
-      names = readdirSync(folder);
-    } catch {
-      // A folder of PATH that is not there, or not ours to read, offers nothing.
-      continue;
-    }
+/** Paths of programs that may be this tool, in the order in which they are preferred; some may not be there. */
+function candidates(known: Tool, folders: readonly string[]): string[] {
+  const chosen: string[] = [];
+  const others: string[] = [];
+  for (const folder of new Set(folders)) {
     // The plain name first: it is what the machine's owner chose among several versions.
-    found.push(...names.filter((name) => known.programs.test(name)).sort((a, b) => a.length - b.length || a.localeCompare(b)).map((name) => join(folder, name)));
+    const names = namesIn(folder)
+      .filter((name) => known.programs.test(name))
+      .sort((a, b) => a.length - b.length || a.localeCompare(b));
+    for (const name of names) {
+      const found = behindShim(join(folder, name));
+      chosen.push(...found.chosen);
+      others.push(...found.others);
+    }
   }
-  return found;
+  return [...chosen, ...others];
+}
+
+const listed = new Map<string, { readonly changed: number; readonly names: readonly string[] }>();
+/** ms within which a folder's time of change may stay the same although it changes again. */
+const settled = 1000;
+
+/** Every build and every start of an instance asks several times for folders of thousands of names that hardly ever change. */
+function namesIn(folder: string): readonly string[] {
+  try {
+    const changed = statSync(folder).mtimeMs;
+    const known = listed.get(folder);
+    if (known?.changed === changed) return known.names;
+    const names = readdirSync(folder);
+    if (Math.abs(Date.now() - changed) > settled) listed.set(folder, { changed, names });
+    return names;
+  } catch {
+    // A folder of PATH that is not there, or not ours to read, offers nothing.
+    return [];
+  }
 }
 
 const versions = new Map<string, string | undefined>();
 
-async function versionOf(path: string, args: readonly string[], runAs: RunAs | undefined, signal: AbortSignal | undefined): Promise<string | undefined> {
+async function versionOf(
+  path: string,
+  args: readonly string[],
+  runAs: RunAs | undefined,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
   let real: string;
   let changed: number;
   try {
@@ -116,7 +175,8 @@ async function versionOf(path: string, args: readonly string[], runAs: RunAs | u
     // A dangling link.
     return undefined;
   }
-  const key = `${path}\0${real}\0${changed}\0${runAs?.uid ?? "own"}`;
+  // Users of stacks own nothing that is looked at here and are in no group: what one of them can execute, all can.
+  const key = `${path}\0${real}\0${changed}\0${runAs === undefined ? "own" : "a stack's"}`;
   if (versions.has(key)) return versions.get(key);
   const output = await execute(path, args, runAs, signal);
   const version = output === undefined ? undefined : /\d+(\.\d+)+/.exec(output)?.[0];
@@ -124,12 +184,42 @@ async function versionOf(path: string, args: readonly string[], runAs: RunAs | u
   return version;
 }
 
+/** setpriv itself still has the rights of its caller when it executes a program, and would reach one in a folder that the user cannot pass; what it has executed has not. */
+const asThatUser = 'exec "$0" "$@"';
+
 /** Output of a program that ended with 0; undefined when this user cannot run it, or it takes longer than 10 s. */
-function execute(path: string, args: readonly string[], runAs: RunAs | undefined, signal: AbortSignal | undefined): Promise<string | undefined> {
-  const [command = path, ...rest] = runAs === undefined ? [path, ...args] : ["setpriv", `--reuid=${runAs.uid}`, `--regid=${runAs.gid}`, "--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--", path, ...args];
+function execute(
+  path: string,
+  args: readonly string[],
+  runAs: RunAs | undefined,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  const [command = path, ...rest] =
+    runAs === undefined
+      ? [path, ...args]
+      : [
+          "setpriv",
+          `--reuid=${runAs.uid}`,
+          `--regid=${runAs.gid}`,
+          "--clear-groups",
+          "--no-new-privs",
+          "--bounding-set=-all",
+          "--inh-caps=-all",
+          "--",
+          "/bin/sh",
+          "-c",
+          asThatUser,
+          path,
+          ...args,
+        ];
   const env = { PATH: standardPath.join(":"), HOME: "/nonexistent", LANG: "C.UTF-8" };
   return new Promise((resolve) => {
-    execFile(command, rest, { cwd: "/", env, timeout: 10_000, killSignal: "SIGKILL", ...(signal === undefined ? {} : { signal }) }, (error, stdout, stderr) => resolve(error === null ? `${stdout}\n${stderr}` : undefined));
+    execFile(
+      command,
+      rest,
+      { cwd: "/", env, timeout: 10_000, killSignal: "SIGKILL", ...(signal === undefined ? {} : { signal }) },
+      (error, stdout, stderr) => resolve(error === null ? `${stdout}\n${stderr}` : undefined),
+    );
   });
 }
 
@@ -169,12 +259,23 @@ export function toolFolder(runtimeDir: string, found: FoundTool): string {
   const id = createHash("sha256").update(found.path).digest("hex").slice(0, 12);
   const folder = join(openFolder(join(openFolder(runtimeDir), "tools")), `${found.name}-${found.version}-${id}`);
   openFolder(folder);
-  const links = new Map<string, string>([[basename(found.path), found.path], ...(known?.aliases ?? []).map((alias): [string, string] => [alias, found.path])]);
-  const companions = found.name === "node" ? ["npm", "npx", "corepack"] : found.name === "java" ? ["javac", "jar"] : [];
+  const links = new Map<string, string>([
+    [basename(found.path), found.path],
+    ...(known?.aliases ?? []).map((alias): [string, string] => [alias, found.path]),
+  ]);
+  const companions = companionsOf[found.name] ?? [];
   for (const name of companions) links.set(name, join(dirname(found.path), name));
   for (const [name, path] of links) link(path, join(folder, name), companions.includes(name));
   return folder;
 }
+
+/** Programs beside a tool that come and go with its version. */
+const companionsOf: Readonly<Record<string, readonly string[]>> = {
+  node: ["npm", "npx", "corepack"],
+  java: ["javac", "jar"],
+  rust: ["rustc", "rustdoc"],
+  go: ["gofmt"],
+};
 
 function link(path: string, at: string, optional: boolean): void {
   if (optional && statSync(path, { throwIfNoEntry: false }) === undefined) return;

@@ -3,8 +3,10 @@ import type { Db } from "../../db/pool.ts";
 import type { SecretBox } from "../../db/secretbox.ts";
 import type { Fence, Ref } from "../../engines/engine.ts";
 import type { Places } from "../../resources/deps.ts";
+import type { Commit } from "../queue.ts";
 
 export interface ComponentLoopDeps {
+  /** For reading; a pass writes by its `commit`. */
   readonly db: Db;
   readonly places: Places;
   readonly secretBox: SecretBox;
@@ -12,11 +14,18 @@ export interface ComponentLoopDeps {
   readonly installation: () => { readonly id: string; readonly epoch: number };
   /** Ends when the engine hints that this ref changed, after `ms`, or with the signal. */
   readonly waitForHint: (ref: Ref, ms: number, signal: AbortSignal) => Promise<void>;
+  /** The same for who does not work on the component: the hint goes on to the component's loop. */
+  readonly overhear: (ref: Ref, ms: number, signal: AbortSignal) => Promise<void>;
   /** Counts a repair of drift, for the metric that should stay flat. */
   readonly countRepair: (stack: string, component: string, what: string) => void;
 }
 
-export interface PassContext { readonly signal: AbortSignal; readonly fence: Fence }
+/** `commit`: the only way in which a pass writes, refused once another holder has the row. */
+export interface PassContext {
+  readonly signal: AbortSignal;
+  readonly fence: Fence;
+  readonly commit: Commit;
+}
 
 /** When the next pass is due, in ms; undefined = nothing left to do. */
 export type Next = number | undefined;

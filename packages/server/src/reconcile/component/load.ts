@@ -1,47 +1,95 @@
 // Everything that one pass over a component needs from the database, read afresh each pass so that new intent is seen at once.
-import type { ComponentSpec } from "@berth/contract/spec.ts";
+import { sql } from "kysely";
 import type { SiblingAddress } from "../../core/release/release.ts";
 import type { Db } from "../../db/pool.ts";
 import * as components from "../../resources/components/store.ts";
-import { findRelease, type ReleaseRow } from "../../resources/releases/store.ts";
+import type { ReleaseRow } from "../../resources/releases/store.ts";
 import { openRollout, type RolloutRow } from "../../resources/rollouts/store.ts";
-import { findStackById, type StackRow } from "../../resources/stacks/store.ts";
+import type { StackRow } from "../../resources/stacks/store.ts";
+import { releaseOf } from "./known-releases.ts";
 
 export interface Loaded {
   readonly component: components.ComponentRow;
-  readonly stack: StackRow;
+  readonly stack: Pick<StackRow, "id" | "name" | "team_id" | "team" | "cluster_id" | "cluster" | "run_env" | "delete_requested_at">;
   readonly rollout: RolloutRow | undefined;
   readonly stable: ReleaseRow | undefined;
   /** What the open rollout wants live. */
   readonly next: ReleaseRow | undefined;
-  readonly routes: readonly components.RouteRow[];
+  /** Hosts with path, joined by a space, and public TCP ports that the component holds now. */
+  readonly hosts: ReadonlySet<string>;
+  readonly published: ReadonlySet<number>;
   readonly internalPorts: ReadonlyMap<string, number>;
   readonly siblings: readonly SiblingAddress[];
 }
 
+/** In two questions, because every component is looked at again and again while anything of it is on its way. */
 export async function loadComponent(db: Db, id: string): Promise<Loaded | undefined> {
-  const component = await components.findComponentById(db, id);
-  if (component === undefined) return undefined;
-  const stack = await findStackById(db, component.stack_id);
-  if (stack === undefined) return undefined;
+  const row = await withSurroundings(db).where("c.id", "=", id).executeTakeFirst();
+  if (row === undefined) return undefined;
+  const { stack_name, team_id, team, cluster_id, cluster, run_env, stack_delete_requested_at, hosts, published, ports, ...component } = row;
   const rollout = await openRollout(db, id);
-  const stable = component.stable_release_id === null ? undefined : await findRelease(db, component.stable_release_id);
-  const next = rollout?.release_id === undefined || rollout.release_id === null ? undefined : await findRelease(db, rollout.release_id);
-  const ports = await siblingPorts(db, component.stack_id);
+  const next = rollout?.release_id;
   return {
-    component, stack, rollout, stable, next,
-    routes: await components.componentRoutes(db, id),
+    component,
+    stack: {
+      id: row.stack_id,
+      name: stack_name,
+      team_id,
+      team,
+      cluster_id,
+      cluster,
+      run_env,
+      delete_requested_at: stack_delete_requested_at,
+    },
+    rollout,
+    stable: component.stable_release_id === null ? undefined : await releaseOf(db, component.stable_release_id),
+    next: next === undefined || next === null ? undefined : await releaseOf(db, next),
+    hosts: new Set(hosts),
+    published: new Set(published),
     internalPorts: new Map(ports.filter((port) => port.componentId === id).map((port) => [port.name, port.port])),
-    siblings: ports.filter((port) => port.componentId !== id).map((port) => ({ component: port.component, protocol: port.protocol, host: "127.0.0.1", port: port.port })),
+    siblings: ports
+      .filter((port) => port.componentId !== id)
+      .map(({ component: of, protocol, port }) => ({ component: of, protocol, host: "127.0.0.1", port })),
   };
 }
 
-interface SiblingPort { readonly componentId: string; readonly component: string; readonly name: string; readonly port: number; readonly protocol: "http" | "tcp" }
-async function siblingPorts(db: Db, stackId: string): Promise<SiblingPort[]> {
-  const rows = await db.selectFrom("internal_ports as p").innerJoin("components as c", "c.id", "p.component_id").select(["c.id", "c.name as component", "p.name", "p.port", "c.spec"]).where("c.stack_id", "=", stackId).orderBy("c.name").orderBy("p.port").execute();
-  return rows.map((row) => ({ componentId: row.id, component: row.component, name: row.name, port: row.port, protocol: protocolOf(row.spec, row.name) }));
-}
-function protocolOf(spec: ComponentSpec, name: string): "http" | "tcp" {
-  return spec.ports.find((port) => port.name === name)?.protocol ?? "tcp";
+interface StackPort {
+  readonly componentId: string;
+  readonly component: string;
+  readonly name: string;
+  readonly port: number;
+  readonly protocol: "http" | "tcp";
 }
 
+function withSurroundings(db: Db) {
+  return db
+    .selectFrom("components as c")
+    .innerJoin("stacks as s", "s.id", "c.stack_id")
+    .innerJoin("teams as t", "t.id", "s.team_id")
+    .innerJoin("clusters as k", "k.id", "s.cluster_id")
+    .where("s.deleted_at", "is", null)
+    .select(components.componentColumns)
+    .select([
+      "s.name as stack_name",
+      "s.team_id",
+      "t.name as team",
+      "s.cluster_id",
+      "k.name as cluster",
+      "s.run_env",
+      "s.delete_requested_at as stack_delete_requested_at",
+      sql<string[]>`array(select u.host || ' ' || u.path from routes u where u.component_id = c.id)`.as("hosts"),
+      sql<number[]>`array(select p.port from published_ports p where p.component_id = c.id)`.as("published"),
+      portsOfStack.as("ports"),
+    ]);
+}
+
+/** In the order of their components' names and definitions. A port that the definition does not name any more is there for the release that still serves, and comes last. */
+const portsOfStack = sql<StackPort[]>`coalesce((
+  select jsonb_agg(jsonb_build_object('componentId', d.id, 'component', d.name, 'name', p.name, 'port', p.port, 'protocol', coalesce(x.port->>'protocol', 'tcp'))
+    order by d.name collate "C", x.place nulls last, p.port)
+  from internal_ports p
+  join components d on d.id = p.component_id
+  left join lateral (
+    select port, place from jsonb_array_elements(d.spec->'ports') with ordinality as all_ports (port, place) where port->>'name' = p.name order by place limit 1
+  ) x on true
+  where d.stack_id = c.stack_id), '[]')`;

@@ -1,27 +1,48 @@
 // One pass over a component: take its open rollout a step further, or keep what should run as it should be, or remove it.
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import { canonicalJson } from "../../core/canonical.ts";
-import { deadlineCause, defaultProgressDeadline, definiteFailure, furthest, type JudgedInstance } from "../../core/rollout/outcome.ts";
+import {
+  deadlineCause,
+  defaultProgressDeadline,
+  definiteFailure,
+  furthest,
+  portPatience,
+  trouble,
+  type JudgedInstance,
+} from "../../core/rollout/outcome.ts";
 import { emptyMemory, type Memory, type Progress } from "../../core/rollout/plan.ts";
-import { transaction } from "../../db/transaction.ts";
-import { EngineFailure, type Instance } from "../../engines/engine.ts";
+import type { Trx } from "../../db/transaction.ts";
+import type { RolloutProgress } from "../../db/tables-stacks.ts";
+import { EngineFailure } from "../../engines/engine.ts";
+import { openTombstone, settleTombstone } from "../../db/tombstones.ts";
 import { deleteComponent } from "../../resources/components/store.ts";
 import { stackEvent } from "../../resources/intent.ts";
 import type { ReleaseRow } from "../../resources/releases/store.ts";
 import * as rollouts from "../../resources/rollouts/store.ts";
 import * as tasks from "../../resources/tasks/store.ts";
 import { enqueue } from "../queue.ts";
+import { removeObjects } from "../remove.ts";
 import type { ComponentLoopDeps, Next, PassContext } from "./deps.ts";
+import { leaveAlone } from "./held.ts";
 import { loadComponent, type Loaded } from "./load.ts";
 import { recordObservation } from "./observation.ts";
 import { beforeRolling, endRollout, enterPhase, failRollout, rolloutTopic, succeed } from "./rollout.ts";
 import { instancesDigest, stepTrack, type Target, type TrackStep } from "./track.ts";
 import { verifyThroughRouter } from "./verify.ts";
+import { secretCause } from "./workload.ts";
 
-/** ms between looks while something is on its way; hints make it shorter. */
+/** ms between looks while something is on its way that nobody hints at, such as a drain; hints make it shorter. */
 const soon = 100;
+/** ms between looks while instances are on their way up: their hints tell, and a look now and then is enough should one be lost. */
+const patient = 500;
+/** ms from which on a next pass is a slow look at something that takes its time. */
+const idle = 1000;
 
-export async function passComponent(deps: ComponentLoopDeps, componentId: string, context: PassContext): Promise<{ readonly next: Next; readonly loaded: Loaded | undefined }> {
+export async function passComponent(
+  deps: ComponentLoopDeps,
+  componentId: string,
+  context: PassContext,
+): Promise<{ readonly next: Next; readonly loaded: Loaded | undefined }> {
   const loaded = await loadComponent(deps.db, componentId);
   if (loaded === undefined) return { next: undefined, loaded };
   return { next: await pass(deps, loaded, context), loaded };
@@ -29,24 +50,34 @@ export async function passComponent(deps: ComponentLoopDeps, componentId: string
 
 async function pass(deps: ComponentLoopDeps, loaded: Loaded, context: PassContext): Promise<Next> {
   if (loaded.component.delete_requested_at !== null) return removeComponent(deps, loaded, context);
+  if (loaded.component.held) return leaveAlone(deps, loaded, context);
   const rollout = loaded.rollout;
   if (rollout === undefined) return keep(deps, loaded, context);
   try {
     switch (rollout.phase) {
-      case "building": case "waiting": case "preparing": {
+      case "building":
+      case "waiting":
+      case "releasing":
+      case "preparing": {
         const next = await beforeRolling(deps, loaded, rollout, context);
         // What serves meanwhile is kept as it should be, so that a long build does not leave a crash unseen.
-        if (next === undefined && loaded.stable !== undefined) await keep(deps, loaded, context);
-        else if (next === undefined) await recordIdle(deps, loaded);
+        const waits = next === undefined || next >= idle;
+        if (waits && loaded.stable !== undefined) await keep(deps, loaded, context);
+        else if (waits) await recordIdle(loaded, context);
         return next;
       }
-      case "rolling": return await roll(deps, loaded, rollout, context);
-      case "verifying": return await verify(deps, loaded, rollout, context);
-      case "reverting": return await revert(deps, loaded, rollout, context);
-      default: return undefined;
+      case "rolling":
+        return await roll(deps, loaded, rollout, context);
+      case "verifying":
+        return await verify(deps, loaded, rollout, context);
+      case "reverting":
+        return await revert(deps, loaded, rollout, context);
+      default:
+        return undefined;
     }
   } catch (error) {
-    if (error instanceof EngineFailure && !error.retryable) return failRollout(deps, loaded, rollout, error.failure);
+    const hopeless = error instanceof EngineFailure && !error.retryable ? error.failure : secretCause(error);
+    if (hopeless !== undefined) return failRollout(deps, loaded, rollout, context, hopeless);
     throw error;
   }
 }
@@ -58,31 +89,89 @@ function wantedReplicas(loaded: Loaded, release: ReleaseRow | undefined): number
   return loaded.component.replicas;
 }
 
-async function step(deps: ComponentLoopDeps, loaded: Loaded, release: ReleaseRow | undefined, context: PassContext): Promise<{ target: Target; done: TrackStep }> {
+async function step(
+  deps: ComponentLoopDeps,
+  loaded: Loaded,
+  release: ReleaseRow | undefined,
+  context: PassContext,
+): Promise<{ target: Target; done: TrackStep }> {
   const replicas = wantedReplicas(loaded, release);
   // Nothing wanted is told to the planner as "no revision", so that instances of any revision leave.
   const target: Target = { release: replicas === 0 ? undefined : release, replicas };
   return { target, done: await stepTrack(deps, loaded, target, memoryOf(loaded), context) };
 }
 
-async function record(deps: ComponentLoopDeps, loaded: Loaded, done: TrackStep, wanted: number, rollout: { open: boolean; failed?: boolean }): Promise<void> {
-  const seen = loaded.component.observed.instances;
-  const changed = instancesDigest(done.instances) !== digestOfViews(seen, done) || canonicalJson(loaded.component.memory) !== canonicalJson(done.memory) || loaded.component.ready !== done.progress.available;
-  const state = { rolloutOpen: rollout.open, lastRolloutFailed: rollout.failed === true || loaded.component.state === "failed" || (loaded.component.state === "progressing" && loaded.stable === undefined && !rollout.open) };
-  if (!changed && !stateDiffers(loaded, done.progress, wanted, state)) return;
-  await transaction(deps.db, (trx) => recordObservation(trx, loaded, { instances: done.instances, progress: done.progress, memory: done.memory, wanted, at: deps.clock(), released: loaded.stable !== undefined, ...state }));
+type Write = (trx: Trx) => Promise<unknown>;
+
+/** What was found, in one transaction; none when there is nothing to write. */
+async function write(context: PassContext, writes: readonly (Write | undefined)[]): Promise<void> {
+  const some = writes.filter((one) => one !== undefined);
+  if (some.length > 0)
+    await context.commit(async (trx) => {
+      for (const one of some) await one(trx);
+    });
 }
+
+/** What is seen now, when it differs from what the component's row says. */
+function record(
+  deps: ComponentLoopDeps,
+  loaded: Loaded,
+  done: TrackStep,
+  wanted: number,
+  rollout: { open: boolean; failed?: boolean },
+): Write | undefined {
+  const seen = loaded.component.observed.instances;
+  const changed =
+    instancesDigest(done.instances) !== digestOfViews(seen, done) ||
+    canonicalJson(loaded.component.memory) !== canonicalJson(done.memory) ||
+    loaded.component.ready !== done.progress.available;
+  const state = {
+    rolloutOpen: rollout.open,
+    lastRolloutFailed:
+      rollout.failed === true ||
+      loaded.component.state === "failed" ||
+      (loaded.component.state === "progressing" && loaded.stable === undefined && !rollout.open),
+  };
+  if (!changed && !stateDiffers(loaded, done.progress, wanted, state)) return undefined;
+  return (trx) =>
+    recordObservation(trx, loaded, {
+      instances: done.instances,
+      progress: done.progress,
+      memory: done.memory,
+      wanted,
+      at: deps.clock(),
+      released: loaded.stable !== undefined,
+      ...state,
+    });
+}
+
+/** Whether something changes that nobody hints at. */
+const moves = ({ actions, progress }: TrackStep): boolean => actions.length > 0 || progress.old > 0;
 
 function digestOfViews(seen: Loaded["component"]["observed"]["instances"], done: TrackStep): string {
   const known = new Map(seen.map((view) => [view.id, view]));
-  const same = seen.length === done.instances.length && done.instances.every((instance) => {
-    const view = known.get(instance.id);
-    return view !== undefined && view.phase === instance.phase && view.ready === instance.ready && view.restarts === instance.restarts && view.cause?.code === instance.cause?.code;
-  });
+  const same =
+    seen.length === done.instances.length &&
+    done.instances.every((instance) => {
+      const view = known.get(instance.id);
+      return (
+        view !== undefined &&
+        view.phase === instance.phase &&
+        view.ready === instance.ready &&
+        view.pid === instance.pid &&
+        view.restarts === instance.restarts &&
+        view.cause?.code === instance.cause?.code
+      );
+    });
   return same ? instancesDigest(done.instances) : "";
 }
 
-function stateDiffers(loaded: Loaded, progress: Progress, wanted: number, rollout: { rolloutOpen: boolean; lastRolloutFailed: boolean }): boolean {
+function stateDiffers(
+  loaded: Loaded,
+  progress: Progress,
+  wanted: number,
+  rollout: { rolloutOpen: boolean; lastRolloutFailed: boolean },
+): boolean {
   const { component } = loaded;
   if (rollout.rolloutOpen) return component.state !== "progressing";
   if (loaded.stable === undefined) return component.state !== (rollout.lastRolloutFailed ? "failed" : "new");
@@ -91,109 +180,218 @@ function stateDiffers(loaded: Loaded, progress: Progress, wanted: number, rollou
   return component.state !== (progress.available >= wanted ? "healthy" : "degraded");
 }
 
-async function recordIdle(deps: ComponentLoopDeps, loaded: Loaded): Promise<void> {
+async function recordIdle(loaded: Loaded, context: PassContext): Promise<void> {
   if (loaded.component.state === "progressing") return;
-  await transaction(deps.db, async (trx) => {
+  await context.commit(async (trx) => {
     await trx.updateTable("components").set({ state: "progressing" }).where("id", "=", loaded.component.id).execute();
-    await stackEvent(trx, { name: loaded.stack.name, teamId: loaded.stack.team_id }, { code: "component_state", component: loaded.component.name, params: { state: "progressing" } });
+    await stackEvent(
+      trx,
+      { name: loaded.stack.name, teamId: loaded.stack.team_id },
+      { code: "component_state", component: loaded.component.name, params: { state: "progressing" } },
+    );
   });
 }
 
 /** Without a rollout in the way: the stable release, so many times. */
 async function keep(deps: ComponentLoopDeps, loaded: Loaded, context: PassContext): Promise<Next> {
   const wasHealthy = loaded.component.state === "healthy" && loaded.component.ready === loaded.component.replicas;
-  const { target, done } = await step(deps, loaded, loaded.stable, context);
+  const { target, done } = await step(deps, loaded, loaded.stable, context).catch(async (error: unknown) => {
+    await tellWhy(loaded, context, secretCause(error));
+    throw error;
+  });
   const missing = done.actions.find((action) => action.type === "ensure");
-  if (wasHealthy && missing !== undefined && loaded.rollout === undefined) await noteRepair(deps, loaded, "instances", "missing instances were started");
-  if (done.routesLost && loaded.rollout === undefined) await noteRepair(deps, loaded, "routes", "the router had lost its routes and got them again");
-  await record(deps, loaded, done, target.replicas, { open: loaded.rollout !== undefined });
-  // An instance that is on its way up is told by hints; a slow look is enough should one be lost.
-  return done.progress.settled ? undefined : done.actions.length > 0 || done.progress.old > 0 ? soon : 1000;
+  if (wasHealthy && missing !== undefined && loaded.rollout === undefined)
+    await noteRepair(deps, loaded, context, "instances", "missing instances were started");
+  if (done.routesLost && loaded.rollout === undefined)
+    await noteRepair(deps, loaded, context, "routes", "the router had lost its routes and got them again");
+  await write(context, [record(deps, loaded, done, target.replicas, { open: loaded.rollout !== undefined })]);
+  return done.progress.settled ? undefined : moves(done) ? soon : idle;
 }
 
-async function noteRepair(deps: ComponentLoopDeps, loaded: Loaded, what: "instances" | "routes", told: string): Promise<void> {
+/** What keeps instances from being started is shown with the component, which lacks them for that long; the queue tries again. */
+async function tellWhy({ component, stack, rollout }: Loaded, context: PassContext, why: Cause | undefined): Promise<void> {
+  if (why === undefined) return;
+  const state = rollout === undefined ? "degraded" : "progressing";
+  if (state === component.state && canonicalJson(why) === canonicalJson(component.cause)) return;
+  await context.commit(async (trx) => {
+    await trx
+      .updateTable("components")
+      .set({ state, cause: JSON.stringify(why) })
+      .where("id", "=", component.id)
+      .execute();
+    if (state !== component.state)
+      await stackEvent(
+        trx,
+        { name: stack.name, teamId: stack.team_id },
+        { code: "component_state", component: component.name, params: { state }, cause: why },
+      );
+  });
+}
+
+async function noteRepair(
+  deps: ComponentLoopDeps,
+  loaded: Loaded,
+  context: PassContext,
+  what: "instances" | "routes",
+  told: string,
+): Promise<void> {
   deps.countRepair(loaded.stack.name, loaded.component.name, what);
-  await transaction(deps.db, (trx) => stackEvent(trx, { name: loaded.stack.name, teamId: loaded.stack.team_id }, { code: "component_repaired", component: loaded.component.name, params: { what: told } }));
+  await context.commit((trx) =>
+    stackEvent(
+      trx,
+      { name: loaded.stack.name, teamId: loaded.stack.team_id },
+      { code: "component_repaired", component: loaded.component.name, params: { what: told } },
+    ),
+  );
 }
 
-function judged(instances: readonly Instance[], release: ReleaseRow, restart: number): JudgedInstance[] {
-  return instances.map((instance) => ({ current: instance.revision.releaseHash === release.hash && instance.revision.restart === restart, restarts: instance.restarts, phase: instance.phase, ready: instance.ready, ...(instance.cause === undefined ? {} : { cause: instance.cause }) }));
+function judged(
+  deps: ComponentLoopDeps,
+  done: TrackStep,
+  release: ReleaseRow,
+  restart: number,
+  before: RolloutProgress["restartsBefore"],
+): JudgedInstance[] {
+  const now = deps.clock().getTime();
+  return done.instances.map((instance) => ({
+    current:
+      instance.revision.releaseHash === release.hash &&
+      instance.revision.restart === restart &&
+      instance.phase !== "stopping" &&
+      done.memory.draining[instance.id] === undefined,
+    restarts: Math.max(0, instance.restarts - (before?.[instance.id] ?? 0)),
+    runningFor: instance.startedAt === undefined ? 0 : now - Date.parse(instance.startedAt),
+    phase: instance.phase,
+    ready: instance.ready,
+    ...(instance.cause === undefined ? {} : { cause: instance.cause }),
+  }));
 }
 
 async function roll(deps: ComponentLoopDeps, loaded: Loaded, rollout: rollouts.RolloutRow, context: PassContext): Promise<Next> {
   const release = loaded.next;
-  if (release === undefined) return failRollout(deps, loaded, rollout, cause("internal", { reason: "the release's row is gone" }));
-  if (rollout.abort_requested_by !== null) return failRollout(deps, loaded, rollout, cause("aborted", { by: rollout.abort_requested_by }), "aborted");
+  if (release === undefined) return failRollout(deps, loaded, rollout, context, cause("internal", { reason: "the release's row is gone" }));
+  if (rollout.abort_requested_by !== null)
+    return failRollout(deps, loaded, rollout, context, cause("aborted", { by: rollout.abort_requested_by }), "aborted");
   const { target, done } = await step(deps, loaded, release, context);
-  await record(deps, loaded, done, target.replicas, { open: true });
-  const moved = await noteProgress(deps, loaded, rollout, done.progress, target.replicas);
-  if (done.progress.settled) {
-    await transaction(deps.db, (trx) => enterPhase(trx, loaded, rollout, "verifying"));
-    return 0;
-  }
-  const seen = judged(done.instances, release, loaded.component.restart);
-  const hopeless = definiteFailure(seen) ?? pastDeadline(deps, release, seen, done.progress, target.replicas, moved);
-  return hopeless === undefined ? soon : failRollout(deps, loaded, rollout, hopeless);
+  const seen = judged(deps, done, release, loaded.component.restart, rollout.progress.restartsBefore);
+  const { movedAt, note } = noteProgress(deps, loaded, rollout, done.progress, target.replicas, trouble(seen));
+  await write(context, [
+    record(deps, loaded, done, target.replicas, { open: true }),
+    note,
+    done.progress.settled ? (trx) => enterPhase(trx, loaded, rollout, "verifying") : undefined,
+  ]);
+  if (done.progress.settled) return 0;
+  const hopeless =
+    definiteFailure(seen, portPatience(release.spec.probes)) ?? pastDeadline(deps, release, seen, done, target.replicas, movedAt);
+  if (hopeless !== undefined) return failRollout(deps, loaded, rollout, context, hopeless);
+  return moves(done) ? soon : patient;
 }
 
-function pastDeadline(deps: ComponentLoopDeps, release: ReleaseRow, seen: readonly JudgedInstance[], progress: Progress, wanted: number, movedAt: number): Cause | undefined {
+function pastDeadline(
+  deps: ComponentLoopDeps,
+  release: ReleaseRow,
+  seen: readonly JudgedInstance[],
+  { progress, leaveTime }: TrackStep,
+  wanted: number,
+  movedAt: number,
+): Cause | undefined {
   const waited = deps.clock().getTime() - movedAt;
-  // Draining takes as long as its own time-out allows and is not a lack of progress.
-  const allowed = (release.spec.strategy.progressDeadline ?? defaultProgressDeadline) + (progress.available >= wanted ? release.spec.drainTimeout + release.spec.gracePeriod : 0);
+  // Draining takes as long as the release that leaves allows, and is not a lack of progress.
+  const allowed = (release.spec.strategy.progressDeadline ?? defaultProgressDeadline) + (progress.available >= wanted ? leaveTime : 0);
   return waited > allowed ? deadlineCause(seen, { waited, ready: progress.available, wanted }) : undefined;
 }
 
-/** Notes numbers that changed; answers when one last went further than ever before. */
-async function noteProgress(deps: ComponentLoopDeps, loaded: Loaded, rollout: rollouts.RolloutRow, progress: Progress, wanted: number): Promise<number> {
+/** What a cause says beside how often and how long, which changes with every look. */
+function kindOf(why: Cause | undefined): string {
+  const { failures: _failures, waited: _waited, after: _after, restarts: _restarts, ...params } = why?.params ?? {};
+  return canonicalJson([why?.code ?? "", params]);
+}
+
+/** When a number last went further than ever before; and a note of numbers that changed, and of what keeps it waiting. */
+function noteProgress(
+  deps: ComponentLoopDeps,
+  loaded: Loaded,
+  rollout: rollouts.RolloutRow,
+  progress: Progress,
+  wanted: number,
+  waitsFor: Cause | undefined,
+): { readonly movedAt: number; readonly note: Write | undefined } {
   const before = rollout.progress;
   const now = deps.clock().getTime();
-  if (before.updated === progress.updated && before.available === progress.available && before.old === progress.old) return before.movedAt ?? now;
+  const sameCause = kindOf(waitsFor) === kindOf(rollout.cause ?? undefined);
+  if (before.updated === progress.updated && before.available === progress.available && before.old === progress.old && sameCause)
+    return { movedAt: before.movedAt ?? now, note: undefined };
   const { best, advanced } = furthest(before.best, { updated: progress.updated, available: progress.available, old: progress.old });
   const movedAt = advanced ? now : (before.movedAt ?? now);
-  await transaction(deps.db, async (trx) => {
-    if (!(await rollouts.updateRollout(trx, rollout.id, { progress: { ...before, updated: progress.updated, available: progress.available, old: progress.old, best, movedAt } }))) return;
-    await stackEvent(trx, { name: loaded.stack.name, teamId: loaded.stack.team_id }, { code: "rollout_progress", component: loaded.component.name, params: { rollout: rollout.number, updated: progress.updated, ready: progress.available, old: progress.old, wanted }, topics: [rolloutTopic(loaded, rollout)] });
-  });
-  return movedAt;
+  const note: Write = async (trx) => {
+    if (
+      !(await rollouts.updateRollout(trx, rollout.id, {
+        cause: waitsFor ?? null,
+        progress: { ...before, updated: progress.updated, available: progress.available, old: progress.old, best, movedAt },
+      }))
+    )
+      return;
+    await stackEvent(
+      trx,
+      { name: loaded.stack.name, teamId: loaded.stack.team_id },
+      {
+        code: "rollout_progress",
+        component: loaded.component.name,
+        params: { rollout: rollout.number, updated: progress.updated, ready: progress.available, old: progress.old, wanted },
+        topics: [rolloutTopic(loaded, rollout)],
+        ...(waitsFor === undefined ? {} : { cause: waitsFor }),
+      },
+    );
+  };
+  return { movedAt, note };
 }
 
 async function verify(deps: ComponentLoopDeps, loaded: Loaded, rollout: rollouts.RolloutRow, context: PassContext): Promise<Next> {
   const release = loaded.next;
-  if (release === undefined) return failRollout(deps, loaded, rollout, cause("internal", { reason: "the release's row is gone" }));
-  if (rollout.abort_requested_by !== null) return failRollout(deps, loaded, rollout, cause("aborted", { by: rollout.abort_requested_by }), "aborted");
+  if (release === undefined) return failRollout(deps, loaded, rollout, context, cause("internal", { reason: "the release's row is gone" }));
+  if (rollout.abort_requested_by !== null)
+    return failRollout(deps, loaded, rollout, context, cause("aborted", { by: rollout.abort_requested_by }), "aborted");
   const { target, done } = await step(deps, loaded, release, context);
-  await record(deps, loaded, done, target.replicas, { open: true });
-  if (!done.progress.settled) {
-    await transaction(deps.db, (trx) => enterPhase(trx, loaded, rollout, "rolling"));
-    return soon;
-  }
-  const verdict = target.replicas === 0 ? ({ ok: true, verified: [] } as const) : await verifyThroughRouter(deps, loaded, release, done.instances, context);
-  if (verdict.ok) return succeed(deps, loaded, rollout, [...verdict.verified]);
+  await write(context, [
+    record(deps, loaded, done, target.replicas, { open: true }),
+    done.progress.settled ? undefined : (trx) => enterPhase(trx, loaded, rollout, "rolling"),
+  ]);
+  if (!done.progress.settled) return soon;
+  const verdict =
+    target.replicas === 0
+      ? ({ ok: true, verified: [] } as const)
+      : await verifyThroughRouter(deps, loaded, release, done.instances, context);
+  if (verdict.ok) return succeed(deps, loaded, rollout, context, [...verdict.verified]);
   const failures = (rollout.progress.verifyFailures ?? 0) + 1;
-  if (failures >= verdict.attempts) return failRollout(deps, loaded, rollout, verdict.cause);
-  await rollouts.updateRollout(deps.db, rollout.id, { progress: { ...rollout.progress, verifyFailures: failures } });
+  if (failures >= verdict.attempts) return failRollout(deps, loaded, rollout, context, verdict.cause);
+  // Told while it is still being asked: who watches need not wait for the last answer to know what the first ones were (promise 6).
+  const told = failures < 3 || kindOf(verdict.cause) === kindOf(rollout.cause ?? undefined) ? {} : { cause: verdict.cause };
+  await context.commit((trx) =>
+    rollouts.updateRollout(trx, rollout.id, { progress: { ...rollout.progress, verifyFailures: failures }, ...told }),
+  );
   return failures < 5 ? soon : 5 * soon;
 }
 
 /** Back to what served before; the rollout ends when that is whole again, or cannot become so in time. */
 async function revert(deps: ComponentLoopDeps, loaded: Loaded, rollout: rollouts.RolloutRow, context: PassContext): Promise<Next> {
   const { target, done } = await step(deps, loaded, loaded.stable, context);
-  await record(deps, loaded, done, target.replicas, { open: true });
+  await write(context, [record(deps, loaded, done, target.replicas, { open: true })]);
   const waited = deps.clock().getTime() - (rollout.progress.movedAt ?? deps.clock().getTime());
   if (!done.progress.settled && waited < defaultProgressDeadline) return soon;
-  await transaction(deps.db, async (trx) => {
+  await context.commit(async (trx) => {
     await endRollout(deps, trx, loaded, rollout, rollout.ends_as ?? "failed");
-    if (loaded.stable === undefined) await trx.updateTable("components").set({ state: "failed" }).where("id", "=", loaded.component.id).execute();
+    if (loaded.stable === undefined)
+      await trx.updateTable("components").set({ state: "failed" }).where("id", "=", loaded.component.id).execute();
   });
   return 0;
 }
 
 /** A run must not go on without anyone who could see or end it; answers whether there are still some. */
-async function cancelTasks(deps: ComponentLoopDeps, { component, stack }: Loaded): Promise<boolean> {
+async function cancelTasks(deps: ComponentLoopDeps, { component, stack }: Loaded, context: PassContext): Promise<boolean> {
   const open = await tasks.openTasks(deps.db, component.id);
   for (const task of open) {
     if (task.cancel_requested_by !== null) continue;
-    await transaction(deps.db, async (trx) => {
+    await context.commit(async (trx) => {
       await tasks.updateTask(trx, task.id, { cancelRequestedBy: "the removal of its component" });
       await enqueue(trx, { kind: "task", key: task.id, cluster: stack.cluster });
     });
@@ -203,16 +401,21 @@ async function cancelTasks(deps: ComponentLoopDeps, { component, stack }: Loaded
 
 async function removeComponent(deps: ComponentLoopDeps, loaded: Loaded, context: PassContext): Promise<Next> {
   const { component, stack } = loaded;
-  if (await cancelTasks(deps, loaded)) return soon;
+  const tombstone = await openTombstone(deps.db, stack.cluster, { kind: "component", stack: stack.name, component: component.name });
+  // Nothing is touched on the word of a column alone.
+  if (tombstone === undefined) throw new Error(`component ${stack.name}/${component.name} is on its way out, but no tombstone says so`);
+  if (await cancelTasks(deps, loaded, context)) return soon;
   const done = await stepTrack(deps, loaded, { release: undefined, replicas: 0 }, memoryOf(loaded), context);
-  await record(deps, loaded, done, 0, { open: false });
+  await write(context, [record(deps, loaded, done, 0, { open: false })]);
   if (!done.progress.settled) return soon;
-  const ref = { stack: stack.name, component: component.name };
-  await deps.places.traffic(stack.cluster).remove(ref, context.fence, context.signal);
-  await deps.places.engine(stack.cluster).remove(ref, context.fence, context.signal);
-  await transaction(deps.db, async (trx) => {
+  if (!(await removeObjects(deps.places, tombstone, { stack: stack.name, component: component.name }, context.fence, context.signal)))
+    return soon;
+  await context.commit(async (trx) => {
+    await settleTombstone(trx, tombstone.id, context.fence.generation);
     const open = await rollouts.openRollout(trx, component.id);
-    if (open !== undefined) for (const waiting of await rollouts.waitingFor(trx, open.id)) await enqueue(trx, { kind: "component", key: waiting.component_id, cluster: waiting.cluster });
+    if (open !== undefined)
+      for (const waiting of await rollouts.waitingFor(trx, open.id))
+        await enqueue(trx, { kind: "component", key: waiting.component_id, cluster: waiting.cluster });
     await deleteComponent(trx, component.id);
     await stackEvent(trx, { name: stack.name, teamId: stack.team_id }, { code: "component_deleted", component: component.name });
     if (stack.delete_requested_at !== null) await enqueue(trx, { kind: "stack", key: stack.id, cluster: stack.cluster });

@@ -1,58 +1,178 @@
 // One step of bringing the component's track to a revision: observe, plan, act, remember. Used by rollouts, reverts, scaling, stopping, removal and repair alike.
+import type { ComponentSpec } from "@berth/contract/spec.ts";
 import { contentHash } from "../../core/canonical.ts";
 import { BerthError } from "../../core/errors.ts";
-import { plan, type Action, type Desired, type Memory, type PlannedEndpoint, type Progress } from "../../core/rollout/plan.ts";
+import {
+  plan,
+  type Action,
+  type Desired,
+  type Memory,
+  type PlannedEndpoint,
+  type Progress,
+  type SeenInstance,
+} from "../../core/rollout/plan.ts";
 import { trafficEntry, type Entry, type EntryParts } from "../../core/traffic-entry.ts";
 import type { Engine, Instance, Ref } from "../../engines/engine.ts";
 import type { Traffic } from "../../engines/traffic.ts";
-import type { ReleaseRow } from "../../resources/releases/store.ts";
+import { findReleasesByHash, type ReleaseRow } from "../../resources/releases/store.ts";
 import type { ComponentLoopDeps, PassContext } from "./deps.ts";
 import type { Loaded } from "./load.ts";
 import { workloadOf } from "./workload.ts";
 
 export interface TrackStep {
-  readonly instances: readonly Instance[]; readonly progress: Progress; readonly memory: Memory; readonly actions: readonly Action[];
+  readonly instances: readonly Instance[];
+  readonly progress: Progress;
+  readonly memory: Memory;
+  readonly actions: readonly Action[];
   /** The edge has forgotten the entry that was in force, or fell back to an older one. */
   readonly routesLost: boolean;
+  /** ms that the slowest of the instances that are not of the wanted revision may take to drain and to end. */
+  readonly leaveTime: number;
 }
 
 /** Which release, with how many instances; undefined = nothing should run. */
-export interface Target { readonly release: ReleaseRow | undefined; readonly replicas: number }
+export interface Target {
+  readonly release: ReleaseRow | undefined;
+  readonly replicas: number;
+}
 
-export async function stepTrack(deps: ComponentLoopDeps, loaded: Loaded, target: Target, memory: Memory, context: PassContext): Promise<TrackStep> {
+export async function stepTrack(
+  deps: ComponentLoopDeps,
+  loaded: Loaded,
+  target: Target,
+  memory: Memory,
+  context: PassContext,
+): Promise<TrackStep> {
   const { component, stack } = loaded;
   const ref: Ref = { stack: stack.name, component: component.name };
   const engine = deps.places.engine(stack.cluster);
   const traffic = deps.places.traffic(stack.cluster);
   const spec = target.release?.spec ?? loaded.stable?.spec ?? component.spec;
-  const hasTraffic = spec.ports.length > 0;
-  const parts: EntryParts = { stack: stack.name, component: component.name, stopped: component.stopped, spec, routes: loaded.routes, internalPorts: loaded.internalPorts };
-  const desired: Desired = { revision: target.release === undefined ? undefined : { releaseHash: target.release.hash, restart: component.restart }, replicas: target.replicas, strategy: spec.strategy, hasTraffic, drainTimeout: spec.drainTimeout };
+  const desired: Desired = {
+    revision: target.release === undefined ? undefined : { releaseHash: target.release.hash, restart: component.restart },
+    replicas: target.replicas,
+    strategy: spec.strategy,
+    hasTraffic: spec.ports.length > 0,
+  };
 
-  const observed = await engine.observe(ref, context.signal);
-  const instances = observed?.instances ?? [];
-  const applied = hasTraffic ? await traffic.applied(ref, context.signal) : undefined;
+  const instances = (await engine.observe(ref, context.signal))?.instances ?? [];
+  // Asked always: a release that has no ports may follow one that had, and what this row remembers of it may be lost.
+  const applied = await traffic.applied(ref, context.signal);
+  const specs = await specsOf(deps, loaded, target, instances);
+  const specFor = (instance: Instance): ComponentSpec | undefined => specs.get(instance.revision.releaseHash);
+  const parts = entryParts(loaded, { hash: target.release?.hash ?? loaded.stable?.hash ?? "", spec }, specs);
   const entryOf = (endpoints: readonly PlannedEndpoint[]): Entry => entryWith(parts, instances, endpoints);
+  const seen = instances.map((instance): SeenInstance => ({
+    ...instance,
+    exposed: (specFor(instance)?.ports.length ?? Object.keys(instance.addresses).length) > 0,
+    drainTimeout: specFor(instance)?.drainTimeout ?? spec.drainTimeout,
+  }));
   // What is in force is compared as a whole, so that a lost answer, a new address, another host or an edge that lost its entry all lead to the same repair.
-  const routed = applied === undefined ? undefined : { ...applied, carries: (endpoints: readonly PlannedEndpoint[]) => contentHash(entryOf(endpoints)) === applied.digest };
-  const decided = plan(desired, { instances, traffic: routed }, memory, deps.clock().getTime());
-  const inForce = applied === undefined ? memory.entry : { generation: applied.generation };
-  const entry = await act(deps, { loaded, engine, traffic, ref, parts, entryOf, release: target.release }, decided.actions, inForce, context);
-  const routesLost = applied !== undefined && applied.generation < (memory.entry?.generation ?? 0);
-  return { instances, routesLost, progress: decided.progress, actions: decided.actions, memory: { draining: decided.draining, ...(entry === undefined ? {} : { entry }) } };
+  const routed = { ...applied, carries: (endpoints: readonly PlannedEndpoint[]) => contentHash(entryOf(endpoints)) === applied.digest };
+  const decided = plan(desired, { instances: seen, traffic: routed }, memory, deps.clock().getTime());
+  const graceOf = new Map(instances.map((instance) => [instance.id, (specFor(instance) ?? spec).gracePeriod]));
+  const entry = await act(
+    deps,
+    { loaded, engine, traffic, ref, graceOf, entryOf, release: target.release },
+    decided.actions,
+    memory.entry,
+    context,
+  );
+  const leaving = instances.filter(
+    ({ revision }) => revision.releaseHash !== desired.revision?.releaseHash || revision.restart !== desired.revision.restart,
+  );
+  return {
+    instances,
+    progress: decided.progress,
+    actions: decided.actions,
+    memory: { draining: decided.draining, ...(entry === undefined ? {} : { entry }) },
+    routesLost: applied.generation < (memory.entry?.generation ?? 0),
+    leaveTime: Math.max(
+      0,
+      ...leaving.map((instance) => {
+        const of = specFor(instance) ?? spec;
+        return of.drainTimeout + of.gracePeriod;
+      }),
+    ),
+  };
+}
+
+/** The definitions of the releases that run, by hash, each instance's own: what it is told when it leaves is what its release says, not what the next one says. */
+async function specsOf(
+  deps: ComponentLoopDeps,
+  loaded: Loaded,
+  target: Target,
+  instances: readonly Instance[],
+): Promise<ReadonlyMap<string, ComponentSpec>> {
+  const known = new Map(
+    [target.release, loaded.next, loaded.stable].flatMap((release) =>
+      release === undefined ? [] : [[release.hash, release.spec] as const],
+    ),
+  );
+  const running = [...new Set(instances.map(({ revision }) => revision.releaseHash))];
+  for (const release of await findReleasesByHash(
+    deps.db,
+    loaded.component.id,
+    running.filter((hash) => !known.has(hash)),
+  ))
+    known.set(release.hash, release.spec);
+  return new Map(
+    running.toSorted().flatMap((hash) => {
+      const spec = known.get(hash);
+      return spec === undefined ? [] : [[hash, spec]];
+    }),
+  );
+}
+
+function entryParts(
+  loaded: Loaded,
+  wanted: { readonly hash: string; readonly spec: ComponentSpec },
+  running: ReadonlyMap<string, ComponentSpec>,
+): EntryParts {
+  const { stack, component, hosts, published, internalPorts } = loaded;
+  const releases = [wanted, ...[...running].flatMap(([hash, spec]) => (hash === wanted.hash ? [] : [{ hash, spec }]))];
+  return {
+    stack: stack.name,
+    component: component.name,
+    stopped: component.stopped,
+    hosts,
+    published,
+    internalPorts,
+    releases,
+    drainTimeout: Math.max(...releases.map(({ spec }) => spec.drainTimeout)),
+  };
 }
 
 function entryWith(parts: EntryParts, instances: readonly Instance[], endpoints: readonly PlannedEndpoint[]): Entry {
   const byId = new Map(instances.map((instance) => [instance.id, instance]));
-  return trafficEntry(parts, endpoints.flatMap(({ instance: id, state }) => {
-    const instance = byId.get(id);
-    return instance === undefined ? [] : [{ instance: id, state, releaseHash: instance.revision.releaseHash, addresses: instance.addresses }];
-  }));
+  return trafficEntry(
+    parts,
+    endpoints.flatMap(({ instance: id, state }) => {
+      const instance = byId.get(id);
+      return instance === undefined
+        ? []
+        : [{ instance: id, state, releaseHash: instance.revision.releaseHash, addresses: instance.addresses }];
+    }),
+  );
 }
 
-interface Scene { readonly loaded: Loaded; readonly engine: Engine; readonly traffic: Traffic; readonly ref: Ref; readonly parts: EntryParts; readonly entryOf: (endpoints: readonly PlannedEndpoint[]) => Entry; readonly release: ReleaseRow | undefined }
+interface Scene {
+  readonly loaded: Loaded;
+  readonly engine: Engine;
+  readonly traffic: Traffic;
+  readonly ref: Ref;
+  readonly graceOf: ReadonlyMap<string, number>;
+  readonly entryOf: (endpoints: readonly PlannedEndpoint[]) => Entry;
+  readonly release: ReleaseRow | undefined;
+}
 
-async function act(deps: ComponentLoopDeps, scene: Scene, actions: readonly Action[], before: Memory["entry"], context: PassContext): Promise<Memory["entry"]> {
+async function act(
+  deps: ComponentLoopDeps,
+  scene: Scene,
+  actions: readonly Action[],
+  before: Memory["entry"],
+  context: PassContext,
+): Promise<Memory["entry"]> {
   let entry = before;
   for (const action of actions) {
     switch (action.type) {
@@ -61,15 +181,32 @@ async function act(deps: ComponentLoopDeps, scene: Scene, actions: readonly Acti
         entry = { generation: context.fence.generation };
         break;
       }
+      case "dropRoutes": {
+        await scene.traffic.remove(scene.ref, context.fence, context.signal);
+        entry = undefined;
+        break;
+      }
       case "ensure": {
         if (scene.release === undefined) throw new BerthError("internal", {}, { cause: new Error("ensure without a release") });
         const workload = await workloadOf(deps.db, deps.secretBox, scene.loaded, scene.release);
         await scene.engine.prepare(workload, context.fence, context.signal);
-        await scene.engine.ensure({ ref: scene.ref, track: "stable", workload, restart: scene.loaded.component.restart, replicas: action.replicas, leaving: action.leaving }, context.fence, context.signal);
+        await scene.engine.ensure(
+          {
+            ref: scene.ref,
+            track: "stable",
+            workload,
+            restart: scene.loaded.component.restart,
+            replicas: action.replicas,
+            leaving: action.leaving,
+          },
+          context.fence,
+          context.signal,
+        );
         break;
       }
       case "stop":
-        await scene.engine.stop(scene.ref, action.instances, scene.parts.spec.gracePeriod, context.fence, context.signal);
+        for (const [grace, ids] of byGrace(action.instances, scene.graceOf))
+          await scene.engine.stop(scene.ref, ids, grace, context.fence, context.signal);
         break;
       default: {
         const never: never = action;
@@ -80,7 +217,18 @@ async function act(deps: ComponentLoopDeps, scene: Scene, actions: readonly Acti
   return entry;
 }
 
+function byGrace(ids: readonly string[], graceOf: ReadonlyMap<string, number>): Map<number, string[]> {
+  const groups = new Map<number, string[]>();
+  for (const id of ids) {
+    const grace = graceOf.get(id) ?? 0;
+    groups.set(grace, [...(groups.get(grace) ?? []), id]);
+  }
+  return groups;
+}
+
 /** Changes when anything that people see of the instances does. */
 export function instancesDigest(instances: readonly Instance[]): string {
-  return contentHash(instances.map(({ id, phase, ready, restarts, revision, cause }) => [id, phase, ready, restarts, revision, cause?.code]));
+  return contentHash(
+    instances.map(({ id, phase, ready, restarts, pid, revision, cause }) => [id, phase, ready, restarts, pid ?? 0, revision, cause?.code]),
+  );
 }

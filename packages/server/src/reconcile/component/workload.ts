@@ -1,4 +1,5 @@
 // From a stored release to the workload that an engine runs: secrets are opened here, at the last moment, and nowhere else.
+import { cause, type Cause } from "@berth/contract/causes.ts";
 import { siblingEnv } from "../../core/release/release.ts";
 import { BerthError } from "../../core/errors.ts";
 import type { Db } from "../../db/pool.ts";
@@ -7,10 +8,18 @@ import type { Workload } from "../../engines/engine.ts";
 import type { ReleaseRow } from "../../resources/releases/store.ts";
 import { openSecrets } from "../../resources/secrets/store.ts";
 import type { Loaded } from "./load.ts";
+import { recordOf } from "./record.ts";
 
-export async function workloadOf(db: Db, secretBox: SecretBox, loaded: Pick<Loaded, "component" | "stack" | "siblings">, release: ReleaseRow): Promise<Workload> {
+/** Errors: `secret_not_found`, `secret_unreadable`. */
+export async function workloadOf(
+  db: Db,
+  secretBox: SecretBox,
+  loaded: Pick<Loaded, "component" | "stack" | "siblings">,
+  release: ReleaseRow,
+): Promise<Workload> {
   const secrets = await openSecrets(db, secretBox, loaded.stack.id, release.secret_refs);
-  for (const [variable, ref] of Object.entries(release.secret_refs)) if (!(variable in secrets)) throw new BerthError("secret_not_found", { secret: ref.secret });
+  for (const [variable, ref] of Object.entries(release.secret_refs))
+    if (!(variable in secrets)) throw new BerthError("secret_not_found", { secret: ref.secret });
   const { startup, readiness, liveness } = release.spec.probes;
   return {
     ref: { stack: loaded.stack.name, component: loaded.component.name },
@@ -27,10 +36,22 @@ export async function workloadOf(db: Db, secretBox: SecretBox, loaded: Pick<Load
     ports: release.spec.ports,
     volumes: release.spec.volumes,
     resources: release.spec.resources,
-    probes: { ...(startup === undefined ? {} : { startup }), ...(readiness === undefined ? {} : { readiness }), ...(liveness === undefined ? {} : { liveness }) },
+    probes: {
+      ...(startup === undefined ? {} : { startup }),
+      ...(readiness === undefined ? {} : { readiness }),
+      ...(liveness === undefined ? {} : { liveness }),
+    },
     restart: release.spec.restart,
     gracePeriod: release.spec.gracePeriod,
     securityProfile: release.spec.securityProfile,
     tools: release.runtime.tools,
+    record: await recordOf(db, loaded, release),
   };
+}
+
+/** Why a release cannot be started for want of a secret, which trying again does not mend; undefined = another error. */
+export function secretCause(error: unknown): Cause | undefined {
+  if (!(error instanceof BerthError)) return undefined;
+  if (error.code === "secret_not_found") return cause("secret_missing", error.params);
+  return error.code === "secret_unreadable" ? cause("secret_unreadable", error.params) : undefined;
 }

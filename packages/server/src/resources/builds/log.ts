@@ -1,22 +1,37 @@
 // Build logs: JSON lines in a file while the build runs, where any process on this machine can follow them; the blob store keeps them afterwards.
 import { createReadStream } from "node:fs";
-import { appendFile, mkdir, open, rm } from "node:fs/promises";
+import { appendFile, mkdir, open, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import type { BlobStore } from "../../blobs/store.ts";
 
-export interface StoredLine { readonly at: string; readonly stream: "stdout" | "stderr" | "berth"; readonly step?: string; readonly text: string }
-export interface FollowedLine extends StoredLine { readonly cursor: string }
+export interface StoredLine {
+  readonly at: string;
+  readonly stream: "stdout" | "stderr" | "berth";
+  readonly step?: string;
+  readonly text: string;
+}
+export interface FollowedLine extends StoredLine {
+  readonly cursor: string;
+}
 
 export interface BuildLogs {
   append(build: string, lines: readonly StoredLine[]): Promise<void>;
   /** Empties the log: a build that starts again after a crash tells its story from the start. */
   reset(build: string): Promise<void>;
-  /** Moves the finished log to the blob store; answers its digest. */
+  /** Stores the finished log as a blob, and answers its digest. Who follows the file goes on doing so until it is removed. */
   keep(build: string): Promise<string | undefined>;
+  /** Forgets the file of a log, as soon as the blob store has it or its build is gone. Absent = success. */
+  remove(build: string): Promise<void>;
+  /** Builds whose log is still a file, with its last change. */
+  files(): Promise<readonly { readonly build: string; readonly changedAt: Date }[]>;
   /** All lines after `after` (a line number); goes on until `ended` says so when following. */
-  read(build: string, options: { readonly digest: string | null; readonly after: number; readonly follow: boolean; readonly ended: () => Promise<boolean> }, signal: AbortSignal): AsyncIterable<FollowedLine>;
+  read(
+    build: string,
+    options: { readonly digest: string | null; readonly after: number; readonly follow: boolean; readonly ended: () => Promise<boolean> },
+    signal: AbortSignal,
+  ): AsyncIterable<FollowedLine>;
 }
 
 /** ms between looks at a log that is being written. */
@@ -39,10 +54,31 @@ export function createBuildLogs(folder: string, blobs: BlobStore): BuildLogs {
       const { digest } = await blobs.put(createReadStream(fileOf(build)));
       return digest;
     },
+    async remove(build) {
+      await rm(fileOf(build), { force: true });
+    },
+    async files() {
+      const names = (
+        await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+          if (error.code === "ENOENT") return [];
+          throw error;
+        })
+      ).filter((name) => /^[0-9a-f-]{36}\.jsonl$/.test(name));
+      const found = await Promise.all(
+        names.map(async (name) => ({
+          build: name.slice(0, -".jsonl".length),
+          stat: await stat(join(folder, name)).catch(() => undefined),
+        })),
+      );
+      return found.flatMap((one) => (one.stat === undefined ? [] : [{ build: one.build, changedAt: one.stat.mtime }]));
+    },
     async *read(build, options, signal) {
       let number = 0;
       if (options.digest !== null) {
-        for await (const text of createInterface({ input: await blobs.open(options.digest, signal), crlfDelay: Number.POSITIVE_INFINITY })) {
+        for await (const text of createInterface({
+          input: await blobs.open(options.digest, signal),
+          crlfDelay: Number.POSITIVE_INFINITY,
+        })) {
           number += 1;
           if (number > options.after) yield parse(text, number);
         }

@@ -4,5 +4,8 @@ import type { HandlersOf } from "../call.ts";
 import type { ClusterService } from "./service.ts";
 
 export function clusterHandlers(clusters: ClusterService): HandlersOf<typeof clusterRoutes> {
-  return { listClusters: (_input, call) => clusters.list(call), showCluster: ({ params }, call) => clusters.show(call, params.cluster) };
+  return {
+    listClusters: ({ query }, call) => clusters.list(call, query),
+    showCluster: ({ params }, call) => clusters.show(call, params.cluster),
+  };
 }

@@ -1,5 +1,6 @@
 // Writing a component's definition: its row, internal ports, routes, public ports and volumes, all in the caller's transaction.
 import type { ComponentSpec } from "@berth/contract/spec.ts";
+import { canonicalJson } from "../../core/canonical.ts";
 import { BerthError } from "../../core/errors.ts";
 import { scheduleProblem } from "../../core/schedule.ts";
 import type { Db } from "../../db/pool.ts";
@@ -7,39 +8,53 @@ import type { Call } from "../call.ts";
 import { audit, stackEvent } from "../intent.ts";
 import type { StackHandle } from "../stacks/service.ts";
 import { ensureVolumes } from "../volumes/store.ts";
+import { claimAddresses, freeAddresses } from "./addresses.ts";
 import * as store from "./store.ts";
 
-/** The hosts that lead to a component: `<component>.<stack>.localhost` for a web component's first http port, and its domains. */
-export function wantedRoutes(stack: string, component: string, spec: ComponentSpec): store.RouteRow[] {
-  const port = spec.ports.find((candidate) => candidate.protocol === "http");
-  if (port === undefined || spec.kind === "worker" || spec.kind === "cron") return [];
-  const fallback: store.RouteRow[] = spec.kind === "web" ? [{ host: `${component}.${stack}.localhost`, path: "/", portName: port.name, isDefault: true }] : [];
-  return [...spec.domains.map((domain) => ({ host: domain.host, path: domain.path ?? "/", portName: port.name, isDefault: false })), ...fallback];
+/** Compared by content: the database gives keys in an order of its own. */
+export function sameSpec(before: ComponentSpec | undefined, after: ComponentSpec): boolean {
+  return before !== undefined && canonicalJson(before) === canonicalJson(after);
 }
 
 /** Creates the component or changes it; `invalid_request` for a schedule that never comes due, `host_taken` and `port_taken` when a route or public port is somebody else's. */
-export async function defineComponent(trx: Db, call: Call, stack: StackHandle, name: string, spec: ComponentSpec, expectedRevision?: string): Promise<{ component: store.ComponentRow; created: boolean; changed: boolean }> {
+export async function defineComponent(
+  trx: Db,
+  call: Call,
+  stack: StackHandle,
+  name: string,
+  spec: ComponentSpec,
+  expectedRevision?: string,
+): Promise<{ component: store.ComponentRow; created: boolean; changed: boolean }> {
   const problem = spec.schedule === undefined ? undefined : scheduleProblem(spec.schedule);
   if (problem !== undefined) throw new BerthError("invalid_request", { reason: `the schedule of ${name} cannot be used: ${problem}` });
   const existing = await store.findComponent(trx, stack.id, name, { lock: true });
-  if (existing?.delete_requested_at != null) throw new BerthError("wrong_state", { verb: "Deploying", reason: `component ${name} is being removed`, hint: "Wait a moment and try again." });
+  if (existing?.delete_requested_at != null)
+    throw new BerthError("wrong_state", {
+      verb: "Deploying",
+      reason: `component ${name} is being removed`,
+      hint: "Wait a moment and try again.",
+    });
   if (existing === undefined && expectedRevision !== undefined) throw new BerthError("precondition_failed");
   const component = existing ?? (await store.insertComponent(trx, { stackId: stack.id, name, spec }));
-  const changed = existing !== undefined && JSON.stringify(existing.spec) !== JSON.stringify(spec);
+  const changed = existing !== undefined && !sameSpec(existing.spec, spec);
   if (existing !== undefined && (changed || expectedRevision !== undefined)) {
     // Wanted instances follow the definition only when the definition's number changed; otherwise scaling by hand stays.
     const replicas = existing.spec.replicas === spec.replicas ? undefined : spec.replicas;
-    if (!(await store.updateComponent(trx, component.id, { spec, ...(replicas === undefined ? {} : { replicas }) }, expectedRevision))) throw new BerthError("precondition_failed");
+    if (!(await store.updateComponent(trx, component.id, { spec, ...(replicas === undefined ? {} : { replicas }) }, expectedRevision)))
+      throw new BerthError("precondition_failed");
   }
-  await store.syncInternalPorts(trx, component.id, stack.clusterId, spec.ports);
-  const routeConflict = await store.syncRoutes(trx, component.id, stack.clusterId, wantedRoutes(stack.name, name, spec));
-  if (routeConflict !== undefined) throw new BerthError("host_taken", { host: routeConflict.host, path: routeConflict.path === "/" ? "" : routeConflict.path, owner: `${routeConflict.stack}/${routeConflict.component}` });
-  const portConflict = await store.syncPublishedPorts(trx, component.id, stack.clusterId, spec.ports);
-  if (portConflict !== undefined) throw new BerthError("port_taken", { port: portConflict.port, owner: `${portConflict.stack}/${portConflict.component}` });
-  for (const volume of await ensureVolumes(trx, stack, spec.volumes.map((mount) => mount.volume))) await stackEvent(trx, stack, { code: "volume_created", params: { volume } });
+  await claimAddresses(trx, stack, component, spec);
+  await freeAddresses(trx, stack, component.id);
+  for (const volume of await ensureVolumes(
+    trx,
+    stack,
+    spec.volumes.map((mount) => mount.volume),
+  ))
+    await stackEvent(trx, stack, { code: "volume_created", params: { volume } });
   if (existing === undefined) await stackEvent(trx, stack, { code: "component_created", component: name });
   else if (changed) await stackEvent(trx, stack, { code: "component_updated", component: name });
-  if (existing === undefined || changed) await audit(trx, call, existing === undefined ? "components.create" : "components.update", `component:${stack.name}/${name}`);
+  if (existing === undefined || changed)
+    await audit(trx, call, existing === undefined ? "components.create" : "components.update", `component:${stack.name}/${name}`);
   const now = await store.findComponentById(trx, component.id);
   if (now === undefined) throw new BerthError("internal");
   return { component: now, created: existing === undefined, changed };

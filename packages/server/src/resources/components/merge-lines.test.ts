@@ -2,7 +2,10 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { mergeByTime } from "./merge-lines.ts";
 
-interface Line { readonly at: string; readonly text: string }
+interface Line {
+  readonly at: string;
+  readonly text: string;
+}
 const line = (at: number, text = String(at)): Line => ({ at: String(at).padStart(6, "0"), text });
 const whenOf = (one: Line): string => one.at;
 
@@ -11,27 +14,56 @@ async function* given(lines: readonly Line[]): AsyncGenerator<Line> {
 }
 
 /** A stream that is written to from outside and stays open until `end`. */
-function live(): { readonly stream: AsyncIterable<Line>; readonly write: (...lines: Line[]) => void; readonly end: () => void; readonly closed: Promise<void>; readonly read: () => number } {
+function live(): {
+  readonly stream: AsyncIterable<Line>;
+  readonly write: (...lines: Line[]) => void;
+  readonly end: () => void;
+  readonly closed: Promise<void>;
+  readonly read: () => number;
+} {
   const lines: Line[] = [];
   let read = 0;
   let over = false;
   let changed = Promise.withResolvers<void>();
   const closed = Promise.withResolvers<void>();
-  const wake = (): void => { changed.resolve(); changed = Promise.withResolvers(); };
+  const wake = (): void => {
+    changed.resolve();
+    changed = Promise.withResolvers();
+  };
   const stream: AsyncIterable<Line> = {
     [Symbol.asyncIterator]: () => ({
       next: async () => {
         for (;;) {
           const one = lines.shift();
-          if (one !== undefined) { read += 1; return { done: false, value: one }; }
+          if (one !== undefined) {
+            read += 1;
+            return { done: false, value: one };
+          }
           if (over) return { done: true, value: undefined };
           await changed.promise;
         }
       },
-      return: () => { over = true; closed.resolve(); wake(); return Promise.resolve({ done: true as const, value: undefined }); },
+      return: () => {
+        over = true;
+        closed.resolve();
+        wake();
+        return Promise.resolve({ done: true as const, value: undefined });
+      },
     }),
   };
-  return { stream, write: (...more) => { lines.push(...more); wake(); }, end: () => { over = true; wake(); }, closed: closed.promise, read: () => read };
+  return {
+    stream,
+    write: (...more) => {
+      lines.push(...more);
+      wake();
+    },
+    end: () => {
+      over = true;
+      wake();
+    },
+    closed: closed.promise,
+    read: () => read,
+  };
 }
 
 async function collect(lines: AsyncIterable<Line>): Promise<string[]> {
@@ -42,11 +74,25 @@ async function collect(lines: AsyncIterable<Line>): Promise<string[]> {
 
 describe("lines of streams that end", () => {
   it("come in order of time, whatever the lengths of their streams, and none is lost", async () => {
-    await fc.assert(fc.asyncProperty(fc.array(fc.array(fc.integer({ min: 0, max: 999_999 }), { maxLength: 20 }), { maxLength: 5 }), async (streams) => {
-      const all = streams.map((times) => times.toSorted((a, b) => a - b));
-      const texts = await collect(mergeByTime(all.map((times) => given(times.map((at) => line(at)))), undefined, whenOf));
-      expect(texts).toEqual(all.flat().toSorted((a, b) => a - b).map(String));
-    }), { numRuns: 100 });
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.array(fc.integer({ min: 0, max: 999_999 }), { maxLength: 20 }), { maxLength: 5 }), async (streams) => {
+        const all = streams.map((times) => times.toSorted((a, b) => a - b));
+        const texts = await collect(
+          mergeByTime(
+            all.map((times) => given(times.map((at) => line(at)))),
+            undefined,
+            whenOf,
+          ),
+        );
+        expect(texts).toEqual(
+          all
+            .flat()
+            .toSorted((a, b) => a - b)
+            .map(String),
+        );
+      }),
+      { numRuns: 100 },
+    );
   });
 
   it("wait for a slow stream rather than overtake it", async () => {
@@ -58,7 +104,11 @@ describe("lines of streams that end", () => {
   });
 
   it("of the same instant come in the order of their streams", async () => {
-    expect(await collect(mergeByTime([given([line(1, "a"), line(1, "b")]), given([line(1, "c")])], undefined, whenOf))).toEqual(["a", "b", "c"]);
+    expect(await collect(mergeByTime([given([line(1, "a"), line(1, "b")]), given([line(1, "c")])], undefined, whenOf))).toEqual([
+      "a",
+      "b",
+      "c",
+    ]);
   });
 
   it("are none when there is no stream", async () => {
@@ -84,7 +134,9 @@ describe("following", () => {
     const merged = mergeByTime([one.stream, other.stream], 500, whenOf)[Symbol.asyncIterator]();
     const first = merged.next();
     one.write(line(2));
-    setImmediate(() => { other.write(line(1)); });
+    setImmediate(() => {
+      other.write(line(1));
+    });
     expect((await first).value).toEqual(line(1));
     await merged.return?.();
   });
@@ -110,7 +162,9 @@ describe("following", () => {
     one.write(...Array.from({ length: 2_000 }, (_, index) => line(index)));
     const merged = mergeByTime([one.stream], 5, whenOf)[Symbol.asyncIterator]();
     await merged.next();
-    await new Promise((resolve) => { setImmediate(resolve); });
+    await new Promise((resolve) => {
+      setImmediate(resolve);
+    });
     expect(one.read()).toBeLessThan(300);
     await merged.return?.();
   });
@@ -123,7 +177,9 @@ describe("following", () => {
     const merged = mergeByTime([failing(), live().stream], 5, whenOf)[Symbol.asyncIterator]();
     expect((await merged.next()).value).toEqual(line(1));
     // The failure lies unread meanwhile: it must not count as an unhandled rejection, which would end the server.
-    await new Promise((resolve) => { setImmediate(resolve); });
+    await new Promise((resolve) => {
+      setImmediate(resolve);
+    });
     await expect(merged.next()).rejects.toThrow("the agent went away");
   });
 });

@@ -4,15 +4,33 @@
 /** Lines read ahead of each stream. */
 const readAhead = 256;
 
-interface Waiting<T> { readonly item: T; settled: boolean; readonly timer: NodeJS.Timeout | undefined }
-interface Lane<T> { readonly iterator: AsyncIterator<T>; readonly waiting: Waiting<T>[]; ended: boolean; failure: { readonly error: unknown } | undefined }
+interface Waiting<T> {
+  readonly item: T;
+  settled: boolean;
+  readonly timer: NodeJS.Timeout | undefined;
+}
+interface Lane<T> {
+  readonly iterator: AsyncIterator<T>;
+  readonly waiting: Waiting<T>[];
+  ended: boolean;
+  failure: { readonly error: unknown } | undefined;
+}
 
 /**
  * With `settle` (ms) the streams may go on for ever: a line waits so long for an earlier one from another stream. Without it, all streams end, and the order is exact.
  * A stream that fails ends the whole with its error, after the lines that it gave before.
  */
-export async function* mergeByTime<T>(sources: readonly AsyncIterable<T>[], settle: number | undefined, at: (item: T) => string): AsyncIterable<T> {
-  const lanes = sources.map((source): Lane<T> => ({ iterator: source[Symbol.asyncIterator](), waiting: [], ended: false, failure: undefined }));
+export async function* mergeByTime<T>(
+  sources: readonly AsyncIterable<T>[],
+  settle: number | undefined,
+  at: (item: T) => string,
+): AsyncIterable<T> {
+  const lanes = sources.map((source): Lane<T> => ({
+    iterator: source[Symbol.asyncIterator](),
+    waiting: [],
+    ended: false,
+    failure: undefined,
+  }));
   const closing = new AbortController();
   const isOpen = (): boolean => !closing.signal.aborted;
   let changed = Promise.withResolvers<void>();
@@ -21,7 +39,17 @@ export async function* mergeByTime<T>(sources: readonly AsyncIterable<T>[], sett
     changed = Promise.withResolvers();
   };
   const arrived = (item: T): Waiting<T> => {
-    const waiting: Waiting<T> = { item, settled: false, timer: settle === undefined ? undefined : setTimeout(() => { waiting.settled = true; wake(); }, settle) };
+    const waiting: Waiting<T> = {
+      item,
+      settled: false,
+      timer:
+        settle === undefined
+          ? undefined
+          : setTimeout(() => {
+              waiting.settled = true;
+              wake();
+            }, settle),
+    };
     return waiting;
   };
   const pump = async (lane: Lane<T>): Promise<void> => {

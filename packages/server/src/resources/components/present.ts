@@ -2,21 +2,51 @@
 import type { Component } from "@berth/contract/resources/components.ts";
 import { componentVerbs } from "../../core/allowed.ts";
 import type { Traffic } from "../../engines/traffic.ts";
-import type { MayHere } from "../stacks/service.ts";
+import type { MayHere, StackHandle } from "../stacks/service.ts";
 import type { ComponentListRow } from "./store.ts";
 
-export function presentComponent(stack: string, row: ComponentListRow, traffic: Pick<Traffic, "publicUrl">, may: MayHere): Component {
-  const internal = row.ports.map(({ name, port }) => [name, `${row.spec.ports.find((wanted) => wanted.name === name)?.protocol ?? "tcp"}://127.0.0.1:${port}`] as const);
+export function presentComponent(
+  stack: Pick<StackHandle, "name" | "deleting">,
+  row: ComponentListRow,
+  traffic: Pick<Traffic, "publicUrl">,
+  may: MayHere,
+  warningsOf: (hosts: readonly string[]) => NonNullable<Component["warnings"]>,
+): Component {
+  const warnings = warningsOf(row.routes.map(({ host }) => host));
+  const internal = row.ports.map(
+    ({ name, port }) => [name, `${row.spec.ports.find((wanted) => wanted.name === name)?.protocol ?? "tcp"}://127.0.0.1:${port}`] as const,
+  );
   return {
-    stack, name: row.name, kind: row.kind, state: row.state as Component["state"], replicas: row.replicas, ready: row.ready, stopped: row.stopped,
-    ...(row.release_number === null || row.release_hash === null || row.release_created_at === null ? {} : { release: { number: row.release_number, hash: row.release_hash, createdAt: row.release_created_at.toISOString() } }),
-    ...(row.rollout_number === null || row.rollout_phase === null ? {} : { rollout: { number: row.rollout_number, phase: row.rollout_phase } }),
+    stack: stack.name,
+    name: row.name,
+    kind: row.kind,
+    state: row.state as Component["state"],
+    replicas: row.replicas,
+    ready: row.ready,
+    stopped: row.stopped,
+    ...(row.release_number === null || row.release_hash === null || row.release_created_at === null
+      ? {}
+      : { release: { number: row.release_number, hash: row.release_hash, createdAt: row.release_created_at.toISOString() } }),
+    ...(row.rollout_number === null || row.rollout_phase === null
+      ? {}
+      : { rollout: { number: row.rollout_number, phase: row.rollout_phase } }),
     urls: row.routes.filter(({ host }) => !host.startsWith("*.")).map(({ host, path }) => traffic.publicUrl(host, path)),
     internal: Object.fromEntries(internal),
     ...(row.cause === null ? {} : { cause: row.cause }),
+    ...(warnings.length === 0 ? {} : { warnings }),
     ...(row.observed_at === null ? {} : { observedAt: row.observed_at.toISOString() }),
     ...(row.next_run_at === null ? {} : { nextRunAt: row.next_run_at.toISOString() }),
-    updatedAt: row.updated_at.toISOString(), spec: row.spec,
-    allowed: componentVerbs(may, { kind: row.kind, stopped: row.stopped, deleting: row.delete_requested_at !== null, released: row.stable_release_id !== null, releases: row.last_release }),
+    createdAt: row.created_at.toISOString(),
+    updatedAt: row.updated_at.toISOString(),
+    spec: row.spec,
+    allowed: componentVerbs(may, {
+      kind: row.kind,
+      stopped: row.stopped,
+      deleting: stack.deleting || row.delete_requested_at !== null,
+      released: row.stable_release_id !== null,
+      older: row.older,
+      rolling: row.rolling,
+      running: row.observed.instances.some((instance) => instance.phase === "running"),
+    }),
   };
 }

@@ -5,7 +5,11 @@ import type { DeployService } from "../plans/deploy.ts";
 import type { RuntimeService } from "./runtime.ts";
 import type { ComponentService } from "./service.ts";
 
-export function componentHandlers(components: ComponentService, runtime: RuntimeService, deploys: DeployService): HandlersOf<typeof componentRoutes> {
+export function componentHandlers(
+  components: ComponentService,
+  runtime: RuntimeService,
+  deploys: DeployService,
+): HandlersOf<typeof componentRoutes> {
   return {
     listComponents: ({ params, query }, call) => components.list(call, params.stack, query),
     showComponent: ({ params }, call) => components.show(call, params.stack, params.component),
@@ -20,7 +24,7 @@ export function componentHandlers(components: ComponentService, runtime: Runtime
     restartComponent: ({ params }, call) => components.restart(call, params.stack, params.component),
     stopComponent: ({ params }, call) => components.stop(call, params.stack, params.component),
     startComponent: ({ params }, call) => components.start(call, params.stack, params.component),
-    listInstances: ({ params }, call) => components.instances(call, params.stack, params.component),
+    listInstances: ({ params, query }, call) => components.instances(call, params.stack, params.component, query),
     showUsage: ({ params }, call) => runtime.usage(call, params.stack),
     readLogs: ({ params, query }, call) => runtime.logs(call, params.stack, params.component, query),
     readStackLogs: ({ params, query }, call) => runtime.stackLogs(call, params.stack, query),

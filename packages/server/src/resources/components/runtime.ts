@@ -15,7 +15,13 @@ import type { LogQuery } from "../tasks/service.ts";
 import type { ComponentService } from "./service.ts";
 import { allComponents } from "./store.ts";
 
-export interface TerminalQuery { readonly instance?: string; readonly command: string; readonly tty?: boolean; readonly columns?: number; readonly rows?: number }
+export interface TerminalQuery {
+  readonly instance?: string;
+  readonly command: string;
+  readonly tty?: boolean;
+  readonly columns?: number;
+  readonly rows?: number;
+}
 export type RuntimeService = ReturnType<typeof createRuntimeService>;
 
 export function createRuntimeService(deps: ResourceDeps, stacks: StackService, components: ComponentService) {
@@ -24,7 +30,10 @@ export function createRuntimeService(deps: ResourceDeps, stacks: StackService, c
       const { stack } = await components.find(call, stackName, name);
       const { follow, ...rest } = query;
       const options = { ...rest, follow: follow ?? false, ...(call.lastEventId === undefined ? {} : { after: call.lastEventId }) };
-      return sent(deps.places.engine(stack.cluster).logs({ stack: stack.name, component: name }, options, call.signal), (line) => ({ id: line.cursor, data: { ...line, component: name } }));
+      return sent(deps.places.engine(stack.cluster).logs({ stack: stack.name, component: name }, options, call.signal), (line) => ({
+        id: line.cursor,
+        data: { ...line, component: name },
+      }));
     },
 
     /** All components, in order of time as far as the past goes; a follower cannot resume by id, so that there is none. */
@@ -33,15 +42,30 @@ export function createRuntimeService(deps: ResourceDeps, stacks: StackService, c
       const rows = await allComponents(deps.db, stack.id);
       const engine = deps.places.engine(stack.cluster);
       const { follow, ...rest } = query;
-      const sources = rows.map((row) => named(row.name, engine.logs({ stack: stack.name, component: row.name }, { ...rest, follow: follow ?? false }, call.signal)));
-      return sent(mergeByTime(sources, follow === true ? 50 : undefined, (item) => item.at), (line) => ({ data: line }));
+      const sources = rows.map((row) =>
+        named(row.name, engine.logs({ stack: stack.name, component: row.name }, { ...rest, follow: follow ?? false }, call.signal)),
+      );
+      return sent(
+        mergeByTime(sources, follow === true ? 50 : undefined, (item) => item.at),
+        (line) => ({ data: line }),
+      );
     },
 
     async usage(call: Call, stackName: string) {
       const stack = await stacks.find(call, stackName);
       const rows = await allComponents(deps.db, stack.id);
-      const usage = await deps.places.engine(stack.cluster).usage(rows.map((row) => ({ stack: stack.name, component: row.name })), call.signal);
-      return { items: rows.map((row) => ({ component: row.name, instances: usage.filter((item) => item.ref.component === row.name).map(({ instance, at, cpuSeconds, memory, processes }) => ({ instance, at, cpuSeconds, memory, processes })) })) };
+      const usage = await deps.places.engine(stack.cluster).usage(
+        rows.map((row) => ({ stack: stack.name, component: row.name })),
+        call.signal,
+      );
+      return {
+        items: rows.map((row) => ({
+          component: row.name,
+          instances: usage
+            .filter((item) => item.ref.component === row.name)
+            .map(({ instance, at, cpuSeconds, memory, processes }) => ({ instance, at, cpuSeconds, memory, processes })),
+        })),
+      };
     },
 
     /** Errors: `wrong_state` when nothing runs; `not_found` for an instance that is not there. */
@@ -51,13 +75,36 @@ export function createRuntimeService(deps: ResourceDeps, stacks: StackService, c
       const engine = deps.places.engine(stack.cluster);
       const ref = { stack: stack.name, component: component.name };
       const instances = (await engine.observe(ref, call.signal))?.instances.filter((instance) => instance.phase === "running") ?? [];
-      const chosen = query.instance === undefined ? (instances.find((instance) => instance.ready) ?? instances[0]) : instances.find((instance) => instance.id === query.instance);
+      const chosen =
+        query.instance === undefined
+          ? (instances.find((instance) => instance.ready) ?? instances[0])
+          : instances.find((instance) => instance.id === query.instance);
       if (chosen === undefined) {
-        if (query.instance !== undefined) throw new BerthError("not_found", { kind: "instance", name: query.instance, hint: instances.length === 0 ? "Nothing of it runs." : `These run: ${instances.map((instance) => instance.id).join(", ")}.` });
-        throw new BerthError("wrong_state", { verb: "Opening a terminal", reason: `nothing of ${name} runs`, hint: "`berth run` runs a command in a process of its own." });
+        if (query.instance !== undefined)
+          throw new BerthError("not_found", {
+            kind: "instance",
+            name: query.instance,
+            hint: instances.length === 0 ? "Nothing of it runs." : `These run: ${instances.map((instance) => instance.id).join(", ")}.`,
+          });
+        throw new BerthError("wrong_state", {
+          verb: "Opening a terminal",
+          reason: `nothing of ${name} runs`,
+          hint: "`berth run` runs a command in a process of its own.",
+        });
       }
-      await transaction(deps.db, (trx) => audit(trx, call, "terminal.open", `component:${stackName}/${name}`, { instance: chosen.id, command: "exec" in command ? (command.exec[0] ?? "") : "sh" }));
-      return engine.exec(ref, chosen.id, command, query.tty === true ? { columns: query.columns ?? 80, rows: query.rows ?? 24 } : undefined, call.signal);
+      await transaction(deps.db, (trx) =>
+        audit(trx, call, "terminal.open", `component:${stackName}/${name}`, {
+          instance: chosen.id,
+          command: "exec" in command ? (command.exec[0] ?? "") : "sh",
+        }),
+      );
+      return engine.exec(
+        ref,
+        chosen.id,
+        command,
+        query.tty === true ? { columns: query.columns ?? 80, rows: query.rows ?? 24 } : undefined,
+        call.signal,
+      );
     },
   };
 }
@@ -73,6 +120,7 @@ function parseCommand(text: string): Command {
   } catch (error) {
     throw new BerthError("invalid_request", { reason: "command is not JSON" }, { cause: error });
   }
-  if (!Value.Check(Command, value)) throw new BerthError("invalid_request", { reason: "command is neither {exec: [...]} nor {shell: ...}" });
+  if (!Value.Check(Command, value))
+    throw new BerthError("invalid_request", { reason: "command is neither {exec: [...]} nor {shell: ...}" });
   return value;
 }

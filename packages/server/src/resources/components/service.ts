@@ -1,7 +1,8 @@
 // Components: showing what each should be and what runs of it, and the verbs that touch what runs. Verbs only write intent; the component loop acts.
 import type { Component, InstanceView } from "@berth/contract/resources/components.ts";
 import type { Deployment } from "@berth/contract/resources/plans.ts";
-import type { ComponentKind, ComponentSpec } from "@berth/contract/spec.ts";
+import type { ComponentSpec } from "@berth/contract/spec.ts";
+import { instanceVerbs } from "../../core/allowed.ts";
 import { BerthError } from "../../core/errors.ts";
 import { nearest } from "../../core/nearest.ts";
 import type { Page } from "../../core/page.ts";
@@ -9,12 +10,13 @@ import type { Db } from "../../db/pool.ts";
 import { transaction } from "../../db/transaction.ts";
 import { enqueue } from "../../reconcile/queue.ts";
 import type { Call, Versioned } from "../call.ts";
+import type { CertificateService } from "../certificates/service.ts";
 import { resolveIntent } from "../config/resolve.ts";
 import type { ResourceDeps } from "../deps.ts";
-import { audit, stackEvent, wakeComponent } from "../intent.ts";
-import { defaultLimit, parseSort, toPage, type PageRequest } from "../page.ts";
-import { findRelease, listReleases } from "../releases/store.ts";
-import { acceptRollouts } from "../rollouts/accept.ts";
+import { audit, buryComponent, keepAnswer, stackEvent, wakeComponent } from "../intent.ts";
+import { slice, toPage, type ListRequest } from "../page.ts";
+import { findRelease, findReleaseByNumber, newestRelease } from "../releases/store.ts";
+import { acceptRollouts, sameAgain } from "../rollouts/accept.ts";
 import { openRollout } from "../rollouts/store.ts";
 import type { StackHandle, StackService } from "../stacks/service.ts";
 import { defineComponent } from "./definition.ts";
@@ -23,33 +25,71 @@ import * as store from "./store.ts";
 
 export type ComponentService = ReturnType<typeof createComponentService>;
 
-export function createComponentService(deps: ResourceDeps, stacks: StackService) {
-  /** The component with its stack, if the caller may; `not_found` otherwise. */
-  async function find(call: Call, stackName: string, name: string, permission = "stacks.read", options: { trx?: Db; lock?: boolean } = {}): Promise<{ stack: StackHandle; component: store.ComponentRow }> {
+export function createComponentService(deps: ResourceDeps, stacks: StackService, certificates: CertificateService) {
+  /** The component with its stack, if the caller may; `not_found` otherwise. One that is being removed is only read (`wrong_state`), unless told. */
+  async function find(
+    call: Call,
+    stackName: string,
+    name: string,
+    permission = "stacks.read",
+    options: { trx?: Db; lock?: boolean; whileDeleting?: boolean } = {},
+  ): Promise<{ stack: StackHandle; component: store.ComponentRow }> {
     const trx = options.trx ?? deps.db;
-    const stack = await stacks.find(call, stackName, permission, { trx });
+    const stack = await stacks.find(call, stackName, permission, {
+      trx,
+      ...(options.whileDeleting === true ? { whileDeleting: true } : {}),
+    });
     const component = await store.findComponent(trx, stack.id, name, options.lock === true ? { lock: true } : {});
     if (component === undefined) throw await notFound(stack, name);
+    if (permission !== "stacks.read" && component.delete_requested_at !== null && options.whileDeleting !== true)
+      throw new BerthError("wrong_state", {
+        verb: "Changing it",
+        reason: `component ${name} is being removed`,
+        hint: "Wait until it is gone, then deploy it again.",
+      });
     return { stack, component };
   }
 
   async function notFound(stack: StackHandle, name: string): Promise<BerthError> {
     const known = (await store.allComponents(deps.db, stack.id)).map((row) => row.name);
     const close = nearest(name, known);
-    return new BerthError("not_found", { kind: "component", name, hint: close !== undefined ? `Did you mean \`${close}\`?` : known.length === 0 ? `Stack ${stack.name} has no components yet.` : `Stack ${stack.name} has ${known.join(", ")}.` });
+    return new BerthError("not_found", {
+      kind: "component",
+      name,
+      hint:
+        close !== undefined
+          ? `Did you mean \`${close}\`?`
+          : known.length === 0
+            ? `Stack ${stack.name} has no components yet.`
+            : `Stack ${stack.name} has ${known.join(", ")}.`,
+    });
   }
 
   async function view(call: Call, stack: StackHandle, name: string): Promise<Versioned<Component>> {
-    const [row] = await store.listComponents(deps.db, { stackId: stack.id, name, sort: { field: "name", descending: false }, limit: 1 });
+    const [row] = await store.listComponents(deps.db, { stackId: stack.id, name, page: slice(store.componentList, { limit: 1 }) });
     if (row === undefined) throw await notFound(stack, name);
-    return { body: presentComponent(stack.name, row, deps.places.traffic(stack.cluster), await stacks.permissionsIn(call, stack)), revision: String(row.revision) };
+    return {
+      body: presentComponent(
+        stack,
+        row,
+        deps.places.traffic(stack.cluster),
+        await stacks.permissionsIn(call, stack),
+        await certificates.warnings(),
+      ),
+      revision: String(row.revision),
+    };
   }
 
   /** One change of operational intent, with its event and audit entry. */
-  async function operate(call: Call, stackName: string, name: string, verb: string, change: (component: store.ComponentRow, trx: Db, stack: StackHandle) => Promise<store.ComponentChange | undefined>): Promise<{ stack: StackHandle }> {
+  async function operate(
+    call: Call,
+    stackName: string,
+    name: string,
+    verb: string,
+    change: (component: store.ComponentRow, trx: Db, stack: StackHandle) => Promise<store.ComponentChange | undefined>,
+  ): Promise<{ stack: StackHandle }> {
     return transaction(deps.db, async (trx) => {
       const { stack, component } = await find(call, stackName, name, "runtime.operate", { trx, lock: true });
-      if (component.delete_requested_at !== null) throw new BerthError("wrong_state", { verb, reason: "it is being removed", hint: "Deploy it again to have it back." });
       const what = await change(component, trx, stack);
       if (what !== undefined) {
         await store.updateComponent(trx, component.id, what);
@@ -62,21 +102,30 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService)
   }
 
   function refuseCron(component: store.ComponentRow, verb: string): void {
-    if (component.kind === "cron") throw new BerthError("wrong_state", { verb, reason: "a cron component has no instances of its own", hint: "`berth components run` runs it now; `berth tasks list` shows its runs." });
+    if (component.kind === "cron")
+      throw new BerthError("wrong_state", {
+        verb,
+        reason: "a cron component has no instances of its own",
+        hint: "`berth components run` runs it now; `berth tasks list` shows its runs.",
+      });
   }
 
   return {
-    find, view,
+    find,
+    view,
 
-    async list(call: Call, stackName: string, query: PageRequest & { search?: string; sort?: string; kind?: ComponentKind; state?: string }): Promise<Page<Component>> {
+    async list(
+      call: Call,
+      stackName: string,
+      query: ListRequest & Pick<store.ComponentListQuery, "kind" | "state">,
+    ): Promise<Page<Component>> {
       const stack = await stacks.find(call, stackName);
-      const limit = query.limit ?? defaultLimit;
-      const sort = parseSort(query.sort, ["name", "createdAt", "updatedAt"], { field: "name", descending: false });
-      const { search, kind, state, cursor } = query;
-      const rows = await store.listComponents(deps.db, { stackId: stack.id, limit, sort, ...(search === undefined ? {} : { search }), ...(kind === undefined ? {} : { kind }), ...(state === undefined ? {} : { state }), ...(cursor === undefined ? {} : { cursor }) });
+      const page = slice(store.componentList, query);
+      const rows = await store.listComponents(deps.db, { stackId: stack.id, page, kind: query.kind, state: query.state });
       const may = await stacks.permissionsIn(call, stack);
       const traffic = deps.places.traffic(stack.cluster);
-      return toPage(rows, limit, (row) => presentComponent(stack.name, row, traffic, may), (row) => [sort.field === "name" ? row.name : (sort.field === "createdAt" ? row.created_at : row.updated_at).toISOString(), row.id]);
+      const warningsOf = await certificates.warnings();
+      return toPage(rows, page, (row) => presentComponent(stack, row, traffic, may, warningsOf));
     },
 
     async show(call: Call, stackName: string, name: string): Promise<Versioned<Component>> {
@@ -94,8 +143,11 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService)
 
     async remove(call: Call, stackName: string, name: string): Promise<void> {
       await transaction(deps.db, async (trx) => {
-        const { stack, component } = await find(call, stackName, name, "stacks.write", { trx, lock: true });
-        if (!(await store.updateComponent(trx, component.id, { deleteRequested: true }, call.ifMatch))) throw new BerthError("precondition_failed");
+        const { stack, component } = await find(call, stackName, name, "stacks.write", { trx, lock: true, whileDeleting: true });
+        // Asked again, or going with its stack: it is on its way.
+        if (stack.deleting || component.delete_requested_at !== null) return;
+        if (!(await store.updateComponent(trx, component.id, { deleteRequested: true }, call.ifMatch)))
+          throw new BerthError("precondition_failed");
         await requestRemoval(trx, call, stack, component);
       });
     },
@@ -103,6 +155,12 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService)
     async scale(call: Call, stackName: string, name: string, replicas: number): Promise<Component> {
       const { stack } = await operate(call, stackName, name, "scale", async (component, trx, at) => {
         refuseCron(component, "Scaling");
+        if (component.held)
+          throw new BerthError("wrong_state", {
+            verb: "Scaling",
+            reason: "it runs a release that this database does not know",
+            hint: "`berth adopt` takes it over; deploying or rolling back replaces it.",
+          });
         if (component.replicas === replicas) return undefined;
         await stackEvent(trx, at, { code: "component_scaled", component: name, params: { from: component.replicas, to: replicas } });
         return { replicas };
@@ -112,9 +170,9 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService)
 
     async stop(call: Call, stackName: string, name: string): Promise<Component> {
       const { stack } = await operate(call, stackName, name, "stop", async (component, trx, at) => {
-        if (component.stopped) return undefined;
+        if (component.stopped && !component.held) return undefined;
         await stackEvent(trx, at, { code: "component_stopped", component: name });
-        return { stopped: true };
+        return { stopped: true, held: false };
       });
       return (await view(call, stack, name)).body;
     },
@@ -134,15 +192,26 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService)
         const { stack, component } = await find(call, stackName, name, "runtime.operate", { trx, lock: true });
         refuseCron(component, "Restarting");
         const release = component.stable_release_id === null ? undefined : await findRelease(trx, component.stable_release_id);
-        if (release === undefined) throw new BerthError("wrong_state", { verb: "Restarting", reason: "nothing was released yet", hint: "`berth up` or `berth deploy` releases it." });
-        if (component.stopped) throw new BerthError("wrong_state", { verb: "Restarting", reason: "it is stopped", hint: "`berth start` starts it." });
-        if ((await openRollout(trx, component.id)) !== undefined) throw new BerthError("wrong_state", { verb: "Restarting", reason: "a rollout is under way", hint: "Wait for it, or abort it first." });
+        if (release === undefined)
+          throw new BerthError("wrong_state", {
+            verb: "Restarting",
+            reason: "nothing was released yet",
+            hint: "`berth up` or `berth deploy` releases it.",
+          });
+        if (component.stopped)
+          throw new BerthError("wrong_state", { verb: "Restarting", reason: "it is stopped", hint: "`berth start` starts it." });
+        if ((await openRollout(trx, component.id)) !== undefined)
+          throw new BerthError("wrong_state", {
+            verb: "Restarting",
+            reason: "a rollout is under way",
+            hint: "Wait for it, or abort it first.",
+          });
         await store.updateComponent(trx, component.id, { restart: component.restart + 1 });
-        const accepted = await acceptRollouts(trx, call, stack, [{ component, spec: { ...release.spec, dependsOn: [] }, config: release.config, secretRefs: release.secret_refs, from: { release: release.id } }], "restart");
+        const accepted = await acceptRollouts(trx, call, stack, [sameAgain(component, release)], "restart");
         await stackEvent(trx, stack, { code: "component_restarting", component: name });
         await audit(trx, call, "components.restart", `component:${stackName}/${name}`);
         const number = accepted.rollouts[0]?.number;
-        return number === undefined ? {} : { rollout: number };
+        return keepAnswer(trx, call, number === undefined ? {} : { rollout: number });
       });
     },
 
@@ -151,15 +220,33 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService)
       return transaction(deps.db, async (trx) => {
         const { stack, component } = await find(call, stackName, name, "releases.deploy", { trx, lock: true });
         const stable = component.stable_release_id === null ? undefined : await findRelease(trx, component.stable_release_id);
-        const [release] = await listReleases(trx, component.id, to !== undefined ? { number: to, limit: 1 } : stable === undefined ? { limit: 1 } : { before: stable.number, limit: 1 });
+        const release =
+          to === undefined ? await newestRelease(trx, component.id, stable?.number) : await findReleaseByNumber(trx, component.id, to);
         if (release === undefined) {
-          if (to !== undefined) throw new BerthError("not_found", { kind: "release", name: to, hint: `\`berth releases list -c ${name}\` shows them.` });
-          throw new BerthError("wrong_state", { verb: "Rolling back", reason: "there is no older release", hint: `\`berth releases list -c ${name}\` shows what there is.` });
+          if (to !== undefined)
+            throw new BerthError("not_found", { kind: "release", name: to, hint: `\`berth releases list -c ${name}\` shows them.` });
+          throw new BerthError("wrong_state", {
+            verb: "Rolling back",
+            reason: "there is no older release",
+            hint: `\`berth releases list -c ${name}\` shows what there is.`,
+          });
         }
-        if ((await deps.blobs.has(release.artifact_digest)) === undefined) throw new BerthError("wrong_state", { verb: "Rolling back", reason: `the artifact of release ${release.number} is no longer stored`, hint: "Choose another release, or deploy the source again." });
-        const accepted = await acceptRollouts(trx, call, stack, [{ component, spec: { ...release.spec, dependsOn: [] }, config: release.config, secretRefs: release.secret_refs, from: { release: release.id } }], `rollback to release ${release.number}`);
+        if ((await deps.blobs.has(release.artifact_digest)) === undefined)
+          throw new BerthError("wrong_state", {
+            verb: "Rolling back",
+            reason: `the artifact of release ${release.number} is no longer stored`,
+            hint: "Choose another release, or deploy the source again.",
+          });
+        const accepted = await acceptRollouts(trx, call, stack, [sameAgain(component, release)], `rollback to release ${release.number}`);
         await audit(trx, call, "components.rollback", `component:${stackName}/${name}`, { release: release.number });
-        return { stack: stack.name, version: accepted.version, rollouts: accepted.rollouts.map(({ component: of, number }) => ({ component: of, number })), builds: [], unchanged: [], removed: [] };
+        return keepAnswer(trx, call, {
+          stack: stack.name,
+          version: accepted.version,
+          rollouts: accepted.rollouts.map(({ component: of, number }) => ({ component: of, number })),
+          builds: [],
+          unchanged: [],
+          removed: [],
+        });
       });
     },
 
@@ -171,8 +258,24 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService)
       await acceptRollouts(trx, call, stack, [{ component, spec: component.spec, ...intent, from: { build: stable.build_id } }], reason);
     },
 
-    async instances(call: Call, stackName: string, name: string): Promise<Page<InstanceView>> {
-      return { items: (await find(call, stackName, name)).component.observed.instances };
+    async instances(
+      call: Call,
+      stackName: string,
+      name: string,
+      query: ListRequest & Pick<store.InstanceListQuery, "phase" | "ready" | "track">,
+    ): Promise<Page<InstanceView>> {
+      const { stack, component } = await find(call, stackName, name);
+      const page = slice(store.instanceList, query);
+      const rows = await store.listInstances(deps.db, {
+        componentId: component.id,
+        page,
+        phase: query.phase,
+        ready: query.ready,
+        track: query.track,
+      });
+      const may = await stacks.permissionsIn(call, stack);
+      const deleting = stack.deleting || component.delete_requested_at !== null;
+      return toPage(rows, page, ({ seen }) => ({ ...seen, allowed: instanceVerbs(may, { phase: seen.phase, deleting }) }));
     },
   };
 }
@@ -181,5 +284,5 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService)
 export async function requestRemoval(trx: Db, call: Call, stack: StackHandle, component: store.ComponentRow): Promise<void> {
   await stackEvent(trx, stack, { code: "component_deleting", component: component.name });
   await audit(trx, call, "components.delete", `component:${stack.name}/${component.name}`);
-  await wakeComponent(trx, component.id, stack.cluster);
+  await buryComponent(trx, stack, component);
 }

@@ -4,5 +4,9 @@ import type { HandlersOf } from "../call.ts";
 import type { EventService } from "./service.ts";
 
 export function eventHandlers(events: EventService): HandlersOf<typeof eventRoutes> {
-  return { listEvents: ({ query }, call) => events.list(call, query), watch: ({ query }, call) => events.watch(call, query), listAudit: ({ query }, call) => events.audit(call, query) };
+  return {
+    listEvents: ({ query }, call) => events.list(call, query),
+    watch: ({ query }, call) => events.watch(call, query),
+    listAudit: ({ query }) => events.audit(query),
+  };
 }

@@ -2,7 +2,6 @@
 import type { Deployment } from "@berth/contract/resources/plans.ts";
 import type { StackDefinition } from "../../core/compose/read.ts";
 import { BerthError } from "../../core/errors.ts";
-import { chooseCommand, releaseHash } from "../../core/release/release.ts";
 import type { Db } from "../../db/pool.ts";
 import { enqueue } from "../../reconcile/queue.ts";
 import { queueBuild } from "../builds/retry.ts";
@@ -10,28 +9,54 @@ import { findReusable, type BuildRow } from "../builds/store.ts";
 import type { Call } from "../call.ts";
 import { defineComponent } from "../components/definition.ts";
 import { requestRemoval } from "../components/service.ts";
-import { findComponent, updateComponent, type ComponentRow } from "../components/store.ts";
+import { findComponent, reachableComponents, updateComponent, type ComponentRow } from "../components/store.ts";
 import { resolveIntent } from "../config/resolve.ts";
 import type { ResourceDeps } from "../deps.ts";
 import { audit, stackEvent } from "../intent.ts";
-import { findRelease } from "../releases/store.ts";
 import { acceptRollouts, type Wanted } from "../rollouts/accept.ts";
-import { openRollout } from "../rollouts/store.ts";
-import { insertSecret, newestVersions, openSecrets } from "../secrets/store.ts";
+import { insertSecret, newestVersions, readableSecrets } from "../secrets/store.ts";
 import { claimSource, findSource } from "../sources/store.ts";
 import type { StackHandle } from "../stacks/service.ts";
 import { updateStack } from "../stacks/store.ts";
 import type { NeededBuild } from "./builds.ts";
+import { isLive } from "./live.ts";
 
-export interface PlanBody { readonly definition: StackDefinition; /** Values that the Compose file gives its secrets, encrypted: a plan is stored. */ readonly sealedSecrets?: Readonly<Record<string, string>>; readonly sources: Readonly<Record<string, string>>; readonly builds: readonly NeededBuild[]; readonly remove: readonly string[]; readonly runEnv?: string; readonly reason: string }
+export interface PlanBody {
+  readonly definition: StackDefinition;
+  /** Values that the Compose file gives its secrets, encrypted: a plan is stored. */ readonly sealedSecrets?: Readonly<
+    Record<string, string>
+  >;
+  readonly sources: Readonly<Record<string, string>>;
+  readonly builds: readonly NeededBuild[];
+  readonly remove: readonly string[];
+  readonly runEnv?: string;
+  readonly reason: string;
+}
 
-export async function applyDefinition(deps: ResourceDeps, trx: Db, call: Call, stack: StackHandle, body: PlanBody, options: { readonly restartUnchanged?: boolean }): Promise<Deployment> {
+/**
+ * Components, builds, rollouts and a stack version, as the body says. The caller holds `releases.deploy`; what else it takes depends on what changes:
+ * a definition `stacks.write`, a secret's value `secrets.write` (`forbidden`, and nothing is changed).
+ */
+export async function applyDefinition(
+  deps: ResourceDeps,
+  trx: Db,
+  call: Call,
+  stack: StackHandle,
+  body: PlanBody,
+  options: { readonly restartUnchanged?: boolean },
+): Promise<Deployment> {
   const at: StackHandle = body.runEnv === undefined ? stack : { ...stack, runEnv: body.runEnv };
   await updateStack(trx, stack.id, body.runEnv === undefined ? {} : { runEnv: body.runEnv });
-  await setSecrets(deps, trx, call, at, body.sealedSecrets ?? {});
+  const secretsSet = await setSecrets(deps, trx, call, at, body.sealedSecrets ?? {});
+  let redefined = body.remove.length > 0 || at.runEnv !== stack.runEnv;
   // All components first, so that each finds its siblings' addresses.
   const defined = new Map<string, ComponentRow>();
-  for (const [name, spec] of Object.entries(body.definition.components)) defined.set(name, (await defineComponent(trx, call, at, name, spec)).component);
+  for (const [name, spec] of Object.entries(body.definition.components)) {
+    const { component, created, changed } = await defineComponent(trx, call, at, name, spec);
+    defined.set(name, component);
+    redefined ||= created || changed;
+  }
+  await requirePermissions(deps, call, stack, [...(redefined ? ["stacks.write"] : []), ...(secretsSet ? ["secrets.write"] : [])]);
 
   const builds = new Map<string, { id: string; number: number; row?: BuildRow }>();
   for (const needed of body.builds) builds.set(needed.key, await buildFor(deps, trx, call, at, needed));
@@ -41,11 +66,23 @@ export async function applyDefinition(deps: ResourceDeps, trx: Db, call: Call, s
   for (const [name, component] of defined) {
     const needed = body.builds.find((build) => build.components.includes(name));
     const build = needed === undefined ? undefined : builds.get(needed.key);
-    if (build === undefined) throw new BerthError("plan_not_possible", { reason: `Component ${name} says neither what to build nor which image to run`, hint: "Give it `build:`." });
+    if (build === undefined)
+      throw new BerthError("plan_not_possible", {
+        reason: `Component ${name} says neither what to build nor which image to run`,
+        hint: "Give it `build:`.",
+      });
     const spec = body.definition.components[name] ?? component.spec;
     const intent = await resolveIntent(trx, at, component.id, spec);
     const item: Wanted = { component, spec, ...intent, from: { build: build.id } };
-    if (options.restartUnchanged !== true && (await isLive(trx, item, build.row))) unchanged.push(name);
+    if (
+      options.restartUnchanged !== true &&
+      (await isLive(
+        trx,
+        { component, spec, intent, siblings: (await reachableComponents(trx, stack.id)).filter((other) => other !== name) },
+        build.row,
+      ))
+    )
+      unchanged.push(name);
     else wanted.push(item);
   }
 
@@ -60,14 +97,23 @@ export async function applyDefinition(deps: ResourceDeps, trx: Db, call: Call, s
   // Routes or replicas of an unchanged release may differ all the same; its loop looks.
   for (const name of unchanged) await enqueue(trx, { kind: "component", key: defined.get(name)?.id ?? "", cluster: stack.cluster });
   const accepted = await acceptRollouts(trx, call, at, wanted, body.reason);
-  await audit(trx, call, "stacks.deploy", `stack:${stack.name}`, { version: accepted.version, components: wanted.map((item) => item.component.name), removed });
+  await audit(trx, call, "stacks.deploy", `stack:${stack.name}`, {
+    version: accepted.version,
+    components: wanted.map((item) => item.component.name),
+    removed,
+  });
   const used = body.builds.filter((needed) => needed.components.some((name) => wanted.some((item) => item.component.name === name)));
   return {
-    stack: stack.name, version: accepted.version, unchanged, removed,
+    stack: stack.name,
+    version: accepted.version,
+    unchanged,
+    removed,
     rollouts: accepted.rollouts.map(({ component, number }) => ({ component, number })),
     builds: used.flatMap((needed) => {
       const build = builds.get(needed.key);
-      return build === undefined || build.row?.phase === "succeeded" ? [] : [{ number: build.number, context: needed.context, components: [...needed.components] }];
+      return build === undefined || build.row?.phase === "succeeded"
+        ? []
+        : [{ number: build.number, context: needed.context, components: [...needed.components] }];
     }),
   };
 }
@@ -77,35 +123,61 @@ export function planSecret(stack: string, name: string): string {
   return `plan:${stack}/${name}`;
 }
 
-/** A new version only of those whose value differs. */
-async function setSecrets(deps: ResourceDeps, trx: Db, call: Call, stack: StackHandle, sealed: Readonly<Record<string, string>>): Promise<void> {
-  const versions = await newestVersions(trx, stack.id, Object.keys(sealed));
-  for (const [name, ciphertext] of Object.entries(sealed)) {
-    const value = deps.secretBox.open(ciphertext, planSecret(stack.name, name));
-    const version = versions.get(name);
-    const current = version === undefined ? {} : await openSecrets(trx, deps.secretBox, stack.id, { value: { secret: name, version } });
-    if (current["value"] === value) continue;
-    await insertSecret(trx, deps.secretBox, { stackId: stack.id, name, value, by: call.by });
-    await stackEvent(trx, stack, { code: "secret_set", params: { secret: name } });
+/** Throws `forbidden`. The caller is known to see the stack. */
+async function requirePermissions(deps: ResourceDeps, call: Call, stack: StackHandle, permissions: readonly string[]): Promise<void> {
+  for (const permission of permissions)
+    if (!(await deps.access.may(call.principal, permission, { team: stack.teamId, stack: stack.id })))
+      throw new BerthError("forbidden", { action: permission, permission });
+}
+
+/** Errors: `plan_stale` when the key that it was made under is gone since. */
+function planned(deps: ResourceDeps, ciphertext: string, identity: string): string {
+  try {
+    return deps.secretBox.open(ciphertext, identity);
+  } catch (cause) {
+    throw new BerthError("plan_stale", {}, { cause });
   }
 }
 
+/** A new version only of those whose value differs; answers whether there was one. */
+async function setSecrets(
+  deps: ResourceDeps,
+  trx: Db,
+  call: Call,
+  stack: StackHandle,
+  sealed: Readonly<Record<string, string>>,
+): Promise<boolean> {
+  let set = false;
+  const current = await readableSecrets(trx, deps.secretBox, stack.id, await newestVersions(trx, stack.id, Object.keys(sealed)));
+  for (const [name, ciphertext] of Object.entries(sealed)) {
+    const value = planned(deps, ciphertext, planSecret(stack.name, name));
+    if (current[name] === value) continue;
+    await insertSecret(trx, deps.secretBox, { stackId: stack.id, name, value, by: call.by });
+    await stackEvent(trx, stack, { code: "secret_set", params: { secret: name } });
+    set = true;
+  }
+  return set;
+}
+
 /** A build with these inputs that succeeded or is under way, else a new one. */
-async function buildFor(deps: ResourceDeps, trx: Db, call: Call, stack: StackHandle, needed: NeededBuild): Promise<{ id: string; number: number; row?: BuildRow }> {
+async function buildFor(
+  deps: ResourceDeps,
+  trx: Db,
+  call: Call,
+  stack: StackHandle,
+  needed: NeededBuild,
+): Promise<{ id: string; number: number; row?: BuildRow }> {
   const source = await findSource(trx, { stackId: stack.id, principal: call.principal.id }, needed.source);
   if (source === undefined) throw new BerthError("not_found", { kind: "source", name: needed.source, hint: "Upload the folder first." });
   await claimSource(trx, source.id, stack.id);
   const known = await findReusable(trx, stack.id, needed.key);
-  if (known !== undefined && (known.artifact_digest === null || (await deps.blobs.has(known.artifact_digest)) !== undefined)) return { id: known.id, number: known.number, row: known };
-  return queueBuild(trx, call, stack, { sourceId: source.id, sourceDigest: needed.source, context: needed.context, buildKey: needed.key, options: needed.options });
-}
-
-/** The release that this would make is the one that serves, and nothing else is on its way. */
-async function isLive(trx: Db, item: Wanted, build: BuildRow | undefined): Promise<boolean> {
-  if (build?.phase !== "succeeded" || build.plan === null || build.artifact_digest === null || item.component.stable_release_id === null || item.component.stopped) return false;
-  if ((await openRollout(trx, item.component.id)) !== undefined) return false;
-  const chosen = chooseCommand(item.component.name, item.spec, build.plan);
-  if (!chosen.ok) return false;
-  const stable = await findRelease(trx, item.component.stable_release_id);
-  return stable?.hash === releaseHash({ artifactDigest: build.artifact_digest, config: item.config, secretRefs: item.secretRefs, spec: item.spec, runtime: chosen.runtime });
+  if (known !== undefined && (known.artifact_digest === null || (await deps.blobs.has(known.artifact_digest)) !== undefined))
+    return { id: known.id, number: known.number, row: known };
+  return queueBuild(trx, call, stack, {
+    sourceId: source.id,
+    sourceDigest: needed.source,
+    context: needed.context,
+    buildKey: needed.key,
+    options: needed.options,
+  });
 }

@@ -2,13 +2,19 @@
 import type { BuildPlan } from "@berth/contract/buildplan.ts";
 import { renderCause, type Cause } from "@berth/contract/causes.ts";
 import type { ComponentSpec } from "@berth/contract/spec.ts";
-import { detectBuildPlan } from "../../core/buildplan/detect.ts";
+import { detectBuildPlan, type DetectOptions } from "../../core/buildplan/detect.ts";
 import { contentHash } from "../../core/canonical.ts";
 import { BerthError } from "../../core/errors.ts";
 import type { BuildOptions } from "../../db/tables-stacks.ts";
 import type { SourceTree } from "../../core/buildplan/source.ts";
 
-export interface NeededBuild { readonly context: string; readonly source: string; readonly key: string; readonly options: BuildOptions; readonly components: readonly string[] }
+export interface NeededBuild {
+  readonly context: string;
+  readonly source: string;
+  readonly key: string;
+  readonly options: BuildOptions;
+  readonly components: readonly string[];
+}
 
 /** Changes when the way that plans are executed does, so that old artifacts are not taken for new ones. */
 const recipe = 1;
@@ -17,14 +23,31 @@ export function buildKey(source: string, options: BuildOptions): string {
   return contentHash({ recipe, source, options });
 }
 
+/** What is built for a context: a source and the folder inside of it. */
+export interface ContextSource {
+  readonly source: string;
+  readonly root: string;
+}
+
 /** Errors: `invalid_request` when a context has no source. */
-export function neededBuilds(components: Readonly<Record<string, ComponentSpec>>, sources: Readonly<Record<string, string>>, prefer: BuildOptions["prefer"]): NeededBuild[] {
+export function neededBuilds(
+  components: Readonly<Record<string, ComponentSpec>>,
+  sources: ReadonlyMap<string, ContextSource>,
+  prefer: BuildOptions["prefer"],
+): NeededBuild[] {
   const builds = new Map<string, NeededBuild>();
   for (const [name, spec] of Object.entries(components)) {
     if (spec.build === undefined) continue;
-    const source = sources[spec.build.context];
-    if (source === undefined) throw new BerthError("invalid_request", { reason: `the context ${spec.build.context} of ${name} has no source` });
-    const options: BuildOptions = { prefer, ...(spec.build.dockerfile === undefined ? {} : { dockerfile: spec.build.dockerfile }), ...(spec.build.args === undefined ? {} : { args: spec.build.args }) };
+    const from = sources.get(spec.build.context);
+    if (from === undefined)
+      throw new BerthError("invalid_request", { reason: `the context ${spec.build.context} of ${name} has no source` });
+    const { source, root } = from;
+    const options: BuildOptions = {
+      prefer,
+      ...(root === "." ? {} : { root }),
+      ...(spec.build.dockerfile === undefined ? {} : { dockerfile: spec.build.dockerfile }),
+      ...(spec.build.args === undefined ? {} : { args: spec.build.args }),
+    };
     const key = buildKey(source, options);
     const known = builds.get(key);
     builds.set(key, { context: spec.build.context, source, key, options, components: [...(known?.components ?? []), name] });
@@ -32,14 +55,27 @@ export function neededBuilds(components: Readonly<Record<string, ComponentSpec>>
   return [...builds.values()];
 }
 
-/** The plan for an uploaded context, whose root is the upload's root. Errors: `plan_not_possible` with the cause's sentence. */
-export function planFor(tree: SourceTree, context: string, prefer: BuildOptions["prefer"]): BuildPlan {
-  const detected = detectBuildPlan(tree, { root: ".", prefer });
+/** What detection is told; the same for the plan that is shown and for the build that is run. */
+export function detectOptions(options: BuildOptions): DetectOptions {
+  return {
+    root: options.root ?? ".",
+    prefer: options.prefer,
+    ...(options.dockerfile === undefined ? {} : { dockerfile: options.dockerfile }),
+  };
+}
+
+/** The plan for an uploaded context. Errors: `plan_not_possible` with the cause's sentence. */
+export function planFor(tree: SourceTree, context: string, options: BuildOptions): BuildPlan {
+  const detected = detectBuildPlan(tree, detectOptions(options));
   if (!detected.ok) throw planError(detected.cause, context);
   return detected.plan;
 }
 
 export function planError(why: Cause, context: string): BerthError {
   const said = renderCause(why);
-  return new BerthError("plan_not_possible", { reason: said.sentence.replace(/\.$/, "") + (context === "." ? "" : ` (${context})`), hint: said.next }, { details: why });
+  return new BerthError(
+    "plan_not_possible",
+    { reason: said.sentence.replace(/\.$/, "") + (context === "." ? "" : ` (${context})`), hint: said.next },
+    { details: why },
+  );
 }

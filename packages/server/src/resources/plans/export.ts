@@ -15,8 +15,13 @@ export function createExportService(deps: ResourceDeps, stacks: StackService) {
       const rows = (await allComponents(deps.db, stack.id)).filter((row) => row.delete_requested_at === null);
       const volumes = await volumeNames(deps.db, stack.id);
       return writeCompose({
-        name: stack.name, runEnv: stack.runEnv, components: Object.fromEntries(rows.map((row) => [row.name, { ...row.spec, replicas: row.replicas }])),
-        volumes: Object.fromEntries(volumes.map((name) => [name, { external: false }])), configs: {}, secrets: {}, notes: [],
+        name: stack.name,
+        runEnv: stack.runEnv,
+        components: Object.fromEntries(rows.map((row) => [row.name, { ...row.spec, replicas: row.replicas }])),
+        volumes: Object.fromEntries(volumes.map((name) => [name, { external: false }])),
+        configs: {},
+        secrets: {},
+        notes: [],
       });
     },
   };

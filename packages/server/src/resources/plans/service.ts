@@ -1,29 +1,32 @@
 // Plans: what `berth up` would change, made without changing anything, and applied exactly as it was shown.
 import type { BuildPlan } from "@berth/contract/buildplan.ts";
 import { renderCause } from "@berth/contract/causes.ts";
-import type { ComponentChange, Deployment, FieldChange, PlanNeeds, PlanRequest, StackPlan } from "@berth/contract/resources/plans.ts";
+import type { Deployment, PlanNeeds, PlanRequest, StackPlan } from "@berth/contract/resources/plans.ts";
 import type { ComponentSpec } from "@berth/contract/spec.ts";
 import type { Static } from "typebox";
 import type { Builder } from "../../builders/builder.ts";
+import { planVerbs } from "../../core/allowed.ts";
 import { explainPlan } from "../../core/buildplan/explain.ts";
 import type { SourceTree } from "../../core/buildplan/source.ts";
 import { detectBuildPlan } from "../../core/buildplan/detect.ts";
 import { BerthError } from "../../core/errors.ts";
-import { chooseCommand } from "../../core/release/release.ts";
-import { diffFields } from "../../core/release/diff.ts";
+import { keepingNotes } from "../../core/isolation.ts";
 import type { StackDefinition } from "../../core/compose/read.ts";
 import type { Db } from "../../db/pool.ts";
 import { transaction } from "../../db/transaction.ts";
-import { findReusable } from "../builds/store.ts";
 import type { Call } from "../call.ts";
-import { wantedRoutes } from "../components/definition.ts";
-import { allComponents, type ComponentRow } from "../components/store.ts";
+import { allComponents } from "../components/store.ts";
 import type { ResourceDeps } from "../deps.ts";
+import { keepAnswer } from "../intent.ts";
+import { newestVersions, readableSecrets } from "../secrets/store.ts";
 import { findSource } from "../sources/store.ts";
-import type { StackHandle, StackService } from "../stacks/service.ts";
+import type { MayHere, StackHandle, StackService } from "../stacks/service.ts";
 import { volumeNames } from "../volumes/store.ts";
 import { applyDefinition, planSecret, type PlanBody } from "./apply.ts";
-import { neededBuilds, planError, planFor, type NeededBuild } from "./builds.ts";
+import { sameSpec } from "../components/definition.ts";
+import { changeOf, releaseNotes, type Planned, type PlannedChange } from "./change.ts";
+import { neededBuilds, planError, planFor, type ContextSource, type NeededBuild } from "./builds.ts";
+import { placeContexts } from "./placement.ts";
 import { readDefinition } from "./definition.ts";
 import * as store from "./store.ts";
 
@@ -40,8 +43,16 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
   async function existing(call: Call, name: string): Promise<StackHandle | undefined> {
     if (await stacks.exists(name)) return stacks.find(call, name, "releases.deploy");
     const team = await deps.access.findTeam("default", deps.db);
-    if (team === undefined || !(await deps.access.may(call.principal, "stacks.create", { team: team.id }))) return stacks.find(call, name, "releases.deploy");
+    if (team === undefined || !(await deps.access.may(call.principal, "stacks.create", { team: team.id })))
+      return stacks.find(call, name, "releases.deploy");
     return undefined;
+  }
+
+  /** What the caller may do in the stack, or in the one that the plan would make. */
+  async function mayIn(call: Call, stack: StackHandle | undefined): Promise<MayHere> {
+    if (stack !== undefined) return stacks.permissionsIn(call, stack);
+    const team = await deps.access.findTeam("default", deps.db);
+    return team === undefined ? () => false : stacks.permissionsIn(call, { teamId: team.id });
   }
 
   async function treeOf(call: Call, stack: StackHandle | undefined, digest: string): Promise<SourceTree> {
@@ -53,7 +64,7 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
   async function detectAll(call: Call, stack: StackHandle | undefined, builds: readonly NeededBuild[]): Promise<Map<string, BuildPlan>> {
     const plans = new Map<string, BuildPlan>();
     for (const build of builds) {
-      const plan = planFor(await treeOf(call, stack, build.source), build.context, build.options.prefer);
+      const plan = planFor(await treeOf(call, stack, build.source), build.context, build.options);
       const lacking = await deps.builder.check(plan, stack?.id ?? "");
       if (lacking !== undefined) throw planError(lacking, build.context);
       plans.set(build.key, plan);
@@ -61,67 +72,148 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
     return plans;
   }
 
-  async function change(component: ComponentRow | undefined, name: string, spec: ComponentSpec, stackName: string, build: { needed: NeededBuild; plan: BuildPlan; known: boolean } | undefined, cluster: string, runEnv: readonly FieldChange[]): Promise<ComponentChange> {
-    const traffic = deps.places.traffic(cluster);
-    const fields = component === undefined ? [] : [...diffFields(component.spec, spec), ...runEnv];
-    const changed = fields.length > 0 || component?.stable_release_id === null || (build !== undefined && !build.known);
+  /** Versions that the Compose file's own values get: those that differ from what is set. */
+  async function comingSecrets(
+    stack: StackHandle | undefined,
+    values: Readonly<Record<string, string>>,
+  ): Promise<{ coming: Map<string, number>; create: string[]; change: string[] }> {
+    const names = Object.keys(values);
+    const versions = stack === undefined ? new Map<string, number>() : await newestVersions(deps.db, stack.id, names);
+    const current: Readonly<Record<string, string>> =
+      stack === undefined ? {} : await readableSecrets(deps.db, deps.secretBox, stack.id, versions);
+    const create = names.filter((name) => !versions.has(name));
+    const change = names.filter((name) => versions.has(name) && current[name] !== values[name]);
     return {
-      component: name, kind: spec.kind, fields, action: component === undefined ? "create" : changed ? "update" : "unchanged",
-      ...(build === undefined ? {} : { build: { context: build.needed.context, source: build.needed.source, known: build.known, summary: explainPlan(build.plan) } }),
-      urls: wantedRoutes(stackName, name, spec).filter(({ host }) => !host.startsWith("*.")).map(({ host, path }) => traffic.publicUrl(host, path)),
+      coming: new Map([...versions, ...[...create, ...change].map((name): [string, number] => [name, (versions.get(name) ?? 0) + 1])]),
+      create,
+      change,
     };
   }
 
   return {
     async create(call: Call, name: string, request: PlanRequest): Promise<StackPlan | Static<typeof PlanNeeds>> {
       const stack = await existing(call, name);
-      const cluster = stack?.cluster ?? "local";
+      const cluster = stack?.cluster ?? deps.places.standard;
       const kind = deps.places.engine(cluster).kind;
       const defined = readDefinition(request, kind);
       if (defined.status === "needs") return { status: "needs", files: defined.files, variables: defined.variables, contexts: [] };
       const definition = selected(defined.definition, request.component, defined.folder);
-      const contexts = [...new Set(Object.values(definition.components).flatMap((spec) => (spec.build === undefined ? [] : [spec.build.context])))];
-      const missing = contexts.filter((context) => !(context in request.sources));
+      const contexts = [
+        ...new Set(Object.values(definition.components).flatMap((spec) => (spec.build === undefined ? [] : [spec.build.context]))),
+      ];
+      const placed = placeContexts(request, contexts);
+      if (placed.status === "needs") return { status: "needs", files: placed.files, variables: [], contexts: [] };
+      const missing = [...new Set([...placed.placements.values()].map(({ from }) => from))].filter(
+        (from) => !Object.hasOwn(request.sources, from),
+      );
       if (missing.length > 0) return { status: "needs", files: [], variables: [], contexts: missing };
 
-      const builds = neededBuilds(definition.components, request.sources, kind === "local" ? "process" : "image");
+      const sources = new Map(
+        [...placed.placements].map(([context, { from, root }]): [string, ContextSource] => [
+          context,
+          { source: request.sources[from] ?? "", root },
+        ]),
+      );
+      const builds = neededBuilds(definition.components, sources, kind === "local" ? "process" : "image");
       const plans = await detectAll(call, stack, builds);
       const rows = new Map((stack === undefined ? [] : await allComponents(deps.db, stack.id)).map((row) => [row.name, row]));
-      const changes: ComponentChange[] = [];
       // What the caller says wins over the file; a stack that is there keeps its own when neither says anything.
       const runEnv = request.runEnv ?? definition.runEnv;
-      const envChange = stack === undefined || runEnv === undefined || runEnv === stack.runEnv ? [] : [{ path: "env.RUN_ENV", from: stack.runEnv, to: runEnv }];
+      const secrets = await comingSecrets(stack, defined.secretValues);
+      const specs = new Map([
+        ...[...rows].map(([component, row]): [string, ComponentSpec] => [component, row.spec]),
+        ...Object.entries(definition.components),
+      ]);
+      const at: Planned = {
+        db: deps.db,
+        places: deps.places,
+        stack,
+        stackName: name,
+        cluster,
+        runEnv: runEnv ?? stack?.runEnv ?? "production",
+        coming: secrets.coming,
+        reachable: [...specs].filter(([, spec]) => spec.ports.length > 0).map(([component]) => component),
+      };
+      const planned: PlannedChange[] = [];
       for (const [component, spec] of Object.entries(definition.components)) {
         const needed = builds.find((build) => build.components.includes(component));
         const plan = needed === undefined ? undefined : plans.get(needed.key);
-        const start = plan === undefined || plan.kind === "dockerfile" ? undefined : chooseCommand(component, spec, plan);
-        if (start?.ok === false) throw planError(start.cause, needed?.context ?? ".");
-        const known = needed !== undefined && stack !== undefined && (await findReusable(deps.db, stack.id, needed.key))?.phase === "succeeded";
-        changes.push(await change(rows.get(component), component, spec, name, needed === undefined || plan === undefined ? undefined : { needed, plan, known }, cluster, envChange));
+        planned.push(
+          await changeOf(at, {
+            name: component,
+            spec,
+            row: rows.get(component),
+            build: needed === undefined || plan === undefined ? undefined : { needed, plan },
+          }),
+        );
       }
-      const gone = request.component === undefined && !defined.folder ? [...rows.values()].filter((row) => !(row.name in definition.components) && row.delete_requested_at === null) : [];
-      if (request.prune === true) for (const row of gone) changes.push({ component: row.name, kind: row.kind, action: "delete", fields: [], urls: [] });
-      const sealedSecrets = Object.fromEntries(Object.entries(defined.secretValues).map(([secret, value]) => [secret, deps.secretBox.seal(value, planSecret(name, secret))]));
-      const body: PlanBody = { definition, sealedSecrets, sources: request.sources, builds, remove: request.prune === true ? gone.map((row) => row.name) : [], ...(runEnv === undefined ? {} : { runEnv }), reason: "up" };
+      const changes = planned.map(({ change }) => change);
+      const gone =
+        request.component === undefined && !defined.folder
+          ? [...rows.values()].filter((row) => !(row.name in definition.components) && row.delete_requested_at === null)
+          : [];
+      if (request.prune === true)
+        for (const row of gone)
+          changes.push({ component: row.name, kind: row.kind, action: "delete", fields: [], config: [], secrets: [], urls: [] });
+      const sealedSecrets = Object.fromEntries(
+        Object.entries(defined.secretValues).map(([secret, value]) => [secret, deps.secretBox.seal(value, planSecret(name, secret))]),
+      );
+      const body: PlanBody = {
+        definition,
+        sealedSecrets,
+        sources: request.sources,
+        builds,
+        remove: request.prune === true ? gone.map((row) => row.name) : [],
+        ...(runEnv === undefined ? {} : { runEnv }),
+        reason: "up",
+      };
       const expiresAt = new Date(deps.clock().getTime() + lifetime);
-      const id = await store.insertPlan(deps.db, { stackName: name, principal: call.principal.id, body, stackRevision: stack?.revision ?? 0, expiresAt });
+      const id = await store.insertPlan(deps.db, {
+        stackName: name,
+        principal: call.principal.id,
+        body,
+        stackRevision: stack?.revision ?? 0,
+        expiresAt,
+      });
       const have = stack === undefined ? [] : await volumeNames(deps.db, stack.id);
       const wanted = [...new Set(Object.values(definition.components).flatMap((spec) => spec.volumes.map((mount) => mount.volume)))];
       return {
-        status: "ready", id, stack: name, createsStack: stack === undefined, changes,
+        status: "ready",
+        id,
+        stack: name,
+        createsStack: stack === undefined,
+        changes,
         volumes: { create: wanted.filter((volume) => !have.includes(volume)), keep: wanted.filter((volume) => have.includes(volume)) },
-        notes: [...definition.notes.map((note) => ({ code: note.code, params: textParams(note.params) })), ...(request.prune === true || gone.length === 0 ? [] : gone.map((row) => ({ code: "component_not_in_file", params: { component: row.name } })))],
-        warnings: [...plans.values()].flatMap((plan) => plan.warnings), expiresAt: expiresAt.toISOString(),
+        secrets: { create: secrets.create, change: secrets.change, generate: [...new Set(planned.flatMap(({ generate }) => generate))] },
+        notes: [
+          ...keepingNotes(await deps.places.engine(cluster).capabilities(call.signal), definition.components),
+          ...planned.flatMap(({ notes }) => notes),
+          ...releaseNotes(builds, plans, changes),
+          ...definition.notes.map((note) => ({ code: note.code, params: textParams(note.params) })),
+          ...(request.prune === true || gone.length === 0
+            ? []
+            : gone.map((row) => ({ code: "component_not_in_file", params: { component: row.name } }))),
+        ],
+        warnings: [...plans.values()].flatMap((plan) => plan.warnings),
+        expiresAt: expiresAt.toISOString(),
+        allowed: planVerbs(await mayIn(call, stack), {
+          defines:
+            body.remove.length > 0 ||
+            (runEnv !== undefined && runEnv !== stack?.runEnv) ||
+            Object.entries(definition.components).some(([component, spec]) => !sameSpec(rows.get(component)?.spec, spec)),
+          setsSecrets: secrets.create.length + secrets.change.length > 0,
+        }),
       };
     },
 
     async apply(call: Call, name: string, planId: string, options: { restartUnchanged?: boolean }): Promise<Deployment> {
       const plan = await store.findPlan(deps.db, planId);
-      if (plan === undefined || plan.stack_name !== name || plan.principal !== call.principal.id) throw new BerthError("not_found", { kind: "plan", name: planId, hint: "Make a new plan." });
+      if (plan === undefined || plan.stack_name !== name || plan.principal !== call.principal.id)
+        throw new BerthError("not_found", { kind: "plan", name: planId, hint: "Make a new plan." });
       if (plan.expires_at < deps.clock()) throw new BerthError("plan_stale");
       return transaction(deps.db, async (trx) => {
         const stack = await lockOrCreate(trx, call, name, plan);
-        return applyDefinition(deps, trx, call, stack, plan.body as PlanBody, options);
+        return keepAnswer(trx, call, await applyDefinition(deps, trx, call, stack, plan.body as PlanBody, options));
       });
     },
 
@@ -130,7 +222,11 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
       const detected = detectBuildPlan(tree, { root: request.root ?? ".", prefer: request.prefer ?? "process" });
       if (!detected.ok) throw planError(detected.cause, request.root ?? ".");
       const lacking = await deps.builder.check(detected.plan, "");
-      return { plan: detected.plan, lines: explainPlan(detected.plan), ...(lacking === undefined ? {} : { missing: { code: lacking.code, params: lacking.params, ...renderCause(lacking) } }) };
+      return {
+        plan: detected.plan,
+        lines: explainPlan(detected.plan),
+        ...(lacking === undefined ? {} : { missing: { code: lacking.code, params: lacking.params, ...renderCause(lacking) } }),
+      };
     },
   };
 
@@ -142,7 +238,12 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
     }
     const stack = await stacks.find(call, name, "releases.deploy", { trx, lock: true });
     if (stack.revision !== plan.stack_revision) throw new BerthError("plan_stale");
-    if (stack.deleting) throw new BerthError("wrong_state", { verb: "Deploying", reason: "the stack is being removed", hint: "Wait until it is gone and try again." });
+    if (stack.deleting)
+      throw new BerthError("wrong_state", {
+        verb: "Deploying",
+        reason: "the stack is being removed",
+        hint: "Wait until it is gone and try again.",
+      });
     return stack;
   }
 }
@@ -151,8 +252,13 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
 function selected(definition: StackDefinition, component: string | undefined, folder: boolean): StackDefinition {
   if (component === undefined || folder) return definition;
   const spec = definition.components[component];
-  if (spec === undefined) throw new BerthError("not_found", { kind: "component", name: component, hint: `The file has ${Object.keys(definition.components).join(", ")}.` });
-  return { ...definition, components: { [component]: { ...spec, dependsOn: [] } } };
+  if (spec === undefined)
+    throw new BerthError("not_found", {
+      kind: "component",
+      name: component,
+      hint: `The file has ${Object.keys(definition.components).join(", ")}.`,
+    });
+  return { ...definition, components: { [component]: spec } };
 }
 
 function textParams(params: Readonly<Record<string, unknown>>): Record<string, string> {

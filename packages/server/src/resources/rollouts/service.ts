@@ -10,50 +10,74 @@ import type { ComponentService } from "../components/service.ts";
 import { resolveIntent } from "../config/resolve.ts";
 import type { ResourceDeps } from "../deps.ts";
 import { audit, wakeComponent } from "../intent.ts";
-import { decodeCursor, defaultLimit, toPage, type PageRequest } from "../page.ts";
+import { slice, toPage, type List, type ListRequest } from "../page.ts";
 import type { MayHere, StackHandle, StackService } from "../stacks/service.ts";
 import { acceptRollouts } from "./accept.ts";
 import * as store from "./store.ts";
 
+interface RolloutQuery extends ListRequest {
+  readonly phase?: RolloutPhase;
+  readonly version?: number;
+  readonly component?: string;
+}
 export type RolloutService = ReturnType<typeof createRolloutService>;
 
 export function createRolloutService(deps: ResourceDeps, stacks: StackService, components: ComponentService) {
-  async function page(call: Call, stack: StackHandle, query: PageRequest & { phase?: RolloutPhase; version?: number }, componentId?: string): Promise<Page<Rollout>> {
-    const limit = query.limit ?? defaultLimit;
-    const cursor = query.cursor === undefined ? undefined : decodeCursor(query.cursor, 2);
+  async function page(call: Call, stack: StackHandle, list: List, query: RolloutQuery, componentId?: string): Promise<Page<Rollout>> {
+    const wanted = slice(list, query);
     const rows = await store.listRollouts(deps.db, {
-      stackId: stack.id, limit, ...(componentId === undefined ? {} : { componentId }), ...(query.phase === undefined ? {} : { phase: query.phase }), ...(query.version === undefined ? {} : { version: query.version }),
-      ...(cursor === undefined ? {} : { before: { at: String(cursor[0]), id: String(cursor[1]) } }),
+      stackId: stack.id,
+      componentId,
+      page: wanted,
+      phase: query.phase,
+      version: query.version,
+      component: query.component,
     });
     const may = await stacks.permissionsIn(call, stack);
-    return toPage(rows, limit, (row) => present(stack.name, row, may), (row) => [row.created_at.toISOString(), row.id]);
+    return toPage(rows, wanted, (row) => present(stack, row, may));
   }
 
   async function show(call: Call, stackName: string, name: string, number: number): Promise<Rollout> {
     const { stack, component } = await components.find(call, stackName, name);
-    const [row] = await store.listRollouts(deps.db, { stackId: stack.id, componentId: component.id, number, limit: 1 });
-    if (row === undefined) throw new BerthError("not_found", { kind: "rollout", name: number, hint: `\`berth rollouts list -c ${name}\` shows them.` });
-    return present(stack.name, row, await stacks.permissionsIn(call, stack));
+    const [row] = await store.listRollouts(deps.db, {
+      stackId: stack.id,
+      componentId: component.id,
+      number,
+      page: slice(store.rolloutList, { limit: 1 }),
+    });
+    if (row === undefined)
+      throw new BerthError("not_found", { kind: "rollout", name: number, hint: `\`berth rollouts list -c ${name}\` shows them.` });
+    return present(stack, row, await stacks.permissionsIn(call, stack));
   }
 
   return {
     show,
 
-    async listOfStack(call: Call, stackName: string, query: PageRequest & { phase?: RolloutPhase; version?: number }): Promise<Page<Rollout>> {
-      return page(call, await stacks.find(call, stackName), query);
+    async listOfStack(call: Call, stackName: string, query: RolloutQuery): Promise<Page<Rollout>> {
+      return page(call, await stacks.find(call, stackName), store.stackRolloutList, query);
     },
 
-    async list(call: Call, stackName: string, name: string, query: PageRequest & { phase?: RolloutPhase }): Promise<Page<Rollout>> {
+    async list(call: Call, stackName: string, name: string, query: RolloutQuery): Promise<Page<Rollout>> {
       const { stack, component } = await components.find(call, stackName, name);
-      return page(call, stack, query, component.id);
+      return page(call, stack, store.rolloutList, query, component.id);
     },
 
     async abort(call: Call, stackName: string, name: string, number: number): Promise<Rollout> {
       await transaction(deps.db, async (trx) => {
-        const { stack, component } = await components.find(call, stackName, name, "releases.deploy", { trx, lock: true });
+        const { stack, component } = await components.find(call, stackName, name, "releases.deploy", {
+          trx,
+          lock: true,
+          whileDeleting: true,
+        });
         const rollout = await store.findRollout(trx, component.id, number);
-        if (rollout === undefined) throw new BerthError("not_found", { kind: "rollout", name: number, hint: `\`berth rollouts list -c ${name}\` shows them.` });
-        if (rollout.ended_at !== null) throw new BerthError("wrong_state", { verb: "Aborting", reason: `the rollout ${rollout.phase} already`, hint: "`berth rollback` brings an older release back." });
+        if (rollout === undefined)
+          throw new BerthError("not_found", { kind: "rollout", name: number, hint: `\`berth rollouts list -c ${name}\` shows them.` });
+        if (rollout.ended_at !== null || rollout.phase === "reverting")
+          throw new BerthError("wrong_state", {
+            verb: "Aborting",
+            reason: rollout.ended_at === null ? "it is being taken back already" : `the rollout ${rollout.phase} already`,
+            hint: "`berth rollback` brings an older release back.",
+          });
         await store.updateRollout(trx, rollout.id, { abortRequestedBy: call.by });
         await audit(trx, call, "rollouts.abort", `rollout:${stackName}/${name}/${number}`);
         await wakeComponent(trx, component.id, stack.cluster);
@@ -66,12 +90,39 @@ export function createRolloutService(deps: ResourceDeps, stacks: StackService, c
       const made = await transaction(deps.db, async (trx) => {
         const { stack, component } = await components.find(call, stackName, name, "releases.deploy", { trx, lock: true });
         const rollout = await store.findRollout(trx, component.id, number);
-        if (rollout === undefined) throw new BerthError("not_found", { kind: "rollout", name: number, hint: `\`berth rollouts list -c ${name}\` shows them.` });
-        if (rollout.ended_at === null || rollout.phase === "succeeded" || rollout.number !== component.last_rollout) throw new BerthError("wrong_state", { verb: "Retrying", reason: rollout.ended_at === null ? "the rollout is still running" : rollout.phase === "succeeded" ? "the rollout succeeded" : "a newer rollout took over", hint: "`berth status` shows where things stand." });
+        if (rollout === undefined)
+          throw new BerthError("not_found", { kind: "rollout", name: number, hint: `\`berth rollouts list -c ${name}\` shows them.` });
+        if (rollout.ended_at === null || rollout.phase === "succeeded" || rollout.number !== component.last_rollout)
+          throw new BerthError("wrong_state", {
+            verb: "Retrying",
+            reason:
+              rollout.ended_at === null
+                ? "the rollout is still running"
+                : rollout.phase === "succeeded"
+                  ? "the rollout succeeded"
+                  : "a newer rollout took over",
+            hint: "`berth status` shows where things stand.",
+          });
         const intent = await resolveIntent(trx, stack, component.id, component.spec);
-        const from = rollout.build_id !== null ? { build: await retryBuildIn(trx, call, stack, rollout.build_id) } : rollout.release_id !== null ? { release: rollout.release_id } : undefined;
-        if (from === undefined) throw new BerthError("wrong_state", { verb: "Retrying", reason: "neither its build nor its release is kept", hint: "Deploy again." });
-        const accepted = await acceptRollouts(trx, call, stack, [{ component, spec: component.spec, ...intent, from }], `retry of rollout ${number}`);
+        const from =
+          rollout.build_id !== null
+            ? { build: await retryBuildIn(trx, call, stack, rollout.build_id) }
+            : rollout.release_id !== null
+              ? { release: rollout.release_id }
+              : undefined;
+        if (from === undefined)
+          throw new BerthError("wrong_state", {
+            verb: "Retrying",
+            reason: "neither its build nor its release is kept",
+            hint: "Deploy again.",
+          });
+        const accepted = await acceptRollouts(
+          trx,
+          call,
+          stack,
+          [{ component, spec: component.spec, ...intent, from }],
+          `retry of rollout ${number}`,
+        );
         await audit(trx, call, "rollouts.retry", `rollout:${stackName}/${name}/${number}`);
         return accepted.rollouts[0]?.number;
       });
@@ -81,14 +132,34 @@ export function createRolloutService(deps: ResourceDeps, stacks: StackService, c
   };
 }
 
-function present(stack: string, row: store.RolloutListRow, may: MayHere): Rollout {
+function present(stack: StackHandle, row: store.RolloutListRow, may: MayHere): Rollout {
   const { progress } = row;
   return {
-    stack, component: row.component, number: row.number, phase: row.phase, reason: row.reason, strategy: row.spec.strategy.type,
-    ...(row.build_number === null ? {} : { build: row.build_number }), ...(row.release_number === null ? {} : { release: row.release_number }), ...(row.from_number === null ? {} : { from: row.from_number }),
-    wanted: row.spec.kind === "cron" ? 0 : row.replicas, updated: progress.updated ?? 0, ready: progress.available ?? 0, waitsFor: row.waits_names ?? [],
-    ...(row.step === null ? {} : { step: row.step }), ...(row.verified === null ? {} : { verified: row.verified }), ...(row.cause === null ? {} : { cause: row.cause }),
-    createdAt: row.created_at.toISOString(), ...(row.started_at === null ? {} : { startedAt: row.started_at.toISOString() }), ...(row.ended_at === null ? {} : { endedAt: row.ended_at.toISOString() }), createdBy: row.created_by,
-    allowed: rolloutVerbs(may, { phase: row.phase, newest: row.newest }),
+    stack: stack.name,
+    component: row.component,
+    number: row.number,
+    phase: row.phase,
+    reason: row.reason,
+    strategy: row.spec.strategy.type,
+    ...(row.build_number === null ? {} : { build: row.build_number }),
+    ...(row.release_number === null ? {} : { release: row.release_number }),
+    ...(row.from_number === null ? {} : { from: row.from_number }),
+    wanted: row.spec.kind === "cron" ? 0 : row.replicas,
+    updated: progress.updated ?? 0,
+    ready: progress.available ?? 0,
+    waitsFor: row.waits_names ?? [],
+    ...(row.step === null ? {} : { step: row.step }),
+    ...(row.verified === null ? {} : { verified: row.verified }),
+    ...(row.cause === null ? {} : { cause: row.cause }),
+    createdAt: row.created_at.toISOString(),
+    ...(row.started_at === null ? {} : { startedAt: row.started_at.toISOString() }),
+    ...(row.ended_at === null ? {} : { endedAt: row.ended_at.toISOString() }),
+    createdBy: row.created_by,
+    allowed: rolloutVerbs(may, {
+      phase: row.phase,
+      newest: row.newest,
+      kept: row.build_id !== null || row.release_id !== null,
+      deleting: stack.deleting || row.deleting,
+    }),
   };
 }

@@ -8,7 +8,7 @@ export function sourceHandlers(sources: SourceService): HandlersOf<typeof source
     uploadSource: ({ params, query, body }, call) => sources.upload(call, params.stack, body, query),
     fetchSource: ({ params, body }, call) => sources.fetch(call, params.stack, body),
     listSources: ({ params, query }, call) => sources.list(call, params.stack, query),
-    listCredentials: ({ params }, call) => sources.listCredentials(call, params.stack),
+    listCredentials: ({ params, query }, call) => sources.listCredentials(call, params.stack, query),
     setCredential: async ({ params, body }, call) => {
       await sources.setCredential(call, params.stack, params.credential, body);
       return {};
@@ -17,7 +17,7 @@ export function sourceHandlers(sources: SourceService): HandlersOf<typeof source
       await sources.deleteCredential(call, params.stack, params.credential);
       return {};
     },
-    listKnownHosts: () => sources.knownHosts(),
+    listKnownHosts: ({ query }) => sources.knownHosts(query),
     addKnownHost: async ({ body }, call) => {
       await sources.addKnownHost(call, body.line);
       return {};

@@ -3,54 +3,109 @@ import type { Stack, StackVersion } from "@berth/contract/resources/stacks.ts";
 import type { Page } from "../../core/page.ts";
 import { stackVerbs } from "../../core/allowed.ts";
 import { BerthError } from "../../core/errors.ts";
+import { refuseSecondTeam } from "../../core/isolation.ts";
 import { nearest } from "../../core/nearest.ts";
+import type { StackScope } from "../../db/permissions.ts";
 import type { Db } from "../../db/pool.ts";
+import { bury } from "../../db/tombstones.ts";
 import { transaction } from "../../db/transaction.ts";
 import { enqueue } from "../../reconcile/queue.ts";
 import type { Call, Versioned } from "../call.ts";
 import type { ResourceDeps } from "../deps.ts";
-import { audit, stackEvent } from "../intent.ts";
-import { decodeCursor, defaultLimit, parseSort, toPage, type PageRequest } from "../page.ts";
+import { audit, keepAnswer, stackEvent } from "../intent.ts";
+import { slice, toPage, type ListRequest } from "../page.ts";
 import * as store from "./store.ts";
 
-export interface StackHandle { readonly id: string; readonly name: string; readonly teamId: string; readonly team: string; readonly clusterId: string; readonly cluster: string; readonly runEnv: string; readonly revision: number; readonly deleting: boolean }
+export interface StackHandle {
+  readonly id: string;
+  readonly name: string;
+  readonly teamId: string;
+  readonly team: string;
+  readonly clusterId: string;
+  readonly cluster: string;
+  readonly runEnv: string;
+  readonly revision: number;
+  readonly deleting: boolean;
+}
 export type MayHere = (permission: string) => boolean;
 export type StackService = ReturnType<typeof createStackService>;
 
 export function createStackService(deps: ResourceDeps) {
-  /** The stack, if the caller may know of it and has the permission there; `not_found` or `forbidden` otherwise. */
-  async function find(call: Call, name: string, permission = "stacks.read", options: { trx?: Db; lock?: boolean } = {}): Promise<StackHandle> {
+  /** The stack, if the caller may know of it and has the permission there; `not_found` or `forbidden` otherwise. One that is being removed is only read (`wrong_state`), unless told. */
+  async function find(
+    call: Call,
+    name: string,
+    permission = "stacks.read",
+    options: { trx?: Db; lock?: boolean; whileDeleting?: boolean } = {},
+  ): Promise<StackHandle> {
     const trx = options.trx ?? deps.db;
     const row = options.lock === true ? await store.lockStack(trx, name) : await store.findStack(trx, name);
     const scope = row === undefined ? undefined : { team: row.team_id, stack: row.id };
-    if (row === undefined || scope === undefined || !(await deps.access.may(call.principal, "stacks.read", scope))) throw await notFound(call, name);
-    if (permission !== "stacks.read" && !(await deps.access.may(call.principal, permission, scope))) throw new BerthError("forbidden", { action: permission, permission });
+    if (row === undefined || scope === undefined || !(await deps.access.may(call.principal, "stacks.read", scope)))
+      throw await notFound(call, name);
+    if (permission !== "stacks.read" && !(await deps.access.may(call.principal, permission, scope)))
+      throw new BerthError("forbidden", { action: permission, permission });
+    if (permission !== "stacks.read" && row.delete_requested_at !== null && options.whileDeleting !== true)
+      throw new BerthError("wrong_state", {
+        verb: "Changing it",
+        reason: `stack ${name} is being removed`,
+        hint: "Wait until it is gone; then it can be made again.",
+      });
     return handle(row);
   }
 
   async function notFound(call: Call, name: string): Promise<BerthError> {
-    const known = (await store.listStacks(deps.db, { teams: await visibleTeams(call), sort: { field: "name", descending: false }, limit: 200 })).map((row) => row.name);
+    const known = (await store.listStacks(deps.db, { within: await visible(call), page: slice(store.stackList, { limit: 200 }) })).map(
+      (row) => row.name,
+    );
     const close = nearest(name, known);
-    return new BerthError("not_found", { kind: "stack", name, hint: close !== undefined ? `Did you mean \`${close}\`?` : known.length === 0 ? "There are no stacks yet; `berth up` makes one." : `These are there: ${known.slice(0, 10).join(", ")}.` });
+    return new BerthError("not_found", {
+      kind: "stack",
+      name,
+      hint:
+        close !== undefined
+          ? `Did you mean \`${close}\`?`
+          : known.length === 0
+            ? "There are no stacks yet; `berth up` makes one."
+            : `These are there: ${known.slice(0, 10).join(", ")}.`,
+    });
   }
 
-  async function visibleTeams(call: Call): Promise<readonly string[] | "all"> {
-    return deps.access.teamsWith(call.principal, "stacks.read");
+  async function visible(call: Call): Promise<StackScope> {
+    return deps.access.stacksWith(call.principal, "stacks.read");
   }
 
-  /** For an object of that stack: a quick answer to "may this caller", for `allowed`. */
-  async function permissionsIn(call: Call, stack: { id: string; teamId: string }): Promise<MayHere> {
-    const held = await deps.access.permissions(call.principal, { team: stack.teamId, stack: stack.id });
+  /** For an object of that stack, or of one that the team would make: a quick answer to "may this caller", for `allowed`. */
+  async function permissionsIn(call: Call, stack: { id?: string; teamId: string }): Promise<MayHere> {
+    const held = await deps.access.permissions(call.principal, {
+      team: stack.teamId,
+      ...(stack.id === undefined ? {} : { stack: stack.id }),
+    });
     return (permission) => held.has("*") || held.has(permission);
   }
 
   /** Creates inside a running transaction; also used by a plan that makes its stack. */
-  async function createIn(trx: Db, call: Call, wanted: { name: string; team?: string; cluster?: string; runEnv?: string }): Promise<StackHandle> {
+  async function createIn(
+    trx: Db,
+    call: Call,
+    wanted: { name: string; team?: string; cluster?: string; runEnv?: string },
+  ): Promise<StackHandle> {
     const team = await deps.access.findTeam(wanted.team ?? "default", trx);
-    if (team === undefined || !(await deps.access.may(call.principal, "stacks.create", { team: team.id }))) throw new BerthError("not_found", { kind: "team", name: wanted.team ?? "default", hint: "`berth teams list` shows yours." });
-    const cluster = await store.findCluster(trx, wanted.cluster ?? "local");
-    if (cluster === undefined) throw new BerthError("not_found", { kind: "cluster", name: wanted.cluster ?? "local", hint: "`berth clusters list` shows them." });
-    const id = await store.insertStack(trx, { name: wanted.name, teamId: team.id, clusterId: cluster.id, runEnv: wanted.runEnv ?? "production" });
+    if (team === undefined || !(await deps.access.may(call.principal, "stacks.create", { team: team.id })))
+      throw new BerthError("not_found", { kind: "team", name: wanted.team ?? "default", hint: "`berth teams list` shows yours." });
+    const where = wanted.cluster ?? deps.places.standard;
+    const cluster = await store.lockCluster(trx, where);
+    if (cluster === undefined)
+      throw new BerthError("not_found", { kind: "cluster", name: where, hint: "`berth clusters list` shows them." });
+    const other = await store.otherTeam(trx, cluster.id, team.id);
+    if (other !== undefined)
+      refuseSecondTeam(await deps.places.engine(cluster.name).capabilities(call.signal), cluster.name, { wanted: team.name, other });
+    const id = await store.insertStack(trx, {
+      name: wanted.name,
+      teamId: team.id,
+      clusterId: cluster.id,
+      runEnv: wanted.runEnv ?? "production",
+    });
     if (id === undefined) throw new BerthError("conflict", { kind: "stack", name: wanted.name });
     const row = await store.findStackById(trx, id);
     if (row === undefined) throw new BerthError("internal");
@@ -59,8 +114,8 @@ export function createStackService(deps: ResourceDeps) {
     return handle(row);
   }
 
-  async function view(call: Call, id: string, name: string): Promise<Versioned<Stack>> {
-    const row = await store.stackSummary(deps.db, id);
+  async function view(call: Call, id: string, name: string, trx: Db = deps.db): Promise<Versioned<Stack>> {
+    const row = await store.stackSummary(trx, id);
     // Its removal may have ended since it was found.
     if (row === undefined) throw await notFound(call, name);
     return { body: present(row, await permissionsIn(call, { id: row.id, teamId: row.team_id })), revision: String(row.revision) };
@@ -68,31 +123,51 @@ export function createStackService(deps: ResourceDeps) {
 
   function present(row: store.StackListRow, may: MayHere): Stack {
     return {
-      name: row.name, team: row.team, cluster: row.cluster, runEnv: row.run_env, state: row.state, components: row.components, version: row.last_version,
-      urls: row.hosts.filter(({ host }) => !host.startsWith("*.")).map(({ host, path }) => deps.places.traffic(row.cluster).publicUrl(host, path)),
-      createdAt: row.created_at.toISOString(), updatedAt: row.updated_at.toISOString(), allowed: stackVerbs(may, { deleting: row.delete_requested_at !== null }),
+      name: row.name,
+      team: row.team,
+      cluster: row.cluster,
+      runEnv: row.run_env,
+      state: row.state,
+      components: row.components,
+      version: row.last_version,
+      urls: row.hosts
+        .filter(({ host }) => !host.startsWith("*."))
+        .map(({ host, path }) => deps.places.traffic(row.cluster).publicUrl(host, path)),
+      createdAt: row.created_at.toISOString(),
+      updatedAt: row.updated_at.toISOString(),
+      allowed: stackVerbs(may, { deleting: row.delete_requested_at !== null }),
     };
   }
 
   return {
-    find, createIn, permissionsIn, visibleTeams,
+    find,
+    createIn,
+    permissionsIn,
+    visible,
 
     async exists(name: string, trx: Db = deps.db): Promise<boolean> {
       return (await store.findStack(trx, name)) !== undefined;
     },
 
-    async list(call: Call, query: PageRequest & { search?: string; sort?: string; state?: string }): Promise<Page<Stack>> {
-      const limit = query.limit ?? defaultLimit;
-      const sort = parseSort(query.sort, ["name", "createdAt", "updatedAt"], { field: "name", descending: false });
-      const rows = await store.listStacks(deps.db, { teams: await visibleTeams(call), limit, sort, ...(query.search === undefined ? {} : { search: query.search }), ...(query.state === undefined ? {} : { state: query.state }), ...(query.cursor === undefined ? {} : { cursor: query.cursor }) });
+    async list(call: Call, query: ListRequest & Pick<store.StackListQuery, "state" | "team" | "cluster">): Promise<Page<Stack>> {
+      const page = slice(store.stackList, query);
+      const rows = await store.listStacks(deps.db, {
+        within: await visible(call),
+        page,
+        state: query.state,
+        team: query.team,
+        cluster: query.cluster,
+      });
       const may = new Map<string, MayHere>();
       for (const row of rows) if (!may.has(row.id)) may.set(row.id, await permissionsIn(call, { id: row.id, teamId: row.team_id }));
-      return toPage(rows, limit, (row) => present(row, may.get(row.id) ?? (() => false)), (row) => [sort.field === "name" ? row.name : (sort.field === "createdAt" ? row.created_at : row.updated_at).toISOString(), row.id]);
+      return toPage(rows, page, (row) => present(row, may.get(row.id) ?? (() => false)));
     },
 
     async create(call: Call, wanted: { name: string; team?: string; cluster?: string; runEnv?: string }): Promise<Stack> {
-      const made = await transaction(deps.db, (trx) => createIn(trx, call, wanted));
-      return (await view(call, made.id, made.name)).body;
+      return transaction(deps.db, async (trx) => {
+        const made = await createIn(trx, call, wanted);
+        return keepAnswer(trx, call, (await view(call, made.id, made.name, trx)).body);
+      });
     },
 
     async show(call: Call, name: string): Promise<Versioned<Stack>> {
@@ -113,23 +188,42 @@ export function createStackService(deps: ResourceDeps) {
     /** Accepts the removal; the stack loop does it, component by component. */
     async remove(call: Call, name: string, options: { volumes: boolean }): Promise<void> {
       await transaction(deps.db, async (trx) => {
-        const stack = await find(call, name, "stacks.write", { trx, lock: true });
-        if (!(await store.updateStack(trx, stack.id, { deleteRequested: options }, call.ifMatch))) throw new BerthError("precondition_failed");
+        const stack = await find(call, name, "stacks.write", { trx, lock: true, whileDeleting: true });
+        // Asked again, it goes on as it does; only the volumes may be added to what goes.
+        if (stack.deleting && !options.volumes) return;
+        if (!(await store.updateStack(trx, stack.id, { deleteRequested: options }, call.ifMatch)))
+          throw new BerthError("precondition_failed");
+        await bury(trx, { kind: "stack", stack: name }, stack);
         await stackEvent(trx, stack, { code: "stack_deleting" });
         await audit(trx, call, "stacks.delete", `stack:${name}`, { volumes: options.volumes });
         await enqueue(trx, { kind: "stack", key: stack.id, cluster: stack.cluster });
       });
     },
 
-    async versions(call: Call, name: string, query: PageRequest): Promise<Page<StackVersion>> {
+    async versions(call: Call, name: string, query: ListRequest): Promise<Page<StackVersion>> {
       const stack = await find(call, name);
-      const limit = query.limit ?? defaultLimit;
-      const before = query.cursor === undefined ? undefined : Number(decodeCursor(query.cursor, 1)[0]);
-      return toPage(await store.listVersions(deps.db, stack.id, before, limit), limit, (row) => ({ number: row.number, reason: row.reason, createdBy: row.created_by, createdAt: row.created_at.toISOString(), releases: row.releases }), (row) => [row.number]);
+      const page = slice(store.versionList, query);
+      return toPage(await store.listVersions(deps.db, stack.id, page), page, (row) => ({
+        number: row.number,
+        reason: row.reason,
+        createdBy: row.created_by,
+        createdAt: row.created_at.toISOString(),
+        releases: row.releases,
+      }));
     },
   };
 }
 
 function handle(row: store.StackRow): StackHandle {
-  return { id: row.id, name: row.name, teamId: row.team_id, team: row.team, clusterId: row.cluster_id, cluster: row.cluster, runEnv: row.run_env, revision: row.revision, deleting: row.delete_requested_at !== null };
+  return {
+    id: row.id,
+    name: row.name,
+    teamId: row.team_id,
+    team: row.team,
+    clusterId: row.cluster_id,
+    cluster: row.cluster,
+    runEnv: row.run_env,
+    revision: row.revision,
+    deleting: row.delete_requested_at !== null,
+  };
 }

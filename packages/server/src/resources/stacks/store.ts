@@ -1,14 +1,30 @@
 // SQL of stacks. Lists are paged by keyset and compute a stack's state from its components in the same query.
 import { sql } from "kysely";
+import { lists } from "@berth/contract/lists.ts";
 import type { Stack } from "@berth/contract/resources/stacks.ts";
+import { stackIsWithin, type StackScope } from "../../db/permissions.ts";
 import type { Db } from "../../db/pool.ts";
-import { decodeCursor, likePattern } from "../page.ts";
+import { defineList, instant, number, text, uuid, revisionOf, type Keyed, type Slice } from "../page.ts";
 
 export interface StackRow {
-  readonly id: string; readonly name: string; readonly team_id: string; readonly team: string; readonly cluster_id: string; readonly cluster: string; readonly run_env: string; readonly revision: number;
-  readonly last_version: number; readonly delete_requested_at: Date | null; readonly created_at: Date; readonly updated_at: Date;
+  readonly id: string;
+  readonly name: string;
+  readonly team_id: string;
+  readonly team: string;
+  readonly cluster_id: string;
+  readonly cluster: string;
+  readonly run_env: string;
+  readonly revision: number;
+  readonly last_version: number;
+  readonly delete_requested_at: Date | null;
+  readonly created_at: Date;
+  readonly updated_at: Date;
 }
-export interface StackListRow extends StackRow { readonly state: Stack["state"]; readonly components: number; readonly hosts: { host: string; path: string }[] }
+export interface StackListRow extends StackRow {
+  readonly state: Stack["state"];
+  readonly components: number;
+  readonly hosts: { host: string; path: string }[];
+}
 
 const live = sql<Stack["state"]>`case
   when s.delete_requested_at is not null then 'deleting'
@@ -19,8 +35,25 @@ const live = sql<Stack["state"]>`case
   else 'healthy' end`;
 
 function base(trx: Db) {
-  return trx.selectFrom("stacks as s").innerJoin("teams as t", "t.id", "s.team_id").innerJoin("clusters as k", "k.id", "s.cluster_id").where("s.deleted_at", "is", null)
-    .select(["s.id", "s.name", "s.team_id", "t.name as team", "s.cluster_id", "k.name as cluster", "s.run_env", "s.revision", "s.last_version", "s.delete_requested_at", "s.created_at", "s.updated_at"]);
+  return trx
+    .selectFrom("stacks as s")
+    .innerJoin("teams as t", "t.id", "s.team_id")
+    .innerJoin("clusters as k", "k.id", "s.cluster_id")
+    .where("s.deleted_at", "is", null)
+    .select([
+      "s.id",
+      "s.name",
+      "s.team_id",
+      "t.name as team",
+      "s.cluster_id",
+      "k.name as cluster",
+      "s.run_env",
+      "s.revision",
+      "s.last_version",
+      "s.delete_requested_at",
+      "s.created_at",
+      "s.updated_at",
+    ]);
 }
 
 export async function findStack(trx: Db, name: string): Promise<StackRow | undefined> {
@@ -36,79 +69,219 @@ export async function lockStack(trx: Db, name: string): Promise<StackRow | undef
   return base(trx).where("s.name", "=", name).forUpdate("s").executeTakeFirst();
 }
 
-export interface StackListQuery { readonly teams: readonly string[] | "all"; readonly search?: string; readonly state?: string; readonly sort: { readonly field: "name" | "createdAt" | "updatedAt"; readonly descending: boolean }; readonly cursor?: string; readonly limit: number }
-const columns = { name: "s.name", createdAt: "s.created_at", updatedAt: "s.updated_at" } as const;
+export const stackList = defineList(lists.stacks, {
+  sort: { name: text("s.name"), team: text("t.name"), createdAt: instant("s.created_at"), updatedAt: instant("s.updated_at") },
+  unique: [uuid("s.id")],
+  search: { name: sql.ref("s.name"), team: sql.ref("t.name") },
+});
+export interface StackListQuery {
+  readonly within: StackScope;
+  readonly state?: string | undefined;
+  readonly team?: string | undefined;
+  readonly cluster?: string | undefined;
+  readonly page: Slice;
+}
 
-export async function listStacks(trx: Db, query: StackListQuery): Promise<StackListRow[]> {
+export async function listStacks(trx: Db, query: StackListQuery): Promise<(StackListRow & Keyed)[]> {
   let select = withSummary(base(trx));
-  if (query.teams !== "all") select = query.teams.length === 0 ? select.where(sql<boolean>`false`) : select.where("s.team_id", "in", [...query.teams]);
-  if (query.search !== undefined) select = select.where("s.name", "ilike", likePattern(query.search));
+  select = select.where(stackIsWithin(query.within));
   if (query.state !== undefined) select = select.where(live, "=", query.state as Stack["state"]);
-  const direction = query.sort.descending ? "desc" : "asc";
-  const column = columns[query.sort.field];
-  if (query.cursor !== undefined) {
-    const [value, id] = decodeCursor(query.cursor, 2);
-    const typed = query.sort.field === "name" ? sql`${String(value)}` : sql`${String(value)}::timestamptz`;
-    select = select.where(query.sort.descending ? sql<boolean>`(${sql.ref(column)}, s.id) < (${typed}, ${String(id)}::uuid)` : sql<boolean>`(${sql.ref(column)}, s.id) > (${typed}, ${String(id)}::uuid)`);
-  }
-  return select.orderBy(column, direction).orderBy("s.id", direction).limit(query.limit + 1).execute();
+  if (query.team !== undefined) select = select.where("t.name", "=", query.team);
+  if (query.cluster !== undefined) select = select.where("k.name", "=", query.cluster);
+  const rows = await select
+    .where(query.page.where)
+    .select(query.page.keys.as("cursor_keys"))
+    .orderBy(query.page.order)
+    .limit(query.page.limit + 1)
+    .execute();
+  return withHosts(trx, rows);
 }
 
 export async function stackSummary(trx: Db, id: string): Promise<StackListRow | undefined> {
-  return withSummary(base(trx).where("s.id", "=", id)).executeTakeFirst();
+  return (await withHosts(trx, await withSummary(base(trx).where("s.id", "=", id)).execute()))[0];
 }
 
 type Base = ReturnType<typeof base>;
 function withSummary(query: Base) {
   return query
-    .leftJoinLateral((eb) => eb.selectFrom("components as x").whereRef("x.stack_id", "=", "s.id").select([
-      sql<number>`count(*)::int`.as("total"),
-      sql<boolean>`bool_or(x.state = 'progressing')`.as("progressing"),
-      sql<boolean>`bool_or(x.state in ('failed', 'degraded'))`.as("degraded"),
-      sql<boolean>`bool_and(x.stopped)`.as("stopped"),
-    ]).as("c"), (join) => join.onTrue())
-    .leftJoinLateral((eb) => eb.selectFrom("routes as r").innerJoin("components as rc", "rc.id", "r.component_id").whereRef("rc.stack_id", "=", "s.id").select(
-      sql<{ host: string; path: string }[]>`coalesce(jsonb_agg(jsonb_build_object('host', r.host, 'path', r.path) order by r.is_default, r.host, r.path), '[]')`.as("hosts"),
-    ).as("u"), (join) => join.onTrue())
-    .select([live.as("state"), sql<number>`coalesce(c.total, 0)`.as("components"), sql<{ host: string; path: string }[]>`u.hosts`.as("hosts")]);
+    .leftJoinLateral(
+      (eb) =>
+        eb
+          .selectFrom("components as x")
+          .whereRef("x.stack_id", "=", "s.id")
+          .select([
+            sql<number>`count(*)::int`.as("total"),
+            sql<boolean>`bool_or(x.state = 'progressing')`.as("progressing"),
+            sql<boolean>`bool_or(x.state in ('failed', 'degraded'))`.as("degraded"),
+            sql<boolean>`bool_and(x.stopped)`.as("stopped"),
+          ])
+          .as("c"),
+      (join) => join.onTrue(),
+    )
+    .select([live.as("state"), sql<number>`coalesce(c.total, 0)`.as("components")]);
 }
 
-export interface NewStack { readonly name: string; readonly teamId: string; readonly clusterId: string; readonly runEnv: string }
+/** With the hosts of these stacks alone: joined to the list itself, those of all others would be gathered too, only to be cut off. */
+async function withHosts<Row extends { readonly id: string }>(
+  trx: Db,
+  rows: readonly Row[],
+): Promise<(Row & Pick<StackListRow, "hosts">)[]> {
+  if (rows.length === 0) return [];
+  const found = await trx
+    .selectFrom("components as c")
+    .innerJoin("routes as r", "r.component_id", "c.id")
+    .where(
+      "c.stack_id",
+      "in",
+      rows.map((row) => row.id),
+    )
+    // One row for each stack: hundreds of small ones take longer to read than to find.
+    .select([
+      "c.stack_id",
+      sql<StackListRow["hosts"]>`jsonb_agg(jsonb_build_object('host', r.host, 'path', r.path) order by r.is_default, r.host, r.path)`.as(
+        "hosts",
+      ),
+    ])
+    .groupBy("c.stack_id")
+    .execute();
+  const hosts = new Map(found.map((one) => [one.stack_id, one.hosts]));
+  return rows.map((row) => ({ ...row, hosts: hosts.get(row.id) ?? [] }));
+}
+
+export interface NewStack {
+  readonly name: string;
+  readonly teamId: string;
+  readonly clusterId: string;
+  readonly runEnv: string;
+}
 
 /** Inserts, or revives a deleted stack of the same team whose volumes were kept; undefined when the name is taken. */
 export async function insertStack(trx: Db, stack: NewStack): Promise<string | undefined> {
-  const row = await trx.insertInto("stacks").values({ name: stack.name, team_id: stack.teamId, cluster_id: stack.clusterId, run_env: stack.runEnv })
-    .onConflict((conflict) => conflict.column("name").doUpdateSet({ deleted_at: null, delete_requested_at: null, delete_volumes: false, cluster_id: stack.clusterId, run_env: stack.runEnv, revision: sql`stacks.revision + 1`, updated_at: sql`now()` })
-      .where("stacks.deleted_at", "is not", null).where("stacks.team_id", "=", stack.teamId))
-    .returning("id").executeTakeFirst();
+  const row = await trx
+    .insertInto("stacks")
+    .values({ name: stack.name, team_id: stack.teamId, cluster_id: stack.clusterId, run_env: stack.runEnv })
+    .onConflict((conflict) =>
+      conflict
+        .column("name")
+        .doUpdateSet({
+          deleted_at: null,
+          delete_requested_at: null,
+          delete_volumes: false,
+          cluster_id: stack.clusterId,
+          run_env: stack.runEnv,
+          revision: sql`stacks.revision + 1`,
+          updated_at: sql`now()`,
+        })
+        .where("stacks.deleted_at", "is not", null)
+        .where("stacks.team_id", "=", stack.teamId),
+    )
+    .returning("id")
+    .executeTakeFirst();
   return row?.id;
 }
 
 /** Raises the revision and sets what is given; returns false when the revision was not the expected one. */
-export async function updateStack(trx: Db, id: string, change: { runEnv?: string; deleteRequested?: { volumes: boolean } }, expectedRevision?: string): Promise<boolean> {
-  const result = await trx.updateTable("stacks").set({
-    revision: sql`revision + 1`, updated_at: sql`now()`,
-    ...(change.runEnv === undefined ? {} : { run_env: change.runEnv }),
-    ...(change.deleteRequested === undefined ? {} : { delete_requested_at: sql`coalesce(delete_requested_at, now())`, delete_volumes: sql`delete_volumes or ${change.deleteRequested.volumes}` }),
-  }).where("id", "=", id).$if(expectedRevision !== undefined, (query) => query.where("revision", "=", Number(expectedRevision))).executeTakeFirst();
+export async function updateStack(
+  trx: Db,
+  id: string,
+  change: { runEnv?: string; deleteRequested?: { volumes: boolean } },
+  expectedRevision?: string,
+): Promise<boolean> {
+  const result = await trx
+    .updateTable("stacks")
+    .set({
+      revision: sql`revision + 1`,
+      updated_at: sql`now()`,
+      ...(change.runEnv === undefined ? {} : { run_env: change.runEnv }),
+      ...(change.deleteRequested === undefined
+        ? {}
+        : {
+            delete_requested_at: sql`coalesce(delete_requested_at, now())`,
+            delete_volumes: sql`delete_volumes or ${change.deleteRequested.volumes}`,
+          }),
+    })
+    .where("id", "=", id)
+    .$if(expectedRevision !== undefined, (query) => query.where("revision", "=", revisionOf(expectedRevision ?? "")))
+    .executeTakeFirst();
   return result.numUpdatedRows > 0n;
 }
 
 /** Takes the next number of one of the stack's counters, under its row lock. */
 export async function nextNumber(trx: Db, stackId: string, counter: "last_version" | "last_build" | "last_task"): Promise<number> {
-  const row = await trx.updateTable("stacks").set({ [counter]: sql`${sql.ref(counter)} + 1` }).where("id", "=", stackId).returning(counter).executeTakeFirstOrThrow();
+  const row = await trx
+    .updateTable("stacks")
+    .set({ [counter]: sql`${sql.ref(counter)} + 1` })
+    .where("id", "=", stackId)
+    .returning(counter)
+    .executeTakeFirstOrThrow();
   return row[counter];
 }
 
-export async function findCluster(trx: Db, name: string): Promise<{ id: string; name: string; engine: "local" | "docker" | "kubernetes" } | undefined> {
+export async function findCluster(
+  trx: Db,
+  name: string,
+): Promise<{ id: string; name: string; engine: "local" | "docker" | "kubernetes" } | undefined> {
   return trx.selectFrom("clusters").select(["id", "name", "engine"]).where("name", "=", name).executeTakeFirst();
 }
 
-export interface VersionRow { readonly number: number; readonly reason: string; readonly created_by: string; readonly created_at: Date; readonly releases: Record<string, number> }
-export async function listVersions(trx: Db, stackId: string, before: number | undefined, limit: number): Promise<VersionRow[]> {
-  return trx.selectFrom("stack_versions as v").where("v.stack_id", "=", stackId).$if(before !== undefined, (query) => query.where("v.number", "<", before ?? 0))
-    .select(["v.number", "v.reason", "v.created_by", "v.created_at", (eb) => eb.selectFrom("stack_version_members as m").innerJoin("components as c", "c.id", "m.component_id")
-      .leftJoin("rollouts as o", "o.id", "m.rollout_id").leftJoin("releases as r", (join) => join.on("r.id", "=", sql`coalesce(m.release_id, o.release_id)`))
-      .whereRef("m.version_id", "=", "v.id").select(sql<Record<string, number>>`coalesce(jsonb_object_agg(c.name, coalesce(r.number, 0)), '{}')`.as("releases")).as("releases")])
-    .orderBy("v.number", "desc").limit(limit + 1).execute() as Promise<VersionRow[]>;
+/** Locked: who may have a stack on a cluster depends on the stacks that it has. */
+export async function lockCluster(
+  trx: Db,
+  name: string,
+): Promise<{ id: string; name: string; engine: "local" | "docker" | "kubernetes" } | undefined> {
+  return trx.selectFrom("clusters").select(["id", "name", "engine"]).where("name", "=", name).forUpdate().executeTakeFirst();
+}
+
+/** A team that has something on the cluster beside this one: a stack, or volumes that it kept of one. */
+export async function otherTeam(trx: Db, clusterId: string, teamId: string): Promise<string | undefined> {
+  const row = await trx
+    .selectFrom("stacks as s")
+    .innerJoin("teams as t", "t.id", "s.team_id")
+    .select("t.name")
+    .where("s.cluster_id", "=", clusterId)
+    .where("s.team_id", "<>", teamId)
+    .where((eb) =>
+      eb.or([eb("s.deleted_at", "is", null), eb.exists(eb.selectFrom("volumes as v").select("v.id").whereRef("v.stack_id", "=", "s.id"))]),
+    )
+    .limit(1)
+    .executeTakeFirst();
+  return row?.name;
+}
+
+export const versionList = defineList(lists.versions, {
+  sort: { number: number("v.number"), createdAt: instant("v.created_at") },
+  unique: [number("v.number")],
+  search: { reason: sql.ref("v.reason"), createdBy: sql.ref("v.created_by") },
+});
+export interface VersionRow {
+  readonly number: number;
+  readonly reason: string;
+  readonly created_by: string;
+  readonly created_at: Date;
+  readonly releases: Record<string, number>;
+}
+export async function listVersions(trx: Db, stackId: string, page: Slice): Promise<(VersionRow & Keyed)[]> {
+  return trx
+    .selectFrom("stack_versions as v")
+    .where("v.stack_id", "=", stackId)
+    .where(page.where)
+    .select([
+      "v.number",
+      "v.reason",
+      "v.created_by",
+      "v.created_at",
+      page.keys.as("cursor_keys"),
+      (eb) =>
+        eb
+          .selectFrom("stack_version_members as m")
+          .innerJoin("components as c", "c.id", "m.component_id")
+          .leftJoin("rollouts as o", "o.id", "m.rollout_id")
+          .leftJoin("releases as r", (join) => join.on("r.id", "=", sql`coalesce(m.release_id, o.release_id)`))
+          .whereRef("m.version_id", "=", "v.id")
+          .select(sql<Record<string, number>>`coalesce(jsonb_object_agg(c.name, coalesce(r.number, 0)), '{}')`.as("releases"))
+          .as("releases"),
+    ])
+    .orderBy(page.order)
+    .limit(page.limit + 1)
+    .execute() as Promise<(VersionRow & Keyed)[]>;
 }

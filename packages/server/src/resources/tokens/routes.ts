@@ -13,6 +13,6 @@ export function tokenHandlers(tokens: TokenService): HandlersOf<typeof tokenRout
     },
     listUsers: ({ query }) => tokens.users(query),
     listTeams: ({ query }) => tokens.teams(query),
-    listRoles: () => tokens.roles(),
+    listRoles: ({ query }) => tokens.roles(query),
   };
 }

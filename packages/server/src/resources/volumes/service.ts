@@ -1,65 +1,71 @@
 // Volumes: listing them, and deleting one by name, which is the only way that its content ever goes.
 import type { Volume } from "@berth/contract/resources/volumes.ts";
-import { allowedVerbs } from "../../core/allowed.ts";
+import { volumeVerbs } from "../../core/allowed.ts";
 import { BerthError } from "../../core/errors.ts";
 import type { Page } from "../../core/page.ts";
+import type { StackScope } from "../../db/permissions.ts";
 import { transaction } from "../../db/transaction.ts";
 import { enqueue } from "../../reconcile/queue.ts";
 import type { Call } from "../call.ts";
 import type { ResourceDeps } from "../deps.ts";
 import { audit } from "../intent.ts";
-import { decodeCursor, defaultLimit, likePattern, toPage, type PageRequest } from "../page.ts";
-import type { StackService } from "../stacks/service.ts";
+import { slice, toPage, type List, type ListRequest } from "../page.ts";
+import type { MayHere, StackService } from "../stacks/service.ts";
+import { createVolumeSizes } from "./sizes.ts";
 import * as store from "./store.ts";
 
+interface VolumeQuery extends ListRequest {
+  readonly usedBy?: string;
+  readonly stackDeleted?: boolean;
+}
 export type VolumeService = ReturnType<typeof createVolumeService>;
 
 export function createVolumeService(deps: ResourceDeps, stacks: StackService) {
-  async function page(call: Call, query: PageRequest & { search?: string }, where: { stackId?: string; teams?: readonly string[] | "all" }): Promise<Page<Volume>> {
-    const limit = query.limit ?? defaultLimit;
-    const cursor = query.cursor === undefined ? undefined : decodeCursor(query.cursor, 2);
-    const rows = await store.listVolumes(deps.db, { ...where, limit, ...(query.search === undefined ? {} : { pattern: likePattern(query.search) }), ...(cursor === undefined ? {} : { after: [String(cursor[0]), String(cursor[1])] as const }) });
-    const sizes = await bytesOf(rows, call.signal);
-    const items: Volume[] = [];
-    for (const row of rows) items.push(await present(call, row, sizes.get(row.id)));
-    return toPage(rows.map((row, index) => ({ row, item: items[index] })).filter((both): both is { row: store.VolumeRow; item: Volume } => both.item !== undefined), limit, ({ item }) => item, ({ row }) => [row.stack, row.name]);
-  }
+  const sizes = createVolumeSizes({ volumes: (cluster) => deps.places.engine(cluster).volumes, now: () => performance.now() });
 
-  /** What an engine that answers says of their size; the list is shown without it otherwise. */
-  async function bytesOf(rows: readonly store.VolumeRow[], signal: AbortSignal): Promise<Map<string, number>> {
-    const sizes = new Map<string, number>();
-    for (const [stackId, cluster] of new Map(rows.map((row) => [row.stack_id, row.cluster]))) {
-      const found = await deps.places.engine(cluster).volumes.list(stackId, signal).catch(() => []);
-      for (const row of rows) if (row.stack_id === stackId) sizes.set(row.id, found.find((volume) => volume.name === row.name)?.bytes ?? 0);
-    }
-    return sizes;
-  }
-
-  async function present(call: Call, row: store.VolumeRow, bytes: number | undefined): Promise<Volume> {
-    const may = await stacks.permissionsIn(call, { id: row.stack_id, teamId: row.team_id });
-    return {
-      stack: row.stack, name: row.name, cluster: row.cluster, ...(bytes === undefined ? {} : { bytes }), usedBy: row.used_by, stackDeleted: row.stack_deleted, createdAt: row.created_at.toISOString(),
-      allowed: allowedVerbs(may, { delete: { permission: "volumes.delete", against: row.used_by.length > 0 ? { code: "volume_in_use" } : row.delete_requested ? { code: "being_deleted" } : undefined } }),
-    };
+  async function page(call: Call, list: List, query: VolumeQuery, where: { stackId?: string; within?: StackScope }): Promise<Page<Volume>> {
+    const wanted = slice(list, query);
+    const rows = await store.listVolumes(deps.db, { ...where, page: wanted, usedBy: query.usedBy, stackDeleted: query.stackDeleted });
+    const bytes = await sizes.of(rows.slice(0, wanted.limit));
+    const may = new Map<string, MayHere>();
+    for (const row of rows)
+      if (!may.has(row.stack_id)) may.set(row.stack_id, await stacks.permissionsIn(call, { id: row.stack_id, teamId: row.team_id }));
+    return toPage(rows, wanted, (row) => present(row, bytes.get(row.id), may.get(row.stack_id) ?? (() => false)));
   }
 
   return {
-    listAll: async (call: Call, query: PageRequest & { search?: string }): Promise<Page<Volume>> => page(call, query, { teams: await stacks.visibleTeams(call) }),
-    list: async (call: Call, stackName: string, query: PageRequest & { search?: string }): Promise<Page<Volume>> => page(call, query, { stackId: (await stacks.find(call, stackName)).id }),
+    listAll: async (call: Call, query: VolumeQuery): Promise<Page<Volume>> =>
+      page(call, store.allVolumeList, query, { within: await stacks.visible(call) }),
+    list: async (call: Call, stackName: string, query: VolumeQuery): Promise<Page<Volume>> =>
+      page(call, store.volumeList, query, { stackId: (await stacks.find(call, stackName)).id }),
 
     /** Works for a deleted stack's kept volumes too. */
     async remove(call: Call, stackName: string, name: string): Promise<void> {
       await transaction(deps.db, async (trx) => {
-        const teams = await stacks.visibleTeams(call);
-        const [row] = await store.listVolumes(trx, { stackName, name, teams, limit: 1 });
+        const within = await stacks.visible(call);
+        const [row] = await store.listVolumes(trx, { stackName, name, within, page: slice(store.volumeList, { limit: 1 }) });
         if (row === undefined) throw new BerthError("not_found", { kind: "volume", name, hint: "`berth volumes list` shows them." });
-        if (!(await deps.access.may(call.principal, "volumes.delete", { team: row.team_id, stack: row.stack_id }))) throw new BerthError("forbidden", { action: "delete a volume", permission: "volumes.delete" });
+        if (!(await deps.access.may(call.principal, "volumes.delete", { team: row.team_id, stack: row.stack_id })))
+          throw new BerthError("forbidden", { action: "delete a volume", permission: "volumes.delete" });
         const [user] = row.used_by;
         if (user !== undefined) throw new BerthError("volume_in_use", { volume: name, component: user });
-        await store.requestVolumeDelete(trx, row.id);
+        await store.buryVolume(trx, row);
         await audit(trx, call, "volumes.delete", `volume:${stackName}/${name}`);
         await enqueue(trx, { kind: "volume", key: row.id, cluster: row.cluster });
       });
     },
+  };
+}
+
+function present(row: store.VolumeRow, bytes: number | undefined, may: MayHere): Volume {
+  return {
+    stack: row.stack,
+    name: row.name,
+    cluster: row.cluster,
+    ...(bytes === undefined ? {} : { bytes }),
+    usedBy: row.used_by,
+    stackDeleted: row.stack_deleted,
+    createdAt: row.created_at.toISOString(),
+    allowed: volumeVerbs(may, { used: row.used_by.length > 0, deleting: row.delete_requested }),
   };
 }

@@ -24,12 +24,21 @@ async function serve(...args: string[]): Promise<number> {
   throw new Error("it ended");
 }
 
-interface Answer { readonly status: number; readonly headers: IncomingHttpHeaders; readonly body: string }
+interface Answer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+}
 function get(port: number, path: string, headers: Record<string, string> = {}, method = "GET"): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const ask = request({ host: "127.0.0.1", port, path, headers, method, agent: false }, (response) => {
       let body = "";
-      response.setEncoding("utf8").on("data", (text: string) => { body += text; }).on("end", () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body }));
+      response
+        .setEncoding("utf8")
+        .on("data", (text: string) => {
+          body += text;
+        })
+        .on("end", () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body }));
     });
     ask.once("error", reject);
     ask.end();
@@ -42,7 +51,17 @@ beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), "berth-static-"));
   const site = join(dir, "site");
   for (const folder of ["docs", "assets", ".git", ".well-known"]) mkdirSync(join(site, folder), { recursive: true });
-  const files = { "index.html": "<h1>home", "about.html": "about", "docs/index.html": "docs", "a b.txt": "spaced", "assets/app-3f2a9c1b.js": "1", ".env": "SECRET", ".git/config": "SECRET", ".well-known/x": "known", "404.html": "nothing here" };
+  const files = {
+    "index.html": "<h1>home",
+    "about.html": "about",
+    "docs/index.html": "docs",
+    "a b.txt": "spaced",
+    "assets/app-3f2a9c1b.js": "1",
+    ".env": "SECRET",
+    ".git/config": "SECRET",
+    ".well-known/x": "known",
+    "404.html": "nothing here",
+  };
   for (const [name, text] of Object.entries(files)) writeFileSync(join(site, name), text);
   writeFileSync(join(dir, "outside.txt"), "SECRET");
   symlinkSync("../outside.txt", join(site, "link.txt"));
@@ -50,7 +69,13 @@ beforeAll(async () => {
   [plain, spa] = await Promise.all([serve(), serve("--spa")]);
 });
 afterAll(async () => {
-  await Promise.all(started.map(async (child) => { const gone = once(child, "exit"); child.kill("SIGTERM"); await gone; }));
+  await Promise.all(
+    started.map(async (child) => {
+      const gone = once(child, "exit");
+      child.kill("SIGTERM");
+      await gone;
+    }),
+  );
   rmSync(dir, { recursive: true });
 });
 
@@ -71,12 +96,29 @@ describe("berth-static", () => {
     expect(first.headers["cache-control"]).toBe("no-cache");
     expect((await get(plain, "/", { "if-none-match": String(first.headers.etag) })).status).toBe(304);
     expect((await get(plain, "/assets/app-3f2a9c1b.js")).headers["cache-control"]).toContain("immutable");
-    expect(await get(plain, "/", { range: "bytes=1-2" })).toMatchObject({ status: 206, body: "h1", headers: { "content-range": "bytes 1-2/8" } });
+    expect(await get(plain, "/", { range: "bytes=1-2" })).toMatchObject({
+      status: 206,
+      body: "h1",
+      headers: { "content-range": "bytes 1-2/8" },
+    });
     expect((await get(plain, "/", { range: "bytes=99-" })).status).toBe(416);
   });
 
   it("never leaves its folder nor shows hidden names", async () => {
-    for (const path of ["/../outside.txt", "/%2e%2e/outside.txt", "/..%2foutside.txt", "/docs/../../outside.txt", "/link.txt", "/etc/passwd", "/.env", "/.git/config", "/%2eenv", "/a%00b", "/%zz", "/\\..\\outside.txt"]) {
+    for (const path of [
+      "/../outside.txt",
+      "/%2e%2e/outside.txt",
+      "/..%2foutside.txt",
+      "/docs/../../outside.txt",
+      "/link.txt",
+      "/etc/passwd",
+      "/.env",
+      "/.git/config",
+      "/%2eenv",
+      "/a%00b",
+      "/%zz",
+      "/\\..\\outside.txt",
+    ]) {
       const answer = await get(plain, path);
       expect([308, 404], path).toContain(answer.status);
       expect(answer.body, path).not.toMatch(/SECRET|root:/);

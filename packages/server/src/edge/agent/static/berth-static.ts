@@ -8,15 +8,50 @@ import { pipeline } from "node:stream/promises";
 import { parseArgs } from "node:util";
 
 const types: Readonly<Record<string, string>> = {
-  ".html": "text/html; charset=utf-8", ".htm": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".mjs": "text/javascript; charset=utf-8",
-  ".json": "application/json", ".map": "application/json", ".webmanifest": "application/manifest+json", ".xml": "application/xml", ".txt": "text/plain; charset=utf-8", ".md": "text/markdown; charset=utf-8",
-  ".csv": "text/csv; charset=utf-8", ".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp", ".avif": "image/avif",
-  ".ico": "image/x-icon", ".woff": "font/woff", ".woff2": "font/woff2", ".ttf": "font/ttf", ".otf": "font/otf", ".pdf": "application/pdf", ".wasm": "application/wasm", ".mp4": "video/mp4",
-  ".webm": "video/webm", ".mp3": "audio/mpeg", ".ogg": "audio/ogg", ".zip": "application/zip", ".gz": "application/gzip",
+  ".html": "text/html; charset=utf-8",
+  ".htm": "text/html; charset=utf-8",
+  ".css": "text/css; charset=utf-8",
+  ".js": "text/javascript; charset=utf-8",
+  ".mjs": "text/javascript; charset=utf-8",
+  ".json": "application/json",
+  ".map": "application/json",
+  ".webmanifest": "application/manifest+json",
+  ".xml": "application/xml",
+  ".txt": "text/plain; charset=utf-8",
+  ".md": "text/markdown; charset=utf-8",
+  ".csv": "text/csv; charset=utf-8",
+  ".svg": "image/svg+xml",
+  ".png": "image/png",
+  ".jpg": "image/jpeg",
+  ".jpeg": "image/jpeg",
+  ".gif": "image/gif",
+  ".webp": "image/webp",
+  ".avif": "image/avif",
+  ".ico": "image/x-icon",
+  ".woff": "font/woff",
+  ".woff2": "font/woff2",
+  ".ttf": "font/ttf",
+  ".otf": "font/otf",
+  ".pdf": "application/pdf",
+  ".wasm": "application/wasm",
+  ".mp4": "video/mp4",
+  ".webm": "video/webm",
+  ".mp3": "audio/mpeg",
+  ".ogg": "audio/ogg",
+  ".zip": "application/zip",
+  ".gz": "application/gzip",
 };
 
-interface Site { readonly root: string; /** Paths without a file are answered with /index.html. */ readonly spa: boolean }
-interface Found { readonly handle: FileHandle; readonly path: string; readonly size: number; readonly modified: Date }
+interface Site {
+  readonly root: string;
+  /** Paths without a file are answered with /index.html. */ readonly spa: boolean;
+}
+interface Found {
+  readonly handle: FileHandle;
+  readonly path: string;
+  readonly size: number;
+  readonly modified: Date;
+}
 
 /** The decoded path's segments; undefined for what must not be looked up. */
 function segmentsOf(url: string): string[] | undefined {
@@ -69,7 +104,10 @@ async function answer(site: Site, request: IncomingMessage, response: ServerResp
   if (found === "folder") {
     const [bare = "/", query] = url.split("?", 2);
     // One folder, one address: relative links of its index would break without the slash. Built anew, so that `//host` never becomes a redirect elsewhere.
-    if (!bare.endsWith("/")) return plain(response, 308, "", { location: `/${segments.map(encodeURIComponent).join("/")}/${query === undefined ? "" : `?${query}`}` });
+    if (!bare.endsWith("/"))
+      return plain(response, 308, "", {
+        location: `/${segments.map(encodeURIComponent).join("/")}/${query === undefined ? "" : `?${query}`}`,
+      });
     found = await openInside(site, join(path, "index.html"));
   }
   if (found === undefined && !url.endsWith("/")) found = await openInside(site, `${path}.html`);
@@ -98,7 +136,14 @@ async function send(found: Found, request: IncomingMessage, response: ServerResp
     const type = types[extname(found.path).toLowerCase()] ?? "application/octet-stream";
     // A name with a hash of its content in it never changes; everything else is asked for anew, cheaply, by its ETag.
     const hashed = /[.-][A-Za-z0-9_-]{8,}\.[a-z0-9]+$/.test(found.path) && /[\\/](assets|static|_next|_astro)[\\/]/.test(found.path);
-    const headers = { "content-type": type, etag, "last-modified": found.modified.toUTCString(), "cache-control": hashed ? "public, max-age=31536000, immutable" : "no-cache", "accept-ranges": "bytes", "x-content-type-options": "nosniff" };
+    const headers = {
+      "content-type": type,
+      etag,
+      "last-modified": found.modified.toUTCString(),
+      "cache-control": hashed ? "public, max-age=31536000, immutable" : "no-cache",
+      "accept-ranges": "bytes",
+      "x-content-type-options": "nosniff",
+    };
     const known = (request.headers["if-none-match"] ?? "").split(",").map((tag) => tag.trim().replace(/^W\//, ""));
     if (status === 200 && (known.includes(etag) || known.includes("*"))) {
       response.writeHead(304, headers).end();
@@ -107,7 +152,11 @@ async function send(found: Found, request: IncomingMessage, response: ServerResp
     const range = status === 200 && request.headers["if-range"] === undefined ? rangeOf(request.headers.range, found.size) : undefined;
     if (range === "unsatisfiable") return plain(response, 416, "Range not satisfiable\n", { "content-range": `bytes */${found.size}` });
     const { start, end } = range ?? { start: 0, end: found.size - 1 };
-    response.writeHead(range === undefined ? status : 206, { ...headers, "content-length": end - start + 1, ...(range === undefined ? {} : { "content-range": `bytes ${start}-${end}/${found.size}` }) });
+    response.writeHead(range === undefined ? status : 206, {
+      ...headers,
+      "content-length": end - start + 1,
+      ...(range === undefined ? {} : { "content-range": `bytes ${start}-${end}/${found.size}` }),
+    });
     if (request.method === "HEAD" || found.size === 0) response.end();
     else await pipeline(createReadStream("", { fd: found.handle, start, end, autoClose: false }), response);
   } finally {
@@ -117,7 +166,12 @@ async function send(found: Found, request: IncomingMessage, response: ServerResp
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { spa: { type: "boolean", default: false }, port: { type: "string", default: process.env["PORT"] ?? "8080" }, host: { type: "string", default: process.env["HOST"] ?? "127.0.0.1" }, help: { type: "boolean", short: "h", default: false } },
+  options: {
+    spa: { type: "boolean", default: false },
+    port: { type: "string", default: process.env["PORT"] ?? "8080" },
+    host: { type: "string", default: process.env["HOST"] ?? "127.0.0.1" },
+    help: { type: "boolean", short: "h", default: false },
+  },
 });
 if (values.help) {
   process.stdout.write("berth-static [FOLDER] [--spa] [--port N] [--host ADDRESS]\n");
@@ -128,12 +182,15 @@ if (values.help) {
       // Most often the visitor went away in the middle; the answer cannot be mended once it began.
       if (!response.headersSent && !response.destroyed) plain(response, 500, "Internal error\n");
       else response.destroy();
-      if (!(error instanceof Error && "code" in error && error.code === "ERR_STREAM_PREMATURE_CLOSE")) process.stderr.write(`${String(error)}\n`);
+      if (!(error instanceof Error && "code" in error && error.code === "ERR_STREAM_PREMATURE_CLOSE"))
+        process.stderr.write(`${String(error)}\n`);
     });
   });
   server.listen(Number(values.port), values.host, () => {
     const address = server.address();
-    process.stdout.write(`serving ${site.root} on ${values.host}:${typeof address === "object" && address !== null ? address.port : values.port}\n`);
+    process.stdout.write(
+      `serving ${site.root} on ${values.host}:${typeof address === "object" && address !== null ? address.port : values.port}\n`,
+    );
   });
   // No new requests; those in flight finish.
   process.once("SIGTERM", () => {

@@ -14,6 +14,8 @@ import { zstdCompressSync } from "node:zlib";
 import { pack } from "tar-stream";
 import type { Fence, Instance, LogLine, LogOptions, Ref, TrackTarget, Workload } from "../../../engines/engine.ts";
 import { LocalEngine } from "../../../engines/local/engine.ts";
+import { livingStat } from "../../../os/process.ts";
+import { Cgroups } from "../../../sandbox/cgroups.ts";
 import { childMessage, type ReadinessMessage } from "../../messages.ts";
 import { ProcessTable, signalAll } from "../procfs.ts";
 import { readSpec } from "../record.ts";
@@ -33,7 +35,11 @@ export interface LabOptions {
 }
 
 /** Waits for a condition; the label says what did not happen. */
-export async function until<T>(condition: () => Promise<T | undefined | false> | T | undefined | false, label: string, timeout = 30_000): Promise<T> {
+export async function until<T>(
+  condition: () => Promise<T | undefined | false> | T | undefined | false,
+  label: string,
+  timeout = 30_000,
+): Promise<T> {
   const deadline = Date.now() + timeout;
   for (;;) {
     const value = await condition();
@@ -61,10 +67,15 @@ export class Lab implements AsyncDisposable {
     this.home = home;
     this.#options = options;
     this.engine = new LocalEngine({
-      home, agentSocket: join(home, "run", "agent.sock"), logsSocket: join(home, "run", "logs.sock"), cluster: "local",
+      home,
+      agentSocket: join(home, "run", "agent.sock"),
+      logsSocket: join(home, "run", "logs.sock"),
+      cluster: "local",
       openBlob: (digest) => {
         const bytes = this.blobs.get(digest);
-        return bytes === undefined ? Promise.reject(new Error("no such blob")) : Promise.resolve(Readable.from([bytes], { objectMode: false }));
+        return bytes === undefined
+          ? Promise.reject(new Error("no such blob"))
+          : Promise.resolve(Readable.from([bytes], { objectMode: false }));
       },
     });
   }
@@ -74,7 +85,11 @@ export class Lab implements AsyncDisposable {
     const lab = new Lab(home, options);
     mkdirSync(join(home, "run"));
     if (options.asUser !== undefined) for (const path of [home, join(home, "run")]) chownSync(path, options.asUser, options.asUser);
-    writeFileSync(join(home, "edge.json"), JSON.stringify({ home, runDir: join(home, "run"), installation, agent: options.agent ?? {}, collector: options.collector ?? {} }), { mode: 0o644 });
+    writeFileSync(
+      join(home, "edge.json"),
+      JSON.stringify({ home, runDir: join(home, "run"), installation, agent: options.agent ?? {}, collector: options.collector ?? {} }),
+      { mode: 0o644 },
+    );
     chmodSync(join(home, "edge.json"), 0o644);
     try {
       await lab.up("agent");
@@ -98,7 +113,9 @@ export class Lab implements AsyncDisposable {
       const message = childMessage(value);
       if (message?.type === "readiness") this.readiness.push(message);
     });
-    child.stderr?.setEncoding("utf8").on("data", (text: string) => { this.complaints += text; });
+    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+      this.complaints += text;
+    });
     const path = name === "agent" ? "/v1/capabilities" : "/v1/hello";
     await until(async () => {
       if (child.exitCode !== null) throw new Error(`${name} ended: ${this.complaints}`);
@@ -111,7 +128,10 @@ export class Lab implements AsyncDisposable {
     if (!existsSync(socketPath)) return false;
     const { request } = await import("node:http");
     return new Promise((resolve) => {
-      const ask = request({ socketPath, path }, (response) => { response.resume(); resolve(response.statusCode === 200); });
+      const ask = request({ socketPath, path }, (response) => {
+        response.resume();
+        resolve(response.statusCode === 200);
+      });
       ask.once("error", () => resolve(false));
       ask.end();
     });
@@ -129,7 +149,8 @@ export class Lab implements AsyncDisposable {
   /** A stored bundle with these files; names that end in `.sh` or lie in `bin/` are executable. */
   async bundle(files: Readonly<Record<string, string>>): Promise<string> {
     const archive = pack();
-    for (const [name, text] of Object.entries(files)) archive.entry({ name, mode: name.endsWith(".sh") || name.startsWith("bin/") ? 0o755 : 0o644 }, text);
+    for (const [name, text] of Object.entries(files))
+      archive.entry({ name, mode: name.endsWith(".sh") || name.startsWith("bin/") ? 0o755 : 0o644 }, text);
     archive.finalize();
     const bytes = zstdCompressSync(await buffer(archive));
     const digest = `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
@@ -142,11 +163,30 @@ export class Lab implements AsyncDisposable {
   }
 
   async workload(files: Readonly<Record<string, string>>, over: Partial<Workload> = {}): Promise<Workload> {
-    const digest = await this.bundle({ "README": "a bundle is never empty", ...files });
+    const digest = await this.bundle({ README: "a bundle is never empty", ...files });
     return {
-      ref: { stack: "shop", component: "web" }, stackId: "stack-1", kind: "web", releaseHash: `sha256:${createHash("sha256").update(digest + JSON.stringify(over)).digest("hex")}`, releaseNumber: 1,
-      artifact: { kind: "bundle", digest }, command: { exec: ["/bin/sh", "run.sh"] }, workdir: ".", artifactEnv: {}, env: {}, secretValues: [], ports: [], volumes: [], resources: {}, probes: {},
-      restart: "always", gracePeriod: 2_000, securityProfile: "restricted", tools: [], ...over,
+      ref: { stack: "shop", component: "web" },
+      stackId: "stack-1",
+      kind: "web",
+      releaseHash: `sha256:${createHash("sha256")
+        .update(digest + JSON.stringify(over))
+        .digest("hex")}`,
+      releaseNumber: 1,
+      artifact: { kind: "bundle", digest },
+      command: { exec: ["/bin/sh", "run.sh"] },
+      workdir: ".",
+      artifactEnv: {},
+      env: {},
+      secretValues: [],
+      ports: [],
+      volumes: [],
+      resources: {},
+      probes: {},
+      restart: "always",
+      gracePeriod: 2_000,
+      securityProfile: "restricted",
+      tools: [],
+      ...over,
     };
   }
 
@@ -167,10 +207,16 @@ export class Lab implements AsyncDisposable {
   /** The only instance, once the condition holds. */
   async instance(condition: (instance: Instance) => boolean, label: string, timeout?: number, ref?: Ref): Promise<Instance> {
     let last: Instance | undefined;
-    return until(async () => {
-      [last] = await this.instances(ref);
-      return last !== undefined && condition(last) ? last : undefined;
-    }, label, timeout).catch((error: unknown) => { throw new Error(`${String(error)}; last seen: ${JSON.stringify(last)}; ${this.complaints}`); });
+    return until(
+      async () => {
+        [last] = await this.instances(ref);
+        return last !== undefined && condition(last) ? last : undefined;
+      },
+      label,
+      timeout,
+    ).catch((error: unknown) => {
+      throw new Error(`${String(error)}; last seen: ${JSON.stringify(last)}; ${this.complaints}`);
+    });
   }
 
   async logs(options: Partial<LogOptions> = {}, ref: Ref = { stack: "shop", component: "web" }): Promise<LogLine[]> {
@@ -188,10 +234,24 @@ export class Lab implements AsyncDisposable {
         const table = new ProcessTable();
         const spec = readSpec(join(dir, id, "spec.json"));
         if (spec !== undefined) signalAll(table.membersOf(undefined, id), "SIGKILL");
-        signalAll(table.all.filter((one) => shimOf(one.pid, join(dir, id))), "SIGKILL");
+        signalAll(
+          table.all.filter((one) => shimOf(one.pid, join(dir, id))),
+          "SIGKILL",
+        );
       }
     }
     await this.kill("collector");
+    const groups = Cgroups.open(this.home, "instances");
+    // What was about to become a program had no mark yet; and the kernel clears up after the last process in its own time.
+    const clear = (all: Cgroups): boolean => {
+      const pids = all.list().flatMap((name) => all.group(name).members());
+      signalAll(
+        pids.flatMap((pid) => livingStat(pid) ?? []),
+        "SIGKILL",
+      );
+      return all.close();
+    };
+    if (groups !== undefined) await until(() => clear(groups), "no control group is left", 5_000);
     await this.engine.close();
     await rm(this.home, { recursive: true, force: true, maxRetries: 5 });
   }

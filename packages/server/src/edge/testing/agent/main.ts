@@ -4,7 +4,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { readEdgeConfig } from "../../config.ts";
-import { childMessage, primaryMessage, sendToPrimary } from "../../messages.ts";
+import { childMessage, onPrimaryGone, primaryMessage, sendToPrimary } from "../../messages.ts";
 
 const config = await readEdgeConfig(process.argv[2]);
 const path = join(config.runDir, "agent.sock");
@@ -15,6 +15,12 @@ createServer((socket) => {
     if (message !== undefined) sendToPrimary(message);
     socket.write("sent\n");
   });
-}).listen(path, () => { sendToPrimary({ type: "started" }); });
-process.on("message", (value) => { if (primaryMessage(value) !== undefined) process.exit(0); });
-process.on("disconnect", () => { process.exit(0); });
+}).listen(path, () => {
+  sendToPrimary({ type: "started" });
+});
+process.on("message", (value) => {
+  if (primaryMessage(value) !== undefined) process.exit(0);
+});
+onPrimaryGone(() => {
+  process.exit(0);
+});

@@ -1,0 +1,76 @@
+// Which test provokes each cause for real. A cause that no test provokes stands here with the reason why none can.
+import type { CauseCode } from "@berth/contract/causes.ts";
+import { builds, keptBuilds } from "./builds.ts";
+import { kept, programs } from "./programs.ts";
+
+export type Where = { readonly test: string } | { readonly cannot: string };
+
+/** Through the command line, with everything that `provoke` holds against each other. */
+const throughTheCommandLine: ReadonlySet<string> = new Set([...programs, ...kept, ...builds("", ""), ...keptBuilds].map((one) => one.code));
+
+const agent = "packages/server/src/edge/agent";
+const detect = "packages/server/src/core/buildplan/detect.test.ts";
+const gitTest = "packages/server/src/builders/source/git.test.ts";
+const host = "packages/server/src/builders/host";
+const failures = "e2e/failures.test.ts";
+
+/** The others: a file that provokes it and names its code, or what it tells. */
+const elsewhere: Partial<Record<CauseCode, Where>> = {
+  machine_out_of_memory: {
+    cannot: "to provoke it, all of this machine's memory would have to be used up; how it is told is tested beside the code",
+  },
+  command_not_found: { test: failures },
+  start_command_missing: { test: "packages/server/src/core/release/release.test.ts" },
+  wrong_port: { test: failures },
+  port_taken: { test: failures },
+  port_unavailable: { cannot: "as root every port can be opened or is taken; an ordinary user meets it at ports below 1024" },
+  liveness_failed: { test: `${agent}/causes.test.ts` },
+  crash_loop: { test: `${agent}/causes.test.ts` },
+  volume_missing: { test: "e2e/provoke.test.ts" },
+  start_failed: { test: `${agent}/causes.test.ts` },
+  task_deadline: { test: "e2e/runtime.test.ts" },
+  run_lost: { test: `${agent}/tasks.test.ts` },
+  verify_failed: { test: failures },
+  verify_wrong_release: {
+    cannot: "a host has one owner and a route one release at a time; it guards against a router that sends a pinned request elsewhere",
+  },
+  dependency_failed: { test: failures },
+  superseded: { test: "e2e/runtime.test.ts" },
+  aborted: { test: failures },
+  env_missing: {
+    cannot: "a plan that needs it is refused before (`env_required`); it guards against an app.json that changes between plan and build",
+  },
+  release_command_failed: { test: "e2e/hooks.test.ts" },
+  restored: { test: "e2e/backup.test.ts" },
+  unknown_release: { test: "e2e/backup.test.ts" },
+  secret_missing: { cannot: "a secret that a release needs cannot be deleted; it guards a task against a restored database" },
+  secret_unreadable: { test: "packages/server/test/secret-values.test.ts" },
+  artifact_missing: { test: `${agent}/causes.test.ts` },
+  cluster_unreachable: { test: `${agent}/agent.test.ts` },
+  build_process_limit: { test: `${host}/hostile.test.ts` },
+  build_deadline: { test: `${host}/endings.test.ts` },
+  bundle_too_large: { test: `${host}/build.test.ts` },
+  certificate_dates: { test: "packages/server/src/core/builderrors.test.ts" },
+  build_cancelled: { test: failures },
+  tool_missing: { test: `${agent}/causes.test.ts` },
+  tool_version: { test: `${agent}/causes.test.ts` },
+  plan_not_detected: { test: detect },
+  plan_in_subfolder: { test: detect },
+  outside_source: { test: "packages/server/src/core/buildplan/sourceroot.test.ts" },
+  manifest_invalid: { test: detect },
+  dockerfile_needs_container_engine: { test: `${host}/build.test.ts` },
+  dockerfile_missing: { test: detect },
+  image_needs_container_engine: { test: `${agent}/causes.test.ts` },
+  git_auth_failed: { test: gitTest },
+  git_not_found: { test: gitTest },
+  git_host_unknown: { test: "packages/server/src/builders/source/gitssh.test.ts" },
+  git_failed: { test: gitTest },
+  internal: { cannot: "it stands for a mistake of Berth's own that nobody knows yet" },
+};
+
+/** undefined: nobody provokes it, which fails the test of this table. */
+export function provokedBy(code: CauseCode): Where | undefined {
+  return throughTheCommandLine.has(code) ? { test: "e2e/provoke.test.ts" } : elsewhere[code];
+}
+/** Codes that stand in the table of the others. */
+export const listedElsewhere: readonly string[] = Object.keys(elsewhere);

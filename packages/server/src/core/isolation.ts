@@ -1,0 +1,49 @@
+// What follows from how well a cluster keeps programs apart: what a plan says before anything starts, and whom the cluster may serve. Pure.
+import type { ComponentSpec } from "@berth/contract/spec.ts";
+import { BerthError } from "./errors.ts";
+
+/** The part of an engine's capabilities that decides here. */
+export interface Keeping {
+  readonly reachable: boolean;
+  readonly isolation: readonly string[];
+  readonly limits: { readonly memory: boolean; readonly cpu: boolean; readonly processes: boolean };
+  readonly notices: readonly { readonly code: string; readonly params: Readonly<Record<string, string>> }[];
+}
+
+export interface KeepingNote {
+  readonly code: string;
+  readonly params: Record<string, string>;
+}
+
+/** For a plan: whether stacks are kept apart at all, and each limit that a component asks for and the cluster cannot hold. Nothing while it does not answer. */
+export function keepingNotes(found: Keeping, components: Readonly<Record<string, Pick<ComponentSpec, "resources">>>): KeepingNote[] {
+  if (!found.reachable) return [];
+  const apart = found.notices
+    .filter(({ code }) => code === "isolation_none" || code === "isolation_uid_only")
+    .map(({ code, params }): KeepingNote => ({ code, params: { ...params } }));
+  const limits = (["memory", "cpu", "processes"] as const).filter((limit) => !found.limits[limit]);
+  return [
+    ...apart,
+    ...Object.entries(components).flatMap(([component, { resources }]) =>
+      limits
+        .filter((limit) => resources[limit] !== undefined)
+        .map((limit): KeepingNote => ({ code: "limit_missing", params: { limit, component } })),
+    ),
+  ];
+}
+
+/**
+ * Design, promise 8: where a cluster cannot keep programs apart it serves one team only. Errors: `team_not_isolated`; `other_server` or `engine_unavailable`
+ * when nobody can say now how it keeps them.
+ */
+export function refuseSecondTeam(found: Keeping, cluster: string, teams: { readonly wanted: string; readonly other: string }): void {
+  if (!found.reachable) {
+    const [notice] = found.notices;
+    if (notice?.code === "other_server") throw new BerthError("other_server", { cluster, server: notice.params["server"] ?? "" });
+    throw new BerthError("engine_unavailable", {
+      cluster,
+      reason: notice?.params["reason"] ?? "it cannot be asked how it keeps teams apart",
+    });
+  }
+  if (found.isolation.includes("none")) throw new BerthError("team_not_isolated", { cluster, team: teams.wanted, other: teams.other });
+}

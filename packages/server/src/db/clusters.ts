@@ -1,0 +1,101 @@
+// Which node drives a cluster. A cluster is never taken from a node that was there a moment ago: two servers must never act on one cluster's rows.
+import { sql } from "kysely";
+import type { Db } from "./pool.ts";
+
+/** The home folder that a server works for, and the machine that it lies on. */
+export interface NodeIdentity {
+  readonly id: string;
+  readonly host: string;
+}
+
+export interface ClusterOwner {
+  readonly cluster: string;
+  readonly node: string;
+  readonly host: string;
+  readonly seenAt: Date | undefined;
+  /** Where its server and its router answered last. */
+  readonly url: string | undefined;
+  readonly router: { readonly host: string; readonly port: number } | undefined;
+}
+
+interface ClusterConfig {
+  readonly url?: string;
+  readonly router?: { readonly host: string; readonly port: number };
+}
+
+/** ms without a sign of life after which a node counts as gone. */
+export const goneAfter = 60_000;
+
+/** Makes the cluster this node's when it is nobody's yet (or `always`), and says whose it is. */
+export async function claimCluster(
+  db: Db,
+  cluster: string,
+  node: NodeIdentity,
+  options: { readonly always: boolean } = { always: false },
+): Promise<"mine" | ClusterOwner> {
+  await sql`
+    insert into clusters (name, engine, node_id, node_host, seen_at) values (${cluster}, 'local', ${node.id}, ${node.host}, now())
+    on conflict (name) do update set node_id = excluded.node_id, node_host = excluded.node_host, seen_at = now()
+    where clusters.engine = 'local' and (clusters.node_id is null or clusters.node_id = excluded.node_id or ${options.always})`.execute(db);
+  const owner = (await clusterOwners(db)).find((one) => one.cluster === cluster);
+  if (owner === undefined) throw new Error(`cluster ${cluster} is not a local one`);
+  return owner.node === node.id ? "mine" : owner;
+}
+
+/** A sign of life. False when another node took the cluster meanwhile: then this one must stop. */
+export async function keepCluster(db: Db, cluster: string, node: NodeIdentity): Promise<boolean> {
+  const kept = await db
+    .updateTable("clusters")
+    .set({ seen_at: sql<Date>`now()` })
+    .where("name", "=", cluster)
+    .where("node_id", "=", node.id)
+    .executeTakeFirst();
+  return kept.numUpdatedRows > 0n;
+}
+
+/** The node's server ends in good order: it is not waited for when somebody takes its cluster over. */
+export async function leaveCluster(db: Db, cluster: string, node: NodeIdentity): Promise<void> {
+  await db.updateTable("clusters").set({ seen_at: null }).where("name", "=", cluster).where("node_id", "=", node.id).execute();
+}
+
+/** Where the cluster's server and router answer, for the other servers of this database. */
+export async function announce(db: Db, cluster: string, at: ClusterConfig): Promise<void> {
+  await db
+    .updateTable("clusters")
+    .set({ config: sql`config || ${JSON.stringify(at)}::jsonb` as never })
+    .where("name", "=", cluster)
+    .execute();
+}
+
+/** The owners of all local clusters. */
+export async function clusterOwners(db: Db): Promise<ClusterOwner[]> {
+  const rows = await db
+    .selectFrom("clusters")
+    .select(["name", "node_id", "node_host", "seen_at", "config"])
+    .where("engine", "=", "local")
+    .where("node_id", "is not", null)
+    .orderBy("created_at")
+    .execute();
+  return rows.map((row) => {
+    const config = row.config as ClusterConfig;
+    return {
+      cluster: row.name,
+      node: row.node_id ?? "",
+      host: row.node_host ?? "",
+      seenAt: row.seen_at ?? undefined,
+      url: config.url,
+      router: config.router,
+    };
+  });
+}
+
+/** Takes a cluster over from a node that is gone for good. Refused, with its owner, while that node shows signs of life. */
+export async function takeCluster(db: Db, cluster: string, node: NodeIdentity): Promise<"taken" | "absent" | ClusterOwner> {
+  const taken = await sql`
+    update clusters set node_id = ${node.id}, node_host = ${node.host}, seen_at = now()
+    where name = ${cluster} and engine = 'local' and (node_id is null or node_id = ${node.id} or seen_at is null or seen_at < now() - ${goneAfter} * interval '1 millisecond')`.execute(
+    db,
+  );
+  if ((taken.numAffectedRows ?? 0n) > 0n) return "taken";
+  return (await clusterOwners(db)).find((owner) => owner.cluster === cluster) ?? "absent";
+}

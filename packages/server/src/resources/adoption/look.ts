@@ -1,0 +1,121 @@
+// Looks at what runs and finds what the database does not know of it, with whether and how it can be taken over. Changes nothing.
+import type { Candidate } from "@berth/contract/resources/adoption.ts";
+import { currentGroup, type Group } from "../../core/adoption.ts";
+import { readRecord, type ReleaseRecord } from "../../core/release/record.ts";
+import type { Db } from "../../db/pool.ts";
+import type { InstanceRecord, Ref } from "../../engines/engine.ts";
+import type { TrafficEntry } from "../../engines/traffic.ts";
+import type { ResourceDeps } from "../deps.ts";
+import * as store from "./store.ts";
+
+/** A candidate with all that is needed to take it over. */
+export interface Found {
+  readonly shown: Candidate;
+  readonly stackId: string;
+  readonly group: Group<InstanceRecord>;
+  readonly record: ReleaseRecord | undefined;
+  readonly entry: TrafficEntry | undefined;
+  readonly known: store.KnownComponent | undefined;
+}
+
+type Note = Candidate["notes"][number];
+const note = (code: string, params: Record<string, string> = {}): Note => ({ code, params });
+
+/** Everything of this server's cluster that runs and is not, or not as it runs, in the database. Errors: `engine_unavailable` when the cluster does not answer. */
+export async function lookAround(deps: Pick<ResourceDeps, "db" | "blobs" | "places">, signal: AbortSignal): Promise<Found[]> {
+  const cluster = deps.places.standard;
+  const running = new Map<string, { ref: Ref; records: InstanceRecord[] }>();
+  for await (const record of deps.places.engine(cluster).records(signal)) {
+    if (record.stopping) continue;
+    const key = `${record.ref.stack}/${record.ref.component}`;
+    const one = running.get(key) ?? { ref: record.ref, records: [] };
+    one.records.push(record);
+    running.set(key, one);
+  }
+  const found: Found[] = [];
+  for (const [, { ref, records }] of [...running].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
+    const entry = await deps.places.traffic(cluster).readEntry(ref, signal);
+    const one = await lookAt(deps, cluster, ref, records, entry);
+    if (one !== undefined) found.push(one);
+  }
+  return found;
+}
+
+async function lookAt(
+  deps: Pick<ResourceDeps, "db" | "blobs" | "places">,
+  cluster: string,
+  ref: Ref,
+  records: readonly InstanceRecord[],
+  entry: TrafficEntry | undefined,
+): Promise<Found | undefined> {
+  const group = currentGroup(records, entry);
+  if (group === undefined) return undefined;
+  const workload = group.instances[0]?.workload;
+  if (workload === undefined) return undefined;
+  const stack = await store.stackNamed(deps.db, ref.stack);
+  const known = stack === undefined ? undefined : await store.componentNamed(deps.db, stack.id, ref.component);
+  const ours = stack?.id === workload.stackId;
+  const knows = (hash: string): boolean => known?.hashes.includes(hash) === true;
+  if (known !== undefined && ours && !known.held && records.every((record) => knows(record.workload.releaseHash))) return undefined;
+  const record = readRecord(workload.record, workload.releaseHash);
+  const refusals = await whyNot(deps.db, ref, { stack, ours, known, record });
+  const remarks = await remarksOn(deps, records, group, record);
+  return {
+    stackId: workload.stackId,
+    group,
+    record,
+    entry,
+    known: ours ? known : undefined,
+    shown: {
+      stack: ref.stack,
+      component: ref.component,
+      cluster,
+      unknown: stack === undefined || !ours ? "stack" : known === undefined ? "component" : "release",
+      release: group.releaseNumber,
+      instances: group.instances.length,
+      urls: (entry?.ports ?? []).flatMap((port) =>
+        port.hosts.filter(({ host }) => !host.startsWith("*.")).map(({ host, path }) => deps.places.traffic(cluster).publicUrl(host, path)),
+      ),
+      possible: refusals.length === 0,
+      notes: [...refusals, ...remarks],
+    },
+  };
+}
+
+interface Seen {
+  readonly stack: { readonly id: string; readonly deleting: boolean } | undefined;
+  readonly ours: boolean;
+  readonly known: store.KnownComponent | undefined;
+  readonly record: ReleaseRecord | undefined;
+}
+
+async function whyNot(db: Db, ref: Ref, { stack, ours, known, record }: Seen): Promise<Note[]> {
+  if (record === undefined) return [note("adopt_no_record", { component: ref.component })];
+  if (stack !== undefined && !ours) return [note("adopt_other_stack", { stack: ref.stack })];
+  if (stack?.deleting === true) return [note("adopt_deleting", { stack: ref.stack })];
+  if (known !== undefined && (await store.hasOpenRollout(db, known.id))) return [note("adopt_rollout", { component: ref.component })];
+  return [];
+}
+
+async function remarksOn(
+  { blobs }: Pick<ResourceDeps, "blobs">,
+  records: readonly InstanceRecord[],
+  group: Group<InstanceRecord>,
+  record: ReleaseRecord | undefined,
+): Promise<Note[]> {
+  const others = records.filter((one) => !group.instances.includes(one));
+  const bundle = record?.content.artifactDigest;
+  return [
+    ...(others.length === 0
+      ? []
+      : [
+          note("adopt_others", {
+            count: String(others.length),
+            releases: [...new Set(others.map((one) => one.workload.releaseNumber))].join(", "),
+          }),
+        ]),
+    ...(bundle === undefined || (await blobs.has(bundle)) !== undefined
+      ? []
+      : [note("adopt_bundle_missing", { component: group.instances[0]?.ref.component ?? "" })]),
+  ];
+}

@@ -1,0 +1,142 @@
+// Adoption: takes what runs, as it runs, into a database that does not know it. A stack is taken over whole, in one transaction, or not at all;
+// nothing is started, stopped or routed anew by it (promise 7).
+import { fill } from "@berth/contract/causes.ts";
+import { errors } from "@berth/contract/errors.ts";
+import type { Candidate } from "@berth/contract/resources/adoption.ts";
+import { contentOf } from "../../core/release/record.ts";
+import { BerthError } from "../../core/errors.ts";
+import type { Db } from "../../db/pool.ts";
+import { withdrawTombstone } from "../../db/tombstones.ts";
+import { transaction } from "../../db/transaction.ts";
+import type { Call } from "../call.ts";
+import { claimAddresses } from "../components/addresses.ts";
+import type { ResourceDeps } from "../deps.ts";
+import { audit, stackEvent, wakeComponent } from "../intent.ts";
+import { ensureVolumes } from "../volumes/store.ts";
+import { lookAround, type Found } from "./look.ts";
+import * as store from "./store.ts";
+
+export type AdoptionService = ReturnType<typeof createAdoptionService>;
+
+export function createAdoptionService(deps: ResourceDeps) {
+  return {
+    async show(call: Call): Promise<Candidate[]> {
+      return (await lookAround(deps, call.signal)).map(({ shown }) => shown);
+    },
+
+    async adopt(call: Call, only: readonly string[] | undefined): Promise<{ adopted: Candidate[]; left: Candidate[] }> {
+      const found = (await lookAround(deps, call.signal)).filter(({ shown }) => only === undefined || only.includes(shown.stack));
+      const adopted: Candidate[] = [];
+      const left: Candidate[] = [];
+      for (const stack of new Set(found.map(({ shown }) => shown.stack))) {
+        const members = found.filter(({ shown }) => shown.stack === stack);
+        const possible = members.filter(({ shown }) => shown.possible);
+        left.push(...members.filter(({ shown }) => !shown.possible).map(({ shown }) => shown));
+        try {
+          if (possible.length > 0) adopted.push(...(await transaction(deps.db, (trx) => adoptStack(trx, call, stack, possible))));
+        } catch (error) {
+          if (!(error instanceof BerthError) || (error.code !== "host_taken" && error.code !== "port_taken")) throw error;
+          const reason = fill(errors[error.code].detail, error.params);
+          left.push(
+            ...possible.map(({ shown }) => ({
+              ...shown,
+              possible: false,
+              notes: [...shown.notes, { code: "adopt_refused", params: { reason } }],
+            })),
+          );
+        }
+      }
+      return { adopted, left };
+    },
+  };
+
+  async function adoptStack(trx: Db, call: Call, name: string, members: readonly Found[]): Promise<Candidate[]> {
+    const [first] = members;
+    if (first?.record === undefined) throw new BerthError("internal");
+    const { stackId, record } = first;
+    const cluster = deps.places.standard;
+    const made = await store.ensureStack(trx, { id: stackId, name, team: record.team, cluster, runEnv: record.runEnv });
+    const row = await trx
+      .selectFrom("stacks")
+      .select(["team_id", "cluster_id"])
+      .where("id", "=", stackId)
+      .forUpdate()
+      .executeTakeFirstOrThrow();
+    const stack = { id: stackId, name, teamId: row.team_id, clusterId: row.cluster_id, cluster };
+    if (made) await stackEvent(trx, stack, { code: "stack_created" });
+    await store.ensureConfig(trx, { stackId, componentId: null }, newest(members), call.by);
+    // All ports that are in use before any new one is given.
+    const taken = [];
+    for (const member of members) taken.push(await takeRows(trx, call, stack, member));
+    for (const { componentId, member } of taken)
+      await store.keepInternalPorts(
+        trx,
+        componentId,
+        stack.clusterId,
+        (member.entry?.ports ?? []).map(({ name: port, internal }) => ({ name: port, internal })),
+      );
+    for (const { componentId, member } of taken)
+      await claimAddresses(trx, stack, { id: componentId, name: member.shown.component }, specOf(member));
+    await store.insertVersion(trx, stackId, call.by, taken);
+    await audit(trx, call, "installation.adopt", `stack:${name}`, { components: members.map(({ shown }) => shown.component) });
+    for (const { componentId, member, release } of taken) {
+      await stackEvent(trx, stack, {
+        code: "component_adopted",
+        component: member.shown.component,
+        params: { release, instances: member.shown.instances },
+      });
+      await wakeComponent(trx, componentId, cluster);
+    }
+    return members.map(({ shown }) => shown);
+  }
+
+  async function takeRows(
+    trx: Db,
+    call: Call,
+    stack: { readonly id: string; readonly name: string; readonly clusterId: string; readonly cluster: string },
+    member: Found,
+  ): Promise<{ componentId: string; releaseId: string; release: number; member: Found }> {
+    const { record, group, shown } = member;
+    if (record === undefined) throw new BerthError("internal");
+    const buildId = await store.ensureBuild(
+      trx,
+      stack.id,
+      stack.clusterId,
+      record,
+      (await deps.blobs.has(record.content.artifactDigest)) ?? 0,
+    );
+    await store.ensureSecrets(trx, deps.secretBox, stack.id, record, group.instances[0]?.workload.env ?? {});
+    // Whoever takes it over wants it: a removal that was decided before is taken back.
+    await withdrawTombstone(trx, stack.cluster, { kind: "component", stack: stack.name, component: shown.component });
+    const rows = await store.takeOver(trx, {
+      stackId: stack.id,
+      name: shown.component,
+      number: group.releaseNumber,
+      hash: group.releaseHash,
+      restart: group.restart,
+      replicas: group.instances.length,
+      buildId,
+      record,
+    });
+    await store.ensureConfig(trx, { stackId: stack.id, componentId: rows.componentId }, record.config.component, call.by);
+    await store.rememberPostdeploy(trx, stack.id, record);
+    await ensureVolumes(
+      trx,
+      stack,
+      record.content.spec.volumes.map((mount) => mount.volume),
+    );
+    return { ...rows, member };
+  }
+}
+
+function specOf({ record }: Found): ReturnType<typeof contentOf>["spec"] {
+  if (record === undefined) throw new BerthError("internal");
+  return contentOf(record).spec;
+}
+
+/** Components may have been started at different times: the newest config of their stack counts. */
+function newest(members: readonly Found[]): { number: number; values: Record<string, string> } | undefined {
+  return members
+    .flatMap(({ record }) => (record?.config.stack === undefined ? [] : [record.config.stack]))
+    .toSorted((a, b) => b.number - a.number)[0];
+}

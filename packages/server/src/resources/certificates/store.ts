@@ -1,0 +1,160 @@
+// SQL of certificates. Keys are sealed like secrets and leave this file only through `openCertificates`, for the edge.
+import { sql } from "kysely";
+import { lists } from "@berth/contract/lists.ts";
+import type { CertificateFacts } from "../../core/certificates.ts";
+import type { Db } from "../../db/pool.ts";
+import type { SecretBox } from "../../db/secretbox.ts";
+import { enqueue } from "../../reconcile/queue.ts";
+import { defineList, instant, text, type Keyed, type Slice } from "../page.ts";
+
+/** What a ciphertext is bound to. */
+export const certificateIdentity = (name: string): string => `certificate:${name}`;
+
+export const certificateList = defineList(lists.certificates, {
+  sort: { name: text("name"), notAfter: instant("not_after"), updatedAt: instant("updated_at") },
+  unique: [text("name")],
+  search: { name: sql.ref("name"), subject: sql.ref("subject"), hosts: sql`array_to_string(hosts, ' ')` },
+});
+
+export interface CertificateRow {
+  readonly name: string;
+  readonly subject: string;
+  readonly issuer: string;
+  readonly hosts: string[];
+  readonly not_before: Date;
+  readonly not_after: Date;
+  readonly fingerprint: string;
+  readonly chain_length: number;
+  readonly self_signed: boolean;
+  readonly is_default: boolean;
+  readonly created_at: Date;
+  readonly updated_at: Date;
+  readonly updated_by: string;
+}
+const shown = [
+  "name",
+  "subject",
+  "issuer",
+  "hosts",
+  "not_before",
+  "not_after",
+  "fingerprint",
+  "chain_length",
+  "self_signed",
+  "is_default",
+  "created_at",
+  "updated_at",
+  "updated_by",
+] as const;
+
+export async function listCertificates(trx: Db, page: Slice): Promise<(CertificateRow & Keyed)[]> {
+  return trx
+    .selectFrom("certificates")
+    .select([...shown, page.keys.as("cursor_keys")])
+    .where(page.where)
+    .orderBy(page.order)
+    .limit(page.limit + 1)
+    .execute();
+}
+
+export interface NewCertificate {
+  readonly name: string;
+  readonly chain: string;
+  readonly key: string;
+  readonly facts: CertificateFacts;
+  /** undefined: as it was. */
+  readonly isDefault: boolean | undefined;
+  readonly by: string;
+}
+
+/** One at most is the default: another one that was is it no more. */
+export async function putCertificate(trx: Db, box: SecretBox, given: NewCertificate): Promise<CertificateRow> {
+  const { name, chain, facts, isDefault } = given;
+  if (isDefault === true) await trx.updateTable("certificates").set({ is_default: false }).where("is_default", "=", true).execute();
+  const values = {
+    chain,
+    ciphertext: box.seal(given.key, certificateIdentity(name)),
+    subject: facts.subject,
+    issuer: facts.issuer,
+    hosts: [...facts.hosts],
+    not_before: facts.notBefore,
+    not_after: facts.notAfter,
+    fingerprint: facts.fingerprint,
+    chain_length: facts.length,
+    self_signed: facts.selfSigned,
+    updated_at: new Date(),
+    updated_by: given.by,
+    ...(isDefault === undefined ? {} : { is_default: isDefault }),
+  };
+  return trx
+    .insertInto("certificates")
+    .values({ name, ...values })
+    .onConflict((conflict) => conflict.column("name").doUpdateSet(values))
+    .returning([...shown])
+    .executeTakeFirstOrThrow();
+}
+
+export async function deleteCertificate(trx: Db, name: string): Promise<boolean> {
+  const result = await trx.deleteFrom("certificates").where("name", "=", name).executeTakeFirst();
+  return result.numDeletedRows > 0n;
+}
+
+/** Every edge is to have what there is now. */
+export async function wakeEdges(trx: Db): Promise<void> {
+  for (const { name } of await trx.selectFrom("clusters").select("name").where("engine", "=", "local").execute())
+    await enqueue(trx, { kind: "certificates", key: name, cluster: name });
+}
+
+export interface OpenCertificate {
+  readonly name: string;
+  readonly chain: string;
+  /** Empty: it cannot be opened here any more. */
+  readonly key: string;
+  readonly isDefault: boolean;
+}
+/** With their keys, the oldest first: of two that cover a name, the one that was there before has it. */
+export async function openCertificates(trx: Db, box: SecretBox): Promise<OpenCertificate[]> {
+  const rows = await trx
+    .selectFrom("certificates")
+    .select(["name", "chain", "ciphertext", "is_default"])
+    .orderBy("created_at")
+    .orderBy("name")
+    .execute();
+  return rows.map(({ name, chain, ciphertext, is_default: isDefault }) => ({
+    name,
+    chain,
+    key: keyOrNone(box, ciphertext, certificateIdentity(name)),
+    isDefault,
+  }));
+}
+
+/** One that cannot be opened must not keep the others from the edge, which may have its key still. */
+function keyOrNone(box: SecretBox, ciphertext: string, identity: string): string {
+  try {
+    return box.open(ciphertext, identity);
+  } catch {
+    return "";
+  }
+}
+
+/** In the order in which the router chooses among them; none at all unless one ends before `soon`, which is the usual case. */
+export async function servingWhenEnding(trx: Db, soon: Date): Promise<Pick<CertificateRow, "name" | "hosts" | "not_after">[]> {
+  return trx
+    .selectFrom("certificates")
+    .select(["name", "hosts", "not_after"])
+    .where(({ exists, selectFrom }) => exists(selectFrom("certificates as c").select("c.name").where("c.not_after", "<", soon)))
+    .orderBy("created_at")
+    .orderBy("name")
+    .execute();
+}
+
+/** Those that need to be looked at, for the doctor. */
+export async function expiryOf(
+  trx: Db,
+): Promise<Pick<CertificateRow, "name" | "hosts" | "not_before" | "not_after" | "chain_length" | "self_signed">[]> {
+  return trx
+    .selectFrom("certificates")
+    .select(["name", "hosts", "not_before", "not_after", "chain_length", "self_signed"])
+    .orderBy("not_after")
+    .execute();
+}

@@ -1,0 +1,156 @@
+// The composition root of the thread that the loops have to themselves: what a server does by itself, beside answering. A hundred deployments at once must
+// not keep anybody who asks waiting, so nothing here shares a thread, or a connection to the database, with the API.
+import { randomUUID } from "node:crypto";
+import { join } from "node:path";
+import pino from "pino";
+import { openBlobFolder } from "./blobs/folder.ts";
+import { createHostBuilder } from "./builders/host/build.ts";
+import { readSourceTree } from "./builders/source/tree.ts";
+import type { Config } from "./config.ts";
+import { filesOfInterest } from "./core/buildplan/interest.ts";
+import { removeOldIdempotency } from "./db/idempotency.ts";
+import { createListener } from "./db/listen.ts";
+import { openDatabase, type DatabaseAddress } from "./db/pool.ts";
+import { openSecretBox } from "./db/secretbox.ts";
+import type { Doors } from "./engines/edge-traffic.ts";
+import { trimWhenQuiet } from "./os/trim.ts";
+import { pathsOf } from "./paths.ts";
+import { BuildPlaces } from "./reconcile/build-places.ts";
+import { createBuildLogs } from "./resources/builds/log.ts";
+import { Cgroups } from "./sandbox/cgroups.ts";
+import { createBuildUsers } from "./server/build-users.ts";
+import { createHints } from "./server/hints.ts";
+import { startLoops } from "./server/loops.ts";
+import { openEngine, openTraffic } from "./server/machine.ts";
+import type { Metrics } from "./server/metrics.ts";
+import { createPlaces } from "./server/places.ts";
+import { runSealer } from "./server/sealer.ts";
+import { sweepCompiled } from "./server/sweep.ts";
+import { createToolFinder } from "./server/tools.ts";
+
+/** All of it can be handed to another thread. */
+export interface WorkStart {
+  readonly config: Config;
+  readonly address: DatabaseAddress;
+  readonly installation: { readonly id: string; readonly epoch: number };
+  readonly cluster: string;
+  readonly doors: Doors;
+}
+
+/** What the work counts. */
+export type WorkMetrics = Pick<Metrics, "row" | "repair" | "difference" | "unknownObjects">;
+
+export interface Work {
+  /** Where the edge's doors are now. */
+  setDoors(doors: Doors): void;
+  /** Hands on the rows that it works on, and ends everything it started. */
+  stop(): Promise<void>;
+}
+
+/** Call it when the cluster is this server's, and when its edge has been told of the epoch. */
+export async function startWork({ config, address, installation, cluster, doors }: WorkStart, metrics: WorkMetrics): Promise<Work> {
+  const paths = pathsOf(config.home, config.runDir);
+  const log = pino({ name: "work", level: config.logLevel, timestamp: pino.stdTimeFunctions.isoTime });
+  const life = new AbortController();
+  const clock = (): Date => new Date();
+  const database = openDatabase({ address, log });
+  const { db } = database;
+  const listener = createListener({ address, log });
+  const secretBox = openSecretBox(paths.secretsKey);
+  const blobs = await openBlobFolder(paths.blobs);
+  const traffic = openTraffic(config, paths, cluster);
+  traffic.setDoors(doors);
+  const engine = openEngine(paths, cluster, blobs);
+  const places = await createPlaces(db, { cluster, engine, traffic });
+  const logs = createBuildLogs(paths.buildLogs, blobs);
+  const groups = config.cgroups === "auto" ? Cgroups.open(config.home, "builds") : undefined;
+  const builder = createHostBuilder({
+    home: config.home,
+    blobs,
+    findTool: createToolFinder(config.home, config.systemPath.split(":")),
+    uidFor: createBuildUsers(join(config.home, "build-users.json"), process.getuid?.() === 0),
+    clock,
+    systemPath: config.systemPath,
+    passEnv: config.networkEnv,
+    sandbox: config.sandbox,
+    keeping: { hidden: [config.home, config.runDir], groups, memory: config.builds.memory },
+  });
+  const hints = createHints({ db, engine, cluster, log });
+  // No other process works for this machine: the home's lock and the cluster's owner say so.
+  await builder.sweep(() => false);
+  let unknownBefore = "";
+  const loops = startLoops({
+    db,
+    log,
+    listener,
+    holder: `${process.pid}-${randomUUID()}`,
+    clusters: [cluster],
+    blobs,
+    metrics: {
+      ended: (kind, outcome) => {
+        metrics.row(kind, outcome);
+      },
+    },
+    component: {
+      db,
+      places,
+      secretBox,
+      clock,
+      installation: () => installation,
+      waitForHint: hints.waitForHint,
+      overhear: hints.overhear,
+      countRepair: (_stack, _component, what) => {
+        metrics.repair(what);
+      },
+    },
+    build: {
+      db,
+      builder,
+      logs,
+      readSourceTree: (digest, signal) => readSourceTree(blobs, digest, filesOfInterest, signal),
+      clock,
+      limits: config.builds,
+      places: new BuildPlaces(config.builds.total),
+      deadline: config.builds.deadline,
+    },
+    resync: {
+      db,
+      places,
+      installation: () => installation,
+      countDifference: metrics.difference,
+      countRepair: metrics.repair,
+      reportUnknown: (of, refs) => {
+        metrics.unknownObjects(of, refs.length);
+        // Once for each change: they may stay for weeks until somebody adopts them.
+        if (refs.length > 0 && refs.join() !== unknownBefore)
+          log.warn({ cluster: of, refs }, "objects of this installation are not in the database; they are left alone");
+        unknownBefore = refs.join();
+      },
+    },
+    housekeeping: async () => {
+      await removeOldIdempotency(db, clock());
+      await sweepCompiled(paths, config.version);
+    },
+  });
+  trimWhenQuiet(life.signal);
+  const background = [
+    places.run(life.signal),
+    hints.run(life.signal),
+    runSealer({ db, keyFile: paths.auditKey, epoch: installation.epoch, log }, life.signal),
+  ];
+  return {
+    setDoors: (now) => {
+      traffic.setDoors(now);
+    },
+    async stop() {
+      life.abort(new Error("the server is stopping"));
+      await loops.stop();
+      await Promise.allSettled(background);
+      await listener.close();
+      await database.close();
+      await traffic.close();
+      await engine.close();
+      groups?.close();
+    },
+  };
+}
