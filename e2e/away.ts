@@ -18,7 +18,11 @@ export async function goneFor(seconds: number): Promise<void> {
     let asked = 0;
     // Whoever starts it takes this lock first.
     await withLock(join(berth.home, "postgres", "lock"), undefined, async () => {
-      process.kill(Number(readFileSync(join(berth.home, "postgres/data/postmaster.pid"), "utf8").split("\n")[0]), "SIGKILL");
+      const postmaster = Number(readFileSync(join(berth.home, "postgres/data/postmaster.pid"), "utf8").split("\n")[0]);
+      const processes = readFileSync(`/proc/${postmaster}/task/${postmaster}/children`, "utf8").trim().split(" ").map(Number);
+      process.kill(postmaster, "SIGKILL");
+      // Its sessions answer what they have been asked before each notices that it is alone.
+      await until(async () => !processes.some(isAlive) || undefined, "its processes to be gone");
       for (const end = Date.now() + seconds * 1000; Date.now() < end; asked += 1) {
         const from = performance.now();
         for (const init of [{}, { method: "POST", body: JSON.stringify({ name: `away-${asked}` }) }]) {

@@ -149,14 +149,17 @@ describe("tasks", () => {
     await lab.kill("collector");
     const tasks = [await task(lab, "exit 7"), await task(lab, "true"), await task(lab, "exit 8")] as const;
     const [untold, half, told] = tasks;
+    const record = (id: string) => join(lab.home, "edge", "task-records", `${id}.json`);
+    const folder = (id: string) => join(lab.home, "edge", "tasks", id);
+    const recorded = (id: string) => JSON.parse(readFileSync(record(id), "utf8")) as { readonly state: TaskState };
     for (const run of tasks) {
       await lab.engine.startTask(run, lab.fence(), never);
       await ended(lab, run.id);
+      // It is told before it is written down, and only what is written down outlives a folder.
+      await until(() => recorded(run.id).state.cause?.code !== "run_lost", "the outcome is written down");
     }
     await lab.kill("agent");
-    const record = (id: string) => join(lab.home, "edge", "task-records", `${id}.json`);
-    const folder = (id: string) => join(lab.home, "edge", "tasks", id);
-    const written = JSON.parse(readFileSync(record(untold.id), "utf8")) as { readonly state: TaskState };
+    const written = recorded(untold.id);
     const before = { ...written, state: { ...written.state, exitCode: undefined, cause: cause("run_lost", { reason: "x" }) } };
     writeFileSync(record(untold.id), JSON.stringify(before));
     for (const name of ["stderr", "state.json"]) rmSync(join(folder(half.id), name));
