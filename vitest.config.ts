@@ -1,11 +1,12 @@
 // How every test of the repository runs. `unit`: beside the code, against real PostgreSQL and real processes; `local`: the built server
-// and command line on the local engine (e2e/); `long`: soak and crash tests that `npm run test:long` adds.
+// and command line on the local engine (e2e/); `docker`: against a real dockerd and a real podman that the tests start; `long`: soak and crash tests that `npm run test:long` adds.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 
 const globalSetup = ["packages/server/test/global-setup.ts"].filter((file) => existsSync(join(import.meta.dirname, file)));
 const long = "**/*.long.test.ts";
+const docker = "**/*.docker.test.ts";
 const outside = ["**/node_modules/**", "**/dist/**", "**/fixtures/**", "**/*-fixtures/**", "examples/**"];
 
 export default defineConfig({
@@ -21,7 +22,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["packages/*/src/**/*.test.ts", "packages/*/test/**/*.test.ts", "tools/**/*.test.ts"],
-          exclude: [...outside, long],
+          exclude: [...outside, long, docker],
           globalSetup,
           testTimeout: 60_000,
           hookTimeout: 120_000,
@@ -29,7 +30,25 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: "local", include: ["e2e/**/*.test.ts"], exclude: [...outside, long], testTimeout: 240_000, hookTimeout: 180_000 },
+        test: {
+          name: "local",
+          include: ["e2e/**/*.test.ts"],
+          exclude: [...outside, long, "e2e/docker/**"],
+          testTimeout: 240_000,
+          hookTimeout: 180_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "docker",
+          include: [`packages/server/src/${docker}`, "e2e/docker/**/*.test.ts"],
+          exclude: [...outside, long],
+          // Each file has daemons of its own; one at a time is what a small machine bears.
+          fileParallelism: false,
+          testTimeout: 240_000,
+          hookTimeout: 300_000,
+        },
       },
       {
         extends: true,

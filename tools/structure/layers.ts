@@ -10,6 +10,7 @@ export type LayerName =
   | "telemetry"
   | "ports"
   | "sandbox"
+  | "docker"
   | "edge-protocol"
   | "engines"
   | "builders"
@@ -43,13 +44,15 @@ export const layers: Readonly<Record<LayerName, Layer>> = {
   ports: { where: server("engines/(engine|traffic)\\.ts$"), mayImport: ["contract", "core"] },
   // How programs of tenants are kept apart: instances and builds alike.
   sandbox: { where: server("sandbox/"), mayImport: base },
+  // Calls to a Docker daemon, for the engine and the builder alike.
+  docker: { where: server("docker/"), mayImport: ["contract", "core", "os"] },
   // What the agent and the engine say to each other belongs to neither.
   "edge-protocol": {
     where: server("(engines/local/(protocol|tools|shims|remove)|edge/(messages|ipc|probe-header))\\.ts$"),
     mayImport: [...base, "ports"],
   },
-  engines: { where: server("engines/"), mayImport: [...base, "ports", "edge-protocol"] },
-  builders: { where: server("builders/"), mayImport: [...base, "ports", "sandbox"] },
+  engines: { where: server("engines/"), mayImport: [...base, "ports", "edge-protocol", "docker"] },
+  builders: { where: server("builders/"), mayImport: [...base, "ports", "sandbox", "docker"] },
   edge: { where: server("edge/"), mayImport: [...base, "ports", "edge-protocol", "sandbox"] },
   db: { where: server("db/"), mayImport: base },
   blobs: { where: server("blobs/"), mayImport: base },
