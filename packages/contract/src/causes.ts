@@ -202,6 +202,22 @@ export const causesEn = {
     next: "Deploy from a git work tree that holds both, or run `berth up` in the folder above with `build: <this folder>` in its compose.yaml.",
   },
   manifest_invalid: { sentence: "{file} cannot be read: {reason}.", next: "Mend {file} and deploy again." },
+  base_missing: {
+    sentence: "The catalogue of base images has no {runtime}{wanted}; it has: {has}.",
+    next: "Ask for a version that is there, or have an administrator add one to the catalogue.",
+  },
+  tool_not_in_images: {
+    sentence: "The build needs {tool}, which {image} does not have and the catalogue of base images does not name.",
+    next: "Write a Dockerfile that installs it, or have an administrator add it to the catalogue.",
+  },
+  base_image_missing: {
+    sentence: "The base image {image} could not be had: {reason}",
+    next: "Check its name, that the cluster's host reaches its registry, and that its credentials may pull it.",
+  },
+  image_step_failed: {
+    sentence: "The image could not be built at `{instruction}`: {reason}",
+    next: "Mend what the line above names and deploy again; `berth builds logs` has everything.",
+  },
   dockerfile_needs_container_engine: {
     sentence: "{dir} has a Dockerfile, which the local engine cannot build.",
     next: "Deploy to a Docker or Kubernetes cluster, or add a Procfile (`web: <command>`) so that it runs as a process.",

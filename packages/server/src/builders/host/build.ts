@@ -15,7 +15,7 @@ import { BundleTooLarge, storeBundle } from "./bundle.ts";
 import { findConfinement, type Confinement } from "./confine.ts";
 import { markName, stepEnvironment } from "./environment.ts";
 import { beginGroup, buildView, endGroups, limitCause, type BuildKeeping } from "./keeping.ts";
-import { BuildLog, logBounds, type LogBounds } from "./log.ts";
+import { BuildLog, logBounds, type LogBounds } from "../log.ts";
 import { keepOutputs, outputKey, restoreOutputs, type OutputPlace } from "./outputs.ts";
 import { buildPlace, makeCaches, makePlace, readLeaders, removeCaches, removePlace, stackCaches, type BuildPlace } from "./place.ts";
 import { runStep, type StepEnd } from "./step.ts";

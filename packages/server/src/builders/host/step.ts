@@ -14,7 +14,7 @@ import type { RunAs } from "../builder.ts";
 import { killProcesses, sendSignal } from "../process.ts";
 import type { Confined, Confinement } from "./confine.ts";
 import { markName } from "./environment.ts";
-import type { StepLog } from "./log.ts";
+import type { StepLog } from "../log.ts";
 import { openPipes, type OutputPipe } from "./pipes.ts";
 
 export interface StepRun {

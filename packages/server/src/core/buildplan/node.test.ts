@@ -150,7 +150,9 @@ const cases: readonly Case[] = [
       ".yarnrc.yml": "yarnPath: .yarn/releases/yarn-4.1.0.cjs\n",
       ".yarn/releases/yarn-4.1.0.cjs": "",
     },
-    steps: ["install: node .yarn/releases/yarn-4.1.0.cjs install --immutable [package.json yarn.lock .yarnrc.yml -> node_modules]"],
+    steps: [
+      "install: node .yarn/releases/yarn-4.1.0.cjs install --immutable [package.json yarn.lock .yarnrc.yml .yarn/releases/yarn-4.1.0.cjs -> node_modules]",
+    ],
     processes: { web: "node ." },
     tools: ["node * both"],
   },

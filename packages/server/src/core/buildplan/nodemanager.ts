@@ -178,9 +178,11 @@ function installInputs(look: Look, pkg: Package, manager: Manager): string[] {
   const patches = isFields(patched)
     ? Object.values(patched).filter((file): file is string => typeof file === "string" && look.has(file))
     : [];
-  const plugins = look.files.filter((file) => file.startsWith(".yarn/plugins/") || file.startsWith(".yarn/patches/"));
+  const plugins = look.files.filter((file) => /^\.yarn\/(?:plugins|patches|releases)\//.test(file));
   if (digList(pkg.raw, "bundledDependencies").length > 0 || look.files.some((file) => file.startsWith(".yarn/cache/"))) return [];
-  const known = ["package.json", manager.lockfile ?? "", ".npmrc", ".yarnrc", ".yarnrc.yml", ".pnpmfile.cjs", "pnpm-workspace.yaml"];
+  // They may name any file of the project.
+  if (look.has(".yarnrc") || /^(?:patchedDependencies|configDependencies)\s*:/m.test(look.read("pnpm-workspace.yaml") ?? "")) return [];
+  const known = ["package.json", manager.lockfile ?? "", ".npmrc", ".yarnrc.yml", ".pnpmfile.cjs", "pnpm-workspace.yaml"];
   return [...known.filter((file) => file !== "" && look.has(file)), ...patches, ...plugins];
 }
 

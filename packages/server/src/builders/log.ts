@@ -1,7 +1,7 @@
 // Turns what build steps print into masked, bounded lines. However much a build prints, memory and log stay small, and its last lines are kept.
-import type { BuildEvent, BuildLine } from "../builder.ts";
-import type { Mask } from "../../core/mask.ts";
-import { ErrorScan } from "../../core/builderrors.ts";
+import type { BuildEvent, BuildLine } from "./builder.ts";
+import type { Mask } from "../core/mask.ts";
+import { ErrorScan } from "../core/builderrors.ts";
 
 export interface LogBounds {
   /** Bytes of text in the whole log, but for the end of a step that printed more. */

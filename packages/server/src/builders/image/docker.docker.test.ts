@@ -1,0 +1,285 @@
+// Image builds by a real Docker daemon, from a stored source to a container that answers.
+import { createReadStream, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { stripTypeScriptTypes } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { BuildPlan, BuildStep } from "@berth/contract/buildplan.ts";
+import { planOf, type Files } from "../../core/buildplan/tree.fixture.ts";
+import type { Catalogue } from "../../core/image/catalogue.ts";
+import { DockerApi } from "../../docker/api.ts";
+import { readFrames } from "../../docker/frames.ts";
+import { dockerdMissing, startDockerd, type TestDaemon } from "../../docker/testing/daemon.ts";
+import { importImage } from "../bases/import.ts";
+import type { Builder, BuildEvent, BuildOutcome, BuildRequest } from "../builder.ts";
+import { folderBlobs, type TestBlobs } from "../testing/blobs.ts";
+import { debianMissing, debianTar } from "../testing/debian.ts";
+import { folderTar, streamOf } from "../testing/tarball.ts";
+import { createDockerBuilder } from "./docker.ts";
+
+const base = "berth-test/debian:12";
+const catalogue: Catalogue = { os: base, runtimes: [{ runtime: "node", version: "18", build: base, run: base }], tools: [] };
+const never = new AbortController().signal;
+
+const hello: Files = {
+  "package.json": { scripts: { start: "node server.js" } },
+  "server.js": `const http = require("http");
+http.createServer((_, answer) => answer.end("hello from " + process.getuid())).listen(process.env.PORT, process.env.HOST);
+process.on("SIGTERM", () => process.exit(0));`,
+};
+
+/** Seconds, as nobody else on this machine sleeps. */
+const napping = `300.${process.pid}`;
+
+const step = (name: BuildStep["name"], line: string, more: Partial<BuildStep> = {}): BuildStep => ({
+  name,
+  command: { shell: line },
+  why: "the test says so",
+  inputs: [],
+  outputs: [],
+  network: true,
+  ...more,
+});
+
+const missing = dockerdMissing() ?? debianMissing();
+
+describe.skipIf(missing !== undefined)(`image builds by docker${missing === undefined ? "" : ` (${missing})`}`, () => {
+  const dir = mkdtempSync(join(tmpdir(), "berth-images-"));
+  let daemon: TestDaemon;
+  let api: DockerApi;
+  let blobs: TestBlobs;
+  let builder: Builder;
+  let count = 0;
+
+  beforeAll(async () => {
+    daemon = await startDockerd();
+    api = new DockerApi(daemon.endpoint);
+    blobs = await folderBlobs(join(dir, "blobs"));
+    const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    await importImage(api, createReadStream(await debianTar(["nodejs"])), { reference: base, env: { PATH: path } });
+    const server = stripTypeScriptTypes(readFileSync(new URL("../../edge/agent/static/berth-static.ts", import.meta.url), "utf8"));
+    builder = createDockerBuilder({
+      api,
+      blobs,
+      catalogue,
+      labels: { "berth.installation": "test" },
+      staticServer: () => Promise.resolve(Buffer.from(server)),
+    });
+  });
+  afterAll(async () => {
+    api.close();
+    await daemon[Symbol.asyncDispose]();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  interface Run {
+    readonly outcome: BuildOutcome;
+    readonly steps: string[];
+    readonly lines: string[];
+  }
+  async function build(files: Files, more: Partial<BuildRequest> & { steps?: BuildStep[]; signal?: AbortSignal } = {}): Promise<Run> {
+    const { steps = [], signal = never, ...given } = more;
+    const texts = Object.fromEntries(
+      Object.entries(files).map(([path, content]) => [path, typeof content === "string" ? content : JSON.stringify(content)]),
+    );
+    const detected = planOf(files);
+    const plan: BuildPlan = { ...detected, steps: [...detected.steps, ...steps] };
+    const { digest } = await blobs.put(streamOf(await folderTar(texts)));
+    count += 1;
+    const run: Run = { outcome: { ok: false, cause: { code: "none", params: {}, evidence: [] } }, steps: [], lines: [] };
+    const take = (event: BuildEvent): void => {
+      if (event.type === "log") run.lines.push(event.line.text);
+      else run.steps.push(`${event.name} ${event.state}`);
+    };
+    const request: BuildRequest = {
+      id: `build-${count}`,
+      stackId: "s1",
+      stackName: "shop",
+      sourceDigest: digest,
+      plan,
+      env: {},
+      secretValues: [],
+      deadline: 120_000,
+      ...given,
+    };
+    return { ...run, outcome: await builder.build(request, take, signal) };
+  }
+
+  /** The image's container, started; with the address at which it listens. */
+  async function started(image: string): Promise<{ readonly id: string; readonly url: string }> {
+    const { Id: id } = await api.json<{ Id: string }>("POST", "/containers/create", { body: { Image: image } });
+    await api.json("POST", `/containers/${id}/start`);
+    interface Seen {
+      readonly NetworkSettings: { readonly IPAddress: string; readonly Networks: Record<string, { readonly IPAddress: string }> };
+    }
+    const { NetworkSettings: net } = await api.json<Seen>("GET", `/containers/${id}/json`);
+    const address = net.IPAddress || (Object.values(net.Networks)[0]?.IPAddress ?? "");
+    return { id, url: `http://${address}:8080/` };
+  }
+
+  async function answerOf(url: string): Promise<string> {
+    for (const end = Date.now() + 30_000; ;) {
+      try {
+        return await (await fetch(url)).text();
+      } catch (error) {
+        if (Date.now() > end) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }
+  }
+
+  /** Processes of this daemon's containers that run `sleep 300`. */
+  function sleeping(): number {
+    return readdirSync("/proc").filter((pid) => {
+      try {
+        return (
+          /^\d+$/.test(pid) &&
+          readFileSync(`/proc/${pid}/cmdline`, "utf8") === `sleep\0${napping}\0` &&
+          !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ")
+        );
+      } catch (error) {
+        if (["ENOENT", "ESRCH"].includes((error as NodeJS.ErrnoException).code ?? "")) return false;
+        throw error;
+      }
+    }).length;
+  }
+
+  async function until(look: () => boolean, what: string): Promise<void> {
+    for (const end = Date.now() + 30_000; !look(); await new Promise((resolve) => setTimeout(resolve, 50)))
+      if (Date.now() > end) throw new Error(`waited 30 s for ${what}`);
+  }
+
+  function digestOf({ outcome, lines }: Run): string {
+    if (!outcome.ok) throw new Error(`${JSON.stringify(outcome.cause)}\n${lines.join("\n")}`);
+    return outcome.digest;
+  }
+
+  it("make an image whose program runs as nobody, is the first process and takes SIGTERM", async () => {
+    const run = await build(hello);
+    const digest = digestOf(run);
+    expect(digest).toMatch(/^sha256:[0-9a-f]{64}$/);
+    expect(run.outcome).toMatchObject({ processes: ["web"], size: expect.any(Number) as number });
+    const { Config } = await api.json<{ Config: Record<string, unknown> }>("GET", `/images/${digest}/json`);
+    expect(Config).toMatchObject({
+      User: "10001:10001",
+      WorkingDir: "/app",
+      Labels: { "berth.installation": "test", "berth.stack": "s1" },
+    });
+    const { id, url } = await started(digest);
+    expect(await answerOf(url)).toBe("hello from 10001");
+    await api.json("POST", `/containers/${id}/stop`, { query: { t: 20 } });
+    expect(await api.json("GET", `/containers/${id}/json`)).toMatchObject({ State: { ExitCode: 0 } });
+    await api.json("DELETE", `/containers/${id}`);
+  });
+
+  it("serve a static site, with nothing else in its folder", async () => {
+    const digest = digestOf(await build({ "index.html": "<p>one", "about/index.html": "<p>two" }));
+    const { id, url } = await started(digest);
+    expect(await answerOf(url)).toBe("<p>one");
+    expect(await answerOf(`${url}about/`)).toBe("<p>two");
+    const { Id } = await api.json<{ Id: string }>("POST", `/containers/${id}/exec`, {
+      body: { Cmd: ["ls", "-A", "/app"], AttachStdout: true },
+    });
+    let listed = "";
+    for await (const { data } of readFrames(await api.stream("POST", `/exec/${Id}/start`, { body: {} }))) listed += data.toString();
+    expect(listed).toBe("about\nindex.html\n");
+    await api.json("DELETE", `/containers/${id}`, { query: { force: true } });
+  });
+
+  it("install again only when the files change that the step reads", async () => {
+    const install = step("install", "mkdir deps && cp lock deps/ && echo installed", { inputs: ["lock"], outputs: ["deps"] });
+    const make = step("build", "cp deps/lock made && echo built");
+    const steps = [install, make];
+    const first = await build({ ...hello, lock: "1" }, { steps });
+    digestOf(first);
+    expect(first.steps).toEqual(["install started", "install finished", "build started", "build finished"]);
+    expect(first.lines).toEqual(expect.arrayContaining(["installed", "built"]));
+    const changed = { ...hello, "server.js": `${String(hello["server.js"])}\n// changed`, lock: "1" };
+    const second = await build(changed, { steps });
+    expect(second.steps).toEqual(["install cached", "build started", "build finished"]);
+    const third = await build({ ...changed, lock: "2" }, { steps });
+    expect(third.steps).toEqual(["install started", "install finished", "build started", "build finished"]);
+    // Dependencies are a layer of their own, which a change of the code leaves as it is.
+    const layers = async (run: Run): Promise<readonly string[]> =>
+      (await api.json<{ RootFS: { Layers: string[] } }>("GET", `/images/${digestOf(run)}/json`)).RootFS.Layers;
+    const [one, two] = [await layers(first), await layers(second)];
+    expect(two.slice(0, -1)).toEqual(one.slice(0, -1));
+    expect(two.at(-1)).not.toBe(one.at(-1));
+  });
+
+  it("tell which step failed, how, and by which line; and leave no container", async () => {
+    const { outcome, steps } = await build(hello, {
+      steps: [step("build", "echo fine; echo 'TypeError: x is not a function' >&2; exit 3")],
+    });
+    expect(outcome).toMatchObject({
+      ok: false,
+      cause: { code: "build_failed", params: { step: "build", exitCode: 3, line: "TypeError: x is not a function" } },
+    });
+    expect(steps).toEqual(["build started", "build failed"]);
+    expect(await api.json("GET", "/containers/json", { query: { all: true } })).toEqual([]);
+  });
+
+  it("say that a base image is missing", async () => {
+    const other = createDockerBuilder({
+      api,
+      blobs,
+      catalogue: { ...catalogue, os: "127.0.0.1:9/none:1" },
+      labels: {},
+      staticServer: () => Promise.resolve(Buffer.alloc(0)),
+    });
+    const { digest } = await blobs.put(streamOf(await folderTar({ Procfile: "web: sleep 9" })));
+    const request = { id: "b", stackId: "s", stackName: "s", sourceDigest: digest, env: {}, secretValues: [], deadline: 60_000 };
+    const plan = planOf({ Procfile: "web: sleep 9" });
+    expect(await other.build({ ...request, plan }, () => undefined, never)).toMatchObject({
+      ok: false,
+      cause: { code: "base_image_missing", params: { image: "127.0.0.1:9/none:1" } },
+    });
+  });
+
+  it("take nothing that a step prints for the daemon's own words", async () => {
+    const imitating =
+      "echo ' ---> Using cache'; echo 'Step 1/4 : FROM evil/image'; echo 'Step 9/99 : FROM evil/image'; echo 'Error: mine'; exit 5";
+    const { outcome, steps } = await build(hello, { steps: [step("build", imitating)] });
+    expect(outcome).toMatchObject({
+      ok: false,
+      cause: { code: "build_failed", params: { step: "build", exitCode: 5, line: "Error: mine" } },
+    });
+    expect(steps).toEqual(["build started", "build failed"]);
+  });
+
+  it("say at which instruction the daemon itself could not go on", async () => {
+    const { outcome } = await build(hello, { steps: [step("install", "true", { inputs: ["gone.lock"], outputs: ["deps"] })] });
+    expect(outcome).toMatchObject({
+      ok: false,
+      cause: {
+        code: "image_step_failed",
+        params: { instruction: "COPY gone.lock ./", reason: expect.stringContaining("gone.lock") as string },
+      },
+    });
+  });
+
+  it("show no secret value, and give the environment to steps alone", async () => {
+    const run = await build(hello, {
+      steps: [step("build", "echo token=$TOKEN")],
+      env: { TOKEN: "hunter2-hunter2" },
+      secretValues: ["hunter2-hunter2"],
+    });
+    expect(run.lines).toContain("token=***");
+    expect(run.lines.join("\n")).not.toContain("hunter2");
+    expect(JSON.stringify(await api.json("GET", `/images/${digestOf(run)}/json`))).not.toContain("hunter2");
+    expect(JSON.stringify(await api.json("GET", `/images/${digestOf(run)}/history`))).not.toContain("hunter2");
+  });
+
+  it("end with what they run when they are cancelled, and at their deadline", async () => {
+    const cancel = new AbortController();
+    const nap = step("build", `echo begun; exec sleep ${napping}`);
+    const running = build(hello, { steps: [nap], signal: cancel.signal });
+    await until(() => sleeping() === 1, "the step to run");
+    cancel.abort(new Error("enough"));
+    await expect(running).rejects.toThrow("enough");
+    await until(() => sleeping() === 0, "the step to be gone");
+    const late = await build(hello, { steps: [nap], deadline: 3_000 });
+    expect(late.outcome).toMatchObject({ ok: false, cause: { code: "build_deadline" } });
+    await until(() => sleeping() === 0, "the step to be gone");
+  });
+});
