@@ -1,6 +1,6 @@
 // The main job from source to a verified URL, and what must not happen on the way: lost requests, forgotten work, half-told failures.
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -54,6 +54,26 @@ describe("a folder", () => {
       expect((await berth.get(host("mono"))).body).toBe("words of a sibling");
     } finally {
       rmSync(top, { recursive: true, force: true });
+    }
+  });
+
+  test("whose files `berth init` wrote runs as it did before, with them", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "be-init-"));
+    try {
+      writeFileSync(join(folder, "server.js"), "require('http').createServer((_, r) => r.end('owned')).listen(process.env.PORT);");
+      writeFileSync(join(folder, "index.html"), "<p>");
+      writeFileSync(join(folder, "Procfile"), "web: node server.js\npages: berth-static .\n");
+      const init = await berth.cli(["init", "--stack", "owned"], folder);
+      expect(init.said).toMatch(/Dockerfile +written[\s\S]*compose.yaml +written[\s\S]*\.berth-static\.mjs +written/);
+      expect(readFileSync(join(folder, ".berth-static.mjs"), "utf8")).toContain("createServer");
+      const again = await berth.cli(["init", "--stack", "owned"], folder);
+      expect([again.code, /written|replaced|kept/.test(again.said)]).toEqual([0, false]);
+      const up = await berth.cli(["up", "--stack", "owned", "--yes"], folder);
+      expect(up.said).toContain("answered 200");
+      expect(up.code).toBe(0);
+      expect((await berth.get(host("owned"))).body).toBe("owned");
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
     }
   });
 

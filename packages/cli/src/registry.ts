@@ -34,6 +34,7 @@ import { command as dailyDoctor } from "./commands/daily/doctor.ts";
 import { command as dailyEdge } from "./commands/daily/edge.ts";
 import { command as dailyEvents } from "./commands/daily/events.ts";
 import { command as instancesExec } from "./commands/instances/exec.ts";
+import { command as dailyInit } from "./commands/daily/init.ts";
 import { command as dailyLogin } from "./commands/daily/login.ts";
 import { command as dailyLogout } from "./commands/daily/logout.ts";
 import { command as componentsLogs } from "./commands/components/logs.ts";
@@ -90,6 +91,7 @@ import { registryOf } from "./tree.ts";
 const dailyOrder = [
   "up",
   "plan",
+  "init",
   "deploy",
   "status",
   "logs",
@@ -187,6 +189,7 @@ export const registry = registryOf(
     rolesList,
     dailyUp,
     dailyPlan,
+    dailyInit,
     dailyStatus,
     dailyOpen,
     dailyEvents,

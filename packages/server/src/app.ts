@@ -31,6 +31,7 @@ import { enqueue, freeLeases } from "./reconcile/queue.ts";
 import { createBuildLogs } from "./resources/builds/log.ts";
 import type { ResourceDeps } from "./resources/deps.ts";
 import { createHandlers } from "./resources/handlers.ts";
+import { staticServerText } from "./edge/agent/static-install.ts";
 import { ensureAdminToken } from "./server/admin-token.ts";
 import { gitUser } from "./server/build-users.ts";
 import { runDoctor } from "./server/doctor.ts";
@@ -196,6 +197,7 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
         ...deps,
         builder,
         readSourceTree: readTree,
+        staticServer: () => staticServerText(),
         buildLogs,
         events,
         receiveUpload: (stream, signal) => receiveUpload(stream, { blobs, tmpDir: paths.tmp }, signal),

@@ -13,6 +13,7 @@ import { openSecretBox } from "../src/db/secretbox.ts";
 import { createTokenCheck } from "../src/db/tokens.ts";
 import { readSourceTree } from "../src/builders/source/tree.ts";
 import { receiveUpload } from "../src/builders/source/upload.ts";
+import { staticServerText } from "../src/edge/agent/static-install.ts";
 import { EdgeTraffic } from "../src/engines/edge-traffic.ts";
 import { LocalEngine } from "../src/engines/local/engine.ts";
 import { createBuildLogs } from "../src/resources/builds/log.ts";
@@ -69,6 +70,7 @@ export function useServices(change: (deps: HandlerDeps) => Partial<HandlerDeps> 
       buildLogs: createBuildLogs(join(home, "builds"), blobs),
       events: createEventReader({ db, epoch: 1 }),
       readSourceTree: (digest, signal) => readSourceTree(blobs, digest, filesOfInterest, signal),
+      staticServer: () => staticServerText(),
       receiveUpload: (stream, signal) => receiveUpload(stream, { blobs, tmpDir: join(home, "tmp") }, signal),
       fetchGit: () => Promise.reject(new BerthError("source_refused", { reason: "git is not part of these tests", hint: "" })),
     };

@@ -165,6 +165,11 @@ export const planRoutes = {
         source: Digest,
         root: Type.Optional(Text(1024)),
         prefer: Type.Optional(Type.Union([Type.Literal("process"), Type.Literal("image")])),
+        files: Type.Optional(
+          Type.Boolean({
+            description: "Answer with the files by which the repository owns its image: a Dockerfile, a .dockerignore and a Compose file.",
+          }),
+        ),
       },
       { additionalProperties: false },
     ),
@@ -172,6 +177,14 @@ export const planRoutes = {
       {
         plan: BuildPlan,
         lines: Type.Array(Type.String()),
+        files: Type.Optional(
+          Type.Array(
+            Type.Object(
+              { path: Type.String({ description: "Relative to the source's top." }), text: Type.String() },
+              { additionalProperties: false },
+            ),
+          ),
+        ),
         missing: Type.Optional(
           Type.Object(
             { code: Type.String(), params: Type.Record(Type.String(), Type.Unknown()), sentence: Type.String(), next: Type.String() },

@@ -1,5 +1,7 @@
 // Puts `berth-static` where every instance finds it on its PATH: a wrapper that runs the file server with Berth's own Node.js.
 import { chmodSync, existsSync, readFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { stripTypeScriptTypes } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { openFolder, sharedNode } from "../../engines/local/tools.ts";
@@ -12,6 +14,13 @@ function source(): string {
   const found = candidates.find((path) => existsSync(path));
   if (found === undefined) throw new Error(`berth-static is not in the installation: ${candidates.join(", ")}`);
   return found;
+}
+
+/** The same as plain JavaScript, for images: they have a Node.js of their own, which may be older. */
+export async function staticServerText(): Promise<string> {
+  const from = source();
+  const text = await readFile(from, "utf8");
+  return from.endsWith(".ts") ? stripTypeScriptTypes(text) : text;
 }
 
 /** Idempotent; the files are readable by every user. */

@@ -10,6 +10,8 @@ import { explainPlan } from "../../core/buildplan/explain.ts";
 import type { SourceTree } from "../../core/buildplan/source.ts";
 import { detectBuildPlan } from "../../core/buildplan/detect.ts";
 import { BerthError } from "../../core/errors.ts";
+import { publicCatalogue } from "../../core/image/catalogue.ts";
+import { initFiles } from "../../core/image/init.ts";
 import { keepingNotes } from "../../core/isolation.ts";
 import type { StackDefinition } from "../../core/compose/read.ts";
 import type { Db } from "../../db/pool.ts";
@@ -36,6 +38,8 @@ const lifetime = 30 * 60_000;
 export interface PlanDeps extends ResourceDeps {
   readonly builder: Pick<Builder, "check">;
   readonly readSourceTree: (digest: string, signal: AbortSignal) => Promise<SourceTree>;
+  /** The text of the file server that static sites have in their images. */
+  readonly staticServer: () => Promise<string>;
 }
 export type PlanService = ReturnType<typeof createPlanService>;
 
@@ -217,14 +221,16 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
       });
     },
 
-    async explain(call: Call, request: { source: string; root?: string; prefer?: "process" | "image" }) {
+    async explain(call: Call, request: { source: string; root?: string; prefer?: "process" | "image"; files?: boolean }) {
       const tree = await treeOf(call, undefined, request.source);
       const detected = detectBuildPlan(tree, { root: request.root ?? ".", prefer: request.prefer ?? "process" });
       if (!detected.ok) throw planError(detected.cause, request.root ?? ".");
-      const lacking = await deps.builder.check(detected.plan, "");
+      const owned = request.files === true ? initFiles(detected.plan, publicCatalogue, await deps.staticServer()) : undefined;
+      const lacking = owned === undefined ? await deps.builder.check(detected.plan, "") : owned.ok ? undefined : owned.cause;
       return {
         plan: detected.plan,
         lines: explainPlan(detected.plan),
+        ...(owned?.ok === true ? { files: [...owned.files] } : {}),
         ...(lacking === undefined ? {} : { missing: { code: lacking.code, params: lacking.params, ...renderCause(lacking) } }),
       };
     },
