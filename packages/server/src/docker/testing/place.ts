@@ -142,13 +142,10 @@ function removeGroup(path: string): void {
 
 interface Machine {
   readonly forwarding: string;
-  readonly hasPodmanGroups: boolean;
 }
 
-const hasPodmanGroups = (): boolean => hierarchies().some((path) => existsSync(join(path, "libpod_parent")));
-
 function rememberMachine(): void {
-  const machine: Machine = { forwarding: readFileSync(forwarding, "utf8").trim(), hasPodmanGroups: hasPodmanGroups() };
+  const machine: Machine = { forwarding: readFileSync(forwarding, "utf8").trim() };
   writeFileSync(join(root, "machine.json"), JSON.stringify(machine));
 }
 
@@ -158,7 +155,7 @@ function restoreMachine(): void {
   // Another daemon that came meanwhile needs it too.
   const now = readFileSync(forwarding, "utf8").trim();
   if (now !== machine.forwarding && !hasDaemonChains(readFirewall())) writeFileSync(forwarding, machine.forwarding);
-  if (machine.hasPodmanGroups) return;
+  // podman makes it anew; it is nobody's while there is no container in it.
   for (const parent of hierarchies().map((path) => join(path, "libpod_parent"))) {
     const isUsed = existsSync(parent) && readdirSync(parent).some((name) => name.startsWith("libpod-"));
     if (!isUsed) removeGroup(parent);
