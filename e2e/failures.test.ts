@@ -298,18 +298,20 @@ describe.concurrent("before anything is built it is said", () => {
 
 describe.concurrent("a rollout", () => {
   test("of a component whose dependency did not come up names that one", async () => {
-    const services = { db: { build: "./db", "x-berth": { kind: "worker" } }, web: { build: "./web", ports: ["3000"], depends_on: ["db"] } };
+    // Without a probe a worker that runs is ready; on a busy machine its runtime takes a while to come to the line that ends it.
+    const db = { build: "./db", "x-berth": { kind: "worker", strategy: { type: "rolling", minReady: "20s" } } };
+    const services = { db, web: { build: "./web", ports: ["3000"], depends_on: ["db"] } };
     const made = await berth.up(
       "chain",
       { "compose.yaml": JSON.stringify({ services }) },
       { db: program("process.exit(7)"), web: webApp("one") },
     );
-    const [db, web] = await Promise.all(
+    const [first, web] = await Promise.all(
       ["db", "web"].map((component) =>
         berth.ended("chain", component, made.rollouts.find((rollout) => rollout.component === component)?.number ?? 0, 100_000),
       ),
     );
-    expect(db).toMatchObject({ phase: "failed", cause: { code: "exited_at_start", params: { exitCode: 7 } } });
+    expect(first).toMatchObject({ phase: "failed", cause: { code: "exited_at_start", params: { exitCode: 7 } } });
     expect(web).toMatchObject({ phase: "failed", cause: { code: "dependency_failed", params: { component: "db" } } });
     if (web?.cause !== undefined) told(web.cause);
     expect(JSON.stringify(web?.cause?.evidence)).toContain("exit code 7");
