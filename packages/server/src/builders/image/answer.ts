@@ -133,14 +133,10 @@ class BuildReader {
     const base = /^FROM (?:--\S+ )*(\S+)/i.exec(this.#instruction)?.[1];
     if (base !== undefined) return cause("base_image_missing", { image: base, reason });
     const step = this.#current;
-    if (step === undefined) return cause("image_step_failed", { instruction: this.#instruction, reason });
-    step.log.end();
-    // A step that ran has an exit code; anything else is the daemon's own trouble.
-    const failure =
-      code === undefined || code <= 0
-        ? cause("image_step_failed", { instruction: this.#instruction, reason })
-        : step.log.scan.failure({ step: step.name, exitCode: code });
     this.#end("failed");
-    return failure;
+    // A step that ran has an exit code; anything else is the daemon's own trouble.
+    if (step === undefined || code === undefined || code <= 0)
+      return cause("image_step_failed", { instruction: this.#instruction, reason });
+    return step.log.scan.failure({ step: step.name, exitCode: code });
   }
 }

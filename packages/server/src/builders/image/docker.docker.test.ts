@@ -63,7 +63,7 @@ describe.skipIf(missing !== undefined)(`image builds by docker${missing === unde
       blobs,
       catalogue,
       labels: { "berth.installation": "test" },
-      staticServer: () => Promise.resolve(Buffer.from(server)),
+      staticServer: () => Promise.resolve(server),
     });
   });
   afterAll(async () => {
@@ -225,7 +225,7 @@ describe.skipIf(missing !== undefined)(`image builds by docker${missing === unde
       blobs,
       catalogue: { ...catalogue, os: "127.0.0.1:9/none:1" },
       labels: {},
-      staticServer: () => Promise.resolve(Buffer.alloc(0)),
+      staticServer: () => Promise.resolve(""),
     });
     const { digest } = await blobs.put(streamOf(await folderTar({ Procfile: "web: sleep 9" })));
     const request = { id: "b", stackId: "s", stackName: "s", sourceDigest: digest, env: {}, secretValues: [], deadline: 60_000 };

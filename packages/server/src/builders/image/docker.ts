@@ -22,7 +22,7 @@ export interface DockerBuilderDeps {
   /** On every image that this builder makes. The daemon's own images of stages have none: it keeps them as its cache, with the build arguments in their history. */
   readonly labels: Readonly<Record<string, string>>;
   /** The text of Berth's own file server for static sites. */
-  readonly staticServer: () => Promise<Buffer>;
+  readonly staticServer: () => Promise<string>;
   readonly clock?: () => Date;
   readonly log?: LogBounds;
   /** Bytes of memory that each step may use; undefined: no limit. */
@@ -64,7 +64,7 @@ export function createDockerBuilder(deps: DockerBuilderDeps): Builder {
     const extra = [
       { path: dockerfileName, content: Buffer.from(writeDockerfile(recipe)) },
       { path: ".dockerignore", content: Buffer.from(dockerignore) },
-      ...(recipe.needsStaticServer ? [{ path: staticServer.inContext, content: await deps.staticServer() }] : []),
+      ...(recipe.needsStaticServer ? [{ path: staticServer.inContext, content: Buffer.from(await deps.staticServer()) }] : []),
     ];
     const context = buildContext(
       deps.blobs,

@@ -112,9 +112,14 @@ export function inFolder(folder: string, command: Command): Command {
   return { shell: simple ? `${enter} && ${command.shell}` : `${enter} && {\n${command.shell}\n}` };
 }
 
+/** Whether a word means itself to a shell, a Dockerfile's parser and its file patterns alike. */
+export function isPlainWord(word: string): boolean {
+  return plainWord.test(word);
+}
+
 /** One word as the shell has to see it. */
 export function shellWord(word: string): string {
-  return plainWord.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+  return isPlainWord(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 /** The words of a command, roughly: enough to recognise programs and options, not to run anything. */

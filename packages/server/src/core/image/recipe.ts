@@ -3,7 +3,7 @@
 import type { BuildPlan, BuildStep, BuildTool } from "@berth/contract/buildplan.ts";
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import type { Command } from "@berth/contract/spec.ts";
-import { shellWord } from "../buildplan/command.ts";
+import { isPlainWord, shellWord } from "../buildplan/command.ts";
 import { chooseBase, isRuntime, runtimeOf, type Catalogue, type RuntimeBase, type ToolImage } from "./catalogue.ts";
 
 /** Where the plan's root lies in every image. */
@@ -157,7 +157,7 @@ const installStaticServer = `printf '#!/bin/sh\\nexec node ${staticServer.inImag
 
 /** Dependencies are installed from their lockfiles alone, before the sources come, as long as steps say which files they need. */
 function stepInstructions(plan: BuildPlan): Instruction[] {
-  const first = plan.steps.findIndex((step) => step.inputs.length === 0 || !step.inputs.every((file) => plainPath.test(file)));
+  const first = plan.steps.findIndex((step) => step.inputs.length === 0 || !step.inputs.every(isPlainWord));
   const early = first === -1 ? plan.steps : plan.steps.slice(0, first);
   const mounts = plan.caches.map(({ name }): CacheMount => ({ name, target: cacheFolder(name) }));
   const run = (step: BuildStep): Instruction => ({
@@ -174,9 +174,6 @@ function stepInstructions(plan: BuildPlan): Instruction[] {
     ...plan.steps.slice(early.length).map(run),
   ];
 }
-
-/** Means itself to every parser on its way: the Dockerfile's, its variables' and the one of COPY's patterns. */
-const plainPath = /^[A-Za-z0-9_@%+=:,./-]+$/;
 
 /** Files of one folder in one instruction, each folder kept as it is. */
 function copyInputs(step: BuildStep): Instruction[] {
