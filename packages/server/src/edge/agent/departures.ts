@@ -3,7 +3,7 @@
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Ref } from "../../engines/engine.ts";
-import { refKey } from "../../engines/local/protocol.ts";
+import { refKey } from "../../engines/agent/protocol.ts";
 import { removeTree } from "../../engines/local/remove.ts";
 import { writeWhole } from "../../os/files.ts";
 import { errorText, touchFolder } from "./files.ts";

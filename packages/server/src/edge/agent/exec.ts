@@ -8,11 +8,10 @@ import { Command } from "@berth/contract/spec.ts";
 import { namePattern } from "@berth/contract/names.ts";
 import { Type, type Static } from "typebox";
 import { Value } from "typebox/value";
-import { encodeFrame, FrameReader, frameTypes, type FrameType } from "../../engines/local/protocol.ts";
+import { encodeFrame, FrameReader, frameTypes } from "../../engines/agent/protocol.ts";
 import { systemPath } from "../../sandbox/bubblewrap.ts";
 import { errorCode, errorText } from "./files.ts";
 import { besideCommand } from "./launch.ts";
-import type { Machine } from "./machine.ts";
 import type { Supervisor } from "./supervisor.ts";
 
 const name = Type.String({ pattern: namePattern });
@@ -23,28 +22,26 @@ const Start = Type.Object({
   command: Command,
   tty: Type.Optional(Size),
 });
-type Size = Static<typeof Size>;
-
-export interface ExecDeps {
-  readonly machine: Machine;
-  readonly supervisor: Supervisor;
-  readonly onError: (error: unknown) => void;
-}
+export type Size = Static<typeof Size>;
+/** What is to be run where. */
+export type SessionStart = Static<typeof Start>;
 
 /** What runs on the other side of the connection. */
-interface Running {
+export interface Running {
   write(data: Buffer): void;
   endInput(): void;
   resize(size: Size): void;
   kill(): void;
 }
-interface Events {
-  readonly output: (type: FrameType, data: Uint8Array) => void;
+export interface SessionEvents {
+  readonly output: (type: typeof frameTypes.stdout | typeof frameTypes.stderr, data: Uint8Array) => void;
   readonly exit: (exit: { exitCode?: number; signal?: string; error?: string }) => void;
 }
+/** Begins it. Rejects with what the user is told. Output waits while the socket is full. */
+export type BeginSession = (start: SessionStart, events: SessionEvents, socket: Duplex) => Promise<Running>;
 
 /** `GET /v1/exec` with `Upgrade: berth-exec`; the first frame (`start`) says what to run. */
-export function acceptExec(deps: ExecDeps, request: IncomingMessage, socket: Duplex, head: Buffer): void {
+export function acceptExec(beginSession: BeginSession, request: IncomingMessage, socket: Duplex, head: Buffer): void {
   socket.on("error", () => socket.destroy());
   if (request.headers.upgrade !== "berth-exec" || request.url !== "/v1/exec") {
     socket.end("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
@@ -53,7 +50,7 @@ export function acceptExec(deps: ExecDeps, request: IncomingMessage, socket: Dup
   socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: berth-exec\r\n\r\n");
   const reader = new FrameReader();
   let running: Promise<Running> | undefined;
-  const events: Events = {
+  const events: SessionEvents = {
     output: (type, data) => {
       if (socket.writable) socket.write(encodeFrame(type, data));
     },
@@ -66,7 +63,7 @@ export function acceptExec(deps: ExecDeps, request: IncomingMessage, socket: Dup
     try {
       for (const frame of reader.push(chunk)) {
         if (frame.type === frameTypes.start) {
-          running ??= begin(deps, frame.payload, events, socket);
+          running ??= begin(beginSession, frame.payload, events, socket);
           running.catch(fail);
         } else
           void running?.then(
@@ -101,18 +98,30 @@ function handle(running: Running, type: number, payload: Buffer): void {
   }
 }
 
-async function begin(deps: ExecDeps, payload: Buffer, events: Events, socket: Duplex): Promise<Running> {
+async function begin(beginSession: BeginSession, payload: Buffer, events: SessionEvents, socket: Duplex): Promise<Running> {
   const start: unknown = JSON.parse(payload.toString("utf8"));
   if (!Value.Check(Start, start)) throw new RangeError("the start of the session is not valid");
-  const instance = deps.supervisor.find(start.ref, start.instance);
-  if (instance === undefined) throw new RangeError(`there is no instance ${start.instance}`);
-  const program = await instance.program(start.command, false);
-  // A terminal of this side has no name inside a sandbox, and ^C would end what leads into it: there the program gets one of its own, behind this one.
-  const command = besideCommand({ ...program, tty: start.tty !== undefined && program.view !== undefined }, instance.beside());
-  return start.tty === undefined ? withPipes(command, events, socket) : withTerminal(command, start.tty, events, socket);
+  return beginSession(start, events, socket);
 }
 
-async function withTerminal([command = "", ...args]: readonly string[], size: Size, events: Events, socket: Duplex): Promise<Running> {
+/** Sessions beside the processes of this machine. */
+export function besideProcesses(supervisor: Supervisor): BeginSession {
+  return async (start, events, socket) => {
+    const instance = supervisor.find(start.ref, start.instance);
+    if (instance === undefined) throw new RangeError(`there is no instance ${start.instance}`);
+    const program = await instance.program(start.command, false);
+    // A terminal of this side has no name inside a sandbox, and ^C would end what leads into it: there the program gets one of its own, behind this one.
+    const command = besideCommand({ ...program, tty: start.tty !== undefined && program.view !== undefined }, instance.beside());
+    return start.tty === undefined ? withPipes(command, events, socket) : withTerminal(command, start.tty, events, socket);
+  };
+}
+
+async function withTerminal(
+  [command = "", ...args]: readonly string[],
+  size: Size,
+  events: SessionEvents,
+  socket: Duplex,
+): Promise<Running> {
   // Loaded when first needed: without its native part everything else still works.
   const { spawn: spawnTerminal } = await import("@lydell/node-pty");
   const terminal = spawnTerminal(command, args, {
@@ -153,7 +162,7 @@ async function withTerminal([command = "", ...args]: readonly string[], size: Si
   };
 }
 
-function withPipes([command = "", ...args]: readonly string[], events: Events, socket: Duplex): Running {
+function withPipes([command = "", ...args]: readonly string[], events: SessionEvents, socket: Duplex): Running {
   const child = spawn(command, args, { cwd: "/", env: { PATH: systemPath }, detached: true, stdio: ["pipe", "pipe", "pipe"] });
   let ended = false;
   for (const [stream, type] of [

@@ -6,7 +6,7 @@ import { Type } from "typebox";
 import { Value } from "typebox/value";
 import { BerthError } from "../../core/errors.ts";
 import type { Epoch, Fence, Ref } from "../../engines/engine.ts";
-import { refKey } from "../../engines/local/protocol.ts";
+import { refKey } from "../../engines/agent/protocol.ts";
 import { writeWhole } from "../../os/files.ts";
 import { readIfThere, readJson, writeJson } from "./files.ts";
 

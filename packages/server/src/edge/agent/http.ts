@@ -5,7 +5,7 @@ import { connect } from "node:net";
 import { errors } from "@berth/contract/errors.ts";
 import { BerthError } from "../../core/errors.ts";
 import { EngineFailure } from "../../engines/engine.ts";
-import { protocolHeader, protocolVersion, type ProblemBody } from "../../engines/local/protocol.ts";
+import { protocolHeader, protocolVersion, type ProblemBody } from "../../engines/agent/protocol.ts";
 
 const mostBytes = 16 * 1024 * 1024;
 

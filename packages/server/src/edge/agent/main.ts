@@ -2,13 +2,16 @@
 import { chmodSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { onEnd, sendToPrimary } from "../messages.ts";
+import { capabilitiesOf } from "./capabilities.ts";
 import { readAgentConfig } from "./config.ts";
+import { besideProcesses } from "./exec.ts";
 import { errorText } from "./files.ts";
 import { Fences } from "./fences.ts";
 import { listen } from "./http.ts";
 import { openMachine } from "./machine.ts";
 import { StallWatch } from "./prober.ts";
 import { createAgentServer } from "./server.ts";
+import { stackRoutes } from "./stack-routes.ts";
 import { Supervisor } from "./supervisor.ts";
 import { leave } from "../../os/leave.ts";
 import { Tasks } from "./tasks.ts";
@@ -33,10 +36,12 @@ async function main(): Promise<void> {
   });
   const tasks = new Tasks({ machine, fences, stalls, keepFor: config.agent.keepTasks });
   const server = createAgentServer({
-    machine,
     fences,
-    supervisor,
+    instances: supervisor,
     tasks,
+    capabilities: () => capabilitiesOf(machine),
+    beginSession: besideProcesses(supervisor),
+    more: stackRoutes({ stacks: machine.stacks, supervisor, tasks }),
     onError: (error) => say("call failed", { error: errorText(error), stack: error instanceof Error ? error.stack : undefined }),
   });
   // The socket is the lock: a second agent on the same home must not watch over the same instances.

@@ -1,41 +1,62 @@
-// The agent's socket: translates calls into orders to the supervisor and the tasks, and what they know into answers. It decides nothing.
+// An agent's socket: translates calls into orders to whoever holds the instances and the tasks, and what they know into answers. It decides nothing.
+// The agent of a machine's processes and the one of a daemon's containers are asked the same; what only one of them is asked stands in its `more`.
 import type { Server } from "node:http";
 import { namePattern } from "@berth/contract/names.ts";
 import { Type, type Static, type TSchema } from "typebox";
 import { Value } from "typebox/value";
 import { BerthError } from "../../core/errors.ts";
-import type { Ref, TaskRun, TrackTarget } from "../../engines/engine.ts";
+import type { Capabilities, Fence, InstanceRecord, Observed, Ref, TaskRun, TrackTarget, Usage } from "../../engines/engine.ts";
 import type {
   CapabilitiesAnswer,
   LeftAnswer,
   ObserveAnswer,
   RecordsAnswer,
-  StackAnswer,
-  StackUse,
   TaskAnswer,
   UsageAnswer,
   WatchLine,
-} from "../../engines/local/protocol.ts";
-import { capabilitiesOf } from "./capabilities.ts";
-import { acceptExec } from "./exec.ts";
+} from "../../engines/agent/protocol.ts";
+import { acceptExec, type BeginSession } from "./exec.ts";
 import { FenceSchema, type Fences } from "./fences.ts";
 import { bodyOf, serve, type Call } from "./http.ts";
-import type { Machine } from "./machine.ts";
-import type { Supervisor } from "./supervisor.ts";
-import type { Tasks } from "./tasks.ts";
+
+/** Orders to instances and questions about them, as Engine has them. */
+export interface InstanceOrders {
+  ensure(target: TrackTarget, fence: Fence): Promise<void>;
+  stop(ref: Ref, ids: readonly string[], grace: number, fence: Fence): Promise<void>;
+  remove(ref: Ref, fence: Fence): Promise<void>;
+  /** undefined: there is no instance of it here. */
+  observe(ref: Ref): Promise<Observed | undefined>;
+  list(): Promise<readonly Observed[]>;
+  records(): readonly InstanceRecord[];
+  usage(refs: readonly Ref[]): readonly Usage[] | Promise<readonly Usage[]>;
+  /** Instances of it that have not ended, or whose last lines are not read yet. */
+  left(ref: Ref): number;
+  /** Returns the function that ends the watching. */
+  watch(onChange: (ref: Ref) => void): () => void;
+}
+
+export interface TaskOrders {
+  start(task: TaskRun, fence: Fence): Promise<void>;
+  state(id: string): Promise<TaskAnswer | undefined>;
+  cancel(id: string, grace: number): Promise<void>;
+  left(ref: Ref): number;
+}
 
 export interface ServerDeps {
-  readonly machine: Machine;
   readonly fences: Fences;
-  readonly supervisor: Supervisor;
-  readonly tasks: Tasks;
+  readonly instances: InstanceOrders;
+  readonly tasks: TaskOrders;
+  readonly capabilities: () => Capabilities | Promise<Capabilities>;
+  readonly beginSession: BeginSession;
+  /** Calls that only this kind of agent knows, by method, version and noun as in `PUT v1/stacks`; undefined = not known. */
+  readonly more: (key: string, call: Call) => Promise<object | undefined> | undefined;
   readonly onError: (error: unknown) => void;
 }
 
 const name = Type.String({ pattern: namePattern });
-const RefSchema = Type.Object({ stack: name, component: name });
+export const RefSchema = Type.Object({ stack: name, component: name });
 /** What this process itself relies on; the rest of a workload was checked where it was made. */
-const WorkloadSchema = Type.Object({
+export const WorkloadSchema = Type.Object({
   ref: RefSchema,
   stackId: Type.String({ pattern: "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$" }),
   releaseHash: Type.String({ minLength: 1 }),
@@ -79,7 +100,8 @@ const TaskBody = Type.Object({
 const EpochBody = Type.Pick(FenceSchema, ["installation", "epoch"]);
 const CancelBody = Type.Object({ grace: Type.Number({ minimum: 0 }) });
 
-async function read<T extends TSchema>(call: Call, schema: T): Promise<Static<T>> {
+/** The body, checked. Errors: `invalid_request`. */
+export async function read<T extends TSchema>(call: Call, schema: T): Promise<Static<T>> {
   const value = await bodyOf(call.request);
   if (Value.Check(schema, value)) return value;
   const first = Value.Errors(schema, value)[0];
@@ -94,33 +116,33 @@ const refOf = (stack: string | undefined, component: string | undefined): Ref =>
 
 export function createAgentServer(deps: ServerDeps): Server {
   const server = serve((call) => route(deps, call), deps.onError);
-  server.on("upgrade", (request, socket, head) => acceptExec(deps, request, socket, head));
+  server.on("upgrade", (request, socket, head) => acceptExec(deps.beginSession, request, socket, head));
   return server;
 }
 
 async function route(deps: ServerDeps, call: Call): Promise<object | "answered" | undefined> {
-  const { machine, supervisor, tasks } = deps;
+  const { instances, tasks } = deps;
   const [version, noun, first, second] = call.path;
   const key = `${call.request.method ?? ""} ${version ?? ""}/${noun ?? ""}`;
   switch (key) {
     case "GET v1/capabilities":
-      return { capabilities: capabilitiesOf(machine) } satisfies CapabilitiesAnswer;
+      return { capabilities: await deps.capabilities() } satisfies CapabilitiesAnswer;
     case "PUT v1/instances": {
       const { target, fence } = await read(call, EnsureBody);
       // Checked above as far as this process relies on it; newer fields pass through unharmed.
-      return supervisor.ensure(target as unknown as TrackTarget, fence).then(() => undefined);
+      return instances.ensure(target as unknown as TrackTarget, fence).then(() => undefined);
     }
     case "POST v1/instances": {
-      const { ref, instances, grace, fence } = await read(call, StopBody);
-      return supervisor.stop(ref, instances, grace, fence).then(() => undefined);
+      const body = await read(call, StopBody);
+      return instances.stop(body.ref, body.instances, body.grace, body.fence).then(() => undefined);
     }
     case "DELETE v1/components": {
       const { ref, fence } = await read(call, RefBody);
-      return supervisor.remove(ref, fence).then(() => undefined);
+      return instances.remove(ref, fence).then(() => undefined);
     }
     case "POST v1/fences": {
       const { ref, fence } = await read(call, RefBody);
-      supervisor.checkFence(ref, fence);
+      deps.fences.pass(ref, fence);
       return undefined;
     }
     case "PUT v1/epoch": {
@@ -128,42 +150,27 @@ async function route(deps: ServerDeps, call: Call): Promise<object | "answered" 
       return undefined;
     }
     case "GET v1/records":
-      return { records: supervisor.records() } satisfies RecordsAnswer;
+      return { records: instances.records() } satisfies RecordsAnswer;
     case "GET v1/components": {
-      if (first === undefined) return { observed: await supervisor.list() } satisfies ObserveAnswer;
-      const observed = await supervisor.observe(refOf(first, second));
+      if (first === undefined) return { observed: await instances.list() } satisfies ObserveAnswer;
+      const observed = await instances.observe(refOf(first, second));
       return { observed: observed === undefined ? [] : [observed] } satisfies ObserveAnswer;
     }
     case "POST v1/usage":
-      return { usage: supervisor.usage((await read(call, UsageBody)).refs) } satisfies UsageAnswer;
+      return { usage: await instances.usage((await read(call, UsageBody)).refs) } satisfies UsageAnswer;
     case "GET v1/watch":
-      return watch(supervisor, call);
-    case "PUT v1/stacks": {
-      const { dir, user } = machine.stacks.open(first ?? "");
-      return { dir, ...(user === undefined ? {} : { uid: user.uid, gid: user.gid }) } satisfies StackAnswer;
-    }
-    case "DELETE v1/stacks": {
-      machine.stacks.forget(first ?? "");
-      return undefined;
-    }
+      return watch(instances, call);
     case "GET v1/left": {
       const ref = refOf(first, second);
-      return { left: supervisor.left(ref) + tasks.left(ref) } satisfies LeftAnswer;
+      return { left: instances.left(ref) + tasks.left(ref) } satisfies LeftAnswer;
     }
-    case "GET v1/stacks":
-      return {
-        releases: supervisor.releasesInUse(first ?? ""),
-        ending: supervisor.has(first ?? "") || tasks.has(first ?? ""),
-      } satisfies StackUse;
-    case "GET v1/volumes":
-      return { usedBy: supervisor.volumeUsers(first ?? "", second ?? "") };
     case "PUT v1/tasks": {
       const { task, fence } = await read(call, TaskBody);
       return tasks.start(task as unknown as TaskRun, fence).then(() => undefined);
     }
     case "GET v1/tasks": {
       const found = await tasks.state(first ?? "");
-      if (found === undefined) throw new BerthError("not_found", { kind: "task", name: first ?? "", hint: "This machine never saw it." });
+      if (found === undefined) throw new BerthError("not_found", { kind: "task", name: first ?? "", hint: "It was never seen here." });
       return found satisfies TaskAnswer;
     }
     case "POST v1/tasks": {
@@ -171,15 +178,18 @@ async function route(deps: ServerDeps, call: Call): Promise<object | "answered" 
       await tasks.cancel(first ?? "", grace);
       return undefined;
     }
-    default:
+    default: {
+      const answer = deps.more(key, call);
+      if (answer !== undefined) return answer;
       throw new BerthError("not_found", { kind: "path", name: call.url.pathname, hint: "The agent's socket is for the control plane." });
+    }
   }
 }
 
-function watch(supervisor: Supervisor, { request, response }: Call): "answered" {
+function watch(instances: InstanceOrders, { request, response }: Call): "answered" {
   response.writeHead(200, { "content-type": "application/jsonl" });
   response.write("\n");
-  const end = supervisor.watch((ref) => {
+  const end = instances.watch((ref) => {
     // A reader that does not keep up loses hints only; the truth is in `observe`.
     if (response.writableLength < 1_048_576) response.write(`${JSON.stringify({ ref } satisfies WatchLine)}\n`);
   });

@@ -13,7 +13,7 @@ import {
   type TrackTarget,
   type Usage,
 } from "../../engines/engine.ts";
-import { refKey } from "../../engines/local/protocol.ts";
+import { refKey } from "../../engines/agent/protocol.ts";
 import { Departures } from "./departures.ts";
 import { errorText } from "./files.ts";
 import type { Fences } from "./fences.ts";
@@ -162,11 +162,6 @@ export class Supervisor {
   /** Instances of it that have not ended, or whose folders are still there. */
   left(ref: Ref): number {
     return this.#of(ref).length + this.#departures.count(ref);
-  }
-
-  /** Refuses an old order before anything is prepared for it. */
-  checkFence(ref: Ref, fence: Fence): void {
-    this.#deps.fences.pass(ref, fence);
   }
 
   /** undefined: this machine has no instance of it. */

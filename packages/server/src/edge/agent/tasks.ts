@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import { measured } from "../../core/words.ts";
 import { EngineFailure, type Fence, type Ref, type TaskRun, type TaskState } from "../../engines/engine.ts";
-import { refKey, type TaskAnswer } from "../../engines/local/protocol.ts";
+import { refKey, type TaskAnswer } from "../../engines/agent/protocol.ts";
 import { Departures } from "./departures.ts";
 import { errorText } from "./files.ts";
 import type { Fences } from "./fences.ts";

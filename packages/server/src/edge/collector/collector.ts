@@ -5,7 +5,7 @@ import { namePattern } from "@berth/contract/names.ts";
 import { Type, type Static } from "typebox";
 import { Value } from "typebox/value";
 import type { Ref } from "../../engines/engine.ts";
-import { refKey } from "../../engines/local/protocol.ts";
+import { refKey } from "../../engines/agent/protocol.ts";
 import type { CollectorSettings } from "./config.ts";
 import { componentDir, removeComponentLogs, removeLogs } from "./files.ts";
 import { Source } from "./source.ts";

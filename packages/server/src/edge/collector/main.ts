@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { namePattern } from "@berth/contract/names.ts";
 import { BerthError } from "../../core/errors.ts";
 import type { Ref } from "../../engines/engine.ts";
-import type { ForgetLogsAnswer } from "../../engines/local/protocol.ts";
+import type { ForgetLogsAnswer } from "../../engines/agent/protocol.ts";
 import { listen, serve, type Call } from "../agent/http.ts";
 import { onEnd, sendToPrimary } from "../messages.ts";
 import { Collector } from "./collector.ts";
