@@ -226,6 +226,26 @@ export const causesEn = {
     sentence: "{dir} has no {file}, which was asked for as its Dockerfile.",
     next: "Correct `dockerfile:` in compose.yaml, or add the file.",
   },
+  image_not_found: {
+    sentence: "The image {image} is not there: its registry knows no such name, tag or digest.",
+    next: "Check the name for typing errors and that it was pushed; then deploy again.",
+  },
+  image_denied: {
+    sentence: "The registry of {image} refused to hand it out.",
+    next: "Check that the name is right and that the credentials that are set for this registry may pull it.",
+  },
+  image_other_platform: {
+    sentence: "The image {image} was not built for this machine's processor.",
+    next: "Build and push it for this machine's processor too, or deploy to a cluster that has the other one.",
+  },
+  image_gone: {
+    sentence: "The image {image} was built on this host and is not there any more.",
+    next: "Build it again (`berth deploy`); images that were pushed to a registry outlive a cleaning of the host.",
+  },
+  image_pull_failed: {
+    sentence: "The image {image} could not be pulled: {reason}.",
+    next: "Check that the cluster's host reaches the registry and has room on its disk; the work is tried again by itself.",
+  },
   image_needs_container_engine: {
     sentence: "Component {component} uses the image {image}, which the local engine cannot run.",
     next: "Give it `build:` instead, use an addon, or deploy to a Docker or Kubernetes cluster.",

@@ -5,14 +5,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { cause, type Cause, type Evidence } from "@berth/contract/causes.ts";
 import { ErrorScan } from "../../core/builderrors.ts";
 import { causeInLine } from "../../core/knownlines.ts";
+import { argumentsOf, mainPort, mostProcesses } from "../../engines/workload.ts";
 import { measured, times } from "../../core/words.ts";
 import type { ProbeRecord } from "../../engines/engine.ts";
 import { lastLines } from "../collector/files.ts";
 import type { ProcessStat } from "../../os/process.ts";
 import { isRefused } from "./checks.ts";
-import { mainPort } from "./environment.ts";
-import { mostProcesses } from "./groups.ts";
-import { argumentsOf } from "./launch.ts";
 import type { Machine } from "./machine.ts";
 import { intruderAt, listenersOf, ownerOf, type PortOwner } from "./listening.ts";
 import type { Spec, State } from "./record.ts";
@@ -22,7 +20,7 @@ import type { ExitStatus } from "./shim.ts";
  * ms without becoming ready after which the ports are looked at, that another port has to stay open alone (a program may open its metrics before its main
  * port), after which a silent program is worth a word, and how long lines may lag behind an exit.
  */
-const patience = { ports: 1_000, stray: 1_500, silent: 5_000, lines: 400 };
+export const patience = { ports: 1_000, stray: 1_500, silent: 5_000, lines: 400 };
 /** Causes of a start that did not come to a run. */
 const refusals: ReadonlySet<string> = new Set([
   "volume_missing",
@@ -32,11 +30,11 @@ const refusals: ReadonlySet<string> = new Set([
   "image_needs_container_engine",
 ]);
 /** ms by which a line's time may lie before the start of the run that printed it: little, since the run before it may have ended just then. */
-const clockSlack = 50;
+export const clockSlack = 50;
 /** Where debuggers of Node.js, Java and Python listen, long before the program itself does. */
 const debugPorts: ReadonlySet<number> = new Set([9229, 5005, 5678]);
 /** Enough for a stack trace with the error above it. */
-const evidenceLines = 30;
+export const evidenceLines = 30;
 
 export interface Facts {
   readonly machine: Machine;
@@ -111,8 +109,11 @@ async function linesOf({ machine, spec }: Facts, since: number): Promise<Evidenc
   }));
 }
 
+/** What ran, as far as its end is concerned. `ownerOf`: who has a port that it wanted, when another than itself can. */
+export type Ended = Pick<Spec, "workload" | "ports" | "task"> & { readonly ownerOf?: (port: number) => string };
+
 /** Why a run ended, told by its exit status and its last lines. */
-export function exitCause(spec: Spec, state: State, exit: ExitStatus, lines: readonly Evidence[]): Cause {
+export function exitCause(spec: Ended, state: State, exit: ExitStatus, lines: readonly Evidence[]): Cause {
   const ranFor = state.lastExit?.ranFor ?? 0;
   const after = measured(ranFor);
   const how = exit.signal ?? (exit.exitCode === undefined ? "an unknown status" : `exit code ${exit.exitCode}`);
@@ -150,7 +151,7 @@ export function exitCause(spec: Spec, state: State, exit: ExitStatus, lines: rea
 }
 
 /** A limit that the run met, as the kernel counted it; undefined when it ended well or met none. */
-function limitCause(spec: Spec, state: State, exit: ExitStatus, evidence: Evidence[]): Cause | undefined {
+function limitCause(spec: Ended, state: State, exit: ExitStatus, evidence: Evidence[]): Cause | undefined {
   const trouble = state.lastEnd?.trouble;
   if (trouble === undefined || exit.exitCode === 0) return undefined;
   const { memory, processes = mostProcesses } = spec.workload.resources;
@@ -209,7 +210,7 @@ function missingCommand(lines: readonly string[]): string | undefined {
   return undefined;
 }
 
-function portTakenCause(spec: Spec, lines: readonly Evidence[], evidence: Evidence[]): Cause | undefined {
+function portTakenCause(spec: Ended, lines: readonly Evidence[], evidence: Evidence[]): Cause | undefined {
   const line = lines.findLast((one) =>
     /EADDRINUSE|address (is )?already in use|port \d+ is (already )?in use|address in use/i.test(one.text),
   );
@@ -225,7 +226,7 @@ function portTakenCause(spec: Spec, lines: readonly Evidence[], evidence: Eviden
   const main = mainPort(spec.workload);
   const port = named ?? (main === undefined ? undefined : spec.ports[main]);
   if (port === undefined) return undefined;
-  return cause("port_taken", { port, owner: ownerName(ownerOf(port)) }, evidence);
+  return cause("port_taken", { port, owner: spec.ownerOf?.(port) ?? ownerName(ownerOf(port)) }, evidence);
 }
 
 export function ownerName(owner: PortOwner | undefined): string {
@@ -323,7 +324,7 @@ async function listeningCause(facts: Facts, age: number): Promise<Cause | undefi
 }
 
 /** What is looked at, as people know it: `GET /health`. */
-export function describeProbe(spec: Spec, name: ProbeRecord["probe"]): string {
+export function describeProbe(spec: Pick<Spec, "workload" | "ports">, name: ProbeRecord["probe"]): string {
   const check = spec.workload.probes[name]?.check;
   if (check?.type === "http") return `GET ${check.path}`;
   if (check?.type === "exec") return `the ${name} probe's command`;

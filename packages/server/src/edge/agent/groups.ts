@@ -3,9 +3,7 @@
 import type { Limits } from "../../sandbox/cgroup-layout.ts";
 import type { Cgroups, Group } from "../../sandbox/cgroups.ts";
 import type { Workload } from "../../engines/engine.ts";
-
-/** Processes and threads of an instance that says nothing itself: more than any honest program needs, and too few to fill the machine's table. */
-export const mostProcesses = 4096;
+import { mostProcesses } from "../../engines/workload.ts";
 
 export class Groups {
   readonly #cgroups: Cgroups;

@@ -4,6 +4,7 @@ import { execFile } from "node:child_process";
 import { chownSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { argumentsOf } from "../../engines/workload.ts";
 import type { Command } from "@berth/contract/spec.ts";
 import type { ProcessIdentity } from "../../os/process.ts";
 import { bubblewrap, dropInside, joinSandbox, systemPath, type User } from "../../sandbox/bubblewrap.ts";
@@ -38,10 +39,6 @@ export interface Program {
 /** Arguments of a stack's user, as a part of commands and file ownership. */
 export const ownedBy = (user: User | undefined): { readonly uid?: number; readonly gid?: number } =>
   user === undefined ? {} : { uid: user.uid, gid: user.gid };
-
-export function argumentsOf(command: Command): readonly string[] {
-  return "exec" in command ? command.exec : ["/bin/sh", "-c", command.shell];
-}
 
 /**
  * Runs as the tenant's user: takes over the environment, enters the folder, becomes the program without any descriptor of Berth's. 126 is a shell's code for

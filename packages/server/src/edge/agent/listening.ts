@@ -58,12 +58,23 @@ function listening(file: string): string[][] {
 
 /** Listening TCP sockets of this network namespace, IPv4 and IPv6. */
 export function listeners(): Listener[] {
-  return ["/proc/net/tcp", "/proc/net/tcp6"].flatMap(listening).flatMap((fields) => {
-    const [host, port] = (fields[1] ?? "").split(":");
-    return host === undefined || port === undefined
-      ? []
-      : [{ port: Number.parseInt(port, 16), inode: fields[9] ?? "", uid: Number(fields[7] ?? 0), host: parseHost(host) }];
-  });
+  return ["/proc/net/tcp", "/proc/net/tcp6"].flatMap(listening).flatMap(listenerIn);
+}
+
+/** The same from the text of such tables, which another network namespace gave. */
+export function parseListeners(text: string): Listener[] {
+  return text
+    .split("\n")
+    .map((line) => line.trim().split(/\s+/))
+    .filter((fields) => fields[3] === "0A")
+    .flatMap(listenerIn);
+}
+
+function listenerIn(fields: readonly string[]): Listener[] {
+  const [host, port] = (fields[1] ?? "").split(":");
+  return host === undefined || port === undefined
+    ? []
+    : [{ port: Number.parseInt(port, 16), inode: fields[9] ?? "", uid: Number(fields[7] ?? 0), host: parseHost(host) }];
 }
 
 /** Inodes of the sockets that a process holds open; empty when it may not be looked at. */

@@ -1,9 +1,9 @@
 // What is probed of one instance: its own probes, or what stands in for them, at the addresses that it was given.
 import { cause, type Cause } from "@berth/contract/causes.ts";
+import { mainPort } from "../../engines/workload.ts";
 import { measured } from "../../core/words.ts";
 import type { ProcessStat } from "../../os/process.ts";
 import { describeProbe, listeningFault } from "./diagnose.ts";
-import { mainPort } from "./environment.ts";
 import { intruderAt } from "./listening.ts";
 import { Prober, type ProberDeps } from "./prober.ts";
 import type { Spec, State } from "./record.ts";

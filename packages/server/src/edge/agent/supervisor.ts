@@ -22,6 +22,7 @@ import { listeners } from "./listening.ts";
 import type { Machine } from "./machine.ts";
 import type { StallWatch } from "./prober.ts";
 import { newInstanceId, readSpec, type Spec } from "./record.ts";
+import { Turns } from "./turns.ts";
 
 /** ms: how often everything is looked at even without a hint. */
 const sweepPeriod = 250;
@@ -46,7 +47,7 @@ export class Supervisor {
   readonly #departures: Departures;
   readonly #watchers = new Set<(ref: Ref) => void>();
   /** Orders about one component happen one after another. */
-  readonly #turns = new Map<string, Promise<void>>();
+  readonly #turns = new Turns();
   #sweep: NodeJS.Timeout | undefined;
   #looks = 0;
   #nextDoors = 0;
@@ -97,7 +98,7 @@ export class Supervisor {
 
   /** Starts what is missing of this revision up to `replicas`. Errors: `stale_generation`, EngineFailure when the machine cannot take more. */
   ensure(target: TrackTarget, fence: Fence): Promise<void> {
-    return this.#inTurn(target.ref, async () => {
+    return this.#turns.take(refKey(target.ref), async () => {
       this.#deps.fences.pass(target.ref, fence);
       const { workload } = target;
       if (workload.artifact.kind === "image")
@@ -144,7 +145,7 @@ export class Supervisor {
   }
 
   stop(ref: Ref, ids: readonly string[], grace: number, fence: Fence): Promise<void> {
-    return this.#inTurn(ref, async () => {
+    return this.#turns.take(refKey(ref), async () => {
       this.#deps.fences.pass(ref, fence);
       for (const instance of this.#of(ref)) if (ids.includes(instance.id)) instance.stop(grace);
       this.#changed(ref);
@@ -152,7 +153,7 @@ export class Supervisor {
   }
 
   remove(ref: Ref, fence: Fence): Promise<void> {
-    return this.#inTurn(ref, async () => {
+    return this.#turns.take(refKey(ref), async () => {
       this.#deps.fences.pass(ref, fence);
       for (const instance of this.#of(ref)) instance.stop(instance.spec.workload.gracePeriod);
       this.#changed(ref);
@@ -279,19 +280,5 @@ export class Supervisor {
     for (const instance of all) instance.checkDoors(open);
     const { user, system } = process.cpuUsage(before);
     this.#nextDoors = now + Math.min(doorsAtLeast, (user + system) / 1000 / doorShare) - sweepPeriod / 2;
-  }
-
-  #inTurn(ref: Ref, act: () => Promise<void>): Promise<void> {
-    const key = refKey(ref);
-    const turn = (this.#turns.get(key) ?? Promise.resolve()).then(act);
-    const settled = turn.then(
-      () => undefined,
-      () => undefined,
-    );
-    this.#turns.set(key, settled);
-    void settled.then(() => {
-      if (this.#turns.get(key) === settled) this.#turns.delete(key);
-    });
-    return turn;
   }
 }

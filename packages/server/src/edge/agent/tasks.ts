@@ -1,7 +1,7 @@
 // One-off runs: started at most once per id for ever, whatever crashes in between. The id is on disk before the start, and stays there after everything else of the run is gone.
-import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { cause, type Cause } from "@berth/contract/causes.ts";
+import { cause } from "@berth/contract/causes.ts";
 import { measured } from "../../core/words.ts";
 import { EngineFailure, type Fence, type Ref, type TaskRun, type TaskState } from "../../engines/engine.ts";
 import { refKey, type TaskAnswer } from "../../engines/agent/protocol.ts";
@@ -13,6 +13,7 @@ import type { Machine } from "./machine.ts";
 import type { StallWatch } from "./prober.ts";
 import { readSpec, type Spec } from "./record.ts";
 import { TaskRecords } from "./task-records.ts";
+import { taskStateOf } from "./task-state.ts";
 
 const sweepPeriod = 250;
 
@@ -202,22 +203,4 @@ export class Tasks {
   }
 }
 
-async function stateOf(run: Supervised): Promise<TaskState> {
-  const { state } = run;
-  const startedAt = new Date(state.startedAt ?? statSync(join(run.dir, "spec.json")).mtimeMs).toISOString();
-  if (state.phase !== "exited") return { id: run.id, phase: "running", startedAt };
-  const { lastExit } = state;
-  const endedAt = lastExit?.at ?? startedAt;
-  if (lastExit?.exitCode === 0 && state.lastCause?.code !== "task_deadline")
-    return { id: run.id, phase: "succeeded", exitCode: 0, startedAt, endedAt };
-  const why: Cause | undefined = (await run.view()).cause;
-  return {
-    id: run.id,
-    phase: "failed",
-    startedAt,
-    endedAt,
-    ...(lastExit?.exitCode === undefined ? {} : { exitCode: lastExit.exitCode }),
-    ...(lastExit?.signal === undefined ? {} : { signal: lastExit.signal }),
-    ...(why === undefined ? {} : { cause: why }),
-  };
-}
+const stateOf = (run: Supervised): Promise<TaskState> => taskStateOf(run, run.spec.createdAt);

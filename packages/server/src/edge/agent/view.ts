@@ -5,7 +5,10 @@ import type { Spec, State } from "./record.ts";
 
 export const isReady = (state: State): boolean => state.ready && state.phase === "running";
 
-export function viewOf(spec: Spec, state: State, pid: number | undefined, why: Cause | undefined): Instance {
+/** `host`: where its ports are reached; the loopback when absent. */
+export type ViewOf = Pick<Spec, "id" | "track" | "restart" | "workload" | "ports"> & { readonly host?: string };
+
+export function viewOf(spec: ViewOf, state: State, pid: number | undefined, why: Cause | undefined): Instance {
   const ready = isReady(state);
   const hasProcess = state.phase === "running" || state.phase === "stopping";
   return {
@@ -17,7 +20,7 @@ export function viewOf(spec: Spec, state: State, pid: number | undefined, why: C
     ready,
     restarts: state.restarts,
     probes: state.probes,
-    addresses: Object.fromEntries(Object.entries(spec.ports).map(([name, port]) => [name, { host: "127.0.0.1", port }])),
+    addresses: Object.fromEntries(Object.entries(spec.ports).map(([name, port]) => [name, { host: spec.host ?? "127.0.0.1", port }])),
     ...(ready && state.readySince !== undefined ? { readySince: new Date(state.readySince).toISOString() } : {}),
     ...(state.startedAt === undefined ? {} : { startedAt: new Date(state.startedAt).toISOString() }),
     ...(hasProcess && pid !== undefined ? { pid } : {}),

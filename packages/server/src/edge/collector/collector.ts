@@ -4,28 +4,34 @@ import { join } from "node:path";
 import { namePattern } from "@berth/contract/names.ts";
 import { Type, type Static } from "typebox";
 import { Value } from "typebox/value";
+import type { DockerApi } from "../../docker/api.ts";
 import type { Ref } from "../../engines/engine.ts";
 import { refKey } from "../../engines/agent/protocol.ts";
 import type { CollectorSettings } from "./config.ts";
 import { componentDir, removeComponentLogs, removeLogs } from "./files.ts";
-import { Source } from "./source.ts";
+import { ContainerSource } from "./container.ts";
+import { Source, type LogSource } from "./source.ts";
 import { ComponentStore, Stamps } from "./store.ts";
 
 /** ms: how often what waits for a time to pass is looked at, and how often the folders are, even without a hint. */
 const tick = 250;
 const sweepPeriod = 1_000;
 const name = Type.String({ pattern: namePattern });
-/** Written by the agent beside the pipes, last of all, so that everything is there when this is. */
+/** Written by the agent beside the pipes if there are any, last of all, so that everything is there when this is. */
 const LogFile = Type.Object({
   stack: name,
   component: name,
   instance: Type.String({ pattern: "^[a-z0-9][a-z0-9-]{0,62}$" }),
   secrets: Type.Array(Type.String()),
+  /** Whose output the daemon has; absent: it comes by pipes. */
+  container: Type.Optional(Type.Object({ id: Type.String({ pattern: "^[0-9a-f]{64}$" }), tty: Type.Boolean() })),
 });
 
 export interface CollectorDeps {
   readonly home: string;
   readonly settings: CollectorSettings;
+  /** Where instances are containers. */
+  readonly daemon?: DockerApi | undefined;
   readonly now: () => number;
   readonly say: (event: string, fields: Readonly<Record<string, unknown>>) => void;
 }
@@ -36,7 +42,7 @@ export class Collector {
   readonly #stamps: Stamps;
   readonly #stores = new Map<string, ComponentStore>();
   /** undefined: drained, and waiting for the agent to remove the folder. */
-  readonly #sources = new Map<string, Source | undefined>();
+  readonly #sources = new Map<string, LogSource | undefined>();
   /** Whose pipes lie in a folder: its stack. */
   readonly #owners = new Map<string, string>();
   #watchers: FSWatcher[] = [];
@@ -147,14 +153,23 @@ export class Collector {
     if (!existsSync(file) || existsSync(join(dir, "drained"))) return;
     const about = readAbout(file);
     if (about === undefined) return;
-    const source = new Source(
-      { dir, instance: about.instance, secrets: about.secrets, maxLineBytes: this.#deps.settings.maxLineBytes },
-      this.store({ stack: about.stack, component: about.component }),
-      this.#deps.now,
-    );
+    const source = this.#sourceOf(dir, about);
+    if (source === undefined) return;
     this.#sources.set(dir, source);
     this.#owners.set(dir, about.stack);
     source.open();
+  }
+
+  #sourceOf(dir: string, { stack, component, instance, secrets, container }: Static<typeof LogFile>): LogSource | undefined {
+    const { now, say, daemon, settings } = this.#deps;
+    const store = this.store({ stack, component });
+    const of = { dir, instance, secrets, maxLineBytes: settings.maxLineBytes };
+    if (container === undefined) return new Source(of, store, now);
+    if (daemon === undefined) {
+      say("no daemon to read from", { instance });
+      return undefined;
+    }
+    return new ContainerSource({ ...of, container }, store, { api: daemon, now, say, onDrained: () => this.#lookSoon() });
   }
 }
 

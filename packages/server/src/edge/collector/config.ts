@@ -11,10 +11,19 @@ const CollectorSettings = Type.Object({
   maxLineBytes: Type.Integer({ minimum: 64, default: 64 * 1024 }),
 });
 
+/** PEM texts. */
+export const DaemonTls = Type.Object({
+  ca: Type.Optional(Type.String()),
+  cert: Type.Optional(Type.String()),
+  key: Type.Optional(Type.String()),
+});
+
 export const CollectorConfig = Type.Object({
   home: Type.String({ pattern: "^/" }),
   runDir: Type.String({ pattern: "^/", maxLength: 90 }),
   collector: Type.Object(CollectorSettings.properties, { default: {} }),
+  /** Of the agent's settings: the daemon whose containers are read, if instances are containers. */
+  agent: Type.Object({ docker: Type.Optional(Type.String()), tls: Type.Optional(DaemonTls) }, { default: {} }),
 });
 export type CollectorConfig = Static<typeof CollectorConfig>;
 export type CollectorSettings = Static<typeof CollectorSettings>;

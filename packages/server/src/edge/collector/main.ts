@@ -3,6 +3,8 @@ import { chmodSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { namePattern } from "@berth/contract/names.ts";
 import { BerthError } from "../../core/errors.ts";
+import { DockerApi } from "../../docker/api.ts";
+import { parseEndpoint } from "../../docker/endpoint.ts";
 import type { Ref } from "../../engines/engine.ts";
 import type { ForgetLogsAnswer } from "../../engines/agent/protocol.ts";
 import { listen, serve, type Call } from "../agent/http.ts";
@@ -91,7 +93,9 @@ async function main(): Promise<void> {
   const config = readCollectorConfig(process.argv[2]);
   mkdirSync(config.runDir, { recursive: true });
   if (process.getuid?.() !== 0) chmodSync(config.runDir, 0o700);
-  const collector = new Collector({ home: config.home, settings: config.collector, now: Date.now, say });
+  const { docker, tls } = config.agent;
+  const daemon = docker === undefined ? undefined : new DockerApi(parseEndpoint(docker, tls));
+  const collector = new Collector({ home: config.home, settings: config.collector, daemon, now: Date.now, say });
   const server = serve(
     (call) => {
       const [version, noun] = call.path;
@@ -109,6 +113,7 @@ async function main(): Promise<void> {
   collector.start();
   onEnd(() => {
     collector.close();
+    daemon?.close();
     server.close();
     server.closeAllConnections();
     leave(0);

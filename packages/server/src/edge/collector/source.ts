@@ -110,7 +110,18 @@ function read(handle: number, buffer: Buffer): number {
   }
 }
 
-export class Source {
+/** Where lines come from: an instance's pipes, or its daemon. */
+export interface LogSource {
+  readonly store: ComponentStore;
+  open(): void;
+  /** Shows what waits for the end of its line for too long. */
+  flushIdle(): void;
+  /** true when the instance has ended for good and all its lines are written. */
+  look(): boolean;
+  close(): void;
+}
+
+export class Source implements LogSource {
   readonly #of: SourceOf;
   readonly store: ComponentStore;
   readonly #pipes: readonly Pipe[];

@@ -2,7 +2,7 @@
 // Both sides may be of different versions: readers ignore what they do not know, and nothing here may change its meaning.
 import type { Cause } from "@berth/contract/causes.ts";
 import type { Command } from "@berth/contract/spec.ts";
-import type { Capabilities, Fence, InstanceRecord, Observed, Ref, TaskRun, TaskState, TrackTarget, Usage } from "../engine.ts";
+import type { Capabilities, Fence, InstanceRecord, Observed, Ref, TaskRun, TaskState, TrackTarget, Usage, Workload } from "../engine.ts";
 
 export const protocolVersion = "1";
 export const protocolHeader = "x-berth-protocol";
@@ -62,6 +62,14 @@ export interface StackAnswer {
 export interface StackUse {
   readonly releases: readonly string[];
   readonly ending: boolean;
+}
+/** Of a stack; `bytes` is 0 where that is not known. */
+export interface VolumesAnswer {
+  readonly volumes: readonly { readonly name: string; readonly bytes: number; readonly usedBy: readonly string[] }[];
+}
+export interface PrepareRequest {
+  readonly workload: Workload;
+  readonly fence: Fence;
 }
 export interface ForgetLogsAnswer {
   readonly forgotten: boolean;

@@ -1,14 +1,12 @@
 // A home folder with a real agent and a real collector for tests, and programs to run in it. Everything that it started is gone afterwards.
-import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { createHash, randomUUID } from "node:crypto";
-import { once } from "node:events";
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
-import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { zstdCompressSync } from "node:zlib";
 import { pack } from "tar-stream";
@@ -16,10 +14,11 @@ import type { Fence, Instance, LogLine, LogOptions, Ref, TrackTarget, Workload }
 import { LocalEngine } from "../../../engines/local/engine.ts";
 import { livingStat } from "../../../os/process.ts";
 import { Cgroups } from "../../../sandbox/cgroups.ts";
-import { childMessage, type ReadinessMessage } from "../../messages.ts";
+import { AgentProcesses, until, type AgentProcess } from "../../testing/agent-processes.ts";
 import { ProcessTable, signalAll } from "../procfs.ts";
 import { readSpec } from "../record.ts";
 
+export { until };
 export const never = new AbortController().signal;
 export const installation = "lab";
 export const isRoot = process.getuid?.() === 0;
@@ -34,38 +33,18 @@ export interface LabOptions {
   readonly withoutCollector?: boolean;
 }
 
-/** Waits for a condition; the label says what did not happen. */
-export async function until<T>(
-  condition: () => Promise<T | undefined | false> | T | undefined | false,
-  label: string,
-  timeout = 30_000,
-): Promise<T> {
-  const deadline = Date.now() + timeout;
-  for (;;) {
-    const value = await condition();
-    if (value !== undefined && value !== false) return value;
-    if (Date.now() > deadline) throw new Error(`did not happen: ${label}`);
-    await sleep(20);
-  }
-}
-
-type Name = "agent" | "collector";
-
 export class Lab implements AsyncDisposable {
   readonly home: string;
   readonly engine: LocalEngine;
   readonly blobs = new Map<string, Buffer>();
-  readonly processes = new Map<Name, ChildProcess>();
   readonly #options: LabOptions;
-  /** What agent and collector had to say. */
-  complaints = "";
-  /** What the agent told about readiness, oldest first. */
-  readonly readiness: ReadinessMessage[] = [];
+  readonly #processes: AgentProcesses;
   #generation = 0;
 
   private constructor(home: string, options: LabOptions) {
     this.home = home;
     this.#options = options;
+    this.#processes = new AgentProcesses(home, { agent: agentEntry, collector: collectorEntry }, options.asUser);
     this.engine = new LocalEngine({
       home,
       agentSocket: join(home, "run", "agent.sock"),
@@ -101,49 +80,30 @@ export class Lab implements AsyncDisposable {
     }
   }
 
-  async up(name: Name): Promise<void> {
-    const { asUser } = this.#options;
-    const command = [process.execPath, name === "agent" ? agentEntry : collectorEntry, join(this.home, "edge.json")];
-    const drop = asUser === undefined ? [] : ["setpriv", `--reuid=${asUser}`, `--regid=${asUser}`, "--clear-groups", "--"];
-    const [file = "", ...args] = [...drop, ...command];
-    const child = spawn(file, args, { stdio: ["ignore", "ignore", "pipe", "ipc"], env: { PATH: "/usr/bin:/bin", HOME: this.home } });
-    this.processes.set(name, child);
-    // As the primary does: a child whose parent is gone ends, also when a test is cut short.
-    child.on("message", (value) => {
-      const message = childMessage(value);
-      if (message?.type === "readiness") this.readiness.push(message);
-    });
-    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
-      this.complaints += text;
-    });
-    const path = name === "agent" ? "/v1/capabilities" : "/v1/hello";
-    await until(async () => {
-      if (child.exitCode !== null) throw new Error(`${name} ended: ${this.complaints}`);
-      return this.answers(name, path);
-    }, `${name} answers`);
+  up(name: AgentProcess): Promise<void> {
+    return this.#processes.up(name);
   }
 
-  async answers(name: Name, path: string): Promise<boolean> {
-    const socketPath = join(this.home, "run", name === "agent" ? "agent.sock" : "logs.sock");
-    if (!existsSync(socketPath)) return false;
-    const { request } = await import("node:http");
-    return new Promise((resolve) => {
-      const ask = request({ socketPath, path }, (response) => {
-        response.resume();
-        resolve(response.statusCode === 200);
-      });
-      ask.once("error", () => resolve(false));
-      ask.end();
-    });
+  kill(name: AgentProcess, signal?: NodeJS.Signals): Promise<void> {
+    return this.#processes.kill(name, signal);
   }
 
-  async kill(name: Name, signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
-    const child = this.processes.get(name);
-    this.processes.delete(name);
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const gone = once(child, "exit");
-    child.kill(signal);
-    await gone;
+  answers(name: AgentProcess, path: string): Promise<boolean> {
+    return this.#processes.answers(name, path);
+  }
+
+  get processes(): AgentProcesses["running"] {
+    return this.#processes.running;
+  }
+
+  /** What agent and collector had to say. */
+  get complaints(): string {
+    return this.#processes.complaints;
+  }
+
+  /** What the agent told about readiness, oldest first. */
+  get readiness(): AgentProcesses["readiness"] {
+    return this.#processes.readiness;
   }
 
   /** A stored bundle with these files; names that end in `.sh` or lie in `bin/` are executable. */

@@ -1,0 +1,228 @@
+// Reads one container's output from its daemon into its component's store. The daemon holds the lines meanwhile, so nothing is lost while the collector is
+// away: it goes on after the last line that it wrote down.
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Readable } from "node:stream";
+import type { DockerApi } from "../../docker/api.ts";
+import { readFrames } from "../../docker/frames.ts";
+import { writeWhole } from "../../os/files.ts";
+import { LineSplitter } from "./lines.ts";
+import { createMask } from "./mask.ts";
+import type { LogSource } from "./source.ts";
+import type { ComponentStore } from "./store.ts";
+
+/** ms: how long lines are gathered before they are written, and after which time one without an end is shown all the same. */
+const gather = 20;
+const idle = 1_000;
+/** ms before an endless reading that broke is begun again. */
+const pause = 1_000;
+
+export interface ContainerSourceOf {
+  readonly dir: string;
+  readonly instance: string;
+  readonly secrets: readonly string[];
+  readonly maxLineBytes: number;
+  readonly container: { readonly id: string; readonly tty: boolean };
+}
+
+export interface ContainerSourceDeps {
+  readonly api: DockerApi;
+  readonly now: () => number;
+  readonly say: (event: string, fields: Readonly<Record<string, unknown>>) => void;
+  /** Everything is read: worth a look. */
+  readonly onDrained: () => void;
+}
+
+type Stream = "stdout" | "stderr";
+const streams = ["stdout", "stderr"] as const;
+
+export class ContainerSource implements LogSource {
+  readonly store: ComponentStore;
+  readonly #of: ContainerSourceOf;
+  readonly #api: DockerApi;
+  readonly #now: () => number;
+  readonly #splitters: Readonly<Record<Stream, LineSplitter>>;
+  readonly #positionFile: string;
+  /** The daemon's time of the last line that was taken, as it writes it. */
+  #position: string;
+  #gathered: { readonly stream: Stream; readonly text: string }[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #lastByte = 0;
+  /** The run whose output is read, or was. */
+  #run: string | undefined;
+  #reading: Promise<void> | undefined;
+  #retryAt = 0;
+  #draining: "no" | "yes" | "done" = "no";
+  readonly #life = new AbortController();
+  readonly #say: ContainerSourceDeps["say"];
+  readonly #onDrained: () => void;
+
+  constructor(of: ContainerSourceOf, store: ComponentStore, deps: ContainerSourceDeps) {
+    this.#of = of;
+    this.store = store;
+    this.#api = deps.api;
+    this.#now = deps.now;
+    this.#say = deps.say;
+    this.#onDrained = deps.onDrained;
+    const splitter = (): LineSplitter => new LineSplitter(createMask(of.secrets), of.maxLineBytes);
+    this.#splitters = { stdout: splitter(), stderr: splitter() };
+    this.#positionFile = join(of.dir, "position");
+    this.#position = existsSync(this.#positionFile) ? readFileSync(this.#positionFile, "utf8") : "";
+  }
+
+  open(): void {
+    this.store.begin(this.#of.instance);
+    this.#readOn();
+  }
+
+  /** true when the instance has ended for good and all its lines are written. */
+  look(): boolean {
+    if (this.#draining === "done") {
+      this.store.end(this.#of.instance);
+      writeFileSync(join(this.#of.dir, "drained"), "", { mode: 0o600 });
+      return true;
+    }
+    if (this.#draining === "no" && existsSync(join(this.#of.dir, "ended"))) {
+      this.#draining = "yes";
+      void this.#drain();
+    } else if (this.#draining === "no") this.#readOn();
+    return false;
+  }
+
+  /** Begins to read, unless that is under way or the run that was read to its end is still the newest. */
+  #readOn(): void {
+    if (this.#reading !== undefined || this.#now() < this.#retryAt) return;
+    const run = this.#newestRun();
+    if (run === undefined || run === this.#run) return;
+    const reading = this.#read(true)
+      .then(() => {
+        this.#run = run;
+      })
+      .catch((error: unknown) => {
+        if (this.#life.signal.aborted) return;
+        // Taken up again where it broke off.
+        this.#retryAt = this.#now() + pause;
+        this.#say("output not read", { instance: this.#of.instance, error: error instanceof Error ? error.message : String(error) });
+      })
+      .finally(() => {
+        this.#reading = undefined;
+        // It may have been started again while its last lines were read.
+        if (!this.#life.signal.aborted && this.#draining === "no") this.#readOn();
+      });
+    this.#reading = reading;
+  }
+
+  #newestRun(): string | undefined {
+    const file = join(this.#of.dir, "run");
+    return existsSync(file) ? readFileSync(file, "utf8") : undefined;
+  }
+
+  async #read(follow: boolean): Promise<void> {
+    const query = {
+      stdout: true,
+      stderr: true,
+      timestamps: true,
+      follow,
+      ...(this.#position === "" ? {} : { since: unixTime(this.#position) }),
+    };
+    const output = await this.#api.stream("GET", `/containers/${this.#of.container.id}/logs`, {
+      query,
+      signal: this.#life.signal,
+      timeout: Infinity,
+    });
+    if (this.#of.container.tty) await this.#readTerminal(output);
+    else for await (const frame of readFrames(output)) this.#take(frame.stream === "stderr" ? "stderr" : "stdout", frame.data);
+    this.#write();
+  }
+
+  /** Without frames: every line begins with its time. */
+  async #readTerminal(output: Readable): Promise<void> {
+    let held = Buffer.alloc(0);
+    for await (const chunk of output as AsyncIterable<Buffer>) {
+      held = Buffer.concat([held, chunk]);
+      for (let end = held.indexOf(0x0a); end >= 0; end = held.indexOf(0x0a)) {
+        this.#take("stdout", held.subarray(0, end + 1));
+        held = held.subarray(end + 1);
+      }
+    }
+    if (held.length > 0) this.#take("stdout", held);
+  }
+
+  /** One message of the daemon: a line, or a piece of a long one, after its time. */
+  #take(stream: Stream, data: Buffer): void {
+    const space = data.indexOf(0x20);
+    const time = space < 0 ? data.toString("latin1").trim() : data.toString("latin1", 0, space);
+    if (!/^\d{4}-\d\d-\d\dT/.test(time)) return;
+    // `since` gives what has the same time once more. All of Docker's times have the same length, podman's have not.
+    if (this.#position !== "" && order(time) <= order(this.#position)) return;
+    this.#position = time;
+    this.#lastByte = this.#now();
+    for (const text of this.#splitters[stream].push(space < 0 ? Buffer.from("\n") : data.subarray(space + 1)))
+      this.#gathered.push({ stream, text });
+    this.#timer ??= setTimeout(() => this.#write(), gather);
+  }
+
+  /** Lines first, then the note of how far it came: a kill between the two repeats some, and loses none. */
+  #write(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const lines = this.#gathered;
+    this.#gathered = [];
+    for (let from = 0, to = 0; from < lines.length; from = to) {
+      const stream = lines[from]?.stream ?? "stdout";
+      while (lines[to]?.stream === stream) to += 1;
+      this.store.append(
+        this.#of.instance,
+        stream,
+        lines.slice(from, to).map((line) => line.text),
+      );
+    }
+    if (lines.length > 0 && streams.every((stream) => this.#splitters[stream].held.length === 0))
+      writeWhole(this.#positionFile, this.#position);
+  }
+
+  flushIdle(): void {
+    if (this.#now() - this.#lastByte < idle) return;
+    this.#flush(false);
+  }
+
+  #flush(final: boolean): void {
+    for (const stream of streams) for (const text of this.#splitters[stream].flush(final)) this.#gathered.push({ stream, text });
+    if (this.#gathered.length > 0) this.#write();
+  }
+
+  /** It has ended: what the daemon still holds is read, and then nothing more comes. */
+  async #drain(): Promise<void> {
+    try {
+      // The stream of a container ends with it.
+      await this.#reading;
+      await this.#read(false);
+      this.#flush(true);
+      this.#draining = "done";
+      this.#onDrained();
+    } catch (error) {
+      if (this.#life.signal.aborted) return;
+      // Removed by hand: there is nothing left to read. Otherwise tried again.
+      if (error instanceof Error && /no such container|no container with/i.test(error.message)) this.#draining = "done";
+      else this.#draining = "no";
+      this.#say("last output not read", { instance: this.#of.instance, error: error instanceof Error ? error.message : String(error) });
+    }
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#life.abort(new Error("the collector ends"));
+  }
+}
+
+/** Comparable as text: nanoseconds filled up to nine digits. */
+function order(time: string): string {
+  const [, seconds = "", fraction = ""] = /^([^.Z+]+)(?:\.(\d+))?/.exec(time) ?? [];
+  return `${seconds}.${fraction.padEnd(9, "0")}`;
+}
+
+/** As the daemon takes it: seconds, a point, nanoseconds. */
+function unixTime(time: string): string {
+  const [, seconds = "", fraction = "", zone = "Z"] = /^([^.Z+-]+-[^.Z+-]+-[^.Z+-]+)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)?$/.exec(time) ?? [];
+  return `${String(Math.floor(Date.parse(`${seconds}${zone}`) / 1_000))}.${fraction.padEnd(9, "0")}`;
+}

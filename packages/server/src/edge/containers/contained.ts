@@ -1,0 +1,380 @@
+// One container that Berth made: started, watched, probed, ended with grace. The daemon keeps the order that it was made by and starts it again after a crash;
+// what only Berth knows (readiness, causes, an order to stop) lies in a small file, so that another agent process goes on (promise 2).
+import { existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { cause, type Cause } from "@berth/contract/causes.ts";
+import type { Command } from "@berth/contract/spec.ts";
+import { DockerError } from "../../docker/errors.ts";
+import { portsOf } from "../../engines/docker/container.ts";
+import type { ContainerOrder } from "../../engines/docker/labels.ts";
+import type { Instance as InstanceView } from "../../engines/engine.ts";
+import { errorText, touchFolder, writeJson } from "../agent/files.ts";
+import type { Prober, StallWatch } from "../agent/prober.ts";
+import { freshState, readState, type State } from "../agent/record.ts";
+import { isReady, viewOf } from "../agent/view.ts";
+import type { Daemon, Inspected } from "./daemon.ts";
+import { containerCause, endCause, exitOf, startCause, type Subject } from "./causes.ts";
+import { runInContainer } from "./exec.ts";
+import { createContainerProber } from "./probing.ts";
+
+/** ms: pauses before Berth itself starts what the daemon did not, the time after which an instance counts as having come up, and the one after which it counts as steady. */
+const backoff = { first: 1_000, most: 30_000 };
+const proven = 10_000;
+const steadyAfter = 60_000;
+
+export interface ContainedDeps {
+  readonly daemon: Daemon;
+  /** Folders of instances or of tasks. */
+  readonly folder: string;
+  readonly logsDir: string;
+  readonly stalls: StallWatch;
+  readonly now: () => number;
+  readonly say: (event: string, fields: Readonly<Record<string, unknown>>) => void;
+  /** Something that `observe` shows has changed. */
+  readonly onChange: (one: Contained) => void;
+  readonly onReady: (one: Contained, ready: boolean) => void;
+  /** It ended for good, or somebody removed it. */
+  readonly onGone: (one: Contained) => void;
+}
+
+export class Contained {
+  readonly order: ContainerOrder;
+  /** The daemon's id. */
+  readonly container: string;
+  readonly dir: string;
+  readonly #deps: ContainedDeps;
+  readonly #state: State;
+  readonly #subject: Subject;
+  #prober: Prober | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  /** Of the run that is probed: its start. */
+  #probed: number | undefined;
+  /** How a run ended that was over before anybody looked. */
+  #told: { readonly exitCode: number; readonly at: number } | undefined;
+  #looking = false;
+  #again = false;
+  #closed = false;
+
+  constructor(order: ContainerOrder, container: string, deps: ContainedDeps) {
+    this.order = order;
+    this.container = container;
+    this.dir = join(deps.folder, order.id);
+    this.#deps = deps;
+    // Containers outlive a boot of the machine.
+    this.#state = readState(join(this.dir, "state.json"), "");
+    this.#subject = {
+      id: order.id,
+      workload: order.workload,
+      ports: portsOf(order.workload),
+      ...(order.task === undefined ? {} : { task: order.task }),
+    };
+  }
+
+  /** The folder for one that was just made, or whose folder was lost. The collector reads its output from then on. */
+  static open(order: ContainerOrder, container: string, deps: ContainedDeps): Contained {
+    const dir = join(deps.folder, order.id);
+    if (!existsSync(join(dir, "log.json"))) {
+      mkdirSync(dir, { recursive: true, mode: 0o700 });
+      if (!existsSync(join(dir, "state.json"))) writeJson(join(dir, "state.json"), freshState(""));
+      writeJson(join(dir, "log.json"), {
+        stack: order.ref.stack,
+        component: order.ref.component,
+        instance: order.id,
+        secrets: order.workload.secretValues,
+        container: { id: container, tty: order.task?.tty === true },
+      });
+      touchFolder(dir);
+    }
+    return new Contained(order, container, deps);
+  }
+
+  get id(): string {
+    return this.order.id;
+  }
+  get state(): Readonly<State> {
+    return this.#state;
+  }
+  get ready(): boolean {
+    return isReady(this.#state);
+  }
+  get stopping(): boolean {
+    return this.#state.phase === "stopping";
+  }
+
+  /** Lets go of it; it runs on. */
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#prober?.stop();
+  }
+
+  /** SIGTERM now, SIGKILL after `grace` ms. A shorter grace of a later call wins. */
+  stop(grace: number): void {
+    const state = this.#state;
+    const killAt = this.#deps.now() + grace;
+    state.killAt = state.phase === "stopping" ? Math.min(state.killAt ?? killAt, killAt) : killAt;
+    if (state.phase !== "stopping") {
+      this.#prober?.stop();
+      this.#notReady();
+      state.phase = "stopping";
+      delete state.termed;
+    }
+    this.#save();
+    this.look();
+  }
+
+  /** Ends the current run for a reason of Berth's own; the restart policy decides what follows. */
+  end(why: Cause): void {
+    const state = this.#state;
+    if (state.ending !== undefined || state.phase !== "running") return;
+    this.#prober?.stop();
+    state.ending = why;
+    this.#notReady();
+    this.#save();
+    const { gracePeriod } = this.order.workload;
+    const seconds = Math.ceil(gracePeriod / 1_000);
+    const ending =
+      this.order.task === undefined ? this.#deps.daemon.restart(this.container, seconds) : this.#deps.daemon.stop(this.container, seconds);
+    this.#mind(ending, "not ended");
+  }
+
+  /** A run ended, says the daemon: it may have begun the next one already. */
+  noteEnd(exitCode: number, at: number): void {
+    this.#told = { exitCode, at };
+    this.look();
+  }
+
+  /** Asks the daemon how it is and does what is due. Called on every hint and by a sweep. */
+  look(): void {
+    this.#again = true;
+    if (this.#looking || this.#closed) return;
+    this.#looking = true;
+    const looks = async (): Promise<void> => {
+      while (this.#again && !this.#closed) {
+        this.#again = false;
+        await this.#step();
+      }
+    };
+    looks()
+      .catch((error: unknown) => this.#deps.say("container not looked at", { instance: this.id, error: errorText(error) }))
+      .finally(() => {
+        this.#looking = false;
+      });
+  }
+
+  async #step(): Promise<void> {
+    const { phase } = this.#state;
+    if (phase === "exited" && existsSync(join(this.dir, "ended"))) return;
+    const seen = await this.#deps.daemon.inspect(this.container);
+    if (this.#closed) return;
+    if (seen === undefined) return this.#gone();
+    this.#follow(seen);
+    if (this.stopping) return this.#end(seen);
+    await this.#startIfDue(seen);
+  }
+
+  /** Takes note of runs that began and ended. */
+  #follow(seen: Inspected): void {
+    const state = this.#state;
+    const began = instant(seen.State.StartedAt);
+    const isNew = began !== undefined && began !== state.startedAt;
+    if (isNew) {
+      if (state.live) this.#ended(this.#told === undefined ? {} : exitOf(this.#told.exitCode), this.#told?.at ?? began);
+      this.#begin(began, seen);
+    }
+    if (seen.State.Running && !seen.State.Restarting) {
+      if (state.phase !== "stopping" && this.#probed !== began) this.#probe(began);
+      return;
+    }
+    if (state.live) this.#ended(exitOf(seen.State.ExitCode, seen.State.OOMKilled), instant(seen.State.FinishedAt) ?? this.#deps.now());
+  }
+
+  #begin(at: number, seen: Inspected): void {
+    const state = this.#state;
+    state.run += 1;
+    if (state.run > 1) state.restarts += 1;
+    state.restarts = Math.max(state.restarts, seen.RestartCount);
+    Object.assign(state, { live: true, startedAt: at, started: false, ready: false } satisfies Partial<State>);
+    delete state.readySince;
+    delete state.ending;
+    if (state.phase !== "stopping") state.phase = "running";
+    this.#told = undefined;
+    this.#save();
+    // The collector opens the log again.
+    writeJson(join(this.dir, "run"), state.run);
+    touchFolder(this.dir);
+    this.#deps.onChange(this);
+  }
+
+  #ended(exit: ReturnType<typeof exitOf>, at: number): void {
+    const state = this.#state;
+    this.#prober?.stop();
+    this.#probed = undefined;
+    this.#notReady();
+    const ranFor = Math.max(0, at - (state.startedAt ?? at));
+    const { outOfMemory = false, ...how } = exit;
+    state.lastExit = { at: new Date(at).toISOString(), ...how, ranFor, outOfMemory };
+    state.lastEnd = outOfMemory ? { trouble: { memoryKills: 1, memoryPeak: undefined, processesRefused: 0 } } : {};
+    state.everReady ||= ranFor >= proven;
+    state.lastCause = state.ending ?? endCause(this.#subject, state, exit, []);
+    state.live = false;
+    if (ranFor >= steadyAfter) state.failures = 0;
+    const { restart } = this.order.workload;
+    const wanted =
+      this.order.task === undefined &&
+      (restart === "always" || (restart === "on-failure" && (exit.exitCode !== 0 || state.ending !== undefined)));
+    delete state.ending;
+    if (state.phase !== "stopping") {
+      state.phase = wanted ? "waiting" : "exited";
+      state.wakeAt = at + Math.min(backoff.most, backoff.first * 2 ** state.failures);
+      state.failures = Math.min(20, state.failures + 1);
+    }
+    this.#save();
+    this.#deps.onChange(this);
+  }
+
+  /** What is new, and what the daemon does not start again by itself: after a stop by hand, or where it has no policy that works. */
+  async #startIfDue(seen: Inspected): Promise<void> {
+    const state = this.#state;
+    if (seen.State.Running || seen.State.Restarting || state.phase === "exited" || state.phase === "stopping") return;
+    const wait = state.run === 0 ? 0 : state.wakeAt - this.#deps.now();
+    if (wait > 0) return this.#wake(wait);
+    try {
+      await this.#deps.daemon.start(this.container);
+      this.#again = true;
+    } catch (error) {
+      if (!(error instanceof DockerError)) throw error;
+      if (error.status === 404) return this.#gone();
+      state.lastCause = startCause(this.#subject, error);
+      state.phase = this.order.task === undefined ? "waiting" : "exited";
+      state.run = Math.max(1, state.run);
+      state.wakeAt = this.#deps.now() + Math.min(backoff.most, backoff.first * 2 ** state.failures);
+      state.failures = Math.min(20, state.failures + 1);
+      this.#save();
+      this.#wake(state.wakeAt - this.#deps.now());
+      this.#deps.onChange(this);
+    }
+  }
+
+  #end(seen: Inspected): void {
+    const state = this.#state;
+    const now = this.#deps.now();
+    if (!seen.State.Running && !seen.State.Restarting) {
+      // A start of ours may be on its way: the stop below is then asked once more.
+      if (seen.State.Status !== "created" || state.termed === true) return this.#rest();
+    }
+    const left = (state.killAt ?? now) - now;
+    if (state.termed !== true) {
+      state.termed = true;
+      this.#save();
+      // Also ends the daemon's own starting again.
+      this.#mind(
+        this.#deps.daemon.stop(this.container, Math.max(0, Math.ceil(left / 1_000))).finally(() => this.look()),
+        "not stopped",
+      );
+    }
+    if (left > 0) this.#wake(left);
+    else
+      this.#mind(
+        this.#deps.daemon.kill(this.container, "SIGKILL").finally(() => this.#wake(200)),
+        "not killed",
+      );
+  }
+
+  #rest(): void {
+    Object.assign(this.#state, { phase: "exited", live: false } satisfies Partial<State>);
+    this.#save();
+    this.#deps.onChange(this);
+    this.#deps.onGone(this);
+  }
+
+  /** Somebody removed the container. */
+  #gone(): void {
+    this.#prober?.stop();
+    this.#notReady();
+    Object.assign(this.#state, { phase: "exited", live: false } satisfies Partial<State>);
+    this.#state.lastCause ??= cause("run_lost", { reason: "its container was removed" });
+    this.#save();
+    this.#deps.onChange(this);
+    this.#deps.onGone(this);
+  }
+
+  #probe(began: number | undefined): void {
+    const { stalls, now } = this.#deps;
+    const state = this.#state;
+    this.#prober?.stop();
+    this.#probed = began;
+    this.#prober = createContainerProber({
+      order: this.order,
+      state,
+      stalls,
+      now,
+      run: (command, signal) => this.run(command, signal),
+      onStarted: () => {
+        if (state.started) return;
+        state.started = true;
+        this.#save();
+        this.#deps.onChange(this);
+      },
+      onReady: (ready, isProven) => {
+        if (ready) {
+          Object.assign(state, { ready, readySince: now(), everReady: state.everReady || isProven } satisfies Partial<State>);
+          this.#deps.onReady(this, true);
+        } else this.#notReady();
+        this.#save();
+        this.#deps.onChange(this);
+      },
+      onFailed: (why) => this.end(why),
+    });
+    this.#prober.start();
+  }
+
+  /** Runs a command in it, as its user and with its environment. */
+  run(command: Command, signal: AbortSignal): Promise<{ readonly code: number | undefined; readonly output: string }> {
+    return runInContainer(this.#deps.daemon, this.container, command, signal);
+  }
+
+  /** What `observe` shows. */
+  async view(): Promise<InstanceView> {
+    const { daemon: _daemon, logsDir, now } = this.#deps;
+    const why =
+      this.ready || this.stopping
+        ? undefined
+        : await containerCause({
+            subject: this.#subject,
+            ref: this.order.ref,
+            state: this.#state,
+            logsDir,
+            now,
+            run: (command, signal) => this.run(command, signal),
+          });
+    const { id, track, restart, workload, address } = this.order;
+    return viewOf({ id, track, restart, workload, ports: this.#subject.ports, host: address }, this.#state, undefined, why);
+  }
+
+  #notReady(): void {
+    const was = this.#state.ready;
+    this.#state.ready = false;
+    delete this.#state.readySince;
+    if (was) this.#deps.onReady(this, false);
+  }
+
+  #mind(work: Promise<unknown>, what: string): void {
+    work.catch((error: unknown) => this.#deps.say(what, { instance: this.id, error: errorText(error) }));
+  }
+
+  #wake(ms: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.look(), ms);
+  }
+
+  #save(): void {
+    writeJson(join(this.dir, "state.json"), this.#state);
+  }
+}
+
+/** Unix ms; undefined for the year 1, which stands for never. */
+function instant(text: string): number | undefined {
+  const at = Date.parse(text);
+  return Number.isNaN(at) || at <= 0 ? undefined : at;
+}

@@ -1,0 +1,229 @@
+// The Docker daemon as the agent of containers uses it: typed calls, absence as an answer, and nothing of what the containers are for.
+import type { Readable, Duplex } from "node:stream";
+import type { DockerApi, Query } from "../../docker/api.ts";
+import { DockerError } from "../../docker/errors.ts";
+import { readNdjson } from "../../docker/ndjson.ts";
+import { label } from "../../engines/docker/labels.ts";
+import type { ContainerBody, DaemonTraits } from "../../engines/docker/container.ts";
+
+export interface Inspected {
+  readonly Id: string;
+  readonly Name: string;
+  readonly RestartCount: number;
+  readonly Config: { readonly Labels: Readonly<Record<string, string>> | null; readonly Env: readonly string[] | null };
+  readonly State: {
+    readonly Status: string;
+    readonly Running: boolean;
+    readonly Restarting: boolean;
+    readonly OOMKilled: boolean;
+    readonly ExitCode: number;
+    readonly Error: string;
+    /** RFC 3339; the year 1 when it was never started. */
+    readonly StartedAt: string;
+    readonly FinishedAt: string;
+    readonly Pid: number;
+  };
+}
+
+export interface DaemonEvent {
+  readonly Type: string;
+  readonly Action: string;
+  readonly Actor: { readonly ID: string; readonly Attributes: Readonly<Record<string, string>> };
+  /** Unix ns; absent from podman's older versions. */
+  readonly timeNano?: number;
+  readonly time?: number;
+}
+
+export interface DaemonInfo extends DaemonTraits {
+  readonly version: string;
+  /** `docker` or `podman`. */
+  readonly name: string;
+  readonly limits: { readonly memory: boolean; readonly cpu: boolean; readonly processes: boolean };
+}
+
+interface Info {
+  readonly ServerVersion?: string;
+  readonly InitBinary?: string;
+  readonly MemoryLimit?: boolean;
+  readonly CpuCfsQuota?: boolean;
+  readonly PidsLimit?: boolean;
+}
+
+export interface Network {
+  readonly Id: string;
+  readonly Name: string;
+  readonly Labels?: Readonly<Record<string, string>> | null;
+  readonly IPAM: { readonly Config?: readonly { readonly Subnet?: string; readonly Gateway?: string }[] | null };
+}
+
+export interface Volume {
+  readonly Name: string;
+  /** In the answer to `/system/df`; -1 = not known. */
+  readonly UsageData?: { readonly Size: number } | null;
+  readonly Labels?: Readonly<Record<string, string>> | null;
+}
+
+export class Daemon {
+  readonly api: DockerApi;
+  readonly installation: string;
+
+  constructor(api: DockerApi, installation: string) {
+    this.api = api;
+    this.installation = installation;
+  }
+
+  async info(signal?: AbortSignal): Promise<DaemonInfo> {
+    const info = await this.api.json<Info>("GET", "/info", { signal });
+    const version = await this.api.json<{ readonly Components?: readonly { readonly Name: string }[] }>("GET", "/version", { signal });
+    return {
+      name: version.Components?.some((one) => /podman/i.test(one.Name)) === true ? "podman" : "docker",
+      version: info.ServerVersion ?? "",
+      // Its package brings the program along. podman does not say whether it has one.
+      init: (info.InitBinary ?? "") !== "",
+      limits: { memory: info.MemoryLimit === true, cpu: info.CpuCfsQuota === true, processes: info.PidsLimit === true },
+    };
+  }
+
+  /** Ids of all containers of this installation, whatever their state. */
+  async list(): Promise<string[]> {
+    const all = await this.api.json<readonly { readonly Id: string }[]>("GET", "/containers/json", {
+      query: { all: true, filters: this.#own() },
+    });
+    return all.map((one) => one.Id);
+  }
+
+  /** undefined: there is none. */
+  inspect(id: string): Promise<Inspected | undefined> {
+    return orAbsent(this.api.json<Inspected>("GET", `/containers/${id}/json`));
+  }
+
+  async create(name: string, body: ContainerBody): Promise<string> {
+    return (await this.api.json<{ readonly Id: string }>("POST", "/containers/create", { query: { name }, body })).Id;
+  }
+
+  /** Does nothing to one that runs. */
+  async start(id: string): Promise<void> {
+    await this.api.json("POST", `/containers/${id}/start`);
+  }
+
+  /** Returns when it has ended, by SIGKILL after `seconds` at the latest. Absent, or ended before = success. */
+  async stop(id: string, seconds: number): Promise<void> {
+    await orAbsent(this.api.json("POST", `/containers/${id}/stop`, { query: { t: seconds }, timeout: (seconds + 60) * 1_000 }));
+  }
+
+  async restart(id: string, seconds: number): Promise<void> {
+    await this.api.json("POST", `/containers/${id}/restart`, { query: { t: seconds }, timeout: (seconds + 60) * 1_000 });
+  }
+
+  /** One that does not run is left as it is. */
+  async kill(id: string, signal: string): Promise<void> {
+    try {
+      await this.api.json("POST", `/containers/${id}/kill`, { query: { signal } });
+    } catch (error) {
+      // 409: it does not run; podman says 500 for that.
+      if (
+        error instanceof DockerError &&
+        ([404, 409].includes(error.status) || /not running|not in running state|can only kill/i.test(error.message))
+      )
+        return;
+      throw error;
+    }
+  }
+
+  /** With its anonymous volumes; absent = success. */
+  async remove(id: string): Promise<void> {
+    try {
+      await orAbsent(this.api.json("DELETE", `/containers/${id}`, { query: { force: true, v: true } }));
+    } catch (error) {
+      // Somebody else is removing it just now.
+      if (error instanceof DockerError && error.status === 409 && /already in progress/.test(error.message)) return;
+      throw error;
+    }
+  }
+
+  /** What happens to containers of this installation from now on. Ends with the signal or with the connection. */
+  async *events(signal: AbortSignal): AsyncGenerator<DaemonEvent> {
+    const filters = JSON.stringify({ type: ["container"], label: [`${label.installation}=${this.installation}`] });
+    const stream = await this.api.stream("GET", "/events", { query: { filters }, signal, timeout: Infinity });
+    yield* readNdjson<DaemonEvent>(stream);
+  }
+
+  /** The output of a container with times, from an instant on (Unix seconds with a fraction, as the daemon writes it). */
+  logs(id: string, options: { readonly follow: boolean; readonly since?: string }, signal: AbortSignal): Promise<Readable> {
+    const query: Query = { stdout: true, stderr: true, timestamps: true, follow: options.follow, since: options.since };
+    return this.api.stream("GET", `/containers/${id}/logs`, { query, signal, timeout: Infinity });
+  }
+
+  async createExec(id: string, body: object, signal: AbortSignal): Promise<string> {
+    return (await this.api.json<{ readonly Id: string }>("POST", `/containers/${id}/exec`, { body, signal })).Id;
+  }
+
+  startExec(exec: string, tty: boolean, signal: AbortSignal): Promise<Duplex> {
+    return this.api.hijack(`/exec/${exec}/start`, { Detach: false, Tty: tty }, signal);
+  }
+
+  async resizeExec(exec: string, columns: number, rows: number): Promise<void> {
+    await this.api.json("POST", `/exec/${exec}/resize`, { query: { w: columns, h: rows } });
+  }
+
+  inspectExec(exec: string): Promise<{ readonly Running: boolean; readonly ExitCode: number | null; readonly Pid: number }> {
+    return this.api.json("GET", `/exec/${exec}/json`);
+  }
+
+  networks(): Promise<Network[]> {
+    return this.api.json<Network[]>("GET", "/networks");
+  }
+
+  async createNetwork(body: object): Promise<void> {
+    await this.api.json("POST", "/networks/create", { body });
+  }
+
+  async removeNetwork(name: string): Promise<void> {
+    await orAbsent(this.api.json("DELETE", `/networks/${name}`));
+  }
+
+  /** Of a stack, with what they hold as far as the daemon says so. */
+  async volumeSizes(stackId: string): Promise<{ readonly volume: string; readonly bytes: number }[]> {
+    const filters = JSON.stringify({ label: [`${label.installation}=${this.installation}`, `${label.stackId}=${stackId}`] });
+    const { Volumes } = await this.api.json<{ readonly Volumes: readonly Volume[] | null }>("GET", "/volumes", { query: { filters } });
+    if (Volumes === null || Volumes.length === 0) return [];
+    // Walks through all of them, which is why it is not asked for nothing.
+    const used = await this.api.json<{ readonly Volumes?: readonly Volume[] | null }>("GET", "/system/df", { query: { type: "volume" } });
+    const sizes = new Map((used.Volumes ?? []).map((one) => [one.Name, one.UsageData?.Size ?? 0]));
+    return Volumes.flatMap((one) => {
+      const volume = one.Labels?.[label.volume];
+      return volume === undefined ? [] : [{ volume, bytes: Math.max(0, sizes.get(one.Name) ?? 0) }];
+    });
+  }
+
+  async createVolume(name: string, labels: Readonly<Record<string, string>>): Promise<void> {
+    await this.api.json("POST", "/volumes/create", { body: { Name: name, Labels: labels } });
+  }
+
+  async removeVolume(name: string): Promise<void> {
+    await orAbsent(this.api.json("DELETE", `/volumes/${name}`));
+  }
+
+  image(reference: string): Promise<{ readonly Id: string; readonly Architecture: string } | undefined> {
+    return orAbsent(
+      this.api.json(
+        "GET",
+        `/images/${encodeURIComponent(reference).replaceAll("%2F", "/").replaceAll("%3A", ":").replaceAll("%40", "@")}/json`,
+      ),
+    );
+  }
+
+  #own(): string {
+    return JSON.stringify({ label: [`${label.installation}=${this.installation}`] });
+  }
+}
+
+/** undefined for what is not there. */
+export async function orAbsent<T>(call: Promise<T>): Promise<T | undefined> {
+  try {
+    return await call;
+  } catch (error) {
+    if (error instanceof DockerError && error.status === 404) return undefined;
+    throw error;
+  }
+}

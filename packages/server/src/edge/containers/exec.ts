@@ -1,0 +1,93 @@
+// Commands in a container beside its program, by the daemon's exec calls: for probes, and for people at a terminal.
+import type { Duplex } from "node:stream";
+import type { Command } from "@berth/contract/spec.ts";
+import { readFrames } from "../../docker/frames.ts";
+import { frameTypes } from "../../engines/agent/protocol.ts";
+import { argumentsOf } from "../../engines/workload.ts";
+import type { Running, SessionEvents, SessionStart } from "../agent/exec.ts";
+import type { Daemon } from "./daemon.ts";
+import { exitOf } from "./causes.ts";
+
+const keptOutput = 64 * 1024;
+
+/** As the container's user, with its environment and folder. The code is undefined when the signal came first. */
+export async function runInContainer(
+  daemon: Daemon,
+  container: string,
+  command: Command,
+  signal: AbortSignal,
+): Promise<{ readonly code: number | undefined; readonly output: string }> {
+  let output = "";
+  try {
+    const exec = await daemon.createExec(container, { Cmd: argumentsOf(command), AttachStdout: true, AttachStderr: true }, signal);
+    const connection = await daemon.startExec(exec, false, signal);
+    connection.end();
+    for await (const frame of readFrames(connection)) if (output.length < keptOutput) output += frame.data.toString("utf8");
+    const { ExitCode } = await daemon.inspectExec(exec);
+    return { code: ExitCode ?? undefined, output };
+  } catch (error) {
+    if (signal.aborted) return { code: undefined, output };
+    throw error;
+  }
+}
+
+/** A session of a person. Ending it closes its terminal or its input; the program is told by that. */
+export async function beginInContainer(
+  daemon: Daemon,
+  container: string,
+  start: SessionStart,
+  events: SessionEvents,
+  socket: Duplex,
+): Promise<Running> {
+  const life = new AbortController();
+  const { tty } = start;
+  const exec = await daemon.createExec(
+    container,
+    {
+      Cmd: argumentsOf(start.command),
+      AttachStdin: true,
+      AttachStdout: true,
+      AttachStderr: true,
+      Tty: tty !== undefined,
+      ...(tty === undefined ? {} : { Env: ["TERM=xterm-256color"], ConsoleSize: [tty.rows, tty.columns] }),
+    },
+    life.signal,
+  );
+  const connection = await daemon.startExec(exec, tty !== undefined, life.signal);
+  const resize = (columns: number, rows: number): void => {
+    // One that has ended meanwhile has no size.
+    daemon.resizeExec(exec, columns, rows).catch(() => undefined);
+  };
+  if (tty !== undefined) resize(tty.columns, tty.rows);
+  const read = async (): Promise<void> => {
+    if (tty === undefined)
+      for await (const { stream, data } of readFrames(connection))
+        await send(stream === "stderr" ? frameTypes.stderr : frameTypes.stdout, data);
+    else for await (const data of connection as AsyncIterable<Buffer>) await send(frameTypes.stdout, data);
+    const { ExitCode } = await daemon.inspectExec(exec);
+    const { exitCode, signal } = exitOf(ExitCode ?? 0);
+    events.exit({ ...(exitCode === undefined ? {} : { exitCode }), ...(signal === undefined ? {} : { signal }) });
+  };
+  async function send(type: typeof frameTypes.stdout | typeof frameTypes.stderr, data: Buffer): Promise<void> {
+    for (let at = 0; at < data.length; at += 65_536) events.output(type, data.subarray(at, at + 65_536));
+    if (socket.writableNeedDrain) await new Promise((resolve) => socket.once("drain", resolve).once("close", resolve));
+  }
+  read().catch((error: unknown) => {
+    if (!life.signal.aborted) events.exit({ error: error instanceof Error ? error.message : String(error) });
+  });
+  return {
+    write: (data) => {
+      if (connection.writable) connection.write(data);
+    },
+    // A terminal has no end of input; ^D is how people send it.
+    endInput: () => {
+      if (tty === undefined) connection.end();
+      else if (connection.writable) connection.write("\u0004");
+    },
+    resize: (size) => resize(size.columns, size.rows),
+    kill: () => {
+      life.abort(new Error("the session was ended"));
+      connection.destroy();
+    },
+  };
+}

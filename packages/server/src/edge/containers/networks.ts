@@ -1,0 +1,144 @@
+// A network for each stack, and the addresses on it: Berth gives them out itself, so that an instance that is started again is found where it was.
+import { isIPv4 } from "node:net";
+import { DockerError, isNameTaken } from "../../docker/errors.ts";
+import { networkName } from "../../engines/docker/container.ts";
+import { label } from "../../engines/docker/labels.ts";
+import type { Daemon, Network } from "./daemon.ts";
+
+/** `base` is cut into networks of `size` (prefix lengths), one for a stack. */
+export interface NetworkPool {
+  readonly base: string;
+  readonly size: number;
+}
+
+/** Addresses at the beginning of each network that are nobody's: the gateway's, the edge's and some to spare. */
+const reserved = 10;
+
+export class Networks {
+  readonly #daemon: Daemon;
+  readonly #pool: NetworkPool;
+  /** Stack id -> its network's addresses. */
+  readonly #known = new Map<string, { readonly first: number; readonly count: number }>();
+  /** Address -> who has it. */
+  readonly #taken = new Map<string, string>();
+  /** Stack id -> the address that was given last: one that was given back rests as long as possible, since others may still remember whose it was. */
+  readonly #last = new Map<string, number>();
+
+  constructor(daemon: Daemon, pool: NetworkPool) {
+    this.#daemon = daemon;
+    this.#pool = pool;
+  }
+
+  /** Makes the stack's network if there is none. Throws DockerError, or an Error when the pool is used up. */
+  async open(stackId: string, stack: string): Promise<void> {
+    const name = networkName(this.#daemon.installation, stackId);
+    if (this.#known.has(stackId)) return;
+    const all = await this.#daemon.networks();
+    const own = all.find((one) => one.Name === name);
+    if (own !== undefined) return this.#note(stackId, own);
+    const labels = { [label.installation]: this.#daemon.installation, [label.stackId]: stackId, [label.stack]: stack };
+    const used = all.flatMap((one) => subnetsOf(one));
+    for (const subnet of subnetsIn(this.#pool)) {
+      if (used.some((one) => overlap(one, subnet))) continue;
+      const text = `${toText(subnet.first)}/${String(this.#pool.size)}`;
+      try {
+        await this.#daemon.createNetwork({
+          Name: name,
+          CheckDuplicate: true,
+          Driver: "bridge",
+          Labels: labels,
+          IPAM: { Driver: "default", Config: [{ Subnet: text, Gateway: toText(subnet.first + 1) }] },
+        });
+      } catch (error) {
+        // Another installation was quicker, or the machine itself uses that part.
+        if (
+          error instanceof DockerError &&
+          /overlap|already used|already in use|subnet .* is used/i.test(error.message) &&
+          !isNameTaken(error)
+        )
+          continue;
+        throw error;
+      }
+      this.#known.set(stackId, subnet);
+      return;
+    }
+    throw new Error(`all networks of ${this.#pool.base} are in use`);
+  }
+
+  #note(stackId: string, network: Network): void {
+    const [subnet] = subnetsOf(network);
+    if (subnet === undefined) throw new Error(`network ${network.Name} has no IPv4 addresses`);
+    this.#known.set(stackId, subnet);
+  }
+
+  /** An address that nobody has, until it is released. */
+  take(stackId: string, owner: string): string {
+    const subnet = this.#known.get(stackId);
+    if (subnet === undefined) throw new Error(`stack ${stackId} has no network yet`);
+    // The upper half is for the names of components.
+    const count = Math.floor(subnet.count / 2) - reserved;
+    const begin = this.#last.get(stackId) ?? -1;
+    for (let step = 1; step <= count; step += 1) {
+      const index = (begin + step) % count;
+      const address = toText(subnet.first + reserved + index);
+      if (this.#taken.has(address)) continue;
+      this.#last.set(stackId, index);
+      this.#taken.set(address, owner);
+      return address;
+    }
+    throw new Error(`all ${String(count)} addresses of the stack's network are in use`);
+  }
+
+  /** One that was found with its container. */
+  keep(address: string, owner: string): void {
+    this.#taken.set(address, owner);
+  }
+
+  release(owner: string): void {
+    for (const [address, one] of this.#taken) if (one === owner) this.#taken.delete(address);
+  }
+
+  /** Absent = success. */
+  async remove(stackId: string): Promise<void> {
+    await this.#daemon.removeNetwork(networkName(this.#daemon.installation, stackId));
+    this.#known.delete(stackId);
+    this.#last.delete(stackId);
+  }
+}
+
+interface Subnet {
+  /** As a number. */
+  readonly first: number;
+  readonly count: number;
+}
+
+function subnetsOf(network: Network): Subnet[] {
+  return (network.IPAM.Config ?? []).flatMap(({ Subnet = "" }) => {
+    const [base = "", length = ""] = Subnet.split("/");
+    return isIPv4(base) ? [{ first: toNumber(base), count: 2 ** (32 - Number(length)) }] : [];
+  });
+}
+
+function* subnetsIn({ base, size }: NetworkPool): Generator<Subnet> {
+  const [first = "", length = ""] = base.split("/");
+  const count = 2 ** (32 - size);
+  const end = toNumber(first) + 2 ** (32 - Number(length));
+  for (let at = toNumber(first); at < end; at += count) yield { first: at, count };
+}
+
+const overlap = (a: Subnet, b: Subnet): boolean => a.first < b.first + b.count && b.first < a.first + a.count;
+
+/** Whether text is a pool that networks of this size can be cut from. */
+export function isPool({ base, size }: NetworkPool): boolean {
+  const [first = "", length = "", ...rest] = base.split("/");
+  if (rest.length > 0 || !isIPv4(first) || !/^\d{1,2}$/.test(length)) return false;
+  return Number(length) <= size && size <= 26 && toNumber(first) % 2 ** (32 - Number(length)) === 0;
+}
+
+function toNumber(address: string): number {
+  return address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
+}
+
+function toText(address: number): string {
+  return [24, 16, 8, 0].map((bits) => Math.floor(address / 2 ** bits) % 256).join(".");
+}

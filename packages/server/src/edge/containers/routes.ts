@@ -1,0 +1,90 @@
+// What only the agent of containers is asked: to prepare, and about volumes and whole stacks.
+import { setTimeout as sleep } from "node:timers/promises";
+import { BerthError } from "../../core/errors.ts";
+import { DockerError } from "../../docker/errors.ts";
+import { Type } from "typebox";
+import { label } from "../../engines/docker/labels.ts";
+import { volumeName } from "../../engines/docker/container.ts";
+import type { VolumesAnswer } from "../../engines/agent/protocol.ts";
+import type { Workload } from "../../engines/engine.ts";
+import { FenceSchema, type Fences } from "../agent/fences.ts";
+import type { Call } from "../agent/http.ts";
+import { read, WorkloadSchema, type ServerDeps } from "../agent/server.ts";
+import type { Containers } from "./containers.ts";
+import type { Daemon } from "./daemon.ts";
+import { haveImage } from "./images.ts";
+import type { Networks } from "./networks.ts";
+import type { ContainerTasks } from "./tasks.ts";
+
+export interface ContainerRoutes {
+  readonly daemon: Daemon;
+  readonly networks: Networks;
+  readonly fences: Fences;
+  readonly instances: Containers;
+  readonly tasks: ContainerTasks;
+}
+
+/** ms that the removal of a volume waits for containers that are leaving. */
+const departure = 30_000;
+
+const PrepareBody = Type.Object({ workload: WorkloadSchema, fence: FenceSchema });
+
+export function containerRoutes(deps: ContainerRoutes): ServerDeps["more"] {
+  return (key, call) => {
+    const [, , first = "", second = ""] = call.path;
+    switch (key) {
+      case "POST v1/prepare":
+        return prepare(deps, call);
+      case "GET v1/stacks":
+        return Promise.resolve({ releases: [], ending: deps.instances.has(first) || deps.tasks.has(first) });
+      case "DELETE v1/stacks":
+        return deps.networks.remove(first).then(() => ({}));
+      case "GET v1/volumes":
+        return listVolumes(deps, first);
+      case "DELETE v1/volumes":
+        return removeVolume(deps, first, second);
+      default:
+        return undefined;
+    }
+  };
+}
+
+/** Fetches the image and makes volumes and the network. Ends with the connection of whoever asked. */
+async function prepare({ daemon, networks, fences }: ContainerRoutes, call: Call): Promise<object> {
+  const body = await read(call, PrepareBody);
+  const workload = body.workload as unknown as Workload;
+  fences.pass(workload.ref, body.fence);
+  const left = new AbortController();
+  call.response.once("close", () => left.abort(new Error("the caller left")));
+  if (workload.artifact.kind === "image") await haveImage(daemon, workload.artifact.reference, left.signal);
+  const { installation } = daemon;
+  for (const { volume } of workload.volumes)
+    await daemon.createVolume(volumeName(installation, workload.stackId, volume), {
+      [label.installation]: installation,
+      [label.stackId]: workload.stackId,
+      [label.stack]: workload.ref.stack,
+      [label.volume]: volume,
+    });
+  await networks.open(workload.stackId, workload.ref.stack);
+  return {};
+}
+
+async function listVolumes({ daemon, instances }: ContainerRoutes, stackId: string): Promise<VolumesAnswer> {
+  const sizes = await daemon.volumeSizes(stackId);
+  return { volumes: sizes.map(({ volume, bytes }) => ({ name: volume, bytes, usedBy: instances.volumeUsers(stackId, volume) })) };
+}
+
+async function removeVolume({ daemon, instances }: ContainerRoutes, stackId: string, volume: string): Promise<object> {
+  for (const until = Date.now() + departure; ;) {
+    const [component] = instances.volumeUsers(stackId, volume);
+    if (component !== undefined) throw new BerthError("volume_in_use", { volume, component });
+    try {
+      await daemon.removeVolume(volumeName(daemon.installation, stackId, volume));
+      return {};
+    } catch (error) {
+      // A container that has ended holds it until its last lines are read.
+      if (!(error instanceof DockerError && error.status === 409 && instances.has(stackId)) || Date.now() > until) throw error;
+      await sleep(50);
+    }
+  }
+}

@@ -1,0 +1,89 @@
+// Keeps what the agent knows in step with the daemon: one stream of events for all containers, and a look at everything when the stream was away.
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ContainerOrder } from "../../engines/docker/labels.ts";
+import { errorText } from "../agent/files.ts";
+import { orderOf } from "./containers.ts";
+import type { Daemon, DaemonEvent } from "./daemon.ts";
+
+/** ms: how long an unreachable daemon is left alone, and how often everything is looked at even without a hint. */
+const pause = { first: 200, most: 5_000 };
+const resyncPeriod = 60_000;
+
+/** Who is told: instances and tasks. */
+export interface Watched {
+  adopt(order: ContainerOrder, container: string): void;
+  hint(container: string, ended: { readonly exitCode: number; readonly at: number } | undefined): void;
+  lookAtAll(): void;
+  started(): void;
+}
+
+export interface WatchDeps {
+  readonly daemon: Daemon;
+  readonly instances: Watched;
+  readonly tasks: Watched;
+  readonly say: (event: string, fields: Readonly<Record<string, unknown>>) => void;
+}
+
+/** Actions that change nothing that Berth looks at: those of health checks and of exec calls come by the hundred. */
+const irrelevant = /^(exec_|health_status|attach|top|resize|archive-|export|copy|commit)/;
+
+/** Runs until the signal. `onFirst` is called when everything that the daemon has is known. */
+export async function watchDaemon(deps: WatchDeps, onFirst: () => void, signal: AbortSignal): Promise<void> {
+  let wait = pause.first;
+  let first = true;
+  while (!signal.aborted) {
+    const life = new AbortController();
+    const both = AbortSignal.any([signal, life.signal]);
+    const events = follow(deps, both);
+    try {
+      await adoptAll(deps);
+      if (first) {
+        deps.instances.started();
+        deps.tasks.started();
+        onFirst();
+        first = false;
+      }
+      wait = pause.first;
+      const resync = setInterval(() => {
+        deps.instances.lookAtAll();
+        deps.tasks.lookAtAll();
+      }, resyncPeriod);
+      await events.finally(() => clearInterval(resync));
+    } catch (error) {
+      if (signal.aborted) return;
+      deps.say("daemon away", { daemon: deps.daemon.api.name, error: errorText(error) });
+    }
+    life.abort();
+    await events.catch(() => undefined);
+    await sleep(wait, undefined, { signal }).catch(() => undefined);
+    wait = Math.min(pause.most, wait * 2);
+  }
+}
+
+async function adoptAll({ daemon, instances, tasks, say }: WatchDeps): Promise<void> {
+  for (const id of await daemon.list()) {
+    const seen = await daemon.inspect(id);
+    if (seen === undefined) continue;
+    const order = orderOf(seen.Config.Labels ?? {}, seen.Config.Env ?? []);
+    if (order === undefined) say("container of another version", { container: seen.Name });
+    else (order.task === undefined ? instances : tasks).adopt(order, id);
+  }
+  instances.lookAtAll();
+  tasks.lookAtAll();
+}
+
+async function follow({ daemon, instances, tasks }: WatchDeps, signal: AbortSignal): Promise<void> {
+  for await (const event of daemon.events(signal)) {
+    if (irrelevant.test(event.Action)) continue;
+    const ended = endOf(event);
+    instances.hint(event.Actor.ID, ended);
+    tasks.hint(event.Actor.ID, ended);
+  }
+}
+
+function endOf({ Action, Actor, timeNano, time }: DaemonEvent): { readonly exitCode: number; readonly at: number } | undefined {
+  const code = Actor.Attributes["exitCode"] ?? Actor.Attributes["containerExitCode"];
+  if (Action !== "die" && Action !== "died") return undefined;
+  if (code === undefined) return undefined;
+  return { exitCode: Number(code), at: Math.floor(timeNano === undefined ? (time ?? 0) * 1_000 : timeNano / 1e6) };
+}

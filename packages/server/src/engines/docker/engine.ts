@@ -1,0 +1,38 @@
+// The Docker engine: containers of one daemon (Docker or podman), which the edge's agent of containers makes and watches.
+import { AgentEngine } from "../agent/engine.ts";
+import type { ForgetLogsAnswer, PrepareRequest, StackUse, VolumesAnswer } from "../agent/protocol.ts";
+import type { Fence, VolumePort, Workload } from "../engine.ts";
+
+export class DockerEngine extends AgentEngine {
+  readonly kind = "docker";
+  protected readonly rendered = "container";
+  protected readonly unreached = { isolation: ["namespace"], volumes: "mount" } as const;
+
+  async prepare(workload: Workload, fence: Fence, signal: AbortSignal): Promise<void> {
+    await this.agent.call("POST", "/v1/prepare", { workload, fence } satisfies PrepareRequest, signal);
+  }
+
+  async forget(
+    { id, name, volumes }: { readonly id: string; readonly name: string; readonly volumes: "kept" | "none" },
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { ending } = (await this.agent.call("GET", `/v1/stacks/${id}`, undefined, signal)) as StackUse;
+    if (ending) return false;
+    // The name may be given again, to somebody who must not read what was written under it before.
+    const { forgotten } = (await this.logsClient.call("DELETE", `/v1/logs/${name}`, undefined, signal)) as ForgetLogsAnswer;
+    if (!forgotten) return false;
+    if (volumes === "none") for (const volume of await this.volumes.list(id, signal)) await this.volumes.remove(id, volume.name, signal);
+    await this.agent.call("DELETE", `/v1/stacks/${id}`, undefined, signal);
+    return true;
+  }
+
+  readonly volumes: VolumePort = {
+    list: async (stackId, signal) => {
+      const { volumes } = (await this.agent.call("GET", `/v1/volumes/${encodeURIComponent(stackId)}`, undefined, signal)) as VolumesAnswer;
+      return [...volumes];
+    },
+    remove: async (stackId, name, signal) => {
+      await this.agent.call("DELETE", `/v1/volumes/${encodeURIComponent(stackId)}/${encodeURIComponent(name)}`, undefined, signal);
+    },
+  };
+}

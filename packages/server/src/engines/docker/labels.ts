@@ -1,0 +1,91 @@
+// What Berth writes on a container so that it is recognised, and adopted again after everything but the daemon was lost (promise 7): whose it is, and the
+// whole order that it was made by. Values of secrets are in its environment only; a label says where in it they are, not what they are.
+import type { Fence, Ref, TaskRun, TrackTarget, Workload } from "../engine.ts";
+
+/** What a container was made by. */
+export interface ContainerOrder {
+  /** Of the instance, or of the task. */
+  readonly id: string;
+  readonly ref: Ref;
+  readonly track: TrackTarget["track"];
+  readonly restart: number;
+  readonly workload: Workload;
+  readonly fence: Fence;
+  /** Unix ms; the order in which instances are shown. */
+  readonly createdAt: number;
+  /** Where its ports are reached, on its stack's network. */
+  readonly address: string;
+  /** Set for a task: it runs once, whatever happens, and ends by itself. */
+  readonly task?: Pick<TaskRun, "command" | "deadline" | "tty">;
+}
+
+/** Names of labels; the text under `order` is JSON of this module alone. */
+export const label = {
+  installation: "berth.installation",
+  role: "berth.role",
+  stack: "berth.stack",
+  stackId: "berth.stack-id",
+  component: "berth.component",
+  instance: "berth.instance",
+  release: "berth.release",
+  releaseHash: "berth.release-hash",
+  volume: "berth.volume",
+  order: "berth.order",
+} as const;
+
+/** Where in a variable's value a secret stands: name, first character, length. */
+type SecretPlace = readonly [name: string, from: number, length: number];
+
+interface Written {
+  readonly version: 1;
+  readonly order: Omit<ContainerOrder, "workload"> & { readonly workload: Omit<Workload, "env" | "secretValues"> };
+  /** Names of the workload's own variables. */
+  readonly env: readonly string[];
+  readonly secrets: readonly SecretPlace[];
+}
+
+export function labelsOf(order: ContainerOrder): Record<string, string> {
+  const { workload, ...rest } = order;
+  const { env, secretValues, ...kept } = workload;
+  const written: Written = { version: 1, order: { ...rest, workload: kept }, env: Object.keys(env), secrets: placesOf(env, secretValues) };
+  return {
+    [label.installation]: order.fence.installation,
+    [label.role]: order.task === undefined ? "instance" : "task",
+    [label.stack]: order.ref.stack,
+    [label.stackId]: workload.stackId,
+    [label.component]: order.ref.component,
+    [label.instance]: order.id,
+    [label.release]: String(workload.releaseNumber),
+    [label.releaseHash]: workload.releaseHash,
+    [label.order]: JSON.stringify(written),
+  };
+}
+
+/** The order again, from a container's labels and its environment (`NAME=value`). undefined: this version of Berth made no such container. */
+export function readOrder(labels: Readonly<Record<string, string>>, environment: readonly string[]): ContainerOrder | undefined {
+  const text = labels[label.order];
+  if (text === undefined) return undefined;
+  const written = JSON.parse(text) as Written;
+  if ((written.version as number) !== 1) return undefined;
+  const there = new Map(environment.map((one) => splitVariable(one)));
+  const env = Object.fromEntries(written.env.flatMap((name) => (there.has(name) ? [[name, there.get(name) ?? ""]] : [])));
+  const secretValues = new Set(written.secrets.map(([name, from, length]) => (env[name] ?? "").slice(from, from + length)));
+  secretValues.delete("");
+  return { ...written.order, workload: { ...written.order.workload, env, secretValues: [...secretValues] } };
+}
+
+function placesOf(env: Readonly<Record<string, string>>, secrets: readonly string[]): SecretPlace[] {
+  return secrets
+    .filter((secret) => secret !== "")
+    .flatMap((secret) =>
+      Object.entries(env).flatMap(([name, value]): SecretPlace[] => {
+        const from = value.indexOf(secret);
+        return from < 0 ? [] : [[name, from, secret.length]];
+      }),
+    );
+}
+
+function splitVariable(text: string): [string, string] {
+  const equals = text.indexOf("=");
+  return equals < 0 ? [text, ""] : [text.slice(0, equals), text.slice(equals + 1)];
+}
