@@ -52,8 +52,8 @@ export function dockerdMissing(): string | undefined {
 /** Why no podman can be started here; undefined when it can. */
 export function podmanMissing(): string | undefined {
   return missing(
-    ["podman", "conmon", "runc", "iptables", "ip", "/usr/lib/podman/netavark", "/usr/lib/podman/aardvark-dns"],
-    "podman, runc, iptables, netavark, aardvark-dns, iproute2",
+    ["podman", "catatonit", "conmon", "runc", "iptables", "ip", "/usr/lib/podman/netavark", "/usr/lib/podman/aardvark-dns"],
+    "podman, catatonit, runc, iptables, netavark, aardvark-dns, iproute2",
   );
 }
 

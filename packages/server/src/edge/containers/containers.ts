@@ -4,7 +4,6 @@ import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { cause } from "@berth/contract/causes.ts";
 import { isNameTaken } from "../../docker/errors.ts";
-import { containerBody, containerName } from "../../engines/docker/container.ts";
 import { label, readOrder, type ContainerOrder } from "../../engines/docker/labels.ts";
 import { refKey } from "../../engines/agent/protocol.ts";
 import {
@@ -22,14 +21,13 @@ import type { StallWatch } from "../agent/prober.ts";
 import type { InstanceOrders } from "../agent/server.ts";
 import { Turns } from "../agent/turns.ts";
 import { Contained, type ContainedDeps } from "./contained.ts";
-import type { Daemon, DaemonInfo } from "./daemon.ts";
+import type { Daemon } from "./daemon.ts";
 import { ContainerDepartures } from "./departures.ts";
 import type { Networks } from "./networks.ts";
 import { usageOf } from "./usage.ts";
 
 export interface ContainersDeps {
   readonly daemon: Daemon;
-  readonly info: () => Promise<DaemonInfo>;
   readonly networks: Networks;
   readonly fences: Fences;
   readonly stalls: StallWatch;
@@ -140,7 +138,7 @@ export class Containers implements InstanceOrders {
           createdAt: now(),
           address: networks.take(workload.stackId, id),
         };
-        const container = await daemon.create(containerName(order), containerBody(order, await this.#deps.info()));
+        const container = await daemon.create(order);
         const one = Contained.open(order, container, this.#containedDeps());
         this.#instances.set(id, one);
         one.look();

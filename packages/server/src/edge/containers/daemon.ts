@@ -3,8 +3,8 @@ import type { Readable, Duplex } from "node:stream";
 import type { DockerApi, Query } from "../../docker/api.ts";
 import { DockerError } from "../../docker/errors.ts";
 import { readNdjson } from "../../docker/ndjson.ts";
-import { label } from "../../engines/docker/labels.ts";
-import type { ContainerBody, DaemonTraits } from "../../engines/docker/container.ts";
+import { label, type ContainerOrder } from "../../engines/docker/labels.ts";
+import { containerBody, containerName } from "../../engines/docker/container.ts";
 
 export interface Inspected {
   readonly Id: string;
@@ -34,7 +34,7 @@ export interface DaemonEvent {
   readonly time?: number;
 }
 
-export interface DaemonInfo extends DaemonTraits {
+export interface DaemonInfo {
   readonly version: string;
   /** `docker` or `podman`. */
   readonly name: string;
@@ -43,7 +43,6 @@ export interface DaemonInfo extends DaemonTraits {
 
 interface Info {
   readonly ServerVersion?: string;
-  readonly InitBinary?: string;
   readonly MemoryLimit?: boolean;
   readonly CpuCfsQuota?: boolean;
   readonly PidsLimit?: boolean;
@@ -66,6 +65,8 @@ export interface Volume {
 export class Daemon {
   readonly api: DockerApi;
   readonly installation: string;
+  /** Whether it can give a container a small first process; believed until it says otherwise. */
+  #hasInit = true;
 
   constructor(api: DockerApi, installation: string) {
     this.api = api;
@@ -78,8 +79,6 @@ export class Daemon {
     return {
       name: version.Components?.some((one) => /podman/i.test(one.Name)) === true ? "podman" : "docker",
       version: info.ServerVersion ?? "",
-      // Its package brings the program along. podman does not say whether it has one.
-      init: (info.InitBinary ?? "") !== "",
       limits: { memory: info.MemoryLimit === true, cpu: info.CpuCfsQuota === true, processes: info.PidsLimit === true },
     };
   }
@@ -97,8 +96,21 @@ export class Daemon {
     return orAbsent(this.api.json<Inspected>("GET", `/containers/${id}/json`));
   }
 
-  async create(name: string, body: ContainerBody): Promise<string> {
-    return (await this.api.json<{ readonly Id: string }>("POST", "/containers/create", { query: { name }, body })).Id;
+  /** Makes its container, which does not run yet, and returns the daemon's id for it. */
+  async create(order: ContainerOrder): Promise<string> {
+    const traits = { init: this.#hasInit };
+    const call = this.api.json<{ readonly Id: string }>("POST", "/containers/create", {
+      query: { name: containerName(order) },
+      body: containerBody(order, traits),
+    });
+    try {
+      return (await call).Id;
+    } catch (error) {
+      // podman needs a package of its own for that, and says only now that it is not there.
+      if (!traits.init || !(error instanceof DockerError) || !/init binary|catatonit|docker-init/.test(error.message)) throw error;
+      this.#hasInit = false;
+      return this.create(order);
+    }
   }
 
   /** Does nothing to one that runs. */

@@ -38,19 +38,11 @@ async function main(): Promise<void> {
   for (const folder of ["instances", "tasks"]) mkdirSync(join(config.home, "edge", folder), { recursive: true, mode: 0o700 });
   const api = new DockerApi(config.agent.endpoint);
   const daemon = new Daemon(api, config.installation);
-  let known: Promise<DaemonInfo> | undefined;
-  const info = (): Promise<DaemonInfo> => {
-    known ??= daemon.info().catch((error: unknown) => {
-      known = undefined;
-      throw error;
-    });
-    return known;
-  };
   const failure = (error: unknown): Error => failureOf(error, api.name);
   const networks = new Networks(daemon, config.agent.networks);
   const fences = new Fences(join(config.home, "edge", "fences"), config.installation);
   const stalls = new StallWatch(Date.now);
-  const common = { daemon, info, networks, fences, stalls, home: config.home, now: Date.now, say, failure };
+  const common = { daemon, networks, fences, stalls, home: config.home, now: Date.now, say, failure };
   const instances = new Containers({ ...common, onReadiness: (all, full) => sendToPrimary({ type: "readiness", instances: all, full }) });
   const tasks = new ContainerTasks({ ...common, keepFor: config.agent.keepTasks });
   const server = createAgentServer({

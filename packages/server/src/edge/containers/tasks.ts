@@ -3,7 +3,6 @@ import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { cause } from "@berth/contract/causes.ts";
 import { measured } from "../../core/words.ts";
-import { containerBody, containerName } from "../../engines/docker/container.ts";
 import type { ContainerOrder } from "../../engines/docker/labels.ts";
 import { refKey, type TaskAnswer } from "../../engines/agent/protocol.ts";
 import { EngineFailure, type Fence, type Ref, type TaskRun, type TaskState } from "../../engines/engine.ts";
@@ -136,7 +135,7 @@ export class ContainerTasks implements TaskOrders {
         address: networks.take(stackId, id),
         task: { command: task.command, deadline: task.deadline, tty: task.tty },
       };
-      const container = await daemon.create(containerName(order), containerBody(order, await this.#deps.info()));
+      const container = await daemon.create(order);
       const run = Contained.open(order, container, this.#containedDeps());
       this.#running.set(id, run);
       run.look();

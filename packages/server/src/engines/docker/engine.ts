@@ -1,12 +1,34 @@
 // The Docker engine: containers of one daemon (Docker or podman), which the edge's agent of containers makes and watches.
 import { AgentEngine } from "../agent/engine.ts";
 import type { ForgetLogsAnswer, PrepareRequest, StackUse, VolumesAnswer } from "../agent/protocol.ts";
+import { containerBody, containerName } from "./container.ts";
+import { label, splitVariable } from "./labels.ts";
 import type { Fence, VolumePort, Workload } from "../engine.ts";
 
 export class DockerEngine extends AgentEngine {
   readonly kind = "docker";
   protected readonly rendered = "container";
   protected readonly unreached = { isolation: ["namespace"], volumes: "mount" } as const;
+
+  /** The body of the daemon's create call; id and address are given when it is made. */
+  override render(workload: Workload): { readonly name: string; readonly body: unknown }[] {
+    const secret = (value: string): boolean => workload.secretValues.some((one) => one !== "" && value.includes(one));
+    const fence = { installation: "", epoch: 0, generation: 0 };
+    const order = {
+      id: workload.ref.component,
+      ref: workload.ref,
+      track: "stable",
+      restart: 0,
+      workload,
+      fence,
+      createdAt: 0,
+      address: "",
+    } as const;
+    const { Labels, Env, NetworkingConfig: _given, ...body } = containerBody(order, { init: true });
+    const shown = Env.map((text) => (secret(splitVariable(text)[1]) ? `${splitVariable(text)[0]}=(secret)` : text));
+    const { [label.order]: _order, ...labels } = Labels;
+    return [{ name: `container ${containerName(order)}`, body: { ...body, Env: shown, Labels: labels } }];
+  }
 
   async prepare(workload: Workload, fence: Fence, signal: AbortSignal): Promise<void> {
     await this.agent.call("POST", "/v1/prepare", { workload, fence } satisfies PrepareRequest, signal);

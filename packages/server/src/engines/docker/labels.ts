@@ -85,7 +85,8 @@ function placesOf(env: Readonly<Record<string, string>>, secrets: readonly strin
     );
 }
 
-function splitVariable(text: string): [string, string] {
+/** `NAME=value`. */
+export function splitVariable(text: string): [string, string] {
   const equals = text.indexOf("=");
   return equals < 0 ? [text, ""] : [text.slice(0, equals), text.slice(equals + 1)];
 }
