@@ -246,6 +246,10 @@ export const causesEn = {
     sentence: "The image {image} could not be pulled: {reason}.",
     next: "Check that the cluster's host reaches the registry and has room on its disk; the work is tried again by itself.",
   },
+  stack_network_failed: {
+    sentence: "The network of the stack could not be set up: {reason}.",
+    next: "Berth's edge needs the rights to do that (root, or the capability NET_ADMIN) and the program `ip`; `berth doctor` says what is missing.",
+  },
   image_needs_container_engine: {
     sentence: "Component {component} uses the image {image}, which the local engine cannot run.",
     next: "Give it `build:` instead, use an addon, or deploy to a Docker or Kubernetes cluster.",

@@ -42,7 +42,7 @@ import { watchEdge } from "./server/edge-watch.ts";
 import { logKeeping } from "./server/keeping.ts";
 import { openKeys } from "./server/keys.ts";
 import { listenOn } from "./server/listen.ts";
-import { openEngine, openTraffic } from "./server/machine.ts";
+import { openEngine, openImageBuilder, openTraffic } from "./server/machine.ts";
 import { createMetrics } from "./server/metrics.ts";
 import { openNode, rememberCluster } from "./server/node.ts";
 import { createPlaces, whereIs } from "./server/places.ts";
@@ -143,7 +143,7 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
     );
   writeWhole(paths.installationFile, JSON.stringify({ id: installation.id, epoch: installation.epoch }));
   // Nobody else has the embedded database, so nobody else can have its cluster.
-  const claimed = await claimCluster(db, cluster, node, { always: config.databaseUrl === undefined });
+  const claimed = await claimCluster(db, cluster, node, { engine: config.engine.kind, always: config.databaseUrl === undefined });
   const mine = claimed === "mine";
   if (claimed !== "mine" && config.cluster.chosen)
     throw new DatabaseRefused(
@@ -163,7 +163,7 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
     return found;
   };
   const edge = mine ? await (startingEdge ?? startEdge(installation.id)) : undefined;
-  const engine = openEngine(paths, cluster, blobs);
+  const engine = openEngine(config, paths, cluster, (digest) => blobs.open(digest));
   const places = await createPlaces(db, mine ? { cluster, engine, traffic } : undefined);
   if (mine) await takeOver({ db, places, cluster, installation, log }, life.signal);
   const access = createAccess(db);
@@ -173,7 +173,8 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
   const isRoot = process.getuid?.() === 0;
   const findTool = createToolFinder(config.home, config.systemPath.split(":"));
   // For what it says before a build; builds are run by the thread that works. What one stack's user can execute, all can.
-  const builder = createHostBuilder({ home: config.home, blobs, findTool, uidFor: () => (isRoot ? gitUser : undefined) });
+  const imageBuilder = openImageBuilder(config, installation.id, blobs);
+  const builder = imageBuilder ?? createHostBuilder({ home: config.home, blobs, findTool, uidFor: () => (isRoot ? gitUser : undefined) });
   const readTree = (digest: string, signal: AbortSignal): ReturnType<typeof readSourceTree> =>
     readSourceTree(blobs, digest, filesOfInterest, signal);
   const metrics = createMetrics();
@@ -301,6 +302,7 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
       if (mine) await leaveCluster(db, cluster, node).catch(() => undefined);
       await database.close();
       await traffic.close();
+      imageBuilder?.close();
       await engine.close();
     },
   };

@@ -1,7 +1,12 @@
 // What single settings may be, and what is said of one that is not; `config.ts` reads them.
 import { isIP } from "node:net";
 import { namePattern } from "@berth/contract/names.ts";
+import { Type } from "typebox";
+import { Value } from "typebox/value";
+import { publicCatalogue, type Catalogue } from "./core/image/catalogue.ts";
+import { isPool } from "./core/pool.ts";
 import { routerLimits } from "./core/router-limits.ts";
+import { parseEndpoint } from "./docker/endpoint.ts";
 
 /** A setting that is wrong: which, and what it may be. */
 export class ConfigError extends Error {
@@ -17,6 +22,74 @@ export interface Listen {
   readonly host: string;
   readonly port: number;
   readonly portIsDefault: boolean;
+}
+
+export type EngineChoice = { readonly kind: "local" } | { readonly kind: "docker"; readonly docker: string };
+
+export function engine(kind: string | undefined, docker: string | undefined): EngineChoice {
+  if (kind === undefined || kind === "local") return { kind: "local" };
+  if (kind !== "docker") throw new ConfigError(`BERTH_ENGINE is ${kind}.`, "It may be local or docker.");
+  const address = docker ?? "unix:///var/run/docker.sock";
+  try {
+    parseEndpoint(address);
+  } catch (error) {
+    throw new ConfigError(`BERTH_DOCKER_HOST is no address of a daemon: ${(error as Error).message}.`, "It is written as DOCKER_HOST is.");
+  }
+  return { kind, docker: address };
+}
+
+const Runtime = Type.Object(
+  {
+    runtime: Type.Union((["node", "python", "go", "java", "php", "ruby", "rust"] as const).map((name) => Type.Literal(name))),
+    version: Type.String({ pattern: "^[0-9]+([.][0-9]+)*$" }),
+    build: Type.String({ minLength: 1 }),
+    run: Type.Optional(Type.String({ minLength: 1 })),
+    beside: Type.Optional(
+      Type.Union([Type.Object({ copy: Type.Array(Type.String()) }), Type.Object({ packages: Type.Array(Type.String()) })]),
+    ),
+  },
+  { additionalProperties: false },
+);
+const Images = Type.Object(
+  {
+    os: Type.Optional(Type.String({ minLength: 1 })),
+    runtimes: Type.Optional(Type.Array(Runtime)),
+    tools: Type.Optional(
+      Type.Array(
+        Type.Object({
+          tool: Type.String(),
+          image: Type.String(),
+          copy: Type.Array(Type.String()),
+          packages: Type.Optional(Type.Array(Type.String())),
+          path: Type.Optional(Type.String()),
+        }),
+      ),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+/** What is said takes the place of what the makers of each runtime publish: a list as a whole. */
+export function catalogue(given: unknown): Catalogue {
+  if (given === undefined) return publicCatalogue;
+  if (Value.Check(Images, given)) return { ...publicCatalogue, ...given };
+  const [first] = Value.Errors(Images, given);
+  throw new ConfigError(
+    `images${first?.instancePath ?? ""} in config.json ${first?.message ?? "is not valid"}.`,
+    'Write it as {"os": IMAGE, "runtimes": [{"runtime": "node", "version": "22", "build": IMAGE, "run": IMAGE}], "tools": []}.',
+  );
+}
+
+const Networks = Type.Object({ base: Type.String(), size: Type.Integer({ minimum: 16, maximum: 26 }) }, { additionalProperties: false });
+
+/** A range of IPv4 addresses and the length of each stack's part of it. */
+export function networks(given: unknown): { readonly base: string; readonly size: number } | undefined {
+  if (given === undefined) return undefined;
+  if (Value.Check(Networks, given) && isPool(given)) return given;
+  throw new ConfigError(
+    `networks in config.json is ${JSON.stringify(given)}.`,
+    'Write a range and the length of the networks to cut it into: {"base": "10.64.0.0/12", "size": 22}.',
+  );
 }
 
 export function autoOrOff(given: string | undefined, name: string): "auto" | "off" {

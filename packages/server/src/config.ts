@@ -6,15 +6,20 @@ import {
   addresses,
   audience,
   autoOrOff,
+  catalogue,
   checkedUrl,
   cluster,
   ConfigError,
+  engine,
   level,
+  networks,
   limits,
   listen,
   whole,
+  type EngineChoice,
   type Listen,
 } from "./config-values.ts";
+import type { Catalogue } from "./core/image/catalogue.ts";
 
 export interface Config {
   /** Absolute. State lives here; see paths.ts. */
@@ -24,6 +29,12 @@ export interface Config {
   readonly databaseUrl: string | undefined;
   /** The local cluster that this machine is, for the servers of one database. A chosen one that belongs to another node is an error. */
   readonly cluster: { readonly name: string; readonly chosen: boolean };
+  /** What this machine's cluster is made of: processes, or containers of a Docker daemon (`docker`: where that listens). */
+  readonly engine: EngineChoice;
+  /** The base images that images are built on. */
+  readonly images: Catalogue;
+  /** Where the networks of stacks come from where instances are containers; undefined = the agent's own choice. */
+  readonly networks: { readonly base: string; readonly size: number } | undefined;
   readonly api: Listen;
   readonly router: Listen;
   /** Listened on while there is a certificate. */
@@ -98,6 +109,10 @@ const fallbackPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 interface ConfigFile {
   readonly databaseUrl?: string;
   readonly cluster?: string;
+  readonly engine?: string;
+  readonly dockerHost?: string;
+  readonly images?: unknown;
+  readonly networks?: unknown;
   readonly host?: string;
   readonly port?: number;
   readonly routerHost?: string;
@@ -147,6 +162,12 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     runDir,
     databaseUrl: databaseUrl === undefined ? undefined : checkedUrl(databaseUrl),
     cluster: cluster(value(env, "BERTH_CLUSTER") ?? file.cluster),
+    engine: engine(
+      value(env, "BERTH_ENGINE") ?? file.engine,
+      value(env, "BERTH_DOCKER_HOST") ?? file.dockerHost ?? value(env, "DOCKER_HOST"),
+    ),
+    images: catalogue(file.images),
+    networks: networks(file.networks),
     api: listen(value(env, "BERTH_HOST") ?? file.host, value(env, "BERTH_PORT") ?? file.port, 7420, "BERTH_PORT"),
     router: listen(
       value(env, "BERTH_ROUTER_HOST") ?? file.routerHost,
@@ -201,6 +222,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     service: {
       server: given(env, [
         "DATABASE_URL",
+        "DOCKER_HOST",
         "PATH",
         ...networkVariables,
         ...Object.keys(env).filter(
@@ -208,6 +230,9 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
         ),
       ]),
       edge: given(env, [
+        "BERTH_ENGINE",
+        "BERTH_DOCKER_HOST",
+        "DOCKER_HOST",
         "BERTH_ROUTER_HOST",
         "BERTH_ROUTER_PORT",
         "BERTH_HTTPS_HOST",

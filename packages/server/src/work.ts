@@ -21,7 +21,7 @@ import { Cgroups } from "./sandbox/cgroups.ts";
 import { createBuildUsers } from "./server/build-users.ts";
 import { createHints } from "./server/hints.ts";
 import { startLoops } from "./server/loops.ts";
-import { openEngine, openTraffic } from "./server/machine.ts";
+import { openEngine, openImageBuilder, openTraffic } from "./server/machine.ts";
 import type { Metrics } from "./server/metrics.ts";
 import { createPlaces } from "./server/places.ts";
 import { runSealer } from "./server/sealer.ts";
@@ -60,21 +60,24 @@ export async function startWork({ config, address, installation, cluster, doors 
   const blobs = await openBlobFolder(paths.blobs);
   const traffic = openTraffic(config, paths, cluster);
   traffic.setDoors(doors);
-  const engine = openEngine(paths, cluster, blobs);
+  const engine = openEngine(config, paths, cluster, (digest) => blobs.open(digest));
   const places = await createPlaces(db, { cluster, engine, traffic });
   const logs = createBuildLogs(paths.buildLogs, blobs);
   const groups = config.cgroups === "auto" ? Cgroups.open(config.home, "builds") : undefined;
-  const builder = createHostBuilder({
-    home: config.home,
-    blobs,
-    findTool: createToolFinder(config.home, config.systemPath.split(":")),
-    uidFor: createBuildUsers(join(config.home, "build-users.json"), process.getuid?.() === 0),
-    clock,
-    systemPath: config.systemPath,
-    passEnv: config.networkEnv,
-    sandbox: config.sandbox,
-    keeping: { hidden: [config.home, config.runDir], groups, memory: config.builds.memory },
-  });
+  const imageBuilder = openImageBuilder(config, installation.id, blobs);
+  const builder =
+    imageBuilder ??
+    createHostBuilder({
+      home: config.home,
+      blobs,
+      findTool: createToolFinder(config.home, config.systemPath.split(":")),
+      uidFor: createBuildUsers(join(config.home, "build-users.json"), process.getuid?.() === 0),
+      clock,
+      systemPath: config.systemPath,
+      passEnv: config.networkEnv,
+      sandbox: config.sandbox,
+      keeping: { hidden: [config.home, config.runDir], groups, memory: config.builds.memory },
+    });
   const hints = createHints({ db, engine, cluster, log });
   // No other process works for this machine: the home's lock and the cluster's owner say so.
   await builder.sweep(() => false);

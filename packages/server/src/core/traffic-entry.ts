@@ -1,5 +1,6 @@
 // The traffic entry of a component from its ports, routes and the endpoints that the planner chose. Pure, and equal for equal input: its hash tells whether the edge has it.
 import type { ComponentSpec, Port } from "@berth/contract/spec.ts";
+import { portNumbers } from "./ports.ts";
 
 /** What of a release decides where its instances are reached. */
 export type EntrySpec = Pick<ComponentSpec, "kind" | "ports" | "domains" | "maxBody" | "maxConnections">;
@@ -15,6 +16,8 @@ export interface EntryParts {
   readonly published: ReadonlySet<number>;
   /** Port name -> the stable loopback port for siblings; a port without one is not routed. */
   readonly internalPorts: ReadonlyMap<string, number>;
+  /** Where the edge stands for it on the stack's own network, at the ports that its programs have. */
+  readonly door?: string | undefined;
 }
 type Addresses = Readonly<Record<string, { readonly host: string; readonly port: number }>>;
 export interface EntryEndpoint {
@@ -35,6 +38,7 @@ export interface Entry {
     readonly hosts: readonly { readonly host: string; readonly path: string; readonly https?: "redirect" }[];
     readonly published?: number;
     readonly internal: number;
+    readonly inside?: { readonly host: string; readonly port: number };
     readonly tracks: readonly {
       readonly name: string;
       readonly weight: number;
@@ -114,6 +118,7 @@ export function trafficEntry(parts: EntryParts, endpoints: readonly EntryEndpoin
           name: port.name,
           protocol: port.protocol,
           internal,
+          ...insideOf(parts, port),
           hosts:
             port.protocol === "http"
               ? routes
@@ -169,4 +174,12 @@ function firstOfEach<T>(items: readonly T[], keyOf: (item: T) => string): T[] {
 function addressOf(addresses: Addresses, port: Port, ports: number): { readonly host: string; readonly port: number } | undefined {
   const all = Object.values(addresses);
   return addresses[port.name] ?? (ports === 1 && all.length === 1 ? all[0] : undefined);
+}
+
+function insideOf({ door, releases }: EntryParts, port: Port): { readonly inside?: { readonly host: string; readonly port: number } } {
+  if (door === undefined) return {};
+  // The wanted release's word counts; a port that it does not have any more is asked of the one that has it.
+  const spec = releases.find((release) => release.spec.ports.some((one) => one.name === port.name))?.spec;
+  const number = spec === undefined ? undefined : portNumbers(spec.ports)[port.name];
+  return number === undefined ? {} : { inside: { host: door, port: number } };
 }

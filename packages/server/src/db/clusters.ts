@@ -1,6 +1,7 @@
 // Which node drives a cluster. A cluster is never taken from a node that was there a moment ago: two servers must never act on one cluster's rows.
 import { sql } from "kysely";
 import type { Db } from "./pool.ts";
+import { DatabaseRefused } from "./refused.ts";
 
 /** The home folder that a server works for, and the machine that it lies on. */
 export interface NodeIdentity {
@@ -26,19 +27,31 @@ interface ClusterConfig {
 /** ms without a sign of life after which a node counts as gone. */
 export const goneAfter = 60_000;
 
-/** Makes the cluster this node's when it is nobody's yet (or `always`), and says whose it is. */
+/** What drives a cluster that belongs to one node. */
+export type NodeEngine = "local" | "docker";
+
+/** Makes the cluster this node's when it is nobody's yet (or `always`), and says whose it is. Errors: `engine_changed`. */
 export async function claimCluster(
   db: Db,
   cluster: string,
   node: NodeIdentity,
-  options: { readonly always: boolean } = { always: false },
+  options: { readonly engine: NodeEngine; readonly always: boolean },
 ): Promise<"mine" | ClusterOwner> {
+  const known = await db.selectFrom("clusters").select("engine").where("name", "=", cluster).executeTakeFirst();
+  if (known !== undefined && known.engine !== options.engine)
+    throw new DatabaseRefused(
+      "engine_changed",
+      `Cluster ${cluster} is of the ${known.engine} engine, and what runs there stays there.`,
+      `Start the server with BERTH_ENGINE=${known.engine}, or with another home folder (BERTH_HOME) for ${options.engine}.`,
+    );
   await sql`
-    insert into clusters (name, engine, node_id, node_host, seen_at) values (${cluster}, 'local', ${node.id}, ${node.host}, now())
+    insert into clusters (name, engine, node_id, node_host, seen_at) values (${cluster}, ${options.engine}, ${node.id}, ${node.host}, now())
     on conflict (name) do update set node_id = excluded.node_id, node_host = excluded.node_host, seen_at = now()
-    where clusters.engine = 'local' and (clusters.node_id is null or clusters.node_id = excluded.node_id or ${options.always})`.execute(db);
+    where clusters.engine = excluded.engine and (clusters.node_id is null or clusters.node_id = excluded.node_id or ${options.always})`.execute(
+    db,
+  );
   const owner = (await clusterOwners(db)).find((one) => one.cluster === cluster);
-  if (owner === undefined) throw new Error(`cluster ${cluster} is not a local one`);
+  if (owner === undefined) throw new Error(`cluster ${cluster} belongs to no node`);
   return owner.node === node.id ? "mine" : owner;
 }
 
@@ -67,12 +80,12 @@ export async function announce(db: Db, cluster: string, at: ClusterConfig): Prom
     .execute();
 }
 
-/** The owners of all local clusters. */
+/** The owners of all clusters that belong to a node. */
 export async function clusterOwners(db: Db): Promise<ClusterOwner[]> {
   const rows = await db
     .selectFrom("clusters")
     .select(["name", "node_id", "node_host", "seen_at", "config"])
-    .where("engine", "=", "local")
+    .where("engine", "in", ["local", "docker"])
     .where("node_id", "is not", null)
     .orderBy("created_at")
     .execute();
@@ -93,7 +106,7 @@ export async function clusterOwners(db: Db): Promise<ClusterOwner[]> {
 export async function takeCluster(db: Db, cluster: string, node: NodeIdentity): Promise<"taken" | "absent" | ClusterOwner> {
   const taken = await sql`
     update clusters set node_id = ${node.id}, node_host = ${node.host}, seen_at = now()
-    where name = ${cluster} and engine = 'local' and (node_id is null or node_id = ${node.id} or seen_at is null or seen_at < now() - ${goneAfter} * interval '1 millisecond')`.execute(
+    where name = ${cluster} and engine in ('local', 'docker') and (node_id is null or node_id = ${node.id} or seen_at is null or seen_at < now() - ${goneAfter} * interval '1 millisecond')`.execute(
     db,
   );
   if ((taken.numAffectedRows ?? 0n) > 0n) return "taken";

@@ -22,6 +22,7 @@ export type RefusalReason =
   | "database_encoding"
   | "other_installation"
   | "cluster_taken"
+  | "engine_changed"
   | "database_too_old"
   | "schema_needs_newer"
   | "migration_changed"

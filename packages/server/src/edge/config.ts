@@ -48,6 +48,8 @@ export const EdgeConfig = Type.Object({
   ),
   /** Work per request that routers leave out, so that a benchmark can tell what it costs; nothing for real use. */
   leaveOut: Type.Array(Type.Union([Type.Literal("accessLog"), Type.Literal("metrics"), Type.Literal("requestIds")]), { default: [] }),
+  /** What instances are: processes of this machine, or containers of a daemon. Decides which agent runs. */
+  engine: Type.Union([Type.Literal("local"), Type.Literal("docker")], { default: "local" }),
   /** Which children run beside the routers. */
   children: Type.Object({ agent: Type.Boolean({ default: true }), collector: Type.Boolean({ default: true }) }, { default: {} }),
   /** Whether routers outlive a primary that dies, and bring up the next one. Tests turn it off, so that nothing of theirs is left behind. */

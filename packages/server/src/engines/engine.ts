@@ -241,6 +241,11 @@ export interface Engine {
    */
   forget(stack: { readonly id: string; readonly name: string; readonly volumes: "kept" | "none" }, signal: AbortSignal): Promise<boolean>;
   readonly volumes: VolumePort;
+  /**
+   * The address at which the edge stands for the component on its stack's own network, where the component's name leads to it. It stays as long as the stack.
+   * Absent: siblings are reached on the machine's loopback.
+   */
+  door?(ref: Ref, stackId: string, signal: AbortSignal): Promise<string>;
   /** A hint, never the truth: calls back when something of the ref may have changed. Ends when the signal fires or the connection is lost. */
   watch?(onChange: (ref: Ref) => void, signal: AbortSignal): Promise<void>;
 }

@@ -43,6 +43,8 @@ export interface TrafficPort {
   readonly published?: number;
   /** Stable loopback port at which siblings reach this port. */
   readonly internal: number;
+  /** Where siblings reach it on a network of their stack's own. */
+  readonly inside?: { readonly host: string; readonly port: number };
   readonly tracks: readonly TrafficTrack[];
 }
 

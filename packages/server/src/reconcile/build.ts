@@ -146,7 +146,11 @@ async function end(deps: BuildLoopDeps, stack: StackRow, build: store.BuildRow, 
   const common = { endedAt, ...(logDigest === undefined ? {} : { logDigest }), ...(how.steps === undefined ? {} : { steps: how.steps }) };
   await commit(async (trx) => {
     if ("succeeded" in how) {
-      await store.saveArtifact(trx, { digest: how.succeeded.digest, kind: "bundle", size: how.succeeded.size });
+      await store.saveArtifact(trx, {
+        digest: how.succeeded.digest,
+        kind: deps.builder.kind === "image" ? "image" : "bundle",
+        size: how.succeeded.size,
+      });
       if (!(await store.updateBuild(trx, build.id, { ...common, phase: "succeeded", artifactDigest: how.succeeded.digest }))) return;
       await stackEvent(trx, scope, {
         code: "build_succeeded",

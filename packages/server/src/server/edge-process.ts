@@ -150,7 +150,11 @@ export function writeEdgeConfig(config: Config, paths: Paths, installation: stri
       limits: config.routerLimits,
       errorDetails: config.errorDetails,
       workers: Math.max(2, availableParallelism()),
-      agent: { sandbox: config.sandbox, cgroups: config.cgroups },
+      engine: config.engine.kind,
+      agent:
+        config.engine.kind === "docker"
+          ? { docker: config.engine.docker, ...(config.networks === undefined ? {} : { networks: config.networks }) }
+          : { sandbox: config.sandbox, cgroups: config.cgroups },
     }),
   );
 }

@@ -2,6 +2,13 @@
 import type { BlobStore } from "../blobs/store.ts";
 import type { Config } from "../config.ts";
 import { EdgeTraffic } from "../engines/edge-traffic.ts";
+import { createDockerBuilder } from "../builders/image/docker.ts";
+import { parseEndpoint } from "../docker/endpoint.ts";
+import { DockerApi } from "../docker/api.ts";
+import { staticServerText } from "../edge/agent/static-install.ts";
+import type { Builder } from "../builders/builder.ts";
+import type { AgentEngine } from "../engines/agent/engine.ts";
+import { DockerEngine } from "../engines/docker/engine.ts";
 import { LocalEngine } from "../engines/local/engine.ts";
 import type { Paths } from "../paths.ts";
 
@@ -9,12 +16,27 @@ export function openTraffic(config: Config, paths: Paths, cluster: string): Edge
   return new EdgeTraffic({ socketPath: paths.edgeSocket, home: paths.home, cluster, router: config.router, now: Date.now });
 }
 
-export function openEngine(paths: Paths, cluster: string, blobs: BlobStore): LocalEngine {
-  return new LocalEngine({
-    home: paths.home,
-    agentSocket: paths.agentSocket,
-    logsSocket: paths.logsSocket,
-    openBlob: (digest) => blobs.open(digest),
-    cluster,
+export function openEngine(config: Pick<Config, "engine">, paths: Paths, cluster: string, openBlob: BlobStore["open"]): AgentEngine {
+  const sockets = { agentSocket: paths.agentSocket, logsSocket: paths.logsSocket, cluster };
+  return config.engine.kind === "docker"
+    ? new DockerEngine(sockets)
+    : new LocalEngine({ ...sockets, home: paths.home, openBlob: (digest) => openBlob(digest) });
+}
+
+/** For whoever only asks and stops what runs: nothing is unpacked there. */
+export const noBlobs: BlobStore["open"] = () => Promise.reject(new Error("nothing is unpacked here"));
+
+/** The builder of images where instances are containers; undefined where they are processes. */
+export function openImageBuilder(config: Config, installation: string, blobs: BlobStore): (Builder & { close(): void }) | undefined {
+  if (config.engine.kind !== "docker") return undefined;
+  const api = new DockerApi(parseEndpoint(config.engine.docker));
+  const builder = createDockerBuilder({
+    api,
+    blobs,
+    catalogue: config.images,
+    labels: { "berth.installation": installation },
+    staticServer: () => staticServerText(),
+    memory: config.builds.memory,
   });
+  return { ...builder, close: () => api.close() };
 }

@@ -11,8 +11,9 @@ import { openDatabase, type DatabaseAddress, type Db } from "../db/pool.ts";
 import type { Hello } from "../edge/ipc.ts";
 import { livingRouters } from "../edge/registry.ts";
 import { EdgeTraffic } from "../engines/edge-traffic.ts";
-import { LocalEngine } from "../engines/local/engine.ts";
+import type { AgentEngine } from "../engines/agent/engine.ts";
 import { identify, isAlive } from "../os/process.ts";
+import { noBlobs, openEngine } from "./machine.ts";
 import type { Paths } from "../paths.ts";
 import { StartRefused } from "./refusal.ts";
 
@@ -99,7 +100,7 @@ async function helloOrSuccessor(traffic: EdgeTraffic, paths: Paths, signal: Abor
 }
 
 /** One that has just died is started again by the edge, at the latest after 10 s. Errors: StartRefused. */
-async function agentAnswers(engine: LocalEngine, paths: Paths, signal: AbortSignal): Promise<void> {
+async function agentAnswers(engine: AgentEngine, paths: Paths, signal: AbortSignal): Promise<void> {
   const until = Date.now() + agentPatience;
   while (!(await engine.capabilities(signal)).reachable) {
     if (Date.now() > until)
@@ -112,13 +113,7 @@ async function agentAnswers(engine: LocalEngine, paths: Paths, signal: AbortSign
 }
 
 async function stopInstances(config: Config, paths: Paths, signal: AbortSignal): Promise<void> {
-  const engine = new LocalEngine({
-    home: config.home,
-    agentSocket: paths.agentSocket,
-    logsSocket: paths.logsSocket,
-    cluster: "local",
-    openBlob: () => Promise.reject(new Error("nothing is unpacked here")),
-  });
+  const engine = openEngine(config, paths, "local", noBlobs);
   const fence = await withDatabase(config, async (db) => {
     const { id, epoch } = await db.selectFrom("installation").select(["id", "epoch"]).executeTakeFirstOrThrow();
     const { rows } = await sql<{ fence: number }>`select nextval('fences') as fence`.execute(db);

@@ -72,8 +72,16 @@ async function clear(place: Place): Promise<void> {
   await killProcesses({ leaders: [], recent: false, mark: place.mark });
   const links = removeLinks(place);
   applyFirewall(withoutNetwork(readFirewall(), `10.${String(place.number)}.`, links));
+  removeRoutes(place);
   removeGroups(place);
   rmSync(place.folder, { recursive: true, force: true, maxRetries: 5 });
+}
+
+/** Of addresses that a program made this machine's own. */
+function removeRoutes(place: Place): void {
+  const routes = execFileSync("ip", ["-4", "route", "show", "table", "local", "dev", "lo"], { encoding: "utf8" }).split("\n");
+  for (const [, range = ""] of routes.map((line) => line.split(" ")))
+    if (range.startsWith(`10.${String(place.number)}.`)) execFileSync("ip", ["route", "del", "local", range, "dev", "lo"]);
 }
 
 interface Link {

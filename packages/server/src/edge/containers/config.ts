@@ -4,7 +4,7 @@ import { Type, type Static } from "typebox";
 import { Value } from "typebox/value";
 import { parseEndpoint, type DockerEndpoint } from "../../docker/endpoint.ts";
 import { DaemonTls } from "../collector/config.ts";
-import { isPool } from "./networks.ts";
+import { isPool } from "../../core/pool.ts";
 
 const Settings = Type.Object({
   /** As in DOCKER_HOST. */

@@ -23,12 +23,14 @@ import { Turns } from "../agent/turns.ts";
 import { Contained, type ContainedDeps } from "./contained.ts";
 import type { Daemon } from "./daemon.ts";
 import { ContainerDepartures } from "./departures.ts";
+import type { Doors } from "./doors.ts";
 import type { Networks } from "./networks.ts";
 import { usageOf } from "./usage.ts";
 
 export interface ContainersDeps {
   readonly daemon: Daemon;
   readonly networks: Networks;
+  readonly doors: Doors;
   readonly fences: Fences;
   readonly stalls: StallWatch;
   readonly home: string;
@@ -121,7 +123,7 @@ export class Containers implements InstanceOrders {
   }
 
   async #create(target: TrackTarget, fence: Fence): Promise<void> {
-    const { daemon, networks, now, failure } = this.#deps;
+    const { daemon, networks, doors, now, failure } = this.#deps;
     const { ref, track, restart, workload } = target;
     for (;;) {
       const id = newInstanceId(ref.component);
@@ -138,7 +140,7 @@ export class Containers implements InstanceOrders {
           createdAt: now(),
           address: networks.take(workload.stackId, id),
         };
-        const container = await daemon.create(order);
+        const container = await daemon.create(order, doors.hostsFile(workload.stackId));
         const one = Contained.open(order, container, this.#containedDeps());
         this.#instances.set(id, one);
         one.look();

@@ -96,9 +96,9 @@ export class Daemon {
     return orAbsent(this.api.json<Inspected>("GET", `/containers/${id}/json`));
   }
 
-  /** Makes its container, which does not run yet, and returns the daemon's id for it. */
-  async create(order: ContainerOrder): Promise<string> {
-    const traits = { init: this.#hasInit };
+  /** Makes its container, which does not run yet, and returns the daemon's id for it. `hosts`: the host's file that it sees as /etc/hosts. */
+  async create(order: ContainerOrder, hosts: string): Promise<string> {
+    const traits = { init: this.#hasInit, hosts };
     const call = this.api.json<{ readonly Id: string }>("POST", "/containers/create", {
       query: { name: containerName(order) },
       body: containerBody(order, traits),
@@ -109,7 +109,7 @@ export class Daemon {
       // podman needs a package of its own for that, and says only now that it is not there.
       if (!traits.init || !(error instanceof DockerError) || !/init binary|catatonit|docker-init/.test(error.message)) throw error;
       this.#hasInit = false;
-      return this.create(order);
+      return this.create(order, hosts);
     }
   }
 

@@ -17,6 +17,7 @@ import { onEnd, sendToPrimary } from "../messages.ts";
 import { readContainersConfig } from "./config.ts";
 import { Containers } from "./containers.ts";
 import { Daemon, type DaemonInfo } from "./daemon.ts";
+import { Doors } from "./doors.ts";
 import { beginInContainer } from "./exec.ts";
 import { Networks } from "./networks.ts";
 import { containerRoutes } from "./routes.ts";
@@ -40,9 +41,10 @@ async function main(): Promise<void> {
   const daemon = new Daemon(api, config.installation);
   const failure = (error: unknown): Error => failureOf(error, api.name);
   const networks = new Networks(daemon, config.agent.networks);
+  const doors = new Doors(join(config.home, "edge", "stacks"), networks);
   const fences = new Fences(join(config.home, "edge", "fences"), config.installation);
   const stalls = new StallWatch(Date.now);
-  const common = { daemon, networks, fences, stalls, home: config.home, now: Date.now, say, failure };
+  const common = { daemon, networks, doors, fences, stalls, home: config.home, now: Date.now, say, failure };
   const instances = new Containers({ ...common, onReadiness: (all, full) => sendToPrimary({ type: "readiness", instances: all, full }) });
   const tasks = new ContainerTasks({ ...common, keepFor: config.agent.keepTasks });
   const server = createAgentServer({
@@ -56,7 +58,9 @@ async function main(): Promise<void> {
       return beginInContainer(daemon, one.container, start, events, socket);
     },
     more: (key, call) =>
-      containerRoutes({ daemon, networks, fences, instances, tasks })(key, call)?.catch((error: unknown) => Promise.reject(failure(error))),
+      containerRoutes({ daemon, networks, doors, fences, instances, tasks })(key, call)?.catch((error: unknown) =>
+        Promise.reject(failure(error)),
+      ),
     onError: (error) => say("call failed", { error: errorText(error), stack: error instanceof Error ? error.stack : undefined }),
   });
   const life = new AbortController();
@@ -64,6 +68,7 @@ async function main(): Promise<void> {
   const watching = watchDaemon({ daemon, instances, tasks, say }, ready.resolve, life.signal);
   // Before it knows what there is, it would take it for missing and make it again.
   await ready.promise;
+  await doors.reopen();
   // The socket is the lock: a second agent on the same home must not watch over the same containers.
   await listen(server, join(config.runDir, "agent.sock"));
   const sweep = setInterval(() => {

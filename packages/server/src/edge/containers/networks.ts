@@ -1,15 +1,10 @@
 // A network for each stack, and the addresses on it: Berth gives them out itself, so that an instance that is started again is found where it was.
 import { isIPv4 } from "node:net";
+import { overlap, subnetsIn, toNumber, toText, type NetworkPool, type Subnet } from "../../core/pool.ts";
 import { DockerError, isNameTaken } from "../../docker/errors.ts";
 import { networkName } from "../../engines/docker/container.ts";
 import { label } from "../../engines/docker/labels.ts";
 import type { Daemon, Network } from "./daemon.ts";
-
-/** `base` is cut into networks of `size` (prefix lengths), one for a stack. */
-export interface NetworkPool {
-  readonly base: string;
-  readonly size: number;
-}
 
 /** Addresses at the beginning of each network that are nobody's: the gateway's, the edge's and some to spare. */
 const reserved = 10;
@@ -18,7 +13,7 @@ export class Networks {
   readonly #daemon: Daemon;
   readonly #pool: NetworkPool;
   /** Stack id -> its network's addresses. */
-  readonly #known = new Map<string, { readonly first: number; readonly count: number }>();
+  readonly #known = new Map<string, Subnet>();
   /** Address -> who has it. */
   readonly #taken = new Map<string, string>();
   /** Stack id -> the address that was given last: one that was given back rests as long as possible, since others may still remember whose it was. */
@@ -71,10 +66,30 @@ export class Networks {
     this.#known.set(stackId, subnet);
   }
 
-  /** An address that nobody has, until it is released. */
-  take(stackId: string, owner: string): string {
+  /** The upper half of a stack's network, as a range. */
+  doors(stackId: string): string {
+    const subnet = this.#subnet(stackId);
+    return `${toText(subnet.first + subnet.count / 2)}/${String(32 - Math.log2(subnet.count / 2))}`;
+  }
+
+  /** One of it. Throws an Error when there are not so many. */
+  doorAddress(stackId: string, place: number): string {
+    const subnet = this.#subnet(stackId);
+    // The last one is the broadcast's.
+    if (place >= subnet.count / 2 - 1)
+      throw new Error(`the stack's network has no room for more than ${String(subnet.count / 2 - 2)} components`);
+    return toText(subnet.first + subnet.count / 2 + place);
+  }
+
+  #subnet(stackId: string): Subnet {
     const subnet = this.#known.get(stackId);
     if (subnet === undefined) throw new Error(`stack ${stackId} has no network yet`);
+    return subnet;
+  }
+
+  /** An address that nobody has, until it is released. */
+  take(stackId: string, owner: string): string {
+    const subnet = this.#subnet(stackId);
     // The upper half is for the names of components.
     const count = Math.floor(subnet.count / 2) - reserved;
     const begin = this.#last.get(stackId) ?? -1;
@@ -106,39 +121,9 @@ export class Networks {
   }
 }
 
-interface Subnet {
-  /** As a number. */
-  readonly first: number;
-  readonly count: number;
-}
-
 function subnetsOf(network: Network): Subnet[] {
   return (network.IPAM.Config ?? []).flatMap(({ Subnet = "" }) => {
     const [base = "", length = ""] = Subnet.split("/");
     return isIPv4(base) ? [{ first: toNumber(base), count: 2 ** (32 - Number(length)) }] : [];
   });
-}
-
-function* subnetsIn({ base, size }: NetworkPool): Generator<Subnet> {
-  const [first = "", length = ""] = base.split("/");
-  const count = 2 ** (32 - size);
-  const end = toNumber(first) + 2 ** (32 - Number(length));
-  for (let at = toNumber(first); at < end; at += count) yield { first: at, count };
-}
-
-const overlap = (a: Subnet, b: Subnet): boolean => a.first < b.first + b.count && b.first < a.first + a.count;
-
-/** Whether text is a pool that networks of this size can be cut from. */
-export function isPool({ base, size }: NetworkPool): boolean {
-  const [first = "", length = "", ...rest] = base.split("/");
-  if (rest.length > 0 || !isIPv4(first) || !/^\d{1,2}$/.test(length)) return false;
-  return Number(length) <= size && size <= 26 && toNumber(first) % 2 ** (32 - Number(length)) === 0;
-}
-
-function toNumber(address: string): number {
-  return address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
-}
-
-function toText(address: number): string {
-  return [24, 16, 8, 0].map((bits) => Math.floor(address / 2 ** bits) % 256).join(".");
 }

@@ -5,20 +5,22 @@ import { DockerError } from "../../docker/errors.ts";
 import { Type } from "typebox";
 import { label } from "../../engines/docker/labels.ts";
 import { volumeName } from "../../engines/docker/container.ts";
-import type { VolumesAnswer } from "../../engines/agent/protocol.ts";
-import type { Workload } from "../../engines/engine.ts";
+import type { DoorAnswer, VolumesAnswer } from "../../engines/agent/protocol.ts";
+import type { Ref, Workload } from "../../engines/engine.ts";
 import { FenceSchema, type Fences } from "../agent/fences.ts";
 import type { Call } from "../agent/http.ts";
 import { read, WorkloadSchema, type ServerDeps } from "../agent/server.ts";
 import type { Containers } from "./containers.ts";
 import type { Daemon } from "./daemon.ts";
 import { haveImage } from "./images.ts";
+import type { Doors } from "./doors.ts";
 import type { Networks } from "./networks.ts";
 import type { ContainerTasks } from "./tasks.ts";
 
 export interface ContainerRoutes {
   readonly daemon: Daemon;
   readonly networks: Networks;
+  readonly doors: Doors;
   readonly fences: Fences;
   readonly instances: Containers;
   readonly tasks: ContainerTasks;
@@ -38,7 +40,9 @@ export function containerRoutes(deps: ContainerRoutes): ServerDeps["more"] {
       case "GET v1/stacks":
         return Promise.resolve({ releases: [], ending: deps.instances.has(first) || deps.tasks.has(first) });
       case "DELETE v1/stacks":
-        return deps.networks.remove(first).then(() => ({}));
+        return forgetStack(deps, first);
+      case "PUT v1/doors":
+        return openDoor(deps, first, { stack: second, component: call.path[4] ?? "" });
       case "GET v1/volumes":
         return listVolumes(deps, first);
       case "DELETE v1/volumes":
@@ -66,6 +70,16 @@ async function prepare({ daemon, networks, fences }: ContainerRoutes, call: Call
       [label.volume]: volume,
     });
   await networks.open(workload.stackId, workload.ref.stack);
+  return {};
+}
+
+async function openDoor({ doors }: ContainerRoutes, stackId: string, { stack, component }: Ref): Promise<DoorAnswer> {
+  return { address: await doors.of(stackId, stack, component) };
+}
+
+async function forgetStack({ networks, doors }: ContainerRoutes, stackId: string): Promise<object> {
+  await doors.forget(stackId);
+  await networks.remove(stackId);
   return {};
 }
 

@@ -117,7 +117,7 @@ export class ContainerTasks implements TaskOrders {
   }
 
   async #begin(task: TaskRun, fence: Fence, startedAt: string): Promise<void> {
-    const { daemon, networks, now } = this.#deps;
+    const { daemon, networks, doors, now } = this.#deps;
     const { id } = task;
     const { ref, stackId } = task.workload;
     // Nobody routes to a task, and it is never started a second time.
@@ -135,7 +135,7 @@ export class ContainerTasks implements TaskOrders {
         address: networks.take(stackId, id),
         task: { command: task.command, deadline: task.deadline, tty: task.tty },
       };
-      const container = await daemon.create(order);
+      const container = await daemon.create(order, doors.hostsFile(stackId));
       const run = Contained.open(order, container, this.#containedDeps());
       this.#running.set(id, run);
       run.look();

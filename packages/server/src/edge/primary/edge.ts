@@ -28,7 +28,7 @@ import { Sockets, type Address } from "./sockets.ts";
 import { EntryStore } from "./store.ts";
 import { inheritSockets, type Takeover } from "./takeover.ts";
 
-export type EdgeChild = "router" | "agent" | "collector";
+export type EdgeChild = "router" | "agent" | "containers" | "collector";
 
 /** The child's entry file: `edge/<name>/main.ts` when run from source, `edge-<name>.js` beside the bundle otherwise. `entry`: URL of the edge's own entry file. */
 export function childEntry(entry: string, child: EdgeChild): string {
@@ -295,7 +295,7 @@ function child(
   name: "agent" | "collector",
   hear: (child: EdgeChild, message: ChildMessage) => void,
 ): SupervisedChild | undefined {
-  const file = childEntry(deps.entryUrl, name);
+  const file = childEntry(deps.entryUrl, name === "agent" && deps.config.engine === "docker" ? "containers" : name);
   if (!deps.config.children[name]) return undefined;
   if (!existsSync(file)) {
     log("error", "a child's program is missing", { child: name, file });

@@ -21,6 +21,7 @@ const Port = Type.Object({
   hosts: Type.Array(Type.Object({ host: Host, path: Type.String({ pattern: "^/" }), https: Type.Optional(Type.Literal("redirect")) })),
   published: Type.Optional(PortNumber),
   internal: PortNumber,
+  inside: Type.Optional(Type.Object({ host: Type.String({ minLength: 1 }), port: PortNumber })),
   tracks: Type.Array(Type.Object({ name: TrackName, weight: Weight, endpoints: Type.Array(Endpoint) })),
 });
 const Condition = Type.Object({

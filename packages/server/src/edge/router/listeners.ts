@@ -92,6 +92,7 @@ export class Listeners {
   #wanted(target: PortTarget): Wanted[] {
     const { spec } = target;
     const list: Wanted[] = [{ host: "127.0.0.1", port: spec.internal, target, sibling: true }];
+    if (spec.inside !== undefined) list.push({ ...spec.inside, target, sibling: true });
     if (spec.published !== undefined) list.push({ host: this.#deps.publicHost, port: spec.published, target, sibling: false });
     return list;
   }

@@ -1,5 +1,6 @@
 // How a release becomes a container: the body of the Docker Engine API's create call. Pure; `render` shows it, and the agent sends it.
 // https://docs.docker.com/reference/api/engine/version/v1.44/#tag/Container/operation/ContainerCreate
+import { portNumbers } from "../../core/ports.ts";
 import type { Workload } from "../engine.ts";
 import { argumentsOf, identityOf, mostProcesses, portVariables, variableName } from "../workload.ts";
 import { label, labelsOf, type ContainerOrder } from "./labels.ts";
@@ -8,6 +9,8 @@ import { label, labelsOf, type ContainerOrder } from "./labels.ts";
 export interface DaemonTraits {
   /** Whether it has a small first process that passes signals on and reaps what is orphaned. */
   readonly init: boolean;
+  /** A file of the host that every container of the stack sees as its /etc/hosts; absent: its names do not resolve. */
+  readonly hosts?: string | undefined;
 }
 
 export interface ContainerBody {
@@ -26,25 +29,13 @@ export interface ContainerBody {
   readonly NetworkingConfig: { readonly EndpointsConfig: Readonly<Record<string, object>> };
 }
 
-/** Where a program listens that was told no port, and the first of those that have several. */
-const firstPort = 8080;
 /** Bytes and number of the daemon's own log files: a buffer until the collector has read them. */
 const daemonLog = { "max-size": "10m", "max-file": "3" };
 /** What Kubernetes' "baseline" leaves of Docker's default capabilities: all but these. https://kubernetes.io/docs/concepts/security/pod-security-standards/#baseline */
 const beyondBaseline = ["NET_RAW"];
 
-/** Port name -> the number that its program listens on: its own, or the next free one from 8080 on. */
-export function portsOf(workload: Workload): Record<string, number> {
-  const taken = new Set(workload.ports.flatMap((port) => port.port ?? []));
-  const numbers: Record<string, number> = {};
-  let next = firstPort;
-  for (const port of workload.ports) {
-    while (port.port === undefined && taken.has(next)) next += 1;
-    numbers[port.name] = port.port ?? next;
-    taken.add(numbers[port.name] ?? next);
-  }
-  return numbers;
-}
+/** Port name -> the number that its program listens on. */
+export const portsOf = (workload: Workload): Record<string, number> => portNumbers(workload.ports);
 
 /** The installation is in it: two of them may share a daemon. */
 export const volumeName = (installation: string, stackId: string, volume: string): string =>
@@ -89,13 +80,14 @@ export function containerBody(order: ContainerOrder, traits: DaemonTraits): Cont
         ReadOnly: mount.readOnly === true,
         VolumeOptions: { Labels: { [label.installation]: installation, [label.stackId]: workload.stackId, [label.volume]: mount.volume } },
       })),
+      ...(traits.hosts === undefined ? {} : { Binds: [`${traits.hosts}:/etc/hosts:ro`] }),
       PidsLimit: processes,
       // Without swap beyond it: who asks for a limit wants to meet it.
       ...(memory === undefined ? {} : { Memory: memory, MemorySwap: memory }),
       ...(cpu === undefined ? {} : { NanoCpus: Math.round(cpu * 1e9) }),
       ...securityOf(workload.securityProfile, traits),
     },
-    NetworkingConfig: { EndpointsConfig: { [network]: { IPAMConfig: { IPv4Address: order.address } } } },
+    NetworkingConfig: { EndpointsConfig: { [network]: { IPAMConfig: { IPv4Address: order.address }, Aliases: [order.id] } } },
   };
 }
 

@@ -1,9 +1,9 @@
 // The Docker engine: containers of one daemon (Docker or podman), which the edge's agent of containers makes and watches.
 import { AgentEngine } from "../agent/engine.ts";
-import type { ForgetLogsAnswer, PrepareRequest, StackUse, VolumesAnswer } from "../agent/protocol.ts";
+import type { DoorAnswer, ForgetLogsAnswer, PrepareRequest, StackUse, VolumesAnswer } from "../agent/protocol.ts";
 import { containerBody, containerName } from "./container.ts";
 import { label, splitVariable } from "./labels.ts";
-import type { Fence, VolumePort, Workload } from "../engine.ts";
+import type { Fence, Ref, VolumePort, Workload } from "../engine.ts";
 
 export class DockerEngine extends AgentEngine {
   readonly kind = "docker";
@@ -46,6 +46,11 @@ export class DockerEngine extends AgentEngine {
     if (volumes === "none") for (const volume of await this.volumes.list(id, signal)) await this.volumes.remove(id, volume.name, signal);
     await this.agent.call("DELETE", `/v1/stacks/${id}`, undefined, signal);
     return true;
+  }
+
+  async door(ref: Ref, stackId: string, signal: AbortSignal): Promise<string> {
+    const path = `/v1/doors/${encodeURIComponent(stackId)}/${ref.stack}/${ref.component}`;
+    return ((await this.agent.call("PUT", path, undefined, signal)) as DoorAnswer).address;
   }
 
   readonly volumes: VolumePort = {

@@ -1,5 +1,6 @@
 // Everything that one pass over a component needs from the database, read afresh each pass so that new intent is seen at once.
 import { sql } from "kysely";
+import { portNumbers } from "../../core/ports.ts";
 import type { SiblingAddress } from "../../core/release/release.ts";
 import type { Db } from "../../db/pool.ts";
 import * as components from "../../resources/components/store.ts";
@@ -26,7 +27,20 @@ export interface Loaded {
 export async function loadComponent(db: Db, id: string): Promise<Loaded | undefined> {
   const row = await withSurroundings(db).where("c.id", "=", id).executeTakeFirst();
   if (row === undefined) return undefined;
-  const { stack_name, team_id, team, cluster_id, cluster, run_env, stack_delete_requested_at, hosts, published, ports, ...component } = row;
+  const {
+    engine,
+    stack_name,
+    team_id,
+    team,
+    cluster_id,
+    cluster,
+    run_env,
+    stack_delete_requested_at,
+    hosts,
+    published,
+    ports,
+    ...component
+  } = row;
   const rollout = await openRollout(db, id);
   const next = rollout?.release_id;
   return {
@@ -49,7 +63,12 @@ export async function loadComponent(db: Db, id: string): Promise<Loaded | undefi
     internalPorts: new Map(ports.filter((port) => port.componentId === id).map((port) => [port.name, port.port])),
     siblings: ports
       .filter((port) => port.componentId !== id)
-      .map(({ component: of, protocol, port }) => ({ component: of, protocol, host: "127.0.0.1", port })),
+      .map(({ component: of, name, protocol, port }) =>
+        engine === "local"
+          ? { component: of, protocol, host: "127.0.0.1", port }
+          : // By name, at the port that its program has: the edge stands there for it.
+            { component: of, protocol, host: of, port: listens(ports, of)[name] ?? port },
+      ),
   };
 }
 
@@ -58,7 +77,13 @@ interface StackPort {
   readonly component: string;
   readonly name: string;
   readonly port: number;
+  /** Where its program listens, if its definition says so. */
+  readonly own: number | null;
   readonly protocol: "http" | "tcp";
+}
+
+function listens(ports: readonly StackPort[], component: string): Record<string, number> {
+  return portNumbers(ports.filter((port) => port.component === component).map(({ name, own }) => ({ name, port: own ?? undefined })));
 }
 
 function withSurroundings(db: Db) {
@@ -75,6 +100,7 @@ function withSurroundings(db: Db) {
       "t.name as team",
       "s.cluster_id",
       "k.name as cluster",
+      "k.engine",
       "s.run_env",
       "s.delete_requested_at as stack_delete_requested_at",
       sql<string[]>`array(select u.host || ' ' || u.path from routes u where u.component_id = c.id)`.as("hosts"),
@@ -85,7 +111,7 @@ function withSurroundings(db: Db) {
 
 /** In the order of their components' names and definitions. A port that the definition does not name any more is there for the release that still serves, and comes last. */
 const portsOfStack = sql<StackPort[]>`coalesce((
-  select jsonb_agg(jsonb_build_object('componentId', d.id, 'component', d.name, 'name', p.name, 'port', p.port, 'protocol', coalesce(x.port->>'protocol', 'tcp'))
+  select jsonb_agg(jsonb_build_object('componentId', d.id, 'component', d.name, 'name', p.name, 'port', p.port, 'protocol', coalesce(x.port->>'protocol', 'tcp'), 'own', (x.port->>'port')::int)
     order by d.name collate "C", x.place nulls last, p.port)
   from internal_ports p
   join components d on d.id = p.component_id

@@ -60,7 +60,9 @@ export async function stepTrack(
   const applied = await traffic.applied(ref, context.signal);
   const specs = await specsOf(deps, loaded, target, instances);
   const specFor = (instance: Instance): ComponentSpec | undefined => specs.get(instance.revision.releaseHash);
-  const parts = entryParts(loaded, { hash: target.release?.hash ?? loaded.stable?.hash ?? "", spec }, specs);
+  // Also while it is stopped: its name stays, and whoever asks by it is told so.
+  const door = target.release === undefined || spec.ports.length === 0 ? undefined : await engine.door?.(ref, stack.id, context.signal);
+  const parts = entryParts(loaded, { hash: target.release?.hash ?? loaded.stable?.hash ?? "", spec }, specs, door);
   const entryOf = (endpoints: readonly PlannedEndpoint[]): Entry => entryWith(parts, instances, endpoints);
   const seen = instances.map((instance): SeenInstance => ({
     ...instance,
@@ -128,6 +130,7 @@ function entryParts(
   loaded: Loaded,
   wanted: { readonly hash: string; readonly spec: ComponentSpec },
   running: ReadonlyMap<string, ComponentSpec>,
+  door: string | undefined,
 ): EntryParts {
   const { stack, component, hosts, published, internalPorts } = loaded;
   const releases = [wanted, ...[...running].flatMap(([hash, spec]) => (hash === wanted.hash ? [] : [{ hash, spec }]))];
@@ -138,6 +141,7 @@ function entryParts(
     hosts,
     published,
     internalPorts,
+    door,
     releases,
     drainTimeout: Math.max(...releases.map(({ spec }) => spec.drainTimeout)),
   };

@@ -1,5 +1,7 @@
 // From a stored release to the workload that an engine runs: secrets are opened here, at the last moment, and nowhere else.
+import { posix } from "node:path";
 import { cause, type Cause } from "@berth/contract/causes.ts";
+import { imageRoot } from "../../core/image/recipe.ts";
 import { siblingEnv } from "../../core/release/release.ts";
 import { BerthError } from "../../core/errors.ts";
 import type { Db } from "../../db/pool.ts";
@@ -27,10 +29,8 @@ export async function workloadOf(
     kind: release.spec.kind,
     releaseHash: release.hash,
     releaseNumber: release.number,
-    artifact: { kind: "bundle", digest: release.artifact_digest },
     command: release.runtime.command,
-    workdir: release.runtime.workdir,
-    artifactEnv: release.runtime.env,
+    ...artifactOf(release),
     env: { ...siblingEnv(loaded.siblings), ...release.config, ...secrets },
     secretValues: Object.values(secrets),
     ports: release.spec.ports,
@@ -44,9 +44,24 @@ export async function workloadOf(
     restart: release.spec.restart,
     gracePeriod: release.spec.gracePeriod,
     securityProfile: release.spec.securityProfile,
-    tools: release.runtime.tools,
     record: await recordOf(db, loaded, release),
   };
+}
+
+/** What runs, and what of its surroundings is not in it already: an image brings its own. */
+function artifactOf({
+  artifact_kind,
+  artifact_digest,
+  runtime,
+}: ReleaseRow): Pick<Workload, "artifact" | "workdir" | "artifactEnv" | "tools"> {
+  return artifact_kind === "image"
+    ? {
+        artifact: { kind: "image", reference: artifact_digest },
+        workdir: runtime.workdir === "." ? "." : posix.resolve(imageRoot, runtime.workdir),
+        artifactEnv: {},
+        tools: [],
+      }
+    : { artifact: { kind: "bundle", digest: artifact_digest }, workdir: runtime.workdir, artifactEnv: runtime.env, tools: runtime.tools };
 }
 
 /** Why a release cannot be started for want of a secret, which trying again does not mend; undefined = another error. */

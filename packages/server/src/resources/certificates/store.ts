@@ -101,7 +101,7 @@ export async function deleteCertificate(trx: Db, name: string): Promise<boolean>
 
 /** Every edge is to have what there is now. */
 export async function wakeEdges(trx: Db): Promise<void> {
-  for (const { name } of await trx.selectFrom("clusters").select("name").where("engine", "=", "local").execute())
+  for (const { name } of await trx.selectFrom("clusters").select("name").where("engine", "in", ["local", "docker"]).execute())
     await enqueue(trx, { kind: "certificates", key: name, cluster: name });
 }
 

@@ -12,6 +12,7 @@ export interface ReleaseRow {
   readonly number: number;
   readonly hash: string;
   readonly artifact_digest: string;
+  readonly artifact_kind: "bundle" | "image";
   readonly build_id: string | null;
   readonly config: Record<string, string>;
   readonly secret_refs: Record<string, SecretRef>;
@@ -22,8 +23,12 @@ export interface ReleaseRow {
   readonly created_at: Date;
 }
 
+const artifactKind = sql<"bundle" | "image">`(select a.kind from artifacts a where a.digest = releases.artifact_digest)`.as(
+  "artifact_kind",
+);
+
 export async function findRelease(trx: Db, id: string): Promise<ReleaseRow | undefined> {
-  return trx.selectFrom("releases").selectAll().where("id", "=", id).executeTakeFirst();
+  return trx.selectFrom("releases").selectAll().select(artifactKind).where("id", "=", id).executeTakeFirst();
 }
 
 /** Releases of the component with these hashes; of several with the same hash the newest. They differ in nothing that a hash covers. */
@@ -32,6 +37,7 @@ export async function findReleasesByHash(trx: Db, componentId: string, hashes: r
   return trx
     .selectFrom("releases")
     .selectAll()
+    .select(artifactKind)
     .distinctOn("hash")
     .where("component_id", "=", componentId)
     .where("hash", "in", [...hashes])
@@ -85,7 +91,6 @@ export const releaseList = defineList(lists.releases, {
   },
 });
 export interface ReleaseListRow extends ReleaseRow {
-  readonly artifact_kind: "bundle" | "image";
   readonly build_number: number | null;
   readonly revision: string | null;
   readonly message: string | null;

@@ -10,7 +10,7 @@ import { silentLog } from "../../db/log.ts";
 import { awaitOutside } from "../../db/outside.ts";
 import type { DatabaseAddress } from "../../db/pool.ts";
 import { EdgeTraffic } from "../../engines/edge-traffic.ts";
-import { LocalEngine } from "../../engines/local/engine.ts";
+import { noBlobs, openEngine } from "../machine.ts";
 import type { Paths } from "../../paths.ts";
 
 /** ms that a command waits for an outside database. */
@@ -79,13 +79,7 @@ export async function withEdge<T>(
     router: config.router,
     now: Date.now,
   });
-  const engine = new LocalEngine({
-    home: config.home,
-    agentSocket: paths.agentSocket,
-    logsSocket: paths.logsSocket,
-    cluster: "local",
-    openBlob: () => Promise.reject(new Error("nothing is unpacked here")),
-  });
+  const engine = openEngine(config, paths, "local", noBlobs);
   try {
     return await work({
       async hello() {
