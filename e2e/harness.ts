@@ -75,10 +75,10 @@ export class TestBerth {
   async cli(args: readonly string[], cwd = this.home): Promise<{ readonly code: number; readonly said: string }> {
     const program = join(import.meta.dirname, "..", "packages", "cli", "src", "main.ts");
     try {
-      const { stdout, stderr } = await run(process.execPath, [program, ...args, "--server", this.url, "--token", this.token], {
-        env: this.env,
-        cwd,
-      });
+      // What follows `--` is somebody else's.
+      const end = args.includes("--") ? args.indexOf("--") : args.length;
+      const own = [...args.slice(0, end), "--server", this.url, "--token", this.token, ...args.slice(end)];
+      const { stdout, stderr } = await run(process.execPath, [program, ...own], { env: this.env, cwd });
       return { code: 0, said: stdout + stderr };
     } catch (error) {
       const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string };

@@ -1,11 +1,18 @@
 // The main job on the Docker engine: the same server, commands and truth as with processes, over a real dockerd.
-import { createReadStream } from "node:fs";
+import { createReadStream, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { importImage } from "../../packages/server/src/builders/bases/import.ts";
 import { debianMissing, debianTar } from "../../packages/server/src/builders/testing/debian.ts";
 import { DockerApi } from "../../packages/server/src/docker/api.ts";
 import { dockerdMissing, startDockerd, type TestDaemon } from "../../packages/server/src/docker/testing/daemon.ts";
 import { TestBerth, startLoad, until, webApp, type Files } from "../harness.ts";
+
+interface Container {
+  readonly Id: string;
+  readonly State: string;
+  readonly Labels: Readonly<Record<string, string>>;
+}
 
 const missing = dockerdMissing() ?? debianMissing();
 const base = "berth-test/debian:12";
@@ -34,14 +41,143 @@ describe.skipIf(missing !== undefined)(`the Docker engine${missing === undefined
     await daemon?.[Symbol.asyncDispose]();
   }, 120_000);
 
-  const containers = (): Promise<{ Id: string; Names: string[]; State: string; Labels: Record<string, string> }[]> =>
-    api.json("GET", "/containers/json", { query: { all: true } });
+  /** Those of a stack's instances, whatever their state. */
+  const containers = async (stack: string, component = "web"): Promise<Container[]> => {
+    const label = [`berth.stack=${stack}`, `berth.component=${component}`, "berth.role=instance"];
+    return api.json<Container[]>("GET", "/containers/json", { query: { all: true, filters: JSON.stringify({ label }) } });
+  };
 
   test("builds an image from a folder and answers through the router", async () => {
     const [rollout] = await berth.deployed("first", webApp("one"));
     expect(rollout).toMatchObject({ phase: "succeeded", release: 1, wanted: 1, ready: 1 });
+    expect(rollout?.verified?.[0]).toMatchObject({ status: 200 });
     expect((await berth.get("web.first.localhost")).body).toMatch(/^one web-/);
-    const [container] = await containers();
-    expect(container?.Labels).toMatchObject({ "berth.stack": "first", "berth.component": "web", "berth.release": "1" });
+    const [container] = await containers("first");
+    expect(container).toMatchObject({
+      State: "running",
+      Labels: { "berth.stack": "first", "berth.component": "web", "berth.release": "1" },
+    });
+  });
+
+  test("loses no request while it is released, scaled, restarted and rolled back", async () => {
+    await berth.deployed("calm", webApp("one"));
+    const load = startLoad(berth, "web.calm.localhost");
+    const params = { stack: "calm", component: "web" };
+    await berth.deployed("calm", webApp("two"));
+    await berth.client.scaleComponent({ params, body: { replicas: 3 } });
+    await until(async () => ((await berth.client.showComponent({ params })).ready === 3 ? true : undefined), "three are ready");
+    const restarted = await berth.client.restartComponent({ params });
+    await berth.ended("calm", "web", restarted.rollout ?? 0);
+    const rolled = await berth.client.rollbackComponent({ params, body: {} });
+    expect((await berth.ended("calm", "web", rolled.rollouts[0]?.number ?? 0)).phase).toBe("succeeded");
+    await berth.client.scaleComponent({ params, body: { replicas: 1 } });
+    await until(async () => ((await containers("calm")).length === 1 ? true : undefined), "one is left");
+    const { requests, failed } = await load.stop();
+    expect(failed).toEqual([]);
+    expect(requests).toBeGreaterThan(500);
+    expect((await berth.get("web.calm.localhost")).body).toMatch(/^one web-/);
+  });
+
+  test("lets components find each other by name, also one that came later", async () => {
+    const asks = webApp(
+      "shop",
+      `server.on("request", () => undefined);
+const ask = (url, answer) => http.get(url, (r) => r.pipe(answer)).on("error", (e) => { answer.statusCode = 502; answer.end(String(e)); });
+server.removeAllListeners("request");
+server.on("request", (request, answer) => request.url === "/" ? answer.end("shop") : request.url === "/env" ? answer.end(JSON.stringify(process.env)) : ask("http://" + request.url.slice(1) + "/", answer));`,
+    );
+    const compose = (more: string): Files => ({
+      "compose.yaml": `services:
+  web: {build: web, x-berth: {probes: {readiness: {check: {type: tcp}}}}, ports: ["8080"]}
+  api: {build: api, expose: ["9000"], environment: {PORT: "9000"}}
+${more}`,
+    });
+    const contexts = { web: asks, api: webApp("api") };
+    await berth.deployed("pair", compose(""), contexts);
+    expect((await berth.get("web.pair.localhost", "/api:9000")).body).toMatch(/^api api-/);
+    expect(JSON.parse((await berth.get("web.pair.localhost", "/env")).body)).toMatchObject({ API_HOST: "api", API_PORT: "9000" });
+    await berth.deployed("pair", compose(`  late: {build: late, expose: ["9000"], environment: {PORT: "9000"}}\n`), {
+      ...contexts,
+      late: webApp("late"),
+    });
+    expect((await berth.get("web.pair.localhost", "/late:9000")).body).toMatch(/^late late-/);
+    // Nobody of another stack has that name.
+    await berth.deployed("other", asks);
+    expect((await berth.get("web.other.localhost", "/api:9000")).status).toBe(502);
+  });
+
+  test("shows what it wrote, runs commands in it, and tells no secret", async () => {
+    await berth.client.createStack({ body: { name: "talk" } });
+    await berth.client.setSecret({ params: { stack: "talk", secret: "word" }, body: { value: "xyzzy-4711" } });
+    await berth.deployed("talk", {
+      ...webApp("talks", "console.log('the word is ' + process.env.WORD);"),
+      "compose.yaml": "services:\n  web: {build: ., x-berth: {secrets: {WORD: word}}, ports: ['8080']}\n",
+    });
+    const logs = await until(async () => {
+      const { said } = await berth.cli(["logs", "--stack", "talk"]);
+      return said.includes("listening on") ? said : undefined;
+    }, "its lines");
+    expect(logs).toContain("the word is ");
+    expect(logs).not.toContain("xyzzy-4711");
+    const exec = await berth.cli(["exec", "--stack", "talk", "-c", "web", "--", "sh", "-c", "echo from $BERTH_COMPONENT; exit 7"]);
+    expect(exec).toEqual({ code: 7, said: expect.stringContaining("from web") as string });
+    const run = await berth.cli(["run", "--stack", "talk", "-c", "web", "--", "sh", "-c", "echo once; exit 3"]);
+    expect(run.said).toContain("once");
+    expect(run.code).not.toBe(0);
+  });
+
+  test("keeps the old release and says why when the new one ends at once", async () => {
+    await berth.deployed("brave", webApp("good"));
+    const made = await berth.up("brave", webApp("bad", "throw new TypeError('no database here');"));
+    const ended = await berth.ended("brave", "web", made.rollouts[0]?.number ?? 0, 120_000);
+    expect(ended.phase).toBe("failed");
+    expect(JSON.stringify(ended.cause)).toContain("TypeError: no database here");
+    expect((await berth.get("web.brave.localhost")).body).toMatch(/^good web-/);
+  });
+
+  test("puts back a container that somebody removed, and says so", async () => {
+    await berth.deployed("worn", webApp("back"));
+    const [gone] = await containers("worn");
+    await api.json("DELETE", `/containers/${gone?.Id ?? ""}`, { query: { force: true } });
+    await until(async () => {
+      const [now] = await containers("worn");
+      return now !== undefined && now.Id !== gone?.Id && now.State === "running" ? true : undefined;
+    }, "another one runs");
+    await until(async () => ((await berth.get("web.worn.localhost")).status === 200 ? true : undefined), "it answers");
+    const events = await berth.client.listEvents({ query: { stack: "worn" } });
+    expect(events.items.map((event) => event.code)).toContain("component_repaired");
+  });
+
+  test("goes on with the same containers after the server and the agent were killed", async () => {
+    await berth.deployed("tough", webApp("same"));
+    const before = await containers("tough");
+    const load = startLoad(berth, "web.tough.localhost", "/", 2);
+    const edge = Number(readFileSync(join(berth.home, "run", "edge.lock"), "utf8").split(" ")[0]);
+    const agent = childrenOf(edge).find((pid) => readFileSync(`/proc/${String(pid)}/cmdline`, "utf8").includes("containers"));
+    process.kill(agent ?? 0, "SIGKILL");
+    process.kill(berth.serverPid(), "SIGKILL");
+    await berth.startServer();
+    await berth.deployed("tough", webApp("next"));
+    expect((await load.stop()).failed).toEqual([]);
+    expect((await containers("tough")).map((one) => one.Id)).not.toContain(before[0]?.Id);
+    expect((await berth.get("web.tough.localhost")).body).toMatch(/^next web-/);
+  });
+
+  test("leaves nothing of a stack that is deleted", async () => {
+    await berth.deployed("brief", webApp("brief"));
+    await berth.client.deleteStack({ params: { stack: "brief" } });
+    await until(async () => ((await containers("brief")).length === 0 ? true : undefined), "its containers are gone");
+    const mine = async (): Promise<string[]> =>
+      (await api.json<{ Name: string; Labels: Record<string, string> | null }[]>("GET", "/networks")).flatMap(({ Name, Labels }) =>
+        Labels?.["berth.stack"] === "brief" ? [Name] : [],
+      );
+    await until(async () => ((await mine()).length === 0 ? true : undefined), "its network is gone");
   });
 });
+
+function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${String(pid)}/task/${String(pid)}/children`, "utf8")
+    .trim()
+    .split(" ")
+    .map(Number);
+}

@@ -246,6 +246,8 @@ export interface Engine {
    * Absent: siblings are reached on the machine's loopback.
    */
   door?(ref: Ref, stackId: string, signal: AbortSignal): Promise<string>;
+  /** Whether the place has this image. Absent: artifacts lie in the blob store. */
+  holdsImage?(reference: string, signal: AbortSignal): Promise<boolean>;
   /** A hint, never the truth: calls back when something of the ref may have changed. Ends when the signal fires or the connection is lost. */
   watch?(onChange: (ref: Ref) => void, signal: AbortSignal): Promise<void>;
 }

@@ -90,6 +90,8 @@ export function createDockerBuilder(deps: DockerBuilderDeps): Builder {
     });
     const built = await readBuild(readNdjson<unknown>(answer), { log, onEvent, steps: stepsOfInstructions(recipe) });
     if (!built.ok) return built;
+    // With a name it outlives a cleaning of what is unused and nameless.
+    await deps.api.json("POST", `/images/${built.image}/tag`, { query: { repo: `berth/${request.stackName}`, tag: request.id }, signal });
     const image = await deps.api.json<{ readonly Id: string; readonly Size: number }>("GET", `/images/${built.image}/json`, { signal });
     return { ok: true, digest: image.Id, size: image.Size, processes: Object.keys(plan.processes), tools: [] };
   }

@@ -5,7 +5,7 @@ import { DockerError } from "../../docker/errors.ts";
 import { Type } from "typebox";
 import { label } from "../../engines/docker/labels.ts";
 import { volumeName } from "../../engines/docker/container.ts";
-import type { DoorAnswer, VolumesAnswer } from "../../engines/agent/protocol.ts";
+import type { DoorAnswer, ImageAnswer, VolumesAnswer } from "../../engines/agent/protocol.ts";
 import type { Ref, Workload } from "../../engines/engine.ts";
 import { FenceSchema, type Fences } from "../agent/fences.ts";
 import type { Call } from "../agent/http.ts";
@@ -43,6 +43,8 @@ export function containerRoutes(deps: ContainerRoutes): ServerDeps["more"] {
         return forgetStack(deps, first);
       case "PUT v1/doors":
         return openDoor(deps, first, { stack: second, component: call.path[4] ?? "" });
+      case "GET v1/images":
+        return deps.daemon.image(first).then((image) => ({ there: image !== undefined }) satisfies ImageAnswer);
       case "GET v1/volumes":
         return listVolumes(deps, first);
       case "DELETE v1/volumes":

@@ -67,6 +67,9 @@ export interface StackUse {
 export interface VolumesAnswer {
   readonly volumes: readonly { readonly name: string; readonly bytes: number; readonly usedBy: readonly string[] }[];
 }
+export interface ImageAnswer {
+  readonly there: boolean;
+}
 export interface DoorAnswer {
   readonly address: string;
 }

@@ -1,6 +1,6 @@
 // The Docker engine: containers of one daemon (Docker or podman), which the edge's agent of containers makes and watches.
 import { AgentEngine } from "../agent/engine.ts";
-import type { DoorAnswer, ForgetLogsAnswer, PrepareRequest, StackUse, VolumesAnswer } from "../agent/protocol.ts";
+import type { DoorAnswer, ForgetLogsAnswer, ImageAnswer, PrepareRequest, StackUse, VolumesAnswer } from "../agent/protocol.ts";
 import { containerBody, containerName } from "./container.ts";
 import { label, splitVariable } from "./labels.ts";
 import type { Fence, Ref, VolumePort, Workload } from "../engine.ts";
@@ -51,6 +51,11 @@ export class DockerEngine extends AgentEngine {
   async door(ref: Ref, stackId: string, signal: AbortSignal): Promise<string> {
     const path = `/v1/doors/${encodeURIComponent(stackId)}/${ref.stack}/${ref.component}`;
     return ((await this.agent.call("PUT", path, undefined, signal)) as DoorAnswer).address;
+  }
+
+  async holdsImage(reference: string, signal: AbortSignal): Promise<boolean> {
+    const answer = (await this.agent.call("GET", `/v1/images/${encodeURIComponent(reference)}`, undefined, signal)) as ImageAnswer;
+    return answer.there;
   }
 
   readonly volumes: VolumePort = {

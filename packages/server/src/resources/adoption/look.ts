@@ -1,4 +1,5 @@
 // Looks at what runs and finds what the database does not know of it, with whether and how it can be taken over. Changes nothing.
+import { isArtifactStored } from "../artifacts.ts";
 import type { Candidate } from "@berth/contract/resources/adoption.ts";
 import { currentGroup, type Group } from "../../core/adoption.ts";
 import { readRecord, type ReleaseRecord } from "../../core/release/record.ts";
@@ -59,7 +60,7 @@ async function lookAt(
   if (known !== undefined && ours && !known.held && records.every((record) => knows(record.workload.releaseHash))) return undefined;
   const record = readRecord(workload.record, workload.releaseHash);
   const refusals = await whyNot(deps.db, ref, { stack, ours, known, record });
-  const remarks = await remarksOn(deps, records, group, record);
+  const remarks = await remarksOn(deps, cluster, records, group, record);
   return {
     stackId: workload.stackId,
     group,
@@ -98,7 +99,8 @@ async function whyNot(db: Db, ref: Ref, { stack, ours, known, record }: Seen): P
 }
 
 async function remarksOn(
-  { blobs }: Pick<ResourceDeps, "blobs">,
+  deps: Pick<ResourceDeps, "blobs" | "places">,
+  cluster: string,
   records: readonly InstanceRecord[],
   group: Group<InstanceRecord>,
   record: ReleaseRecord | undefined,
@@ -114,7 +116,7 @@ async function remarksOn(
             releases: [...new Set(others.map((one) => one.workload.releaseNumber))].join(", "),
           }),
         ]),
-    ...(bundle === undefined || (await blobs.has(bundle)) !== undefined
+    ...(bundle === undefined || (await isArtifactStored(deps, cluster, bundle))
       ? []
       : [note("adopt_bundle_missing", { component: group.instances[0]?.ref.component ?? "" })]),
   ];

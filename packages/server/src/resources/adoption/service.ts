@@ -98,13 +98,10 @@ export function createAdoptionService(deps: ResourceDeps) {
   ): Promise<{ componentId: string; releaseId: string; release: number; member: Found }> {
     const { record, group, shown } = member;
     if (record === undefined) throw new BerthError("internal");
-    const buildId = await store.ensureBuild(
-      trx,
-      stack.id,
-      stack.clusterId,
-      record,
-      (await deps.blobs.has(record.content.artifactDigest)) ?? 0,
-    );
+    const buildId = await store.ensureBuild(trx, stack.id, stack.clusterId, record, {
+      kind: group.instances[0]?.workload.artifact.kind ?? "bundle",
+      size: (await deps.blobs.has(record.content.artifactDigest)) ?? 0,
+    });
     await store.ensureSecrets(trx, deps.secretBox, stack.id, record, group.instances[0]?.workload.env ?? {});
     // Whoever takes it over wants it: a removal that was decided before is taken back.
     await withdrawTombstone(trx, stack.cluster, { kind: "component", stack: stack.name, component: shown.component });

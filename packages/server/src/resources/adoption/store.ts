@@ -59,12 +59,12 @@ export async function ensureBuild(
   stackId: string,
   clusterId: string,
   record: ReleaseRecord,
-  bundleSize: number,
+  artifact: { readonly kind: "bundle" | "image"; readonly size: number },
 ): Promise<string | null> {
   const digest = record.content.artifactDigest;
   await trx
     .insertInto("artifacts")
-    .values({ digest, kind: "bundle", size: bundleSize })
+    .values({ digest, ...artifact })
     .onConflict((conflict) => conflict.column("digest").doNothing())
     .execute();
   const { build } = record;

@@ -1,4 +1,5 @@
 // Components: showing what each should be and what runs of it, and the verbs that touch what runs. Verbs only write intent; the component loop acts.
+import { isArtifactStored } from "../artifacts.ts";
 import type { Component, InstanceView } from "@berth/contract/resources/components.ts";
 import type { Deployment } from "@berth/contract/resources/plans.ts";
 import type { ComponentSpec } from "@berth/contract/spec.ts";
@@ -231,7 +232,7 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
             hint: `\`berth releases list -c ${name}\` shows what there is.`,
           });
         }
-        if ((await deps.blobs.has(release.artifact_digest)) === undefined)
+        if (!(await isArtifactStored(deps, stack.cluster, release.artifact_digest)))
           throw new BerthError("wrong_state", {
             verb: "Rolling back",
             reason: `the artifact of release ${release.number} is no longer stored`,

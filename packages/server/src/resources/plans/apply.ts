@@ -1,4 +1,5 @@
 // Applying a definition: components, builds, rollouts and a stack version in one transaction. Also the way that `deploy` goes.
+import { isArtifactStored } from "../artifacts.ts";
 import type { Deployment } from "@berth/contract/resources/plans.ts";
 import type { StackDefinition } from "../../core/compose/read.ts";
 import { BerthError } from "../../core/errors.ts";
@@ -171,7 +172,7 @@ async function buildFor(
   if (source === undefined) throw new BerthError("not_found", { kind: "source", name: needed.source, hint: "Upload the folder first." });
   await claimSource(trx, source.id, stack.id);
   const known = await findReusable(trx, stack.id, needed.key);
-  if (known !== undefined && (known.artifact_digest === null || (await deps.blobs.has(known.artifact_digest)) !== undefined))
+  if (known !== undefined && (known.artifact_digest === null || (await isArtifactStored(deps, stack.cluster, known.artifact_digest))))
     return { id: known.id, number: known.number, row: known };
   return queueBuild(trx, call, stack, {
     sourceId: source.id,
