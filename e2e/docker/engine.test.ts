@@ -144,8 +144,10 @@ ${more}`,
       return now !== undefined && now.Id !== gone?.Id && now.State === "running" ? true : undefined;
     }, "another one runs");
     await until(async () => ((await berth.get("web.worn.localhost")).status === 200 ? true : undefined), "it answers");
-    const events = await berth.client.listEvents({ query: { stack: "worn" } });
-    expect(events.items.map((event) => event.code)).toContain("component_repaired");
+    await until(async () => {
+      const { items } = await berth.client.listEvents({ query: { stack: "worn", limit: 200 } });
+      return items.some((event) => event.code === "component_repaired") || undefined;
+    }, "the event that tells of it");
   });
 
   test("goes on with the same containers after the server and the agent were killed", async () => {
@@ -159,7 +161,7 @@ ${more}`,
     await berth.startServer();
     await berth.deployed("tough", webApp("next"));
     expect((await load.stop()).failed).toEqual([]);
-    expect((await containers("tough")).map((one) => one.Id)).not.toContain(before[0]?.Id);
+    await until(async () => (await containers("tough")).every((one) => one.Id !== before[0]?.Id) || undefined, "the old one is gone");
     expect((await berth.get("web.tough.localhost")).body).toMatch(/^next web-/);
   });
 
