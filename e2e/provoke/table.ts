@@ -9,6 +9,7 @@ export type Where = { readonly test: string } | { readonly cannot: string };
 const throughTheCommandLine: ReadonlySet<string> = new Set([...programs, ...kept, ...builds("", ""), ...keptBuilds].map((one) => one.code));
 
 const agent = "packages/server/src/edge/agent";
+const containers = "packages/server/src/edge/containers";
 const detect = "packages/server/src/core/buildplan/detect.test.ts";
 const gitTest = "packages/server/src/builders/source/git.test.ts";
 const host = "packages/server/src/builders/host";
@@ -64,6 +65,12 @@ const elsewhere: Partial<Record<CauseCode, Where>> = {
   manifest_invalid: { test: detect },
   dockerfile_needs_container_engine: { test: `${host}/build.test.ts` },
   dockerfile_missing: { test: detect },
+  image_not_found: { test: `${containers}/images.test.ts` },
+  image_denied: { test: `${containers}/images.test.ts` },
+  image_other_platform: { test: `${containers}/images.test.ts` },
+  image_gone: { test: `${containers}/containers.docker.test.ts` },
+  image_pull_failed: { test: `${containers}/containers.docker.test.ts` },
+  stack_network_failed: { test: `${containers}/doors.test.ts` },
   image_needs_container_engine: { test: `${agent}/causes.test.ts` },
   git_auth_failed: { test: gitTest },
   git_not_found: { test: gitTest },

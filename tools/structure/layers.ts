@@ -37,23 +37,23 @@ export const layers: Readonly<Record<LayerName, Layer>> = {
   cli: { where: /^packages\/cli\/src\//, mayImport: ["contract"] },
   web: { where: /^packages\/web\/src\//, mayImport: ["contract"] },
   core: { where: server("core/"), mayImport: ["contract"] },
-  settings: { where: server("(config|config-values|paths)\\.ts$"), mayImport: base },
+  settings: { where: server("(config|config-values|paths)\\.ts$"), mayImport: [...base, "docker"] },
   // What this machine's kernel tells and keeps: processes, whole files, locks.
   os: { where: server("os/"), mayImport: [] },
   telemetry: { where: server("telemetry/"), mayImport: ["contract", "core"] },
-  ports: { where: server("engines/(engine|traffic)\\.ts$"), mayImport: ["contract", "core"] },
+  ports: { where: server("engines/(engine|traffic|workload)\\.ts$"), mayImport: ["contract", "core"] },
   // How programs of tenants are kept apart: instances and builds alike.
   sandbox: { where: server("sandbox/"), mayImport: base },
   // Calls to a Docker daemon, for the engine and the builder alike.
   docker: { where: server("docker/"), mayImport: ["contract", "core", "os"] },
-  // What the agent and the engine say to each other belongs to neither.
+  // What an agent and its engine say to each other, and write on what they make, belongs to neither.
   "edge-protocol": {
-    where: server("(engines/local/(protocol|tools|shims|remove)|edge/(messages|ipc|probe-header))\\.ts$"),
+    where: server("(engines/(agent/protocol|docker/(container|labels)|local/(tools|shims|remove))|edge/(messages|ipc|probe-header))\\.ts$"),
     mayImport: [...base, "ports"],
   },
   engines: { where: server("engines/"), mayImport: [...base, "ports", "edge-protocol", "docker"] },
   builders: { where: server("builders/"), mayImport: [...base, "ports", "sandbox", "docker"] },
-  edge: { where: server("edge/"), mayImport: [...base, "ports", "edge-protocol", "sandbox"] },
+  edge: { where: server("edge/"), mayImport: [...base, "ports", "edge-protocol", "sandbox", "docker"] },
   db: { where: server("db/"), mayImport: base },
   blobs: { where: server("blobs/"), mayImport: base },
   resources: { where: server("resources/"), mayImport: [...below, "reconcile"] },
@@ -62,7 +62,7 @@ export const layers: Readonly<Record<LayerName, Layer>> = {
   // The composition root and the parts of the process: the only place that constructs things.
   app: {
     where: server("((app|work)\\.ts$|server/)"),
-    mayImport: [...below, "edge-protocol", "sandbox", "resources", "reconcile", "http", "settings"],
+    mayImport: [...below, "edge-protocol", "sandbox", "docker", "resources", "reconcile", "http", "settings"],
   },
   main: { where: server("(main|work-thread)\\.ts$"), mayImport: [...below, "resources", "reconcile", "http", "app", "settings"] },
 };

@@ -128,7 +128,7 @@ const environment: Rule = (files) => {
   );
 };
 
-/** Engines know nothing of each other. */
+/** Engines know nothing of each other. What those with an agent have in common is a folder of its own. */
 const enginesApart: Rule = (files) => {
   const engine = (path: string | undefined): string | undefined => /^packages\/server\/src\/engines\/([^/]+)\//.exec(path ?? "")?.[1];
   const own = files.filter((file) => engine(file.path) !== undefined && !isTest(file.path));
@@ -137,7 +137,7 @@ const enginesApart: Rule = (files) => {
     own.length,
     own.flatMap((file) =>
       file.imports
-        .filter((entry) => engine(entry.target) !== undefined && engine(entry.target) !== engine(file.path))
+        .filter((entry) => ![undefined, "agent", engine(file.path)].includes(engine(entry.target)))
         .map((entry) => at("engines-apart", file, entry, `one engine may not import another (${entry.target})`)),
     ),
   );

@@ -5,13 +5,13 @@ const firstPort = 8080;
 
 /** Port name -> the number that its program listens on: its own, or the next free one from 8080 on. */
 export function portNumbers(ports: readonly { readonly name: string; readonly port?: number | undefined }[]): Record<string, number> {
-  const taken = new Set(ports.flatMap((port) => port.port ?? []));
+  const own = new Set(ports.flatMap((port) => port.port ?? []));
   const numbers: Record<string, number> = {};
   let next = firstPort;
   for (const { name, port } of ports) {
-    while (port === undefined && taken.has(next)) next += 1;
+    if (port === undefined) while (own.has(next)) next += 1;
     numbers[name] = port ?? next;
-    taken.add(port ?? next);
+    if (port === undefined) next += 1;
   }
   return numbers;
 }

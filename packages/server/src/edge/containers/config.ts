@@ -10,9 +10,7 @@ const Settings = Type.Object({
   /** As in DOCKER_HOST. */
   docker: Type.String({ default: "unix:///var/run/docker.sock" }),
   /** PEM texts for a daemon that is reached by TCP. */
-  tls: Type.Optional(
-    Type.Object({ ca: Type.Optional(Type.String()), cert: Type.Optional(Type.String()), key: Type.Optional(Type.String()) }),
-  ),
+  tls: Type.Optional(DaemonTls),
   /** Where the networks of stacks come from: 1,024 of 1,024 addresses. */
   networks: Type.Object(
     { base: Type.String({ default: "10.208.0.0/12" }), size: Type.Integer({ minimum: 16, maximum: 26, default: 22 }) },

@@ -21,12 +21,14 @@ const always = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
 export class Doors {
   readonly #dir: string;
   readonly #networks: Networks;
+  readonly #claim: (range: string) => Promise<void>;
   readonly #stacks = new Map<string, Kept>();
   /** Stacks whose addresses this machine answers for. */
   readonly #open = new Map<string, Promise<void>>();
 
-  /** `dir`: below the home folder, and seen at the same path by the daemon. */
-  constructor(dir: string, networks: Networks) {
+  /** `dir`: below the home folder, and seen at the same path by the daemon. `claim`: has this machine answer for a range of addresses. */
+  constructor(dir: string, networks: Networks, claim: (range: string) => Promise<void> = claimRange) {
+    this.#claim = claim;
     this.#dir = dir;
     this.#networks = networks;
     mkdirSync(dir, { recursive: true, mode: 0o711 });
@@ -85,11 +87,10 @@ export class Doors {
     writeFileSync(join(this.#dir, `${stackId}.hosts`), always + lines.join(""), { mode: 0o644 });
   }
 
-  /** ip-route(8): the type `local` makes every address of a range this machine's own, so that programs may listen on them and neighbours are answered. */
   #answerFor(stackId: string): Promise<void> {
     const opening =
       this.#open.get(stackId) ??
-      ip(["route", "replace", "local", this.#networks.doors(stackId), "dev", "lo"]).catch((error: unknown) => {
+      this.#claim(this.#networks.doors(stackId)).catch((error: unknown) => {
         this.#open.delete(stackId);
         throw new EngineFailure(cause("stack_network_failed", { reason: errorText(error).split("\n").at(-1)?.trim() ?? "" }), {
           retryable: true,
@@ -100,6 +101,9 @@ export class Doors {
     return opening;
   }
 }
+
+/** ip-route(8): the type `local` makes every address of a range this machine's own, so that programs may listen on them and neighbours are answered. */
+const claimRange = (range: string): Promise<void> => ip(["route", "replace", "local", range, "dev", "lo"]);
 
 async function ip(args: readonly string[]): Promise<void> {
   await run("ip", [...args], { env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" }, timeout: 10_000 });

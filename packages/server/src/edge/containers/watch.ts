@@ -35,6 +35,8 @@ export async function watchDaemon(deps: WatchDeps, onFirst: () => void, signal: 
     const life = new AbortController();
     const both = AbortSignal.any([signal, life.signal]);
     const events = follow(deps, both);
+    // Awaited below, after what the daemon has.
+    events.catch(() => undefined);
     try {
       await adoptAll(deps);
       if (first) {
