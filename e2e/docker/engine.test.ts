@@ -1,12 +1,13 @@
 // The main job on the Docker engine: the same server, commands and truth as with processes, over a real dockerd.
 import { createReadStream, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { importImage } from "../../packages/server/src/builders/bases/import.ts";
 import { debianMissing, debianTar } from "../../packages/server/src/builders/testing/debian.ts";
 import { DockerApi } from "../../packages/server/src/docker/api.ts";
 import { dockerdMissing, startDockerd, type TestDaemon } from "../../packages/server/src/docker/testing/daemon.ts";
-import { TestBerth, startLoad, until, webApp, type Files } from "../harness.ts";
+import { TestBerth, archive, startLoad, until, webApp, type Files } from "../harness.ts";
 
 interface Container {
   readonly Id: string;
@@ -104,6 +105,69 @@ ${more}`,
     // Nobody of another stack has that name.
     await berth.deployed("other", asks);
     expect((await berth.get("web.other.localhost", "/api:9000")).status).toBe(502);
+  });
+
+  test("runs an image from outside as it is: its entry point, a volume, and rights that it drops itself", async () => {
+    const store = (version: string): Files => ({
+      Dockerfile: `FROM ${base}
+RUN useradd --system store
+COPY entry.sh store.js /
+VOLUME /data
+ENTRYPOINT ["/bin/sh", "/entry.sh"]
+CMD ["node", "/store.js"]`,
+      "entry.sh": `chown store /data && exec setpriv --reuid=store --regid=store --init-groups "$@"\n`,
+      "store.js": `const fs = require("fs");
+process.on("SIGTERM", () => process.exit(0));
+require("net").createServer((socket) => socket.once("data", (data) => {
+  const [verb, value] = String(data).trim().split(" ");
+  if (verb === "set") fs.writeFileSync("/data/value", value);
+  socket.end("${version} " + process.getuid() + " " + (fs.existsSync("/data/value") ? fs.readFileSync("/data/value", "utf8") : "nothing"));
+})).listen(6379);`,
+    });
+    const build = async (version: string): Promise<void> => {
+      const answer = await api.stream("POST", "/build", { query: { t: "berth-test/store:1" }, body: await archive(store(version)) });
+      expect(await text(answer)).toContain("Successfully tagged");
+    };
+    const web: Files = {
+      "package.json": JSON.stringify({ name: "web", scripts: { start: "node server.js" } }),
+      "server.js": `const net = require("net");
+require("http").createServer((request, answer) => {
+  if (request.url === "/") return answer.end("asks");
+  const socket = net.connect(6379, "store", () => socket.write(decodeURIComponent(request.url.slice(1))));
+  socket.on("error", (error) => { answer.statusCode = 502; answer.end(String(error)); }).pipe(answer);
+}).listen(process.env.PORT);
+process.on("SIGTERM", () => process.exit(0));`,
+    };
+    const project: Files = {
+      "compose.yaml": `services:
+  web: {build: web, ports: ["8080"], depends_on: [store]}
+  store: {image: "berth-test/store:1", expose: ["6379"], volumes: ["data:/data"]}
+volumes: {data: {}}
+`,
+    };
+    await build("v1");
+    await berth.deployed("stock", project, { web });
+    const ask = async (what: string): Promise<string> => (await berth.get("web.stock.localhost", `/${encodeURIComponent(what)}`)).body;
+    expect(await ask("set kept")).toMatch(/^v1 [1-9]\d* kept$/);
+    const [first] = await containers("stock", "store");
+    const restarted = await berth.client.restartComponent({ params: { stack: "stock", component: "store" } });
+    expect((await berth.ended("stock", "store", restarted.rollout ?? 0)).phase).toBe("succeeded");
+    expect(await ask("get")).toMatch(/^v1 [1-9]\d* kept$/);
+    expect((await containers("stock", "store"))[0]?.Id).not.toBe(first?.Id);
+    // The tag stands for another image now: it is taken when somebody deploys, and the old one again by a rollback.
+    await build("v2");
+    await berth.deployed("stock", project, { web });
+    expect(await ask("get")).toMatch(/^v2 [1-9]\d* kept$/);
+    const back = await berth.client.rollbackComponent({ params: { stack: "stock", component: "store" }, body: {} });
+    expect((await berth.ended("stock", "store", back.rollouts[0]?.number ?? 0)).phase).toBe("succeeded");
+    expect(await ask("get")).toMatch(/^v1 [1-9]\d* kept$/);
+    const wrong = await berth.up("absent", {
+      "compose.yaml": "services: {web: {image: '127.0.0.1:1/nobody/has:this', ports: ['8080']}}\n",
+    });
+    const failed = await berth
+      .ended("absent", "web", wrong.rollouts[0]?.number ?? 0, 120_000)
+      .catch(() => berth.client.showRollout({ params: { stack: "absent", component: "web", rollout: wrong.rollouts[0]?.number ?? 0 } }));
+    expect(JSON.stringify(failed)).toContain("127.0.0.1:1/nobody/has:this");
   });
 
   test("shows what it wrote, runs commands in it, and tells no secret", async () => {

@@ -42,8 +42,10 @@ export interface Workload {
   /** `sha256:...` over artifact, config, secret references and spec; written on every instance. */
   readonly releaseHash: string;
   readonly releaseNumber: number;
-  readonly artifact: { readonly kind: "bundle"; readonly digest: string } | { readonly kind: "image"; readonly reference: string };
-  /** The program: process type or `command`, already chosen. */
+  readonly artifact:
+    | { readonly kind: "bundle"; readonly digest: string }
+    | { readonly kind: "image"; readonly reference: string; readonly entrypoint?: readonly string[] };
+  /** The program: process type or `command`, already chosen. Of an image: what follows its entry point; no words = what the image says. */
   readonly command: Command;
   /** Relative to the artifact's root; `.` when absent. */
   readonly workdir: string;
@@ -198,6 +200,14 @@ export interface VolumePort {
   remove(stack: string, name: string, signal: AbortSignal): Promise<void>;
 }
 
+export interface ResolvedImage {
+  /** A name with a digest, or the id of an image that no registry has. */
+  readonly reference: string;
+  /** `sha256:...` of either. */
+  readonly digest: string;
+  /** bytes; 0 = not known */ readonly size: number;
+}
+
 export interface Engine {
   readonly kind: "local" | "docker" | "kubernetes";
   capabilities(signal: AbortSignal): Promise<Capabilities>;
@@ -246,6 +256,8 @@ export interface Engine {
    * Absent: siblings are reached on the machine's loopback.
    */
   door?(ref: Ref, stackId: string, signal: AbortSignal): Promise<string>;
+  /** What a name of an image stands for now: a reference that never stands for another one. Errors: EngineFailure. Absent: the place runs no images. */
+  resolveImage?(name: string, signal: AbortSignal): Promise<ResolvedImage>;
   /** Whether the place has this image. Absent: artifacts lie in the blob store. */
   holdsImage?(reference: string, signal: AbortSignal): Promise<boolean>;
   /** A hint, never the truth: calls back when something of the ref may have changed. Ends when the signal fires or the connection is lost. */

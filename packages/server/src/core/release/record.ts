@@ -23,7 +23,9 @@ export const ReleaseRecord = Type.Object(
       secretRefs: Type.Record(Type.String(), Type.Object({ secret: Type.String(), version: Type.Integer() })),
       spec: ComponentSpec,
       runtime: Type.Object({
-        command: Command,
+        // An image may start as it says itself.
+        command: Type.Union([Command, Type.Object({ exec: Type.Array(Type.String(), { maxItems: 0 }) })]),
+        image: Type.Optional(Type.Object({ reference: Type.String(), entrypoint: Type.Optional(Type.Array(Type.String())) })),
         workdir: Type.String(),
         env: Texts,
         tools: Type.Array(Type.Object({ name: Type.String(), wanted: Type.String() })),

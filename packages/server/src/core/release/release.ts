@@ -15,6 +15,8 @@ export interface ReleaseRuntime {
   readonly workdir: string;
   readonly env: Readonly<Record<string, string>>;
   readonly tools: readonly { readonly name: string; readonly wanted: string }[];
+  /** An image from outside: by its digest, or by the id that the cluster's host has it under. `entrypoint` takes the place of the image's own. */
+  readonly image?: { readonly reference: string; readonly entrypoint?: readonly string[] };
   /** Run once each, as tasks: before this release goes live, and after the stack's first one. */
   readonly hooks?: { readonly release?: Command; readonly postdeploy?: Command };
 }
@@ -90,6 +92,20 @@ export function chooseCommand(
       tools: plan.tools.filter((tool) => tool.phase !== "build").map(({ name, wanted }) => ({ name, wanted })),
       ...hooksOf(plan),
     },
+  };
+}
+
+/** How an image from outside starts: as it says itself, but for what the component says. */
+export function imageRuntime(spec: Pick<ComponentSpec, "command" | "entrypoint" | "workdir">, reference: string): ReleaseRuntime {
+  const { command, entrypoint } = spec;
+  const words = entrypoint === undefined ? undefined : "exec" in entrypoint ? entrypoint.exec : ["/bin/sh", "-c", entrypoint.shell];
+  return {
+    // Nothing: the image's own.
+    command: command ?? { exec: [] },
+    workdir: spec.workdir ?? ".",
+    env: {},
+    tools: [],
+    image: { reference, ...(words === undefined ? {} : { entrypoint: words }) },
   };
 }
 

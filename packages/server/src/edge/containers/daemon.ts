@@ -55,6 +55,13 @@ export interface Network {
   readonly IPAM: { readonly Config?: readonly { readonly Subnet?: string; readonly Gateway?: string }[] | null };
 }
 
+export interface Image {
+  readonly Id: string;
+  readonly Architecture: string;
+  /** bytes */ readonly Size: number;
+  readonly RepoDigests?: readonly string[] | null;
+}
+
 export interface Volume {
   readonly Name: string;
   /** In the answer to `/system/df`; -1 = not known. */
@@ -216,19 +223,18 @@ export class Daemon {
     await orAbsent(this.api.json("DELETE", `/volumes/${name}`));
   }
 
-  image(reference: string): Promise<{ readonly Id: string; readonly Architecture: string } | undefined> {
-    return orAbsent(
-      this.api.json(
-        "GET",
-        `/images/${encodeURIComponent(reference).replaceAll("%2F", "/").replaceAll("%3A", ":").replaceAll("%40", "@")}/json`,
-      ),
-    );
+  image(reference: string): Promise<Image | undefined> {
+    return orAbsent(this.api.json<Image>("GET", `/images/${encodePath(reference)}/json`));
   }
 
   #own(): string {
     return JSON.stringify({ label: [`${label.installation}=${this.installation}`] });
   }
 }
+
+/** A name of an image within a path: its slashes are the path's own. */
+export const encodePath = (name: string): string =>
+  encodeURIComponent(name).replaceAll("%2F", "/").replaceAll("%3A", ":").replaceAll("%40", "@");
 
 /** undefined for what is not there. */
 export async function orAbsent<T>(call: Promise<T>): Promise<T | undefined> {

@@ -2,8 +2,8 @@
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import { DockerError } from "../../docker/errors.ts";
 import { readNdjson } from "../../docker/ndjson.ts";
-import { EngineFailure } from "../../engines/engine.ts";
-import type { Daemon } from "./daemon.ts";
+import { EngineFailure, type ResolvedImage } from "../../engines/engine.ts";
+import { encodePath, type Daemon } from "./daemon.ts";
 
 interface Progress {
   readonly error?: string;
@@ -27,6 +27,44 @@ export async function haveImage(daemon: Daemon, reference: string, signal: Abort
     throw new EngineFailure(cause("image_pull_failed", { image: reference, reason: "the daemon does not have it afterwards" }), {
       retryable: true,
     });
+}
+
+interface Distribution {
+  readonly Descriptor: { readonly digest: string };
+}
+
+/**
+ * What the name stands for: the registry is asked, without fetching anything. An image that only the host has (or whose registry does not answer now) is taken as the
+ * host has it. Errors: EngineFailure.
+ */
+export async function resolveImage(daemon: Daemon, name: string, signal: AbortSignal): Promise<ResolvedImage> {
+  const pinned = /@(sha256:[0-9a-f]{64})$/.exec(name)?.[1];
+  if (pinned !== undefined) return { reference: name, digest: pinned, size: 0 };
+  const digest = await askRegistry(daemon, name, signal);
+  if (digest !== undefined) return { reference: `${withoutTag(name)}@${digest}`, digest, size: 0 };
+  await haveImage(daemon, name, signal);
+  const image = await daemon.image(name);
+  if (image === undefined) throw new EngineFailure(cause("image_gone", { image: name }), { retryable: false });
+  const known = image.RepoDigests?.find((one) => one.startsWith(`${withoutTag(name)}@`));
+  return known === undefined
+    ? { reference: image.Id, digest: image.Id, size: image.Size }
+    : { reference: known, digest: known.slice(known.indexOf("@") + 1), size: image.Size };
+}
+
+/** undefined: no answer that helps; the pull that follows says why. */
+async function askRegistry(daemon: Daemon, name: string, signal: AbortSignal): Promise<string | undefined> {
+  try {
+    const found = await daemon.api.json<Distribution>("GET", `/distribution/${encodePath(name)}/json`, { signal });
+    return found.Descriptor.digest;
+  } catch (error) {
+    if (error instanceof DockerError) return undefined;
+    throw error;
+  }
+}
+
+/** `host:5000/shop/web:2` -> `host:5000/shop/web` */
+function withoutTag(name: string): string {
+  return name.replace(/:[^:/@]+$/, "");
 }
 
 /** What the daemon's words mean; those of dockerd 20 to 28 and of podman 4. */

@@ -6,13 +6,13 @@ import { Type } from "typebox";
 import { label } from "../../engines/docker/labels.ts";
 import { volumeName } from "../../engines/docker/container.ts";
 import type { DoorAnswer, ImageAnswer, VolumesAnswer } from "../../engines/agent/protocol.ts";
-import type { Ref, Workload } from "../../engines/engine.ts";
+import type { Ref, ResolvedImage, Workload } from "../../engines/engine.ts";
 import { FenceSchema, type Fences } from "../agent/fences.ts";
 import type { Call } from "../agent/http.ts";
 import { read, WorkloadSchema, type ServerDeps } from "../agent/server.ts";
 import type { Containers } from "./containers.ts";
 import type { Daemon } from "./daemon.ts";
-import { haveImage } from "./images.ts";
+import { haveImage, resolveImage } from "./images.ts";
 import type { Doors } from "./doors.ts";
 import type { Networks } from "./networks.ts";
 import type { ContainerTasks } from "./tasks.ts";
@@ -29,6 +29,7 @@ export interface ContainerRoutes {
 /** ms that the removal of a volume waits for containers that are leaving. */
 const departure = 30_000;
 
+const ResolveBody = Type.Object({ name: Type.String({ minLength: 1, maxLength: 1024 }) });
 const PrepareBody = Type.Object({ workload: WorkloadSchema, fence: FenceSchema });
 
 export function containerRoutes(deps: ContainerRoutes): ServerDeps["more"] {
@@ -43,6 +44,8 @@ export function containerRoutes(deps: ContainerRoutes): ServerDeps["more"] {
         return forgetStack(deps, first);
       case "PUT v1/doors":
         return openDoor(deps, first, { stack: second, component: call.path[4] ?? "" });
+      case "POST v1/images":
+        return resolve(deps, call);
       case "GET v1/images":
         return deps.daemon.image(first).then((image) => ({ there: image !== undefined }) satisfies ImageAnswer);
       case "GET v1/volumes":
@@ -60,9 +63,7 @@ async function prepare({ daemon, networks, fences }: ContainerRoutes, call: Call
   const body = await read(call, PrepareBody);
   const workload = body.workload as unknown as Workload;
   fences.pass(workload.ref, body.fence);
-  const left = new AbortController();
-  call.response.once("close", () => left.abort(new Error("the caller left")));
-  if (workload.artifact.kind === "image") await haveImage(daemon, workload.artifact.reference, left.signal);
+  if (workload.artifact.kind === "image") await haveImage(daemon, workload.artifact.reference, leaving(call));
   const { installation } = daemon;
   for (const { volume } of workload.volumes)
     await daemon.createVolume(volumeName(installation, workload.stackId, volume), {
@@ -73,6 +74,18 @@ async function prepare({ daemon, networks, fences }: ContainerRoutes, call: Call
     });
   await networks.open(workload.stackId, workload.ref.stack);
   return {};
+}
+
+async function resolve({ daemon }: ContainerRoutes, call: Call): Promise<ResolvedImage> {
+  const { name } = await read(call, ResolveBody);
+  return resolveImage(daemon, name, leaving(call));
+}
+
+/** Fires when whoever asked is gone. */
+function leaving({ response }: Call): AbortSignal {
+  const left = new AbortController();
+  response.once("close", () => left.abort(new Error("the caller left")));
+  return left.signal;
 }
 
 async function openDoor({ doors }: ContainerRoutes, stackId: string, { stack, component }: Ref): Promise<DoorAnswer> {

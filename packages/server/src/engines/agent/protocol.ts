@@ -70,6 +70,9 @@ export interface VolumesAnswer {
 export interface ImageAnswer {
   readonly there: boolean;
 }
+export interface ResolveRequest {
+  readonly name: string;
+}
 export interface DoorAnswer {
   readonly address: string;
 }

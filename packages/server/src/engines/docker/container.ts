@@ -16,6 +16,7 @@ export interface DaemonTraits {
 export interface ContainerBody {
   readonly Hostname: string;
   readonly Image: string;
+  readonly Entrypoint?: readonly string[];
   readonly Cmd?: readonly string[];
   readonly Env: readonly string[];
   readonly WorkingDir?: string;
@@ -55,10 +56,12 @@ export function containerBody(order: ContainerOrder, traits: DaemonTraits): Cont
   const ports = portsOf(workload);
   // They follow the image's own entry point; none = what the image says.
   const command = argumentsOf(task?.command ?? workload.command);
+  const entrypoint = workload.artifact.kind === "image" ? workload.artifact.entrypoint : undefined;
   const { memory, cpu, processes = mostProcesses } = workload.resources;
   return {
     Hostname: order.id,
     Image: imageOf(workload),
+    ...(entrypoint === undefined ? {} : { Entrypoint: entrypoint }),
     ...(command.length === 0 ? {} : { Cmd: command }),
     Env: Object.entries(environmentOf(order, ports)).map(([name, value]) => `${name}=${value}`),
     ...(workload.workdir === "." ? {} : { WorkingDir: workload.workdir }),

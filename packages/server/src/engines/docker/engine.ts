@@ -1,9 +1,17 @@
 // The Docker engine: containers of one daemon (Docker or podman), which the edge's agent of containers makes and watches.
 import { AgentEngine } from "../agent/engine.ts";
-import type { DoorAnswer, ForgetLogsAnswer, ImageAnswer, PrepareRequest, StackUse, VolumesAnswer } from "../agent/protocol.ts";
+import type {
+  DoorAnswer,
+  ForgetLogsAnswer,
+  ImageAnswer,
+  PrepareRequest,
+  ResolveRequest,
+  StackUse,
+  VolumesAnswer,
+} from "../agent/protocol.ts";
 import { containerBody, containerName } from "./container.ts";
 import { label, splitVariable } from "./labels.ts";
-import type { Fence, Ref, VolumePort, Workload } from "../engine.ts";
+import type { Fence, Ref, ResolvedImage, VolumePort, Workload } from "../engine.ts";
 
 export class DockerEngine extends AgentEngine {
   readonly kind = "docker";
@@ -51,6 +59,10 @@ export class DockerEngine extends AgentEngine {
   async door(ref: Ref, stackId: string, signal: AbortSignal): Promise<string> {
     const path = `/v1/doors/${encodeURIComponent(stackId)}/${ref.stack}/${ref.component}`;
     return ((await this.agent.call("PUT", path, undefined, signal)) as DoorAnswer).address;
+  }
+
+  async resolveImage(name: string, signal: AbortSignal): Promise<ResolvedImage> {
+    return (await this.agent.call("POST", "/v1/images", { name } satisfies ResolveRequest, signal)) as ResolvedImage;
   }
 
   async holdsImage(reference: string, signal: AbortSignal): Promise<boolean> {

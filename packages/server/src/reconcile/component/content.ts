@@ -12,7 +12,8 @@ import type { Loaded } from "./load.ts";
 
 export interface Built {
   readonly artifactDigest: string;
-  readonly plan: BuildPlan;
+  /** undefined: an image from outside, which has none. */
+  readonly plan: BuildPlan | undefined;
   readonly runtime: ReleaseRuntime;
 }
 
@@ -25,9 +26,9 @@ export async function contentOf(
   built: Built,
 ): Promise<ReleaseContent | { readonly lacking: Cause }> {
   const { stack, component } = loaded;
-  const versions = await newestVersions(trx, stack.id, generatedSecrets(built.plan.app));
+  const versions = await newestVersions(trx, stack.id, generatedSecrets(built.plan?.app));
   const fitted = fitAppEnv(
-    built.plan.app,
+    built.plan?.app,
     { config: rollout.config, secretRefs: rollout.secret_refs },
     injectedNames(
       rollout.spec,
@@ -57,7 +58,7 @@ export async function contentOf(
   return { artifactDigest: built.artifactDigest, config: fitted.config, secretRefs, spec: rollout.spec, runtime: built.runtime };
 }
 
-function described(plan: BuildPlan, name: string): Cause["evidence"] {
-  const description = plan.app?.env[name]?.description;
+function described(plan: BuildPlan | undefined, name: string): Cause["evidence"] {
+  const description = plan?.app?.env[name]?.description;
   return description === undefined ? [] : [{ kind: "file", text: `app.json: ${name}: ${description}`.slice(0, 4096) }];
 }

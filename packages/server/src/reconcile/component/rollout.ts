@@ -2,18 +2,18 @@
 // Each transition is one transaction on the rollout's row, and each phase can be taken up by another process from that row alone (promise 2).
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import type { RolloutPhase } from "@berth/contract/resources/rollouts.ts";
-import { chooseCommand, releaseHash, type ReleaseContent } from "../../core/release/release.ts";
+import { chooseCommand, imageRuntime, releaseHash, type ReleaseContent } from "../../core/release/release.ts";
 import { componentState } from "../../core/rollout/outcome.ts";
 import { emptyMemory } from "../../core/rollout/plan.ts";
 import type { Db } from "../../db/pool.ts";
 import { nextNumber, saveMemory, updateComponent } from "../../resources/components/store.ts";
 import { freeAddresses } from "../../resources/components/addresses.ts";
-import { findBuildById } from "../../resources/builds/store.ts";
+import { findBuildById, saveArtifact } from "../../resources/builds/store.ts";
 import { stackEvent, wakeComponent } from "../../resources/intent.ts";
 import { findRelease, insertRelease } from "../../resources/releases/store.ts";
 import * as rollouts from "../../resources/rollouts/store.ts";
 import { enqueue } from "../queue.ts";
-import { contentOf } from "./content.ts";
+import { contentOf, type Built } from "./content.ts";
 import type { ComponentLoopDeps, Next, PassContext } from "./deps.ts";
 import { beginPostdeploy, cancelReleaseCommand, releaseCommand, stepReleaseCommand } from "./hooks.ts";
 import type { Loaded } from "./load.ts";
@@ -160,7 +160,20 @@ export async function beforeRolling(deps: ComponentLoopDeps, loaded: Loaded, rol
   }
 }
 
+/** An image from outside: what its name stands for is asked once, and recorded in the release. */
+async function resolveImage(deps: ComponentLoopDeps, loaded: Loaded, rollout: Open, image: string, context: PassContext): Promise<Next> {
+  const found = await deps.places.engine(loaded.stack.cluster).resolveImage?.(image, context.signal);
+  if (found === undefined)
+    return failRollout(deps, loaded, rollout, context, cause("image_needs_container_engine", { component: loaded.component.name, image }));
+  const built = { artifactDigest: found.digest, plan: undefined, runtime: imageRuntime(rollout.spec, found.reference) };
+  return releaseBuilt(deps, loaded, rollout, built, null, context, (trx) =>
+    saveArtifact(trx, { digest: found.digest, kind: "image", size: found.size }),
+  );
+}
+
 async function awaitBuild(deps: ComponentLoopDeps, loaded: Loaded, rollout: Open, context: PassContext): Promise<Next> {
+  if (rollout.build_id === null && rollout.spec.image !== undefined)
+    return resolveImage(deps, loaded, rollout, rollout.spec.image, context);
   const build = rollout.build_id === null ? undefined : await findBuildById(deps.db, rollout.build_id);
   if (build === undefined) return failRollout(deps, loaded, rollout, context, cause("internal", { reason: "the build's row is gone" }));
   if (build.phase === "queued" || build.phase === "running") return undefined;
@@ -169,10 +182,24 @@ async function awaitBuild(deps: ComponentLoopDeps, loaded: Loaded, rollout: Open
   const chosen = chooseCommand(loaded.component.name, rollout.spec, build.plan);
   if (!chosen.ok) return failRollout(deps, loaded, rollout, context, chosen.cause);
   const built = { artifactDigest: build.artifact_digest, plan: build.plan, runtime: chosen.runtime };
+  return releaseBuilt(deps, loaded, rollout, built, build.id, context);
+}
+
+/** Makes the release of what was built or found. */
+async function releaseBuilt(
+  deps: ComponentLoopDeps,
+  loaded: Loaded,
+  rollout: Open,
+  built: Built,
+  buildId: string | null,
+  context: PassContext,
+  before: (trx: Db) => Promise<void> = () => Promise.resolve(),
+): Promise<Next> {
   const lacking = await context.commit(async (trx) => {
+    await before(trx);
     const content = await contentOf(trx, deps.secretBox, loaded, rollout, built);
     if ("lacking" in content) return content.lacking;
-    const releaseId = await releaseFor(trx, loaded, rollout, content, build.id);
+    const releaseId = await releaseFor(trx, loaded, rollout, content, buildId);
     await enterPhase(trx, loaded, rollout, "waiting", { releaseId });
     return undefined;
   });
@@ -180,7 +207,7 @@ async function awaitBuild(deps: ComponentLoopDeps, loaded: Loaded, rollout: Open
 }
 
 /** The stable release itself when nothing differs, else a new one. */
-async function releaseFor(trx: Db, loaded: Loaded, rollout: Open, content: ReleaseContent, buildId: string): Promise<string> {
+async function releaseFor(trx: Db, loaded: Loaded, rollout: Open, content: ReleaseContent, buildId: string | null): Promise<string> {
   const hash = releaseHash(content);
   if (loaded.stable?.hash === hash) return loaded.stable.id;
   const number = await nextNumber(trx, loaded.component.id, "last_release");

@@ -56,8 +56,8 @@ function artifactOf({
 }: ReleaseRow): Pick<Workload, "artifact" | "workdir" | "artifactEnv" | "tools"> {
   return artifact_kind === "image"
     ? {
-        artifact: { kind: "image", reference: artifact_digest },
-        workdir: runtime.workdir === "." ? "." : posix.resolve(imageRoot, runtime.workdir),
+        artifact: { kind: "image", reference: artifact_digest, ...runtime.image },
+        workdir: runtime.workdir === "." ? "." : posix.resolve(runtime.image === undefined ? imageRoot : "/", runtime.workdir),
         artifactEnv: {},
         tools: [],
       }

@@ -232,7 +232,8 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
             hint: `\`berth releases list -c ${name}\` shows what there is.`,
           });
         }
-        if (!(await isArtifactStored(deps, stack.cluster, release.artifact_digest)))
+        // What a registry has is fetched again.
+        if (release.runtime.image === undefined && !(await isArtifactStored(deps, stack.cluster, release.artifact_digest)))
           throw new BerthError("wrong_state", {
             verb: "Rolling back",
             reason: `the artifact of release ${release.number} is no longer stored`,
@@ -254,9 +255,22 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
     /** Releases the newest artifact with the config of now; used after a change of config. */
     async releaseAgain(trx: Db, call: Call, stack: StackHandle, component: store.ComponentRow, reason: string): Promise<void> {
       const stable = component.stable_release_id === null ? undefined : await findRelease(trx, component.stable_release_id);
-      if (stable === undefined || stable.build_id === null) return;
+      if (stable === undefined) return;
+      // The same image as now, whatever its tag stands for meanwhile.
+      const pinned = stable.runtime.image?.reference;
+      if (stable.build_id === null && pinned === undefined) return;
       const intent = await resolveIntent(trx, stack, component.id, component.spec);
-      await acceptRollouts(trx, call, stack, [{ component, spec: component.spec, ...intent, from: { build: stable.build_id } }], reason);
+      await acceptRollouts(
+        trx,
+        call,
+        stack,
+        [
+          stable.build_id === null
+            ? { component, spec: { ...component.spec, image: pinned ?? "" }, ...intent, from: { image: pinned ?? "" } }
+            : { component, spec: component.spec, ...intent, from: { build: stable.build_id } },
+        ],
+        reason,
+      );
     },
 
     async instances(

@@ -67,20 +67,21 @@ export async function applyDefinition(
   for (const [name, component] of defined) {
     const needed = body.builds.find((build) => build.components.includes(name));
     const build = needed === undefined ? undefined : builds.get(needed.key);
-    if (build === undefined)
+    const { image } = body.definition.components[name] ?? component.spec;
+    if (build === undefined && (image === undefined || deps.places.engine(stack.cluster).resolveImage === undefined))
       throw new BerthError("plan_not_possible", {
         reason: `Component ${name} says neither what to build nor which image to run`,
         hint: "Give it `build:`.",
       });
     const spec = body.definition.components[name] ?? component.spec;
     const intent = await resolveIntent(trx, at, component.id, spec);
-    const item: Wanted = { component, spec, ...intent, from: { build: build.id } };
+    const item: Wanted = { component, spec, ...intent, from: build === undefined ? { image: image ?? "" } : { build: build.id } };
     if (
       options.restartUnchanged !== true &&
       (await isLive(
         trx,
         { component, spec, intent, siblings: (await reachableComponents(trx, stack.id)).filter((other) => other !== name) },
-        build.row,
+        build?.row,
       ))
     )
       unchanged.push(name);

@@ -18,8 +18,8 @@ export interface Wanted {
   readonly spec: ComponentSpec;
   readonly config: Record<string, string>;
   readonly secretRefs: Record<string, SecretRef>;
-  /** Either a build whose outcome is released, or a release that is put live again. */
-  readonly from: { readonly build: string } | { readonly release: string };
+  /** A build whose outcome is released, the image that the spec names, or a release that is put live again. */
+  readonly from: { readonly build: string } | { readonly image: string } | { readonly release: string };
 }
 
 /** A release put live again as it was, whole (promise 5), without waiting for other components. */
