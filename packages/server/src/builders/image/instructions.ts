@@ -40,28 +40,40 @@ export function ownScript(file: OwnFile): Script {
 }
 
 /**
- * By the name that BuildKit gives an instruction that makes something of its own, `build 3` for the third such one of the stage `build` and `3` when
- * there is but one stage: its number, from 0, in the file.
+ * The instruction that BuildKit means by a name such as `[build 3/9] RUN npm ci`, whose number is not the one in the file: what it counts depends on bases
+ * and options. So the words decide, as far as no variable is put in, and among equal ones the nearest number.
  */
-export function placesOf(instructions: readonly Instruction[]): Map<string, number> {
-  const places = new Map<string, number>();
+export function findInstruction<T extends Instruction>(instructions: readonly T[], name: string): T | undefined {
+  const match = /^\[(?:(\S+) +| +)?(\d+)\/\d+\] (?:LINK )?(.*)$/s.exec(name);
+  if (match === null) return undefined;
+  const [, stage, number, text = ""] = match;
+  const said = withoutSpace(text);
   const stages = stagesOf(instructions);
-  let stage = -1;
+  let at = -1;
   let count = 0;
-  for (const [index, { keyword }] of instructions.entries()) {
-    if (keyword === "FROM") {
-      stage += 1;
-      count = 0;
-    }
-    if (stage < 0 || !counted.has(keyword)) continue;
-    count += 1;
-    const name = stages.length === 1 ? "" : `${stages[stage]?.name ?? `stage-${String(stage)}`} `;
-    places.set(`${name}${String(count)}`, index);
+  let best: { readonly one: T; readonly far: number } | undefined;
+  for (const one of instructions) {
+    if (one.keyword === "FROM") {
+      at += 1;
+      count = isBuilt(stages.slice(0, at), stages[at]?.image ?? "") ? 0 : 1;
+    } else if (counted.has(one.keyword)) count += 1;
+    const inStage = stage === undefined || stage === (stages[at]?.name ?? `stage-${String(at)}`);
+    if (at < 0 || !inStage || !said.startsWith(withoutSpace(`${one.keyword}${one.rest.split("$")[0] ?? ""}`))) continue;
+    const far = Math.abs(count - Number(number));
+    if (best === undefined || far < best.far) best = { one, far };
   }
-  return places;
+  return best?.one;
 }
 
-const counted: ReadonlySet<string> = new Set(["FROM", "RUN", "COPY", "ADD", "WORKDIR"]);
+/** Those that make a layer. */
+const counted: ReadonlySet<string> = new Set(["RUN", "COPY", "ADD", "WORKDIR"]);
+
+const withoutSpace = (text: string): string => text.replaceAll(/\s+/g, "");
+
+/** Whether a stage begins with an earlier one, or with nothing. */
+function isBuilt(earlier: readonly { readonly name?: string }[], image: string): boolean {
+  return image === "scratch" || earlier.some(({ name }) => name === image.toLowerCase());
+}
 
 /** What a builder told of the end of an instruction. */
 export type InstructionEnd = { readonly exitCode: number; readonly log: StepLog } | { readonly reason: string };

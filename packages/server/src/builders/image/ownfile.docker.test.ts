@@ -8,19 +8,24 @@ import type { Catalogue } from "../../core/image/catalogue.ts";
 import { DockerApi } from "../../docker/api.ts";
 import { dockerdMissing, startDockerd, type TestDaemon } from "../../docker/testing/daemon.ts";
 import { importImage } from "../bases/import.ts";
+import { buildkitMissing, startBuildkitd, type TestBuildkit } from "../testing/buildkit.ts";
+import { layoutOf } from "../testing/ocilayout.ts";
 import type { Builder } from "../builder.ts";
 import { folderBlobs, type TestBlobs } from "../testing/blobs.ts";
 import { debianMissing, debianTar } from "../testing/debian.ts";
 import { buildFiles, filesIn, imageOf, type Asked, type Run } from "../testing/imagelab.ts";
+import { createBuildkitBuilder } from "./buildkit.ts";
 import { createDockerBuilder } from "./docker.ts";
+import { loadIntoDocker } from "./output.ts";
 
 const base = "berth-test/debian:12";
 const catalogue: Catalogue = { os: base, runtimes: [], tools: [] };
-const missing = dockerdMissing() ?? debianMissing();
+const missing = dockerdMissing() ?? debianMissing() ?? buildkitMissing();
 
 describe.skipIf(missing !== undefined)(`a Dockerfile of one's own${missing === undefined ? "" : ` (${missing})`}`, () => {
   const dir = mkdtempSync(join(tmpdir(), "berth-ownfiles-"));
   let daemon: TestDaemon;
+  let buildkitd: TestBuildkit;
   let api: DockerApi;
   let blobs: TestBlobs;
   const builders = new Map<string, Builder>();
@@ -29,18 +34,27 @@ describe.skipIf(missing !== undefined)(`a Dockerfile of one's own${missing === u
     daemon = await startDockerd();
     api = new DockerApi(daemon.endpoint);
     blobs = await folderBlobs(join(dir, "blobs"));
-    const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    await importImage(api, createReadStream(await debianTar()), { reference: base, env: { PATH: path } });
+    buildkitd = await startBuildkitd();
+    const env = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" };
+    const tar = await debianTar();
+    await importImage(api, createReadStream(tar), { reference: base, env });
     const common = { api, blobs, catalogue, labels: { "berth.installation": "test" }, staticServer: () => Promise.resolve("") };
     builders.set("docker", createDockerBuilder(common));
+    const layouts = { [base]: await layoutOf(tar, env) };
+    const { buildkit } = buildkitd;
+    builders.set(
+      "buildkit",
+      createBuildkitBuilder({ ...common, buildkit, output: loadIntoDocker(api), folder: join(dir, "builds"), layouts }),
+    );
   });
   afterAll(async () => {
     api.close();
+    await buildkitd[Symbol.asyncDispose]();
     await daemon[Symbol.asyncDispose]();
     rmSync(dir, { recursive: true, force: true });
   });
 
-  describe.each(["docker"])("by %s", (kind) => {
+  describe.each(["docker", "buildkit"])("by %s", (kind) => {
     const build = (files: Files, asked?: Asked): Promise<Run> => {
       const builder = builders.get(kind);
       if (builder === undefined) throw new Error(`no builder ${kind}`);

@@ -7,7 +7,7 @@ import type { Cause } from "@berth/contract/causes.ts";
 import { planOf } from "../../core/buildplan/tree.fixture.ts";
 import { folderBlobs, type TestBlobs } from "../testing/blobs.ts";
 import { streamOf, tarball, type Entry } from "../testing/tarball.ts";
-import { placesOf } from "./instructions.ts";
+import { findInstruction } from "./instructions.ts";
 import { readOwnFile, refuseOwnFile, refusePlan, type Dialect, type OwnFile } from "./ownfile.ts";
 
 const never = new AbortController().signal;
@@ -143,8 +143,19 @@ describe("is refused", () => {
   });
 });
 
-it("counts instructions as BuildKit does", async () => {
-  const places = async (text: string): Promise<object> => Object.fromEntries(placesOf((await file(text)).read.all));
-  expect(await places("ARG x\nFROM a\nENV b=c\nRUN d\nWORKDIR /e")).toEqual({ 1: 1, 2: 3, 3: 4 });
-  expect(await places("FROM a AS One\nRUN b\nFROM c\nCOPY d e")).toEqual({ "one 1": 0, "one 2": 1, "stage-1 1": 2, "stage-1 2": 3 });
+it.each([
+  ["[2/3] RUN d", "ARG x\nFROM a\nENV b=c\nRUN d\nWORKDIR /e", 4],
+  ["[1/2] RUN d", "FROM a\nRUN d\nRUN d", 2],
+  ["[ 2/12] RUN d", "FROM a\nRUN d\nRUN d", 2],
+  ["[3/3] RUN d", "FROM a\nRUN d\nRUN d", 3],
+  ["[one 2/2] RUN b", "FROM a AS One\nRUN b\nFROM one\nRUN b", 2],
+  ["[stage-1 1/1] RUN b", "FROM a AS One\nRUN b\nFROM one\nRUN b", 4],
+  ["[2/2] RUN echo 1 &&     echo 2", "FROM a\nRUN echo 1 && \\\n  # why\n  echo 2", 2],
+  ["[2/3] RUN echo hello", "FROM a\nRUN echo $GREETING\nRUN echo", 2],
+  ["[3/3] LINK COPY --link a b", "FROM a\nCOPY --link a b", 2],
+  ["[2/2] RUN <<EOF (true...)", "FROM a\nRUN <<EOF\ntrue\nEOF", 2],
+  ["[2/2] RUN other", "FROM a\nRUN d", undefined],
+  ["[internal] load build context", "FROM a\nRUN d", undefined],
+])("what BuildKit calls %j is found in %j", async (name, text, line) => {
+  expect(findInstruction((await file(text)).read.all, name)?.line).toBe(line);
 });
