@@ -98,10 +98,9 @@ export function lastWords(told: readonly string[]): string {
   return error.replace(/^error: /, "");
 }
 
+/** By how they begin: what follows may be anybody's. */
 export function isUnreachable(words: string): boolean {
-  return /failed to (?:list workers|get (?:worker|info))|connection error|error reading from server|transport is closing|code = Unavailable|context deadline exceeded while waiting for connections/.test(
-    words,
-  );
+  return /^(?:[A-Za-z ]+: )*(?:rpc error: code = )?Unavailable\b/.test(words);
 }
 
 function connection({ address, tls }: Buildkit): string[] {

@@ -44,6 +44,8 @@ export interface BuildkitBuilderDeps extends Preparing {
 /** In the environment of the client: by it, one that a crashed control plane left is found. */
 const mark = "BERTH_BUILD_FOLDER";
 const dockerfileName = "Dockerfile";
+/** ms */
+const pruneTime = 60_000;
 
 export function createBuildkitBuilder(deps: BuildkitBuilderDeps): Builder {
   const clock = deps.clock ?? (() => new Date());
@@ -62,7 +64,9 @@ export function createBuildkitBuilder(deps: BuildkitBuilderDeps): Builder {
       if (!prepared.ok) return prepared;
       await clear(folder);
       await layOut(folder, request, prepared.build, either);
-      return await solve(folder, request, prepared.build, log, onEvent, either);
+      const outcome = await solve(folder, request, prepared.build, log, onEvent, either);
+      if (outcome.ok) await bound(log, signal);
+      return outcome;
     } catch (error) {
       signal.throwIfAborted();
       if (late.aborted) return { ok: false, cause: cause("build_deadline", { waited: duration(request.deadline) }) };
@@ -120,12 +124,12 @@ export function createBuildkitBuilder(deps: BuildkitBuilderDeps): Builder {
     if (taken.status === "rejected" && !(taken.reason instanceof CutOff)) throw taken.reason;
     if (ended.value.code !== 0 || taken.status === "rejected" || taken.value === undefined) {
       const words = log.masked(lastWords(reader.told));
-      if (isUnreachable(words)) throw new BuildkitUnreachable(deps.buildkit.address, words);
+      // What a project made fail may say anything.
+      if (!reader.hasFailed && isUnreachable(words)) throw new BuildkitUnreachable(deps.buildkit.address, words);
       const why = reader.failure();
       if (why === undefined) throw new Error(`buildctl ended with code ${String(ended.value.code)}: ${words}`);
       return { ok: false, cause: why };
     }
-    await bound(log, signal);
     return { ok: true, ...taken.value, tools: [] };
   }
 
@@ -168,11 +172,12 @@ export function createBuildkitBuilder(deps: BuildkitBuilderDeps): Builder {
     ];
   }
 
-  /** A cache that is too large is no fault of the build that is done. */
+  /** A cache that is too large is no fault of the build that is done, and neither is the time that this takes. */
   async function bound(log: BuildLog, signal: AbortSignal): Promise<void> {
     if (deps.cacheBytes === undefined) return;
     try {
-      await callBuildctl(deps.buildkit, ["prune", "--keep-storage", String(deps.cacheBytes / 1e6)], signal);
+      const either = AbortSignal.any([signal, AbortSignal.timeout(pruneTime)]);
+      await callBuildctl(deps.buildkit, ["prune", "--keep-storage", String(deps.cacheBytes / 1e6)], either);
     } catch (error) {
       signal.throwIfAborted();
       log.say(`The builder's cache could not be made smaller: ${error instanceof Error ? error.message : String(error)}`);
@@ -185,7 +190,11 @@ export function createBuildkitBuilder(deps: BuildkitBuilderDeps): Builder {
     build,
     // Results of its steps have no name by which they could be found: they go by age, as the cache is bounded.
     forget: async (stackId) => {
-      await callBuildctl(deps.buildkit, ["prune", "--all", "--filter", `description~="${ownName(stackId)}/"`], AbortSignal.timeout(60_000));
+      await callBuildctl(
+        deps.buildkit,
+        ["prune", "--all", "--filter", `description~="${ownName(stackId)}/"`],
+        AbortSignal.timeout(pruneTime),
+      );
     },
     sweep: async (isActive) => {
       await mkdir(deps.folder, { recursive: true, mode: 0o700 });

@@ -91,6 +91,11 @@ export class SolveReader {
     this.#onEvent({ type: "step", name: step, state: error !== "" ? "failed" : cached === true ? "cached" : "finished", took });
   }
 
+  /** Whether an instruction did: what is said then is the project's own. */
+  get hasFailed(): boolean {
+    return this.#failed !== undefined;
+  }
+
   /** Why the build failed, as far as BuildKit said it of an instruction or of the file; undefined when it said nothing of either. */
   failure(): Cause | undefined {
     const words = this.#log.masked(this.told.findLast((line) => line.startsWith("error: "))?.slice("error: ".length) ?? "");
@@ -103,7 +108,7 @@ export class SolveReader {
     if (image !== undefined) return cause("base_image_missing", { image, reason });
     const code = /exit code: (\d+)$/.exec(error)?.[1];
     const end = code === undefined ? { reason } : { exitCode: Number(code), log: node.log };
-    return instructionFailure(this.#script, at, end, node.name);
+    return instructionFailure(this.#script, at, end, this.#log.masked(node.name));
   }
 
   /** The client shows the place in the file below a heading of its own: `Dockerfile:7`. */
