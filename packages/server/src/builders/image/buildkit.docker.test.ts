@@ -215,12 +215,12 @@ describe.skipIf(missing !== undefined)(`image builds by buildkit${missing === un
     // The base has twice its 80 MB there, and so has what each of three builds adds to it: once as it came or went, once unpacked.
     const most = 300_000_000;
     const bounded = createBuildkitBuilder({ ...deps, cacheBytes: most });
-    for (const name of ["a", "b", "c"])
+    for (const name of ["big-a", "big-b", "big-c"])
       imageOf(await buildFiles(bounded, blobs, { Dockerfile: `FROM ${base}\nRUN head -c 40000000 /dev/urandom > /${name}` }));
     const records = await cached();
     expect(records.reduce((sum, { size }) => sum + size, 0)).toBeLessThanOrEqual(most);
     // What was used last is kept.
-    expect(records.filter(({ description }) => description.includes("> /c")).length).toBe(1);
+    expect(records.filter(({ description }) => description.includes("> /big-c")).length).toBe(1);
   });
 
   it("leave nothing of what a crashed control plane began", async () => {
@@ -239,6 +239,8 @@ describe.skipIf(missing !== undefined)(`image builds by buildkit${missing === un
     const nobody = createBuildkitBuilder({ ...deps, buildkit: { ...deps.buildkit, address: `unix://${join(dir, "nobody")}` } });
     const files = { Dockerfile: `FROM ${base}\nRUN true` };
     await expect(buildFiles(nobody, blobs, files)).rejects.toBeInstanceOf(BuildkitUnreachable);
+    const without = createBuildkitBuilder({ ...deps, buildkit: { ...deps.buildkit, program: join(dir, "nothing") } });
+    await expect(buildFiles(without, blobs, files)).rejects.toMatchObject({ code: "ENOENT" });
     const gone = new DockerApi({ type: "unix", path: join(dir, "nobody") });
     const homeless = createBuildkitBuilder({ ...deps, output: loadIntoDocker(gone) });
     await expect(buildFiles(homeless, blobs, files)).rejects.toMatchObject({ name: "DockerUnreachable" });

@@ -40,40 +40,58 @@ export function ownScript(file: OwnFile): Script {
 }
 
 /**
- * The instruction that BuildKit means by a name such as `[build 3/9] RUN npm ci`, whose number is not the one in the file: what it counts depends on bases
- * and options. So the words decide, as far as no variable is put in, and among equal ones the nearest number.
+ * Finds the instruction that BuildKit means by a name such as `[build 3/9] RUN npm ci`, whose number is not the one in the file: what it counts depends on
+ * bases and options. So the words decide, as far as no variable is put in, and among equal ones the nearest number.
  */
-export function findInstruction<T extends Instruction>(instructions: readonly T[], name: string): T | undefined {
-  const match = /^\[(?:(\S+) +| +)?(\d+)\/\d+\] (?:LINK )?(.*)$/s.exec(name);
-  if (match === null) return undefined;
-  const [, stage, number, text = ""] = match;
-  const said = withoutSpace(text);
+export function instructionFinder<T extends Instruction>(instructions: readonly T[]): (name: string) => T | undefined {
+  const places = placesOf(instructions);
+  return (name) => {
+    const match = /^\[(?:(\S+) +| +)?(\d+)\/\d+\] (?:LINK )?(.*)$/s.exec(name);
+    if (match === null) return undefined;
+    const [, stage, number, text = ""] = match;
+    const said = withoutSpace(text);
+    let best: { readonly one: T; readonly far: number } | undefined;
+    for (const place of places) {
+      if ((stage !== undefined && stage !== place.stage) || !said.startsWith(place.words)) continue;
+      const far = Math.abs(place.count - Number(number));
+      if (best === undefined || far < best.far) best = { one: place.one, far };
+    }
+    return best?.one;
+  };
+}
+
+interface Place<T> {
+  readonly one: T;
+  readonly stage: string;
+  /** Without spaces, up to the first variable. */
+  readonly words: string;
+  /** How many layers its stage has with it. */
+  readonly count: number;
+}
+
+function placesOf<T extends Instruction>(instructions: readonly T[]): Place<T>[] {
   const stages = stagesOf(instructions);
+  const earlier = new Set(["scratch"]);
+  const places: Place<T>[] = [];
   let at = -1;
   let count = 0;
-  let best: { readonly one: T; readonly far: number } | undefined;
   for (const one of instructions) {
     if (one.keyword === "FROM") {
       at += 1;
-      count = isBuilt(stages.slice(0, at), stages[at]?.image ?? "") ? 0 : 1;
+      // A stage that begins with an earlier one, or with nothing, has no layer of its own yet.
+      count = earlier.has(stages[at]?.image.toLowerCase() ?? "") ? 0 : 1;
+      earlier.add(stages[at]?.name ?? "scratch");
     } else if (counted.has(one.keyword)) count += 1;
-    const inStage = stage === undefined || stage === (stages[at]?.name ?? `stage-${String(at)}`);
-    if (at < 0 || !inStage || !said.startsWith(withoutSpace(`${one.keyword}${one.rest.split("$")[0] ?? ""}`))) continue;
-    const far = Math.abs(count - Number(number));
-    if (best === undefined || far < best.far) best = { one, far };
+    const words = withoutSpace(`${one.keyword}${one.rest.split("$")[0] ?? ""}`);
+    if (at >= 0) places.push({ one, stage: stages[at]?.name ?? `stage-${String(at)}`, words, count });
   }
-  return best?.one;
+  return places;
 }
 
 /** Those that make a layer. */
 const counted: ReadonlySet<string> = new Set(["RUN", "COPY", "ADD", "WORKDIR"]);
 
 const withoutSpace = (text: string): string => text.replaceAll(/\s+/g, "");
-
-/** Whether a stage begins with an earlier one, or with nothing. */
-function isBuilt(earlier: readonly { readonly name?: string }[], image: string): boolean {
-  return image === "scratch" || earlier.some(({ name }) => name === image.toLowerCase());
-}
 
 /** What a builder told of the end of an instruction. */
 export type InstructionEnd = { readonly exitCode: number; readonly log: StepLog } | { readonly reason: string };

@@ -7,7 +7,7 @@ import type { Cause } from "@berth/contract/causes.ts";
 import { planOf } from "../../core/buildplan/tree.fixture.ts";
 import { folderBlobs, type TestBlobs } from "../testing/blobs.ts";
 import { streamOf, tarball, type Entry } from "../testing/tarball.ts";
-import { findInstruction } from "./instructions.ts";
+import { instructionFinder } from "./instructions.ts";
 import { readOwnFile, refuseOwnFile, refusePlan, type Dialect, type OwnFile } from "./ownfile.ts";
 
 const never = new AbortController().signal;
@@ -135,6 +135,10 @@ describe("is refused", () => {
       code: "dockerfile_unusable",
       params: { where: "Dockerfile", reason: "it has no stage two; it has one, 1" },
     });
+    expect(await refused(`FROM a\n${"RUN b\n".repeat(1000)}`, "buildkit")).toMatchObject({
+      code: "dockerfile_unusable",
+      params: { reason: "it has more than 1000 instructions" },
+    });
     expect(await refused("RUN x", "buildkit")).toMatchObject({ params: { reason: "it has no FROM line" } });
     expect(await refused("FROM a\nRUN --mount=type=ssh x", "buildkit")).toMatchObject({
       code: "dockerfile_unusable",
@@ -157,5 +161,5 @@ it.each([
   ["[2/2] RUN other", "FROM a\nRUN d", undefined],
   ["[internal] load build context", "FROM a\nRUN d", undefined],
 ])("what BuildKit calls %j is found in %j", async (name, text, line) => {
-  expect(findInstruction((await file(text)).read.all, name)?.line).toBe(line);
+  expect(instructionFinder((await file(text)).read.all)(name)?.line).toBe(line);
 });

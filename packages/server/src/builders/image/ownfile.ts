@@ -26,6 +26,8 @@ export type Dialect = "classic" | "buildkit";
 
 /** Bytes of a Dockerfile or .dockerignore: more is none. */
 const largest = 1024 * 1024;
+/** More is nobody's intention, and each is looked for by what a builder calls it. */
+const mostInstructions = 1000;
 /** Links to links. */
 const mostHops = 8;
 
@@ -69,6 +71,7 @@ export function refuseOwnFile(
   request: Pick<BuildRequest, "plan" | "secrets">,
   dialect: Dialect,
 ): Cause | undefined {
+  if (read.all.length > mostInstructions) return unusable(path, `it has more than ${String(mostInstructions)} instructions`).cause;
   const stages = stagesOf(read.all);
   if (stages.length === 0) return unusable(path, "it has no FROM line").cause;
   const { target } = request.plan;

@@ -3,7 +3,7 @@
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import type { BuildEvent } from "../builder.ts";
 import type { BuildLog, StepLog } from "../log.ts";
-import { instructionFailure, findInstruction, type Script, type ScriptInstruction } from "./instructions.ts";
+import { instructionFailure, instructionFinder, type Script, type ScriptInstruction } from "./instructions.ts";
 
 /** A node of the build's graph; it is told anew whenever something about it changes. */
 interface Vertex {
@@ -35,6 +35,7 @@ export class SolveReader {
   readonly #log: BuildLog;
   readonly #onEvent: (event: BuildEvent) => void;
   readonly #script: Script;
+  readonly #find: (name: string) => ScriptInstruction | undefined;
   readonly #nodes = new Map<string, Node>();
   #failed: { readonly node: Node; readonly error: string } | undefined;
   /** What is no progress: the client's own words. */
@@ -44,6 +45,7 @@ export class SolveReader {
     this.#log = reading.log;
     this.#onEvent = reading.onEvent;
     this.#script = reading.script;
+    this.#find = instructionFinder(reading.script.instructions);
   }
 
   /** One line of the client. */
@@ -70,7 +72,7 @@ export class SolveReader {
   }
 
   #enter(digest: string, name: string): Node {
-    const at = findInstruction(this.#script.instructions, name);
+    const at = this.#find(name);
     const node: Node = { name, at, log: this.#log.step(at?.step ?? "image"), started: false, ended: false };
     this.#nodes.set(digest, node);
     return node;
