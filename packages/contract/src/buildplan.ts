@@ -69,7 +69,12 @@ export const BuildPlan = Type.Object(
     /** Paths below root that are left out of the artifact (build tools, caches). */
     exclude: Type.Array(Type.String()),
     staticSite: Type.Optional(Type.Object({ dir: Type.String(), spa: Type.Boolean() }, { additionalProperties: false })),
+    /** The repository's own, relative to `root`; what it says is done instead of tools, steps and caches. */
     dockerfile: Type.Optional(Type.String()),
+    /** The stage of it that becomes the image; its last one when absent. */
+    target: Type.Optional(Type.String()),
+    /** Names of the build secrets that its `RUN --mount=type=secret` ask for. */
+    secrets: Type.Optional(Type.Array(Type.String())),
     /** What app.json declares beside the build; its values are in `env` already. */
     app: Type.Optional(
       Type.Object(

@@ -218,6 +218,23 @@ export const causesEn = {
     sentence: "The image could not be built at `{instruction}`: {reason}",
     next: "Mend what the line above names and deploy again; `berth builds logs` has everything.",
   },
+  dockerfile_step_failed: {
+    sentence: "Line {line} of {file} failed, `{instruction}`: {reason}",
+    next: "Mend that line and deploy again; `berth builds logs` has everything that it printed.",
+  },
+  dockerfile_unusable: { sentence: "{where} cannot be built: {reason}.", next: "Mend what the reason names and deploy again." },
+  dockerfile_needs_buildkit: {
+    sentence: "Line {line} of {file} has `{what}`, which Docker's own builder does not understand.",
+    next: "Have an administrator give this cluster a BuildKit builder, or write the line without it.",
+  },
+  build_secrets_need_buildkit: {
+    sentence: "{file} takes build secrets ({names}), which Docker's own builder cannot give to a step.",
+    next: "Have an administrator give this cluster a BuildKit builder, which shows them to that step alone. A build argument is no place for a secret: it stays in the image's history.",
+  },
+  build_secret_missing: {
+    sentence: "Line {line} of {file} requires the build secret {secret}, which is not set.",
+    next: "Set it for this build, or take `required` away when the step can do without.",
+  },
   dockerfile_needs_container_engine: {
     sentence: "{dir} has a Dockerfile, which the local engine cannot build.",
     next: "Deploy to a Docker or Kubernetes cluster, or add a Procfile (`web: <command>`) so that it runs as a process.",

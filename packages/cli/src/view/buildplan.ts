@@ -6,6 +6,7 @@ export function planFacts(plan: BuildPlan): (readonly [string, string | undefine
   const text = (command: Command): string => ("shell" in command ? command.shell : command.exec.join(" "));
   return [
     ["kind", `${plan.kind}${plan.flavour === undefined ? "" : ` (${plan.flavour})`}${plan.root === "." ? "" : ` in ${plan.root}`}`],
+    ["dockerfile", plan.kind === "dockerfile" ? dockerfileFacts(plan) : undefined],
     [
       "tools",
       plan.tools.map((tool) => `${tool.name} ${tool.wanted === "*" ? "" : `${tool.wanted} `}(${tool.why})`).join("\n") || undefined,
@@ -18,4 +19,8 @@ export function planFacts(plan: BuildPlan): (readonly [string, string | undefine
         .join("\n") || undefined,
     ],
   ];
+}
+
+function dockerfileFacts({ dockerfile = "Dockerfile", target, secrets = [] }: BuildPlan): string {
+  return `${dockerfile}${target === undefined ? "" : `, up to ${target}`}${secrets.length === 0 ? "" : `, with the build secrets ${secrets.join(", ")}`}`;
 }

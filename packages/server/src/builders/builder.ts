@@ -43,7 +43,11 @@ export interface BuildRequest {
   readonly plan: BuildPlan;
   /** The user's environment for build steps; wins over the plan's. */
   readonly env: Readonly<Record<string, string>>;
-  /** Values that no log line, cause or event may show. */
+  /** Build secrets by name: steps that ask for one see it, and nothing of it stays in the image. Builders that cannot promise that refuse the plan. */
+  readonly secrets?: Readonly<Record<string, string>>;
+  /** Where the source came from, as far as that is known: for the image's labels. */
+  readonly origin?: { readonly url: string; readonly revision: string };
+  /** Values that no log line, cause or event may show; `secrets` are never shown in any case. */
   readonly secretValues: readonly string[];
   /** ms that the build may take from the call of `build`. */
   readonly deadline: number;

@@ -43,6 +43,11 @@ export class BuildLog {
     return this.#spent >= this.bounds.total;
   }
 
+  /** For causes: a text in which no secret value stays. */
+  masked(text: string): string {
+    return this.#mask(text);
+  }
+
   /** A line in Berth's own name. */
   say(text: string, step?: string): void {
     this.#send({ at: this.#now().toISOString(), stream: "berth", ...(step === undefined ? {} : { step }), text: this.#mask(text) });

@@ -234,6 +234,7 @@ export interface BuildOptions {
   readonly prefer: "process" | "image";
   readonly root?: string;
   readonly dockerfile?: string;
+  readonly target?: string;
   readonly args?: Record<string, string>;
   readonly deadline?: number;
 }

@@ -12,6 +12,7 @@ import type { BuildLogs } from "../resources/builds/log.ts";
 import * as store from "../resources/builds/store.ts";
 import { stackEvent, wakeComponent } from "../resources/intent.ts";
 import { waitingForBuild } from "../resources/rollouts/store.ts";
+import { findOrigin } from "../resources/sources/store.ts";
 import { findCluster, findStackById, type StackRow } from "../resources/stacks/store.ts";
 import type { BuildPlaces } from "./build-places.ts";
 import { watchForCancel } from "./cancel-watch.ts";
@@ -91,6 +92,7 @@ export async function runBuild(deps: BuildLoopDeps, buildId: string, { signal, c
     journal.expect(detected.plan.steps.length);
     const lacking = await deps.builder.check(detected.plan, stack.id);
     if (lacking !== undefined) return await end(deps, stack, build, commit, { failed: lacking });
+    const origin = await findOrigin(deps.db, build.source_id);
     const cancelled = new AbortController();
     const watch = watchForCancel(() => store.cancelledBy(deps.db, build.id), cancelled, signal);
     try {
@@ -104,6 +106,7 @@ export async function runBuild(deps: BuildLoopDeps, buildId: string, { signal, c
           sourceDigest: build.source_digest,
           plan: detected.plan,
           env: build.options.args ?? {},
+          ...(origin === undefined ? {} : { origin }),
           secretValues: [],
           deadline: build.options.deadline ?? deps.deadline,
         },

@@ -3,6 +3,7 @@ import { chown, lchown, mkdir, open, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { comparePaths, entryPath } from "../../core/archive.ts";
+import { parentOf } from "../../core/buildplan/source.ts";
 import type { RunAs } from "../builder.ts";
 import { readTar } from "../untar.ts";
 
@@ -19,6 +20,8 @@ export async function unpack(stream: Readable, dir: string, owner: RunAs | undef
   const makeFolder = async (path: string): Promise<void> => {
     if (path === "." || folders.has(path)) return;
     folders.add(path);
+    // What is left out of a context may be the folder and not all that is in it.
+    await makeFolder(parentOf(path));
     await mkdir(join(dir, path), { mode: 0o755 });
     if (owner !== undefined) await chown(join(dir, path), owner.uid, owner.gid);
   };
@@ -29,6 +32,7 @@ export async function unpack(stream: Readable, dir: string, owner: RunAs | undef
         await makeFolder(path);
         continue;
       }
+      await makeFolder(parentOf(path));
       if (raw.type === "symlink") {
         links.push({ path, target: raw.linkname ?? "" });
         continue;

@@ -2,6 +2,7 @@
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import type { BuildEvent } from "../builder.ts";
 import type { BuildLog, StepLog } from "../log.ts";
+import { instructionFailure, type Script, type ScriptInstruction } from "./instructions.ts";
 
 /** One message of the stream: `POST /build` of the Docker Engine API. */
 interface Message {
@@ -15,8 +16,7 @@ interface Message {
 export interface Reading {
   readonly log: BuildLog;
   readonly onEvent: (event: BuildEvent) => void;
-  /** By the number of the instruction, from 0: which step of the plan it is. */
-  readonly steps: readonly (string | undefined)[];
+  readonly script: Script;
 }
 
 export type Built = { readonly ok: true; readonly image: string } | { readonly ok: false; readonly cause: Cause };
@@ -77,7 +77,7 @@ class BuildReader {
       this.#end("finished");
       this.#instruction = match;
       this.#reading.log.say(this.#instruction);
-      const name = this.#reading.steps[this.#number - 1];
+      const name = this.#at()?.step;
       if (name !== undefined)
         this.#current = { name, log: this.#reading.log.step(name), from: performance.now(), cached: false, started: false };
       return;
@@ -100,6 +100,12 @@ class BuildReader {
     if (match[2] !== this.#total) return undefined;
     this.#number += 1;
     return match[3] ?? "";
+  }
+
+  /** The instruction that the daemon is at; undefined when it counts others than we do. */
+  #at(): ScriptInstruction | undefined {
+    const found = this.#reading.script.instructions[this.#number - 1];
+    return found !== undefined && this.#instruction.toUpperCase().startsWith(found.keyword) ? found : undefined;
   }
 
   #start(): void {
@@ -129,14 +135,13 @@ class BuildReader {
     if (this.#rest !== "") this.#line(this.#rest);
     this.#rest = "";
     this.#reading.log.say(message.trim());
-    const reason = (message.trim().split("\n")[0] ?? "").slice(0, 500);
+    const reason = this.#reading.log.masked((message.trim().split("\n")[0] ?? "").slice(0, 500));
     const base = /^FROM (?:--\S+ )*(\S+)/i.exec(this.#instruction)?.[1];
     if (base !== undefined) return cause("base_image_missing", { image: base, reason });
     const step = this.#current;
     this.#end("failed");
     // A step that ran has an exit code; anything else is the daemon's own trouble.
-    if (step === undefined || code === undefined || code <= 0)
-      return cause("image_step_failed", { instruction: this.#instruction, reason });
-    return step.log.scan.failure({ step: step.name, exitCode: code });
+    const ran = step !== undefined && code !== undefined && code > 0;
+    return instructionFailure(this.#reading.script, this.#at(), ran ? { exitCode: code, log: step.log } : { reason }, this.#instruction);
   }
 }

@@ -36,7 +36,7 @@ async function* itemsOf(blobs: BlobReader, of: ContextOf, signal: AbortSignal): 
 }
 
 /** The path as seen from the root; undefined for the root itself and what lies outside it. */
-function below(root: string, path: string): string | undefined {
+export function below(root: string, path: string): string | undefined {
   if (path === ".") return undefined;
   if (root === ".") return path;
   return path.startsWith(`${root}/`) ? path.slice(root.length + 1) : undefined;

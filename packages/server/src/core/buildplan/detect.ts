@@ -28,6 +28,8 @@ export interface DetectOptions {
   readonly prefer: "process" | "image";
   /** Another Dockerfile than the usual one, relative to the folder. */
   readonly dockerfile?: string;
+  /** The stage of the Dockerfile that is asked for; its last one otherwise. */
+  readonly target?: string;
 }
 
 export type Detected = { readonly ok: true; readonly plan: BuildPlan } | { readonly ok: false; readonly cause: Cause };
@@ -65,7 +67,8 @@ export function detectBuildPlan(tree: SourceTree, options: DetectOptions): Detec
       ? cause("dockerfile_missing", { dir: root === "." ? "The folder" : root, file: options.dockerfile }, dockerfilesOf(look))
       : undefined;
   if (gone !== undefined && options.prefer === "image") return { ok: false, cause: gone };
-  if (dockerfile !== undefined && options.prefer === "image") return complete(dockerfileDraft(look, dockerfile), notes, procfile, appJson);
+  if (dockerfile !== undefined && options.prefer === "image")
+    return complete(dockerfileDraft(look, dockerfile, options.target), notes, procfile, appJson);
 
   const answers = detectors.flatMap(([kind, detect]) => {
     const answer = detect(look);
@@ -95,7 +98,7 @@ export function detectBuildPlan(tree: SourceTree, options: DetectOptions): Detec
     return complete(procfileDraft(look, procfile), notes, procfile, appJson);
   }
   if (gone !== undefined) return { ok: false, cause: gone };
-  if (dockerfile !== undefined) return complete(dockerfileDraft(look, dockerfile), notes, procfile, appJson);
+  if (dockerfile !== undefined) return complete(dockerfileDraft(look, dockerfile, options.target), notes, procfile, appJson);
   return { ok: false, cause: notDetected(look) };
 }
 
@@ -213,6 +216,8 @@ function complete(draft: Draft, notes: Notes, procfile: Procfile | undefined, ap
     exclude: [...new Set(draft.exclude)],
     ...(draft.staticSite === undefined || procfile?.processes.has("web") === true ? {} : { staticSite: draft.staticSite }),
     ...(draft.dockerfile === undefined ? {} : { dockerfile: draft.dockerfile }),
+    ...(draft.target === undefined ? {} : { target: draft.target }),
+    ...(draft.secrets === undefined || draft.secrets.length === 0 ? {} : { secrets: [...draft.secrets] }),
     ...(appJson === undefined ? {} : { app: appJson.app }),
     findings: all.findings.slice(0, mostNotes),
     warnings: all.warnings.slice(0, mostNotes),

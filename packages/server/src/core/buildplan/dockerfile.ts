@@ -1,5 +1,7 @@
 // Recognises the repository's own Dockerfile and tells what its last stage says. It is never executed or interpreted here.
 import { takeNotes, type Draft, type Notes } from "./draft.ts";
+import { readInstructions, stagesOf } from "./instructions.ts";
+import { secretsOf } from "./needs.ts";
 import type { Look } from "./source.ts";
 
 export interface Dockerfile {
@@ -9,6 +11,8 @@ export interface Dockerfile {
   readonly expose: readonly string[];
   readonly command?: string;
   readonly entrypoint?: string;
+  /** Names of the build secrets that its steps ask for. */
+  readonly secrets: readonly string[];
 }
 
 const names = ["Dockerfile", "Containerfile", "dockerfile"];
@@ -19,54 +23,29 @@ export function readDockerfile(look: Look, named: string | undefined, notes: Not
   if (name === undefined) return undefined;
   const text = look.read(name);
   // One of an unusual name is known by name only.
-  if (text === undefined) return { file: name, stages: [], expose: [] };
-  const stages: { image: string; name?: string }[] = [];
-  let last: { expose: string[]; command?: string; entrypoint?: string } = { expose: [] };
-  for (const { instruction, rest } of instructionsOf(text)) {
-    if (instruction === "FROM") {
-      const match = /^(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?/i.exec(rest);
-      if (match === null) continue;
-      stages.push({ image: match[1] ?? "", ...(match[2] === undefined ? {} : { name: match[2] }) });
-      last = { expose: [] };
-    } else if (instruction === "EXPOSE") last.expose.push(...rest.split(/\s+/));
-    else if (instruction === "CMD") last.command = rest;
-    else if (instruction === "ENTRYPOINT") last.entrypoint = rest;
-  }
+  if (text === undefined) return { file: name, stages: [], expose: [], secrets: [] };
+  const { all } = readInstructions(text);
+  const stages = stagesOf(all);
+  const last = all.slice(all.findLastIndex(({ keyword }) => keyword === "FROM") + 1);
+  const lastOf = (name: string): string | undefined => last.findLast(({ keyword }) => keyword === name)?.rest.slice(0, 1000);
+  const command = lastOf("CMD");
+  const entrypoint = lastOf("ENTRYPOINT");
   if (stages.length === 0) {
     notes.warn("dockerfile_unreadable", { file: look.label(name) });
     return undefined;
   }
-  return { file: name, stages, ...last };
-}
-
-/** Logical lines: comments dropped, continuation lines joined, here-documents skipped. */
-function instructionsOf(text: string): { instruction: string; rest: string }[] {
-  const found: { instruction: string; rest: string }[] = [];
-  const lines = text.replace(/^\uFEFF/, "").split(/\r?\n/);
-  const escape = /^#\s*escape\s*=\s*`\s*$/im.test(lines.slice(0, 3).join("\n")) ? "`" : "\\";
-  const lastAt = new Map(lines.map((line, index) => [line.trim(), index]));
-  for (let i = 0; i < lines.length; i += 1) {
-    if (/^\s*(?:#|$)/.test(lines[i] ?? "")) continue;
-    const parts: string[] = [];
-    for (; ; i += 1) {
-      const line = (lines[i] ?? "").trim();
-      const goesOn = line.endsWith(escape) && i + 1 < lines.length;
-      if (!line.startsWith("#")) parts.push(goesOn ? line.slice(0, -1) : line);
-      if (!goesOn && !(line.startsWith("#") && i + 1 < lines.length)) break;
-    }
-    const match = /^([A-Za-z]+)\s+(\S.*)$/.exec(parts.join(" "));
-    if (match === null) continue;
-    const [, instruction = "", rest = ""] = match;
-    found.push({ instruction: instruction.toUpperCase(), rest: rest.trim().slice(0, 1000) });
-    const marker = /^(?:RUN|COPY|ADD)$/i.test(instruction) ? /<<-?["']?([A-Za-z_]\w*)["']?/.exec(rest)?.[1] : undefined;
-    if (marker === undefined || (lastAt.get(marker) ?? -1) <= i) continue;
-    while ((lines[i] ?? "").trim() !== marker) i += 1;
-  }
-  return found;
+  return {
+    file: name,
+    stages,
+    expose: last.filter(({ keyword }) => keyword === "EXPOSE").flatMap(({ rest }) => rest.slice(0, 1000).split(/\s+/)),
+    secrets: secretsOf(all).map(({ id }) => id),
+    ...(command === undefined ? {} : { command }),
+    ...(entrypoint === undefined ? {} : { entrypoint }),
+  };
 }
 
 /** The plan that leaves everything to the Dockerfile. Its processes are the image's own unless a Procfile names some. */
-export function dockerfileDraft(look: Look, dockerfile: Dockerfile): Draft {
+export function dockerfileDraft(look: Look, dockerfile: Dockerfile, target: string | undefined): Draft {
   const notes = takeNotes();
   noteDockerfile(look, dockerfile, notes, "is built as it is");
   return {
@@ -80,6 +59,8 @@ export function dockerfileDraft(look: Look, dockerfile: Dockerfile): Draft {
     caches: [],
     exclude: [],
     dockerfile: dockerfile.file,
+    ...(target === undefined ? {} : { target }),
+    secrets: dockerfile.secrets,
     notes,
   };
 }

@@ -25,6 +25,8 @@ export interface Draft {
   readonly exclude: readonly string[];
   readonly staticSite?: BuildPlan["staticSite"];
   readonly dockerfile?: string;
+  readonly target?: string;
+  readonly secrets?: readonly string[];
   readonly notes: Notes;
 }
 

@@ -62,7 +62,7 @@ export type RecipeOutcome = { readonly ok: true; readonly recipe: Recipe } | { r
 
 /**
  * The recipe of a plan that was detected from the project's own files; `args` names the user's environment for build steps: build arguments, in no layer of the image.
- * Causes: `base_missing`, `tool_not_in_images`, `dockerfile_needs_container_engine` (the repository's own Dockerfile is built by nobody yet).
+ * Causes: `base_missing`, `tool_not_in_images`, `dockerfile_needs_container_engine` (the repository's own Dockerfile has no recipe: builders of images build it as it is).
  */
 export function imageRecipe(plan: BuildPlan, catalogue: Catalogue, args: readonly string[] = []): RecipeOutcome {
   if (plan.kind === "dockerfile")

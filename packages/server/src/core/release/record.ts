@@ -25,7 +25,9 @@ export const ReleaseRecord = Type.Object(
       runtime: Type.Object({
         // An image may start as it says itself.
         command: Type.Union([Command, Type.Object({ exec: Type.Array(Type.String(), { maxItems: 0 }) })]),
-        image: Type.Optional(Type.Object({ reference: Type.String(), entrypoint: Type.Optional(Type.Array(Type.String())) })),
+        image: Type.Optional(
+          Type.Object({ reference: Type.Optional(Type.String()), entrypoint: Type.Optional(Type.Array(Type.String())) }),
+        ),
         workdir: Type.String(),
         env: Texts,
         tools: Type.Array(Type.Object({ name: Type.String(), wanted: Type.String() })),

@@ -15,8 +15,8 @@ export interface ReleaseRuntime {
   readonly workdir: string;
   readonly env: Readonly<Record<string, string>>;
   readonly tools: readonly { readonly name: string; readonly wanted: string }[];
-  /** An image from outside: by its digest, or by the id that the cluster's host has it under. `entrypoint` takes the place of the image's own. */
-  readonly image?: { readonly reference: string; readonly entrypoint?: readonly string[] };
+  /** An image that starts as it says itself. `reference`: one from outside, by its digest or by the id that the cluster's host has it under; `entrypoint` takes the place of the image's own. */
+  readonly image?: { readonly reference?: string; readonly entrypoint?: readonly string[] };
   /** Run once each, as tasks: before this release goes live, and after the stack's first one. */
   readonly hooks?: { readonly release?: Command; readonly postdeploy?: Command };
 }
@@ -71,6 +71,9 @@ export function chooseCommand(
   spec: ComponentSpec,
   plan: BuildPlan,
 ): { ok: true; runtime: ReleaseRuntime } | { ok: false; cause: Cause } {
+  // The repository's own Dockerfile says how its image starts, where no Procfile does.
+  if (plan.kind === "dockerfile" && spec.process === undefined && Object.keys(plan.processes).length === 0)
+    return { ok: true, runtime: imageRuntime(spec) };
   const command = startCommand(component, spec, plan);
   if (command === undefined)
     return {
@@ -95,8 +98,8 @@ export function chooseCommand(
   };
 }
 
-/** How an image from outside starts: as it says itself, but for what the component says. */
-export function imageRuntime(spec: Pick<ComponentSpec, "command" | "entrypoint" | "workdir">, reference: string): ReleaseRuntime {
+/** How an image starts that Berth did not compose: as it says itself, but for what the component says. */
+export function imageRuntime(spec: Pick<ComponentSpec, "command" | "entrypoint" | "workdir">, reference?: string): ReleaseRuntime {
   const { command, entrypoint } = spec;
   const words = entrypoint === undefined ? undefined : "exec" in entrypoint ? entrypoint.exec : ["/bin/sh", "-c", entrypoint.shell];
   return {
@@ -105,7 +108,7 @@ export function imageRuntime(spec: Pick<ComponentSpec, "command" | "entrypoint" 
     workdir: spec.workdir ?? ".",
     env: {},
     tools: [],
-    image: { reference, ...(words === undefined ? {} : { entrypoint: words }) },
+    image: { ...(reference === undefined ? {} : { reference }), ...(words === undefined ? {} : { entrypoint: words }) },
   };
 }
 

@@ -179,14 +179,14 @@ async function start(place: Place, prepare: () => Recipe | Promise<Recipe>): Pro
       subnet: `10.${String(place.number)}.0.0/16`,
       log: () => readLog(place),
       reboot: async () => {
-        await end(child);
+        await endConfined(child);
         // A boot begins without any, and podman forgets those of containers that it has not stopped itself.
         removeGroups(place);
         for (const path of recipe.volatile) rmSync(path, { recursive: true, force: true });
         child = await launch(place, recipe, endpoint);
       },
       [Symbol.asyncDispose]: async () => {
-        await end(child);
+        await endConfined(child);
         await releasePlace(place);
       },
     };
@@ -196,7 +196,7 @@ async function start(place: Place, prepare: () => Recipe | Promise<Recipe>): Pro
   }
 }
 
-const readLog = (place: Place): string => readFileSync(join(place.folder, "log"), "utf8");
+export const readLog = (place: Place): string => readFileSync(join(place.folder, "log"), "utf8");
 
 /** /run is where daemons of all kinds meet; what resolves names is kept. The shell stays as the first process and reaps what is orphaned. */
 const confine = `set -e
@@ -210,6 +210,15 @@ for folder in $HIDDEN; do mount -t tmpfs berth-lab $folder; done
 wait $!`;
 
 async function launch(place: Place, recipe: Recipe, endpoint: DockerEndpoint): Promise<ChildProcess> {
+  return startConfined(place, recipe, () => answering(endpoint));
+}
+
+/** Starts a daemon of any kind in namespaces of its own, and waits until it answers. Rejects with what it wrote when it ends before that. */
+export async function startConfined(
+  place: Place,
+  recipe: { readonly kind: string; readonly argv: readonly string[]; readonly hidden: readonly string[]; readonly env?: Recipe["env"] },
+  answers: () => Promise<void>,
+): Promise<ChildProcess> {
   const log = openSync(join(place.folder, "log"), "a");
   const [markName = "", markValue = ""] = place.mark.split("=");
   const namespaces = ["--fork", "--pid", "--kill-child=KILL", "--mount", "--mount-proc", "--propagation", "slave"];
@@ -234,9 +243,9 @@ async function launch(place: Place, recipe: Recipe, endpoint: DockerEndpoint): P
   // It ends later too, when the test is over.
   failed.catch(() => undefined);
   try {
-    await Promise.race([failed, answering(endpoint)]);
+    await Promise.race([failed, answers()]);
   } catch (error) {
-    await end(child);
+    await endConfined(child);
     throw error;
   }
   return child;
@@ -261,7 +270,7 @@ async function answering(endpoint: DockerEndpoint): Promise<void> {
 }
 
 /** The kernel ends everything in the process namespace before its first process is gone, and the mounts go with the last one; only then `unshare` ends. */
-async function end(child: ChildProcess | undefined): Promise<void> {
+export async function endConfined(child: ChildProcess | undefined): Promise<void> {
   if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   const ended = new Promise((resolve) => child.once("exit", resolve));
   const [first] = (readProc(`/proc/${String(child.pid)}/task/${String(child.pid)}/children`) ?? "").split(" ");
@@ -274,7 +283,8 @@ const searchPath = [...new Set([...(process.env["PATH"] ?? "").split(delimiter),
   delimiter,
 );
 
-function missing(programs: readonly string[], packages: string): string | undefined {
+/** Why a daemon that needs these programs cannot be started here; undefined when it can. */
+export function missing(programs: readonly string[], packages: string): string | undefined {
   if (process.platform !== "linux") return "not Linux";
   if (process.getuid?.() !== 0) return "not root";
   const absent = [...programs, "setpriv", "unshare"].filter((program) => !isProgram(program));

@@ -228,7 +228,7 @@ export class Daemon {
   }
 
   #own(): string {
-    return JSON.stringify({ label: [`${label.installation}=${this.installation}`] });
+    return JSON.stringify({ label: [`${label.installation}=${this.installation}`, label.role] });
   }
 }
 

@@ -233,7 +233,7 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
           });
         }
         // What a registry has is fetched again.
-        if (release.runtime.image === undefined && !(await isArtifactStored(deps, stack.cluster, release.artifact_digest)))
+        if (release.runtime.image?.reference === undefined && !(await isArtifactStored(deps, stack.cluster, release.artifact_digest)))
           throw new BerthError("wrong_state", {
             verb: "Rolling back",
             reason: `the artifact of release ${release.number} is no longer stored`,

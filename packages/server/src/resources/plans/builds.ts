@@ -46,6 +46,7 @@ export function neededBuilds(
       prefer,
       ...(root === "." ? {} : { root }),
       ...(spec.build.dockerfile === undefined ? {} : { dockerfile: spec.build.dockerfile }),
+      ...(spec.build.target === undefined ? {} : { target: spec.build.target }),
       ...(spec.build.args === undefined ? {} : { args: spec.build.args }),
     };
     const key = buildKey(source, options);
@@ -61,6 +62,7 @@ export function detectOptions(options: BuildOptions): DetectOptions {
     root: options.root ?? ".",
     prefer: options.prefer,
     ...(options.dockerfile === undefined ? {} : { dockerfile: options.dockerfile }),
+    ...(options.target === undefined ? {} : { target: options.target }),
   };
 }
 

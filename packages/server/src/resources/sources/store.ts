@@ -45,6 +45,15 @@ export async function findSource(
     .executeTakeFirst();
 }
 
+/** The repository and commit that a source came from; undefined for an upload and for one that is gone. */
+export async function findOrigin(trx: Db, id: string | null): Promise<{ readonly url: string; readonly revision: string } | undefined> {
+  if (id === null) return undefined;
+  const source = await trx.selectFrom("sources").select(["url", "revision"]).where("id", "=", id).executeTakeFirst();
+  return source === undefined || source.url === null || source.revision === null
+    ? undefined
+    : { url: source.url, revision: source.revision };
+}
+
 export async function claimSource(trx: Db, id: string, stackId: string): Promise<void> {
   await trx.updateTable("sources").set({ stack_id: stackId }).where("id", "=", id).where("stack_id", "is", null).execute();
 }

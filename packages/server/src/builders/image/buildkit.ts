@@ -1,0 +1,239 @@
+// The image builder over BuildKit. The context is unpacked into a private folder for as long as the build takes, since the client reads folders; secrets are
+// in the client's environment and nowhere on a disk. What stacks may share in BuildKit's caches, and why no more, is decision 23.
+import { createHash } from "node:crypto";
+import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { cause } from "@berth/contract/causes.ts";
+import { secretsOf } from "../../core/buildplan/needs.ts";
+import { createMask } from "../../core/mask.ts";
+import { duration } from "../../core/words.ts";
+import type { Builder, BuildEvent, BuildOutcome, BuildRequest } from "../builder.ts";
+import { unpack } from "../host/unpack.ts";
+import { BuildLog, logBounds, type LogBounds } from "../log.ts";
+import { killProcesses } from "../process.ts";
+import { callBuildctl, isUnreachable, lastWords, startBuildctl, BuildkitUnreachable, type Buildkit } from "./buildctl.ts";
+import { buildContext } from "./context.ts";
+import type { ImageFacts } from "./facts.ts";
+import { imageLabels } from "./labels.ts";
+import type { ImageOutput } from "./output.ts";
+import { checkImagePlan, prepareBuild, type PreparedBuild, type Preparing } from "./prepare.ts";
+import { SolveReader } from "./solve.ts";
+
+/** An image that is taken from a folder (an OCI image layout) instead of a registry. */
+export interface LayoutImage {
+  readonly folder: string;
+  /** Of its manifest. */
+  readonly digest: string;
+}
+
+export interface BuildkitBuilderDeps extends Preparing {
+  readonly buildkit: Buildkit;
+  readonly output: ImageOutput;
+  /** A folder of this builder's own, on a disk with room for sources. */
+  readonly folder: string;
+  /** On every image that this builder makes. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** By the name that a Dockerfile uses. */
+  readonly layouts?: Readonly<Record<string, LayoutImage>>;
+  /** Bytes that BuildKit's cache may keep after a build; it forgets what was not used for longest. undefined: as buildkitd itself is configured. */
+  readonly cacheBytes?: number;
+  readonly clock?: () => Date;
+  readonly log?: LogBounds;
+}
+
+/** In the environment of the client: by it, one that a crashed control plane left is found. */
+const mark = "BERTH_BUILD_FOLDER";
+const dockerfileName = "Dockerfile";
+/** ms */
+const pruneTime = 60_000;
+
+export function createBuildkitBuilder(deps: BuildkitBuilderDeps): Builder {
+  const clock = deps.clock ?? (() => new Date());
+  const running = new Set<string>();
+
+  async function build(request: BuildRequest, onEvent: (event: BuildEvent) => void, signal: AbortSignal): Promise<BuildOutcome> {
+    signal.throwIfAborted();
+    const late = AbortSignal.timeout(request.deadline);
+    const mask = createMask([...request.secretValues, ...Object.values(request.secrets ?? {})]);
+    const log = new BuildLog({ onEvent, mask, clock, bounds: deps.log ?? logBounds });
+    const folder = join(deps.folder, request.id);
+    running.add(request.id);
+    try {
+      const either = AbortSignal.any([signal, late]);
+      const prepared = await prepareBuild(deps, request, "buildkit", { cachePrefix: "berth", networkNone: true }, either);
+      if (!prepared.ok) return prepared;
+      await clear(folder);
+      await layOut(folder, request, prepared.build, either);
+      const outcome = await solve(folder, request, prepared.build, log, onEvent, either);
+      if (outcome.ok) await bound(log, signal);
+      return outcome;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (late.aborted) return { ok: false, cause: cause("build_deadline", { waited: duration(request.deadline) }) };
+      throw error;
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+      running.delete(request.id);
+    }
+  }
+
+  async function layOut(folder: string, request: BuildRequest, build: PreparedBuild, signal: AbortSignal): Promise<void> {
+    for (const name of ["context", "dockerfile", "home"]) await mkdir(join(folder, name), { recursive: true, mode: 0o700 });
+    const { ignored, extra } = build;
+    const of = { source: request.sourceDigest, root: request.plan.root, ignored, extra };
+    await unpack(buildContext(deps.blobs, of, signal), join(folder, "context"), undefined, signal);
+    await writeFile(join(folder, "dockerfile", dockerfileName), build.script.text);
+    // What is ignored never came here; without this, the folder's own .dockerignore would be asked although another one wins.
+    await writeFile(join(folder, "dockerfile", `${dockerfileName}.dockerignore`), "# decided before\n");
+  }
+
+  async function solve(
+    folder: string,
+    request: BuildRequest,
+    { script }: PreparedBuild,
+    log: BuildLog,
+    onEvent: (event: BuildEvent) => void,
+    signal: AbortSignal,
+  ): Promise<BuildOutcome> {
+    const reader = new SolveReader({ log, onEvent, script });
+    const asked = secretsOf(script.instructions).flatMap(({ id }) => {
+      const value = request.secrets?.[id];
+      return value === undefined ? [] : [{ id, value }];
+    });
+    for (const name of Object.keys(request.env).filter(isReserved))
+      log.say(`The build argument ${name} is Berth's own to set; it is left out.`);
+    const loadFailed = new AbortController();
+    const run = startBuildctl(deps.buildkit, {
+      args: buildArgs(folder, request, asked),
+      env: {
+        HOME: join(folder, "home"),
+        [mark]: folder,
+        ...Object.fromEntries(asked.map(({ value }, index) => [secretVariable(index), value])),
+      },
+      onLine: (line) => reader.line(line),
+      signal: AbortSignal.any([signal, loadFailed.signal]),
+    });
+    const taking = take(run, request, signal);
+    // The client waits for ever for a reader that is gone.
+    taking.catch((error: unknown) => {
+      loadFailed.abort(error);
+    });
+    const [ended, taken] = await Promise.allSettled([run.ended, taking]);
+    signal.throwIfAborted();
+    if (ended.status === "rejected") throw ended.reason;
+    if (taken.status === "rejected" && !(taken.reason instanceof CutOff)) throw taken.reason;
+    if (ended.value.code !== 0 || taken.status === "rejected" || taken.value === undefined) {
+      const words = log.masked(lastWords(reader.told));
+      // What a project made fail may say anything.
+      if (!reader.hasFailed && isUnreachable(words)) throw new BuildkitUnreachable(deps.buildkit.address, words);
+      const why = reader.failure();
+      if (why === undefined) throw new Error(`buildctl ended with code ${String(ended.value.code)}: ${words}`);
+      return { ok: false, cause: why };
+    }
+    return { ok: true, ...taken.value, tools: [] };
+  }
+
+  /** undefined when the client ended without having written anything. */
+  async function take(run: ReturnType<typeof startBuildctl>, request: BuildRequest, signal: AbortSignal): Promise<ImageFacts | undefined> {
+    const chunks = (run.stdout as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
+    const first = await chunks.next();
+    if (first.done === true) return undefined;
+    return deps.output.take(whole(first.value, chunks, run.ended), request.plan, signal);
+  }
+
+  function buildArgs(folder: string, request: BuildRequest, asked: readonly { readonly id: string }[]): string[] {
+    const { plan, env } = request;
+    const own = ownName(request.stackId);
+    const options: Record<string, string> = {
+      filename: dockerfileName,
+      // Its presence keeps BuildKit from running the image that `# syntax=` names as the file's reader: it could name anybody's cache.
+      cmdline: "",
+      // A part of what identifies every RUN: its result is given to no other stack.
+      hostname: own,
+      ...(plan.target === undefined ? {} : { target: plan.target }),
+      ...Object.fromEntries(Object.entries(imageLabels(request, deps.labels)).map(([name, value]) => [`label:${name}`, value])),
+      ...Object.fromEntries(Object.entries(env).flatMap(([name, value]) => (isReserved(name) ? [] : [[`build-arg:${name}`, value]]))),
+      "build-arg:BUILDKIT_CACHE_MOUNT_NS": own,
+      ...Object.fromEntries(
+        Object.entries(deps.layouts ?? {}).map(([name, { digest }], index) => [
+          `context:${name}`,
+          `oci-layout://layout${String(index)}@${digest}`,
+        ]),
+      ),
+    };
+    return [
+      "build",
+      ...["--progress", "rawjson", "--frontend", "dockerfile.v0"],
+      ...["--local", `context=${join(folder, "context")}`, "--local", `dockerfile=${join(folder, "dockerfile")}`],
+      ...Object.entries(options).flatMap(([name, value]) => ["--opt", `${name}=${value}`]),
+      ...asked.flatMap(({ id }, index) => ["--secret", `${csv(`id=${id}`)},env=${secretVariable(index)}`]),
+      ...Object.values(deps.layouts ?? {}).flatMap(({ folder: layout }, index) => ["--oci-layout", `layout${String(index)}=${layout}`]),
+      ...["--output", deps.output.flag],
+    ];
+  }
+
+  /** A cache that is too large is no fault of the build that is done, and neither is the time that this takes. */
+  async function bound(log: BuildLog, signal: AbortSignal): Promise<void> {
+    if (deps.cacheBytes === undefined) return;
+    try {
+      const either = AbortSignal.any([signal, AbortSignal.timeout(pruneTime)]);
+      await callBuildctl(deps.buildkit, ["prune", "--keep-storage", String(deps.cacheBytes / 1e6)], either);
+    } catch (error) {
+      signal.throwIfAborted();
+      log.say(`The builder's cache could not be made smaller: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+
+  return {
+    kind: "image",
+    check: (plan) => Promise.resolve(checkImagePlan(plan, deps.catalogue, "buildkit")),
+    build,
+    // Results of its steps have no name by which they could be found: they go by age, as the cache is bounded.
+    forget: async (stackId) => {
+      await callBuildctl(
+        deps.buildkit,
+        ["prune", "--all", "--filter", `description~="${ownName(stackId)}/"`],
+        AbortSignal.timeout(pruneTime),
+      );
+    },
+    sweep: async (isActive) => {
+      await mkdir(deps.folder, { recursive: true, mode: 0o700 });
+      for (const id of await readdir(deps.folder)) if (!isActive(id) && !running.has(id)) await clear(join(deps.folder, id));
+    },
+  };
+}
+
+/** Ends the client that a crashed control plane left with its folder, and with it the build. */
+async function clear(folder: string): Promise<void> {
+  await killProcesses({ leaders: [], recent: false, mark: `${mark}=${folder}` });
+  await rm(folder, { recursive: true, force: true });
+}
+
+/** What is a stack's own in BuildKit begins with it: of one length and without a slash, so that none is the beginning of another. */
+function ownName(stackId: string): string {
+  return `berth-${createHash("sha256").update(stackId).digest("hex").slice(0, 24)}`;
+}
+
+/** Arguments by which BuildKit itself is told what to do, such as whose caches are used. */
+const isReserved = (name: string): boolean => name.startsWith("BUILDKIT_");
+
+const secretVariable = (index: number): string => `BERTH_SECRET_${String(index)}`;
+
+/** A field of RFC 4180. */
+const csv = (field: string): string => (/[",\r\n]/.test(field) ? `"${field.replaceAll('"', '""')}"` : field);
+
+/** The archive ended before it was whole; the client says why. */
+class CutOff extends Error {
+  override readonly name = "CutOff";
+}
+
+async function* whole(
+  first: Buffer,
+  rest: AsyncIterator<Buffer>,
+  ended: Promise<{ readonly code: number | null }>,
+): AsyncGenerator<Buffer> {
+  yield first;
+  for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value;
+  const { code } = await ended;
+  if (code !== 0) throw new CutOff(`buildctl ended with code ${String(code)}`);
+}

@@ -1,0 +1,190 @@
+// The repository's own Dockerfile, built for real by every builder of images: what it promises is the same whoever keeps it.
+import { createReadStream, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Files } from "../../core/buildplan/tree.fixture.ts";
+import type { Catalogue } from "../../core/image/catalogue.ts";
+import { DockerApi } from "../../docker/api.ts";
+import { dockerdMissing, startDockerd, type TestDaemon } from "../../docker/testing/daemon.ts";
+import { importImage } from "../bases/import.ts";
+import { buildkitMissing, startBuildkitd, type TestBuildkit } from "../testing/buildkit.ts";
+import { layoutOf } from "../testing/ocilayout.ts";
+import type { Builder } from "../builder.ts";
+import { folderBlobs, type TestBlobs } from "../testing/blobs.ts";
+import { debianMissing, debianTar } from "../testing/debian.ts";
+import { buildFiles, filesIn, imageOf, type Asked, type Run } from "../testing/imagelab.ts";
+import { createBuildkitBuilder } from "./buildkit.ts";
+import { createDockerBuilder } from "./docker.ts";
+import { loadIntoDocker } from "./output.ts";
+
+const base = "berth-test/debian:12";
+const catalogue: Catalogue = { os: base, runtimes: [], tools: [] };
+const missing = dockerdMissing() ?? debianMissing() ?? buildkitMissing();
+
+describe.skipIf(missing !== undefined)(`a Dockerfile of one's own${missing === undefined ? "" : ` (${missing})`}`, () => {
+  const dir = mkdtempSync(join(tmpdir(), "berth-ownfiles-"));
+  let daemon: TestDaemon;
+  let buildkitd: TestBuildkit;
+  let api: DockerApi;
+  let blobs: TestBlobs;
+  const builders = new Map<string, Builder>();
+
+  beforeAll(async () => {
+    daemon = await startDockerd();
+    api = new DockerApi(daemon.endpoint);
+    blobs = await folderBlobs(join(dir, "blobs"));
+    buildkitd = await startBuildkitd();
+    const env = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" };
+    const tar = await debianTar();
+    await importImage(api, createReadStream(tar), { reference: base, env });
+    const common = { api, blobs, catalogue, labels: { "berth.installation": "test" }, staticServer: () => Promise.resolve("") };
+    builders.set("docker", createDockerBuilder(common));
+    const layouts = { [base]: await layoutOf(tar, env) };
+    const { buildkit } = buildkitd;
+    builders.set(
+      "buildkit",
+      createBuildkitBuilder({ ...common, buildkit, output: loadIntoDocker(api), folder: join(dir, "builds"), layouts }),
+    );
+  });
+  afterAll(async () => {
+    api.close();
+    await buildkitd[Symbol.asyncDispose]();
+    await daemon[Symbol.asyncDispose]();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  describe.each(["docker", "buildkit"])("by %s", (kind) => {
+    const build = (files: Files, asked?: Asked): Promise<Run> => {
+      const builder = builders.get(kind);
+      if (builder === undefined) throw new Error(`no builder ${kind}`);
+      return buildFiles(builder, blobs, files, asked);
+    };
+
+    it("is built as it is, and its image says where it comes from and what it starts", async () => {
+      const run = await build(
+        { Dockerfile: `FROM ${base}\nLABEL org.opencontainers.image.source=elsewhere\nCOPY . /srv/\nCMD ["/bin/cat", "/srv/a"]`, a: "1" },
+        { origin: { url: "https://git.example.org/shop", revision: "0123abc" } },
+      );
+      const image = imageOf(run);
+      expect(run.outcome).toMatchObject({ processes: ["web"], size: expect.any(Number) as number });
+      expect(await filesIn(api, image, "/srv")).toMatchObject({ "srv/a": "1" });
+      const { Config } = await api.json<{ Config: Record<string, unknown> }>("GET", `/images/${image}/json`);
+      expect(Config).toMatchObject({
+        Cmd: ["/bin/cat", "/srv/a"],
+        Labels: {
+          "org.opencontainers.image.source": "https://git.example.org/shop",
+          "org.opencontainers.image.revision": "0123abc",
+          "berth.installation": "test",
+          "berth.stack": "s1",
+          "berth.plan": expect.stringMatching(/^sha256:/) as string,
+        },
+      });
+    });
+
+    it("has the processes that a Procfile names, and none when nothing says what it starts", async () => {
+      const nothing = { Dockerfile: `FROM ${base}\nCOPY a /a`, a: kind };
+      expect((await build(nothing)).outcome).toMatchObject({ ok: true, processes: [] });
+      expect((await build({ ...nothing, Procfile: "worker: /bin/cat" })).outcome).toMatchObject({ ok: true, processes: ["worker"] });
+    });
+
+    it("sees what its .dockerignore leaves, and the one of its own name wins", async () => {
+      const files = {
+        Dockerfile: `FROM ${base}\nCOPY . /srv/`,
+        ".dockerignore": "*.log\nbuild\n!build/keep\n",
+        "a.log": "a",
+        "b/c.log": "c",
+        "build/x": "x",
+        "build/keep": "k",
+        "main.js": "m",
+      };
+      const seen = async (more: Files): Promise<string[]> =>
+        Object.keys(await filesIn(api, imageOf(await build({ ...files, ...more })), "/srv"))
+          .filter((path) => !path.includes("ocker"))
+          .sort();
+      expect(await seen({})).toEqual(["srv/b/c.log", "srv/build/keep", "srv/main.js"]);
+      expect(await seen({ "Dockerfile.dockerignore": "**/*.log\nmain.js" })).toEqual(["srv/build/keep", "srv/build/x"]);
+    });
+
+    it("is built up to the stage that was asked for, with its build arguments, from another folder and name", async () => {
+      const run = await build(
+        { "api/docker/prod": `ARG BASE\nFROM \${BASE} AS Made\nARG GREETING=none\nRUN echo "$GREETING" > /made\nFROM made\nRUN exit 9` },
+        { detect: { root: "api", dockerfile: "docker/prod", target: "made" }, env: { GREETING: "hello", BASE: base } },
+      );
+      expect(await filesIn(api, imageOf(run), "/made")).toEqual({ made: "hello\n" });
+    });
+
+    it("tells the line, the instruction and the last words of what failed", async () => {
+      const { outcome, steps, lines } = await build({
+        Dockerfile: `FROM ${base}\n\n# a comment\nRUN echo fine\nRUN echo before; \\\n    echo 'TypeError: x is not a function' >&2; \\\n    exit 3\n`,
+      });
+      expect(outcome).toMatchObject({
+        ok: false,
+        cause: {
+          code: "dockerfile_step_failed",
+          params: {
+            file: "Dockerfile",
+            line: 5,
+            instruction: expect.stringMatching(/^RUN echo before; +echo 'TypeError/) as string,
+            reason: "it ended with exit code 3: TypeError: x is not a function",
+          },
+        },
+      });
+      if (outcome.ok) return;
+      expect(outcome.cause.evidence[0]).toMatchObject({ kind: "file", text: expect.stringMatching(/^Dockerfile:5: RUN echo/) as string });
+      expect(outcome.cause.evidence.slice(1).map(({ text }) => text)).toContain("TypeError: x is not a function");
+      expect(lines).toContain("before");
+      expect(steps.slice(0, 2)).toEqual(["RUN echo fine (line 4) started", "RUN echo fine (line 4) finished"]);
+      expect(steps.at(-1)).toMatch(/^RUN echo before.* \(line 5\) failed$/);
+    });
+
+    it("tells the line where the builder itself could not go on", async () => {
+      const { outcome } = await build({ Dockerfile: `FROM ${base}\nRUN echo gone\nCOPY missing /x` });
+      expect(outcome).toMatchObject({
+        ok: false,
+        cause: {
+          code: "dockerfile_step_failed",
+          params: { line: 3, instruction: "COPY missing /x", reason: expect.stringContaining("missing") as string },
+        },
+      });
+    });
+
+    it("is refused when it cannot be read", async () => {
+      const { outcome, steps } = await build({ Dockerfile: `FROM ${base}\nRUNN true\n` });
+      expect(outcome).toMatchObject({
+        ok: false,
+        cause: { code: "dockerfile_unusable", params: { reason: expect.stringMatching(/line 2.*RUNN/s) as string } },
+      });
+      expect(steps).toEqual([]);
+    });
+
+    it("runs again only what changed, and says what came from the cache", async () => {
+      const files = (code: string): Files => ({
+        Dockerfile: `FROM ${base}\nCOPY lock /lock\nRUN echo installed > /deps\nCOPY . /srv\nRUN cat /srv/code > /made`,
+        lock: kind,
+        code,
+      });
+      const [install, make] = ["RUN echo installed > /deps (line 3)", "RUN cat /srv/code > /made (line 5)"];
+      expect((await build(files("1"))).steps).toEqual([`${install} started`, `${install} finished`, `${make} started`, `${make} finished`]);
+      expect((await build(files("2"))).steps).toEqual([`${install} cached`, `${make} started`, `${make} finished`]);
+      expect((await build(files("2"))).steps).toEqual([`${install} cached`, `${make} cached`]);
+    });
+  });
+
+  it("is refused by Docker's own builder before anything starts when it takes a secret, or needs BuildKit", async () => {
+    const docker = builders.get("docker");
+    if (docker === undefined) throw new Error("no builder");
+    const secret = { Dockerfile: `FROM ${base}\nRUN --mount=type=secret,id=token true` };
+    const images = async (): Promise<string[]> =>
+      (await api.json<{ Id: string }[]>("GET", "/images/json", { query: { all: true } })).map(({ Id }) => Id).sort();
+    const before = await images();
+    expect(await buildFiles(docker, blobs, secret, { secrets: { token: "hunter2" } })).toMatchObject({
+      outcome: { ok: false, cause: { code: "build_secrets_need_buildkit", params: { names: "token" } } },
+      steps: [],
+      lines: [],
+    });
+    const newer = await buildFiles(docker, blobs, { Dockerfile: `FROM ${base}\nRUN echo first\nRUN <<EOF\ntrue\nEOF` });
+    expect(newer).toMatchObject({ outcome: { cause: { code: "dockerfile_needs_buildkit", params: { line: 3 } } }, steps: [] });
+    expect(await images()).toEqual(before);
+  });
+});

@@ -1,0 +1,78 @@
+// For tests of image builders: a source becomes a build, and an image's content is looked at without starting it.
+import type { Builder, BuildEvent, BuildOutcome, BuildRequest } from "../builder.ts";
+import type { DetectOptions } from "../../core/buildplan/detect.ts";
+import { planOf, type Files } from "../../core/buildplan/tree.fixture.ts";
+import type { DockerApi } from "../../docker/api.ts";
+import { readTar } from "../untar.ts";
+import type { TestBlobs } from "./blobs.ts";
+import { folderTar, streamOf } from "./tarball.ts";
+
+export interface Run {
+  readonly outcome: BuildOutcome;
+  /** `build started`, in their order. */
+  readonly steps: readonly string[];
+  readonly lines: readonly string[];
+}
+
+export type Asked = Partial<BuildRequest> & { readonly detect?: Partial<DetectOptions>; readonly signal?: AbortSignal };
+
+let count = 0;
+
+/** A build of these files, by the plan for images that they give. */
+export async function buildFiles(builder: Builder, blobs: TestBlobs, files: Files, asked: Asked = {}): Promise<Run> {
+  const { detect, signal = new AbortController().signal, ...more } = asked;
+  const texts = Object.fromEntries(
+    Object.entries(files).map(([path, content]) => [path, typeof content === "string" ? content : JSON.stringify(content)]),
+  );
+  const { digest } = await blobs.put(streamOf(await folderTar(texts)));
+  count += 1;
+  const steps: string[] = [];
+  const lines: string[] = [];
+  const request: BuildRequest = {
+    id: `build-${String(count)}`,
+    stackId: "s1",
+    stackName: "shop",
+    sourceDigest: digest,
+    plan: planOf(files, { prefer: "image", ...detect }),
+    env: {},
+    secretValues: [],
+    deadline: 120_000,
+    ...more,
+  };
+  const take = (event: BuildEvent): void => {
+    if (event.type === "log") lines.push(event.line.text);
+    else steps.push(`${event.name} ${event.state}`);
+  };
+  return { outcome: await builder.build(request, take, signal), steps, lines };
+}
+
+/** The image, or a failure of the test that shows why there is none. */
+export function imageOf({ outcome, lines }: Run): string {
+  if (!outcome.ok) throw new Error(`${JSON.stringify(outcome.cause)}\n${lines.join("\n")}`);
+  return outcome.digest;
+}
+
+/** Regular files at and below a path of the image, by their names relative to the folder above it. */
+export async function filesIn(api: DockerApi, image: string, path: string): Promise<Record<string, string>> {
+  const { Id } = await api.json<{ Id: string }>("POST", "/containers/create", { body: { Image: image, Cmd: ["none"] } });
+  try {
+    const found: Record<string, string> = {};
+    const archive = await api.stream("GET", `/containers/${Id}/archive`, { query: { path } });
+    for await (const { raw, content } of readTar(archive, { signal: new AbortController().signal })) {
+      if (raw.type !== "file") continue;
+      const chunks: Buffer[] = [];
+      for await (const chunk of content) chunks.push(chunk);
+      found[raw.name] = Buffer.concat(chunks).toString();
+    }
+    return found;
+  } finally {
+    await api.json("DELETE", `/containers/${Id}`, { query: { force: true } });
+  }
+}
+
+/** Every byte of an image that a daemon gives away: its configuration and all layers. */
+export async function exported(api: DockerApi, image: string): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of (await api.stream("GET", `/images/${image}/get`)) as AsyncIterable<Buffer>) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
