@@ -7,6 +7,7 @@ import type { Certificates } from "./certificates.ts";
 import type { PortTarget } from "./component.ts";
 import type { Crowd } from "./crowd.ts";
 import type { Doorkeeper } from "./doorkeeper.ts";
+import type { Proofs } from "./proofs.ts";
 import type { RouterStats } from "./stats.ts";
 import type { RouteTable } from "./table.ts";
 import type { Upload } from "./upload.ts";
@@ -41,6 +42,7 @@ export interface RouterContext {
   /** Of each HTTP server the connections that rest between requests. */
   readonly crowds: Set<Crowd>;
   readonly certificates: Certificates;
+  readonly proofs: Proofs;
   /** Of the HTTPS listener; 0: there is none. */
   securePort: number;
   /** true: accepts nothing new and asks clients to connect anew. */

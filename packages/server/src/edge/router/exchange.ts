@@ -88,6 +88,10 @@ export class Exchange implements AnswerSink, UploadOwner {
       if (refusal.ends) readNoMore(this.#res);
       return this.#refuse(refusal.kind);
     }
+    if (!secure && direct === undefined) {
+      const proof = this.#ctx.proofs.answerTo(req.method, host, path);
+      if (proof !== undefined) return this.#prove(proof);
+    }
     const target = direct?.target ?? this.#ctx.table.find(host, path);
     if (target === undefined) return this.#refuse("not_found");
     if (path === "*") return this.#refuse("method");
@@ -316,6 +320,16 @@ export class Exchange implements AnswerSink, UploadOwner {
     this.#bytesOut += this.#req.method === "HEAD" ? 0 : Buffer.byteLength(body);
     this.#res.writeHead(status, headers);
     this.#res.end(body);
+  }
+
+  /** As the authority wants it (RFC 8555, 8.3). A body that came along is nobody's. */
+  #prove(answer: string): void {
+    this.#status = 200;
+    if (!this.#req.complete) this.#res.shouldKeepAlive = false;
+    const length = String(Buffer.byteLength(answer));
+    this.#bytesOut += this.#req.method === "HEAD" ? 0 : answer.length;
+    this.#res.writeHead(200, ["content-type", "application/octet-stream", "content-length", length, "x-request-id", this.#requestId]);
+    this.#res.end(answer);
   }
 
   /** Permanent for programs too: method and body stay (RFC 9110, 15.4.9). */
