@@ -2,7 +2,9 @@
 import { readFileSync } from "node:fs";
 import { homedir, totalmem } from "node:os";
 import { join, resolve } from "node:path";
+import type { AcmeSettings } from "./core/acme.ts";
 import {
+  acme,
   addresses,
   audience,
   autoOrOff,
@@ -13,6 +15,7 @@ import {
   limits,
   listen,
   whole,
+  type GivenAcme,
   type Listen,
 } from "./config-values.ts";
 
@@ -28,6 +31,8 @@ export interface Config {
   readonly router: Listen;
   /** Listened on while there is a certificate. */
   readonly https: Listen;
+  /** Certificates are got from there for public hosts; undefined: operators give them all. */
+  readonly acme: AcmeSettings | undefined;
   /** Addresses or CIDR ranges whose X-Forwarded-* the router believes. */
   readonly trustedProxies: readonly string[];
   /** Bounds of the router against clients that take more than their share, where they are not the edge's own; durations in ms. */
@@ -104,6 +109,7 @@ interface ConfigFile {
   readonly routerPort?: number;
   readonly httpsHost?: string;
   readonly httpsPort?: number;
+  readonly acme?: GivenAcme;
   readonly trustedProxies?: readonly string[];
   readonly routerLimits?: Readonly<Record<string, unknown>>;
   readonly errorDetails?: string;
@@ -160,6 +166,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
       8443,
       "BERTH_HTTPS_PORT",
     ),
+    acme: acme(givenAcme(env, file.acme ?? {})),
     trustedProxies: addresses(
       value(env, "BERTH_TRUSTED_PROXIES")
         ?.split(",")
@@ -220,6 +227,21 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     },
     version,
   };
+}
+
+function givenAcme(env: NodeJS.ProcessEnv, file: GivenAcme): GivenAcme {
+  const from = {
+    directory: value(env, "BERTH_ACME_DIRECTORY") ?? file.directory,
+    contact: value(env, "BERTH_ACME_CONTACT") ?? file.contact,
+    termsAgreed: value(env, "BERTH_ACME_TERMS_AGREED") === "1" ? true : file.termsAgreed,
+    eabKid: value(env, "BERTH_ACME_EAB_KID") ?? file.eabKid,
+    eabKey: value(env, "BERTH_ACME_EAB_KEY") ?? file.eabKey,
+    challenge: value(env, "BERTH_ACME_CHALLENGE") ?? file.challenge,
+    dnsHook: value(env, "BERTH_ACME_DNS_HOOK") ?? file.dnsHook,
+    dnsHookSeconds: value(env, "BERTH_ACME_DNS_HOOK_SECONDS") ?? file.dnsHookSeconds,
+    caFile: value(env, "BERTH_ACME_CA_FILE") ?? file.caFile,
+  };
+  return Object.fromEntries(Object.entries(from).filter(([, found]) => found !== undefined));
 }
 
 /** What builds are told of how this machine reaches the network. */

@@ -22,7 +22,16 @@ export function https(edge: Hello["https"], certificates: Held, now: Date): Foun
       next: "A moment after a change this is no fault. When it stays, this server cannot open the key: give the certificate again with `berth certificates set`, asked of this server.",
     };
   const urgent = certificates.flatMap((one) =>
-    certificateNotes({ notBefore: one.not_before, notAfter: one.not_after, length: one.chain_length, selfSigned: one.self_signed }, now)
+    certificateNotes(
+      {
+        notBefore: one.not_before,
+        notAfter: one.not_after,
+        length: one.chain_length,
+        selfSigned: one.self_signed,
+        renews: one.kept_by !== null,
+      },
+      now,
+    )
       .filter(({ code }) => code !== "certificate_self_signed" && code !== "certificate_alone")
       .map((note) => `${one.name}: ${renderNote(note)}`),
   );

@@ -25,6 +25,7 @@ const certificate = (days: number) => ({
   chain_length: 2,
   self_signed: false,
   hosts: ["shop.example"],
+  kept_by: null,
 });
 const room = { bytes: 50e9, files: 1e6, mostFiles: 2e6 };
 const table: readonly (readonly [string, Found, Found["status"], RegExp, RegExp?])[] = [
