@@ -134,6 +134,14 @@ function proofOf({ challenge = "http-01", dnsHook, dnsHookSeconds }: GivenAcme):
   return { type: "dns-01", hook: dnsHook, deadline: whole(dnsHookSeconds, 120, "BERTH_ACME_DNS_HOOK_SECONDS") * 1_000 };
 }
 
+/** Seconds; two years, which lists of browsers ask for, at most. */
+export function hsts(given: string | number | undefined): number {
+  const seconds = Number(given ?? 0);
+  if (!Number.isInteger(seconds) || seconds < 0 || seconds > 63_072_000)
+    throw new ConfigError(`BERTH_HSTS_SECONDS is ${given}.`, "Give a whole number of seconds, 63072000 (two years) at most; 0 for none.");
+  return seconds;
+}
+
 export function audience(given: string | undefined): "local" | "always" | "never" {
   const known = (["local", "always", "never"] as const).find((name) => name === given);
   if (given !== undefined && known === undefined)

@@ -11,6 +11,7 @@ import {
   checkedUrl,
   cluster,
   ConfigError,
+  hsts,
   level,
   limits,
   listen,
@@ -39,6 +40,8 @@ export interface Config {
   readonly routerLimits: Readonly<Record<string, number>>;
   /** Who is told what is wrong behind the router's error pages; `local`: who asks this machine for a `.localhost` name. */
   readonly errorDetails: "local" | "always" | "never";
+  /** Seconds for which browsers are told to stay with HTTPS; 0: they are not told. */
+  readonly hstsSeconds: number;
   /** Names beyond localhost by which the API may be addressed. */
   readonly allowedHosts: readonly string[];
   readonly logLevel: "debug" | "info" | "warn" | "error";
@@ -113,6 +116,7 @@ interface ConfigFile {
   readonly trustedProxies?: readonly string[];
   readonly routerLimits?: Readonly<Record<string, unknown>>;
   readonly errorDetails?: string;
+  readonly hstsSeconds?: number;
   readonly allowedHosts?: readonly string[];
   readonly logLevel?: string;
   readonly buildConcurrency?: number;
@@ -177,6 +181,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     ),
     routerLimits: limits(file.routerLimits ?? {}),
     errorDetails: audience(value(env, "BERTH_ERROR_DETAILS") ?? file.errorDetails),
+    hstsSeconds: hsts(value(env, "BERTH_HSTS_SECONDS") ?? file.hstsSeconds),
     allowedHosts: [
       ...(value(env, "BERTH_ALLOWED_HOSTS")
         ?.split(",")
@@ -221,6 +226,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
         "BERTH_HTTPS_PORT",
         "BERTH_TRUSTED_PROXIES",
         "BERTH_ERROR_DETAILS",
+        "BERTH_HSTS_SECONDS",
         "BERTH_SANDBOX",
         "BERTH_CGROUPS",
       ]),

@@ -56,6 +56,8 @@ export interface RouterSettings {
   readonly responseTimeout: number;
   readonly limits: RouterLimits;
   readonly errorDetails: ErrorDetails;
+  /** Absent or 0: browsers are not told to stay with HTTPS. */
+  readonly hstsSeconds?: number;
   readonly leaveOut: readonly ("accessLog" | "metrics" | "requestIds")[];
   readonly runDir: string;
   /** What to start when the primary dies; undefined: the router ends with it. */

@@ -95,6 +95,7 @@ export async function startEdge(deps: EdgeDeps): Promise<RunningEdge> {
       responseTimeout: config.responseTimeout,
       limits: config.limits,
       errorDetails: config.errorDetails,
+      hstsSeconds: config.hstsSeconds,
       leaveOut: config.leaveOut,
       runDir: config.runDir,
       successor: config.succession ? { entry, configFile: deps.configFile } : undefined,

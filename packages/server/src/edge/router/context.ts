@@ -32,6 +32,8 @@ export interface RouterContext {
   readonly keeps: { readonly accessLog: boolean; readonly metrics: boolean };
   readonly limits: RouterLimits;
   readonly errorDetails: ErrorDetails;
+  /** 0: none. */
+  readonly hstsSeconds: number;
   /** Set before the first listener opens. */
   doorkeeper: Doorkeeper | undefined;
   /** Bodies that clients are sending: looked at now and then. */

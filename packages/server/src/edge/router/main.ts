@@ -63,6 +63,7 @@ class Router {
       keeps: { accessLog: !settings.leaveOut.includes("accessLog"), metrics: !settings.leaveOut.includes("metrics") },
       limits: settings.limits,
       errorDetails: settings.errorDetails,
+      hstsSeconds: settings.hstsSeconds ?? 0,
       uploads: new Set(),
       doorkeeper: undefined,
       isTrusted: trustedAddresses(settings.trustedProxies),

@@ -71,6 +71,7 @@ function context(log: AccessLog): RouterContext {
       maxConnectionsPerClient: 100,
     },
     errorDetails: "never",
+    hstsSeconds: 0,
     doorkeeper: undefined,
     uploads: new Set(),
     isTrusted: () => false,
