@@ -3,8 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { freePort } from "../packages/server/src/edge/testing/harness.ts";
 import { Between } from "../packages/server/src/reconcile/testing/between.ts";
 import { Pebble, pebbleMissing } from "../packages/server/src/reconcile/testing/pebble.ts";
-import { TestBerth, webApp } from "./harness.ts";
-import { issued, project, secureGet } from "./automatic.ts";
+import { TestBerth, until, webApp } from "./harness.ts";
+import { issued, project, secureGet, stateOf } from "./automatic.ts";
 
 describe.skipIf(pebbleMissing() !== undefined)("automatic certificates", () => {
   let berth: TestBerth;
@@ -46,5 +46,22 @@ describe.skipIf(pebbleMissing() !== undefined)("automatic certificates", () => {
     const left = (Date.parse(notAfter) - Date.parse(renewsAt)) / (90 * 86_400_000);
     expect(left).toBeGreaterThan(0.33);
     expect(left).toBeLessThan(0.39);
+  });
+
+  test("the authority is answered for a component that is stopped, and in the place of one that would answer itself", async () => {
+    const host = "stopped.example.org";
+    await berth.deployed("stopped", project(webApp("one"), "first.example.org"));
+    await issued(berth, "first.example.org");
+    await berth.client.stopComponent({ params: { stack: "stopped", component: "web" } });
+    await until(async () => ((await berth.get("first.example.org")).status === 308 ? true : undefined), "the redirect");
+    // Renewed while nothing runs, at a host whose plain requests are all sent to HTTPS.
+    const before = (await stateOf(berth, "first.example.org"))?.notAfter;
+    await berth.client.renewCertificate({ params: { host: "first.example.org" } });
+    await until(async () => {
+      const state = await stateOf(berth, "first.example.org");
+      if (state?.cause !== undefined) throw new Error(JSON.stringify(state.cause));
+      return state?.phase === "issued" && state.notAfter !== before ? true : undefined;
+    }, "a renewal");
+    expect((await berth.get(host, "/.well-known/acme-challenge/unknown")).status).toBe(404);
   });
 });

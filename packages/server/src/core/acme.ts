@@ -43,7 +43,7 @@ export function pauseBefore(attempts: number, failures: number, random: number):
 /** At two thirds of its life, and up to a twentieth of it sooner. */
 export function renewalOf(notBefore: Date, notAfter: Date, random: number): Date {
   const life = notAfter.getTime() - notBefore.getTime();
-  return new Date(notBefore.getTime() + Math.floor(life * (2 / 3 - random / 20)));
+  return new Date(notBefore.getTime() + Math.round(life * (2 / 3 - random / 20)));
 }
 
 /** Whether an authority could give a certificate for it at all: a name in the domain name system, one with a star only where a zone is proved. */

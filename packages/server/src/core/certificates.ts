@@ -125,7 +125,12 @@ export function hostWarnings(hosts: readonly string[], certificates: readonly Se
     const params = { host, certificate: serving.name, until: serving.not_after.toISOString() };
     return left <= 0
       ? [{ code: "https_expired", params }]
-      : [{ code: "https_expires_soon", params: { ...params, days: String(Math.floor(left / 86_400_000)) } }];
+      : [
+          {
+            code: serving.kept_by === null ? "https_expires_soon" : "https_not_renewed",
+            params: { ...params, days: String(Math.floor(left / 86_400_000)) },
+          },
+        ];
   });
 }
 

@@ -104,7 +104,10 @@ class HostWork {
     let order = await this.#orderUnderWay(authority);
     if (order === undefined) {
       const wait = await this.#pauseBeforeOrder();
-      if (wait !== undefined) return { again: wait };
+      if (wait !== undefined) {
+        await this.#change({ next_at: wait });
+        return { again: wait };
+      }
       order = await this.#order(authority);
     }
     const { url } = order;

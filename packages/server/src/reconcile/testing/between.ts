@@ -64,6 +64,11 @@ export class Between implements AsyncDisposable {
     return { reached: reached.promise, drop: dropped.resolve };
   }
 
+  /** Stops nothing any more. */
+  passOn(): void {
+    this.#stop = undefined;
+  }
+
   /** Answers in the authority's place, until `allow`. */
   refuse(part: string, status: number, problem: object, headers: Record<string, string> = {}): void {
     this.#instead = { part, how: { status, problem, headers } };

@@ -78,9 +78,16 @@ export async function findAutomatic(trx: Db, host: string): Promise<AutomaticRow
     .executeTakeFirst();
 }
 
-/** Those that have a cause to tell. */
-export async function failingAutomatic(trx: Db): Promise<{ host: string; cause: Cause | null }[]> {
-  return trx.selectFrom("automatic_certificates").select(["host", "cause"]).where("cause", "is not", null).orderBy("host").execute();
+/** Hosts of a cluster whose last attempt failed, and why. */
+export async function failingAutomatic(trx: Db, cluster: string): Promise<{ host: string; cause: Cause }[]> {
+  const rows = await trx
+    .selectFrom("automatic_certificates")
+    .select(["host", "cause"])
+    .where("cluster", "=", cluster)
+    .where("cause", "is not", null)
+    .orderBy("host")
+    .execute();
+  return rows.flatMap(({ host, cause }) => (cause === null ? [] : [{ host, cause }]));
 }
 
 export interface AutomaticChange {

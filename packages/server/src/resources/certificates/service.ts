@@ -39,7 +39,8 @@ export function createCertificateService(deps: ResourceDeps) {
       return transaction(deps.db, async (trx) => {
         const row = await automatic.findAutomatic(trx, host);
         if (row === undefined) throw missing("automatic certificate", host);
-        const change = row.phase === "issued" ? { renew_at: deps.clock() } : { next_at: null };
+        // An operator's word ends every pause.
+        const change = row.phase === "issued" ? { renew_at: deps.clock() } : { next_at: null, attempts: row.failures };
         await automatic.changeAutomatic(trx, host, change);
         await audit(trx, call, "certificates.renew", "installation", { host });
         await enqueue(trx, { kind: automatic.hostKind, key: host, cluster: row.cluster });

@@ -174,13 +174,15 @@ export async function servingWhenEnding(
     .execute();
 }
 
-/** Those that need to be looked at, for the doctor. */
+/** Those that need to be looked at, for the doctor of a cluster: what another one's server got is sealed for that one. */
 export async function expiryOf(
   trx: Db,
+  cluster: string,
 ): Promise<Pick<CertificateRow, "name" | "hosts" | "not_before" | "not_after" | "chain_length" | "self_signed" | "kept_by">[]> {
   return trx
     .selectFrom("certificates")
     .select(["name", "hosts", "not_before", "not_after", "chain_length", "self_signed", "kept_by"])
+    .where((is) => is.or([is("kept_by", "is", null), is("kept_by", "=", cluster)]))
     .orderBy("not_after")
     .execute();
 }
