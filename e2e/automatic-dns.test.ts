@@ -83,6 +83,8 @@ describe.skipIf(pebbleMissing() !== undefined)("automatic certificates by dns-01
     const host = "renewed.example.org";
     await berth.deployed("renewed", project(webApp("one"), host));
     const first = await issued(berth, host);
+    // A record that is not taken away is told, and stands in nobody's way.
+    await writeFile(`${pebble.records}.keeps`, "");
     const root = await pebble.root();
     const { fingerprint } = await secureGet(berth, host, root);
     const end = Date.parse(first.notAfter ?? "");
@@ -96,5 +98,10 @@ describe.skipIf(pebbleMissing() !== undefined)("automatic certificates by dns-01
     expect(Date.now()).toBeLessThan(end);
     expect(Date.now()).toBeGreaterThan(end - 45_000 * 0.4);
     expect((await stateOf(berth, host))?.cause).toBeUndefined();
+    const left = await until(
+      async () => (await berth.client.listEvents({ query: { code: "certificate_proof_left", stack: "renewed" } })).items[0],
+      "word of the record that was left",
+    );
+    expect(left).toMatchObject({ params: { host }, cause: { code: "proof_hook_failed" } });
   });
 });

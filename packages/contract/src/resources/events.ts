@@ -140,7 +140,7 @@ export const eventsEn = {
   task_ended: "Task {task} of {component} ended: {phase}.",
   certificate_issued: "{authority} gave a certificate for {host}, good until {until}.",
   certificate_failed: "{host} got no certificate from {authority}; it is tried again at {next}.",
-  certificate_renewing: "A new certificate for {host} is asked for.",
+  certificate_proof_left: "What proved {host} to the authority could not be taken back.",
   cron_missed: "A run of {component} at {scheduledFor} was missed.",
 } as const;
 export type EventCode = keyof typeof eventsEn;

@@ -24,7 +24,7 @@ import { putCertificate, wakeEdges } from "../../resources/certificates/store.ts
 import type { HandlerContext, HandlerResult } from "../loop.ts";
 import { isUnknownAccount, newKey, openAccount, type AccountDeps } from "./account.ts";
 import type { Authority } from "./authority.ts";
-import { Failed, failureOf } from "./failure.ts";
+import { Failed, failureOf, type Failure } from "./failure.ts";
 import { wantOf } from "./hosts.ts";
 import { dropProof, showProof, type ProofDeps } from "./proof.ts";
 
@@ -51,23 +51,8 @@ export async function reconcileHost(given: HostDeps, host: string, context: Cont
   if (row === undefined || given.settings === undefined) return {};
   const deps: Deps = { ...given, settings: given.settings };
   const want = await wantOf(deps.db, row.cluster, host, deps.settings);
-  if (want !== "wanted") return leave(deps, row, want, context);
-  return new HostWork(deps, row, context).run();
-}
-
-/** Not wanted any more: an operator's own is in its place, or nothing is served there. One that is valid stays, in case the host comes back. */
-async function leave(deps: Deps, row: AutomaticRow, why: "given" | "unrouted", { commit, signal }: Context): Promise<HandlerResult> {
-  const { host, cluster, challenge: proof } = row;
-  if (proof !== null) await dropProof(deps, { cluster, host, proof }, signal);
-  if (why === "unrouted" && row.ends_at !== null && row.ends_at > deps.clock()) {
-    await commit((trx) => changeAutomatic(trx, host, { phase: "issued", order_url: null, challenge: null, ciphertext: null }));
-    return { again: row.ends_at };
-  }
-  await commit(async (trx) => {
-    await forgetAutomatic(trx, row);
-    await wakeEdges(trx);
-  });
-  return {};
+  const work = new HostWork(deps, row, context);
+  return want === "wanted" ? work.run() : work.leave(want);
 }
 
 /** One claim's work on one host. */
@@ -95,6 +80,21 @@ class HostWork {
       this.#context.signal.throwIfAborted();
       return this.#fail(error);
     }
+  }
+
+  /** Not wanted any more: an operator's own is in its place, or nothing is served there. One that is valid stays, in case the host comes back. */
+  async leave(why: "given" | "unrouted"): Promise<HandlerResult> {
+    await this.#cleanUp();
+    const { host, ends_at: end } = this.#row;
+    if (why === "unrouted" && end !== null && end > this.#deps.clock()) {
+      await this.#change({ phase: "issued", order_url: null, ciphertext: null });
+      return { again: end };
+    }
+    await this.#context.commit(async (trx) => {
+      await forgetAutomatic(trx, { host, certificate: this.#row.certificate });
+      await wakeEdges(trx);
+    });
+    return {};
   }
 
   async #proceed(): Promise<HandlerResult> {
@@ -235,14 +235,13 @@ class HostWork {
   }
 
   async #fail(error: unknown): Promise<HandlerResult> {
-    const { settings, clock, random, db } = this.#deps;
+    const { settings, clock, db } = this.#deps;
     const { host, cluster } = this.#row;
     if (isUnknownAccount(error)) await changeAccount(db, cluster, settings.directory, { url: null });
     const failures = this.#row.failures + 1;
-    const authority = new URL(settings.directory).host;
-    const hook = settings.proof.type === "dns-01" ? settings.proof.hook : "";
-    const failure = failureOf(error, { host, cluster, authority, hook, failures, random: random() });
+    const failure = this.#failureOf(error, failures);
     if (failure === undefined) throw error;
+    const authority = new URL(settings.directory).host;
     const { because, keepsOrder, pause } = failure;
     const now = clock();
     const next = new Date(now.getTime() + pause);
@@ -263,12 +262,30 @@ class HostWork {
     return { again: next };
   }
 
-  /** Takes back what is shown as proof, and forgets it when that is done. */
+  #failureOf(error: unknown, failures: number): Failure | undefined {
+    const { settings, random } = this.#deps;
+    const { host, cluster } = this.#row;
+    const hook = settings.proof.type === "dns-01" ? settings.proof.hook : "";
+    return failureOf(error, { host, cluster, authority: new URL(settings.directory).host, hook, failures, random: random() });
+  }
+
+  /** Takes back what is shown as proof. Where that fails it is told and left: it proves nothing any more, and must not stand in the way of the next certificate. */
   async #cleanUp(): Promise<void> {
     const { cluster, host, challenge: proof } = this.#row;
     if (proof === null) return;
-    await dropProof(this.#deps, { cluster, host, proof }, this.#context.signal);
-    await this.#change({ challenge: null });
+    let left: Cause | undefined;
+    try {
+      await dropProof(this.#deps, { cluster, host, proof }, this.#context.signal);
+    } catch (error) {
+      this.#context.signal.throwIfAborted();
+      left = this.#failureOf(error, 1)?.because;
+      if (left === undefined) throw error;
+    }
+    await this.#context.commit(async (trx) => {
+      await changeAutomatic(trx, host, { challenge: null });
+      if (left !== undefined) await this.#tell(trx, "certificate_proof_left", {}, left);
+    });
+    this.#row = { ...this.#row, challenge: null };
   }
 
   /** Of the certificate to be; undefined: there is none yet, or it cannot be opened any more. */

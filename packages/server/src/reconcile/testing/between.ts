@@ -124,7 +124,7 @@ export class Between implements AsyncDisposable {
       res.destroy();
       return;
     }
-    const body = how === undefined ? answer.body : Buffer.from(how.change(answer.body.toString("utf8")));
+    const body = how === undefined || answer.status >= 300 ? answer.body : Buffer.from(how.change(answer.body.toString("utf8")));
     res.writeHead(answer.status, { ...answer.headers, "content-length": String(body.length) }).end(body);
   }
 

@@ -2,12 +2,12 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 
-/** What a program of the operator does for dns-01, as a script for Node.js that keeps the records in a file. With `<file>.fails` beside it, it fails; with `<file>.hangs`, it never ends. */
+/** What a program of the operator does for dns-01, as a script for Node.js that keeps the records in a file. With `<file>.fails` beside it, it fails (`<file>.keeps`: to take one away); with `<file>.hangs`, it never ends. */
 export const hookScript = (records: string): string => `#!${process.execPath}
 const fs = require("node:fs");
 const file = ${JSON.stringify(records)};
 const [verb, name, value] = process.argv.slice(2);
-if (fs.existsSync(file + ".fails")) {
+if (fs.existsSync(file + ".fails") || (verb === "remove" && fs.existsSync(file + ".keeps"))) {
   console.error("the zone is read-only");
   process.exit(3);
 }
