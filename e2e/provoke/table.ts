@@ -14,6 +14,7 @@ const detect = "packages/server/src/core/buildplan/detect.test.ts";
 const gitTest = "packages/server/src/builders/source/git.test.ts";
 const host = "packages/server/src/builders/host";
 const failures = "e2e/failures.test.ts";
+const automatic = "e2e/automatic-failures.test.ts";
 
 /** The others: a file that provokes it and names its code, or what it tells. */
 const elsewhere: Partial<Record<CauseCode, Where>> = {
@@ -52,6 +53,15 @@ const elsewhere: Partial<Record<CauseCode, Where>> = {
   build_deadline: { test: `${host}/endings.test.ts` },
   bundle_too_large: { test: `${host}/build.test.ts` },
   certificate_dates: { test: "packages/server/src/core/builderrors.test.ts" },
+  authority_unreachable: { test: automatic },
+  authority_refused: { test: automatic },
+  authority_rate_limited: { test: automatic },
+  proof_unreachable: { test: automatic },
+  proof_wrong: { test: automatic },
+  proof_name_unknown: { test: automatic },
+  proof_not_offered: { test: automatic },
+  proof_hook_failed: { test: "e2e/automatic-dns.test.ts" },
+  certificate_unusable: { test: automatic },
   build_cancelled: { test: failures },
   base_image_missing: { test: "packages/server/src/builders/image/docker.docker.test.ts" },
   image_step_failed: { test: "packages/server/src/builders/image/docker.docker.test.ts" },

@@ -6,8 +6,11 @@ import { command as buildsLogs } from "./commands/builds/logs.ts";
 import { command as buildsRetry } from "./commands/builds/retry.ts";
 import { command as buildsShow } from "./commands/builds/show.ts";
 import { command as certificatesDelete } from "./commands/certificates/delete.ts";
+import { command as certificatesHosts } from "./commands/certificates/hosts.ts";
 import { command as certificatesList } from "./commands/certificates/list.ts";
+import { command as certificatesRenew } from "./commands/certificates/renew.ts";
 import { command as certificatesSet } from "./commands/certificates/set.ts";
+import { command as certificatesShow } from "./commands/certificates/show.ts";
 import { command as clustersList } from "./commands/clusters/list.ts";
 import { command as clustersShow } from "./commands/clusters/show.ts";
 import { command as componentsDelete } from "./commands/components/delete.ts";
@@ -177,6 +180,9 @@ export const registry = registryOf(
     eventsWatch,
     auditList,
     certificatesList,
+    certificatesShow,
+    certificatesHosts,
+    certificatesRenew,
     certificatesSet,
     certificatesDelete,
     clustersList,

@@ -280,6 +280,43 @@ export const causesEn = {
   git_failed: { sentence: "git could not fetch {url}: {reason}", next: "Mend what git reports and try again." },
   lockfile_outdated: { sentence: "{lockfile} does not match {manifest}.", next: "Run `{command}` and commit the result." },
   dependency_not_found: { sentence: "The package {package} was not found.", next: "Check its name and version in {manifest}." },
+  // certificates that Berth gets by itself
+  authority_unreachable: {
+    sentence: "{authority} could not be asked for the certificate of {host}: {reason}.",
+    next: "Check the directory's address and this machine's network; an authority of your own has to be in BERTH_ACME_CA_FILE. It is tried again by itself.",
+  },
+  authority_refused: {
+    sentence: "{authority} refuses a certificate for {host}: {reason}.",
+    next: "Mend what it names (the host's name, the account, the settings under `acme`), then `berth certificates renew {host}`.",
+  },
+  authority_rate_limited: {
+    sentence: "{authority} gives no more certificates for {host} for now: {reason}.",
+    next: "Nothing has to be done: it is tried again when the authority allows it.",
+  },
+  proof_unreachable: {
+    sentence: "{authority} could not reach {host} to see that it leads here: {reason}.",
+    next: "Point the host's DNS record at this machine, and let port 80 of it lead to the router; then `berth certificates renew {host}`.",
+  },
+  proof_wrong: {
+    sentence: "{authority} was not given Berth's answer when it asked {host}: {reason}.",
+    next: "Another machine answers for the host, or something between it and the router: mend its DNS record (AAAA, too) or the proxy, then `berth certificates renew {host}`.",
+  },
+  proof_name_unknown: {
+    sentence: "{authority} does not find the name {host}: {reason}.",
+    next: "Make its DNS record (or give the zone's servers time to have it), then `berth certificates renew {host}`.",
+  },
+  proof_not_offered: {
+    sentence: "{authority} does not take {proof} as proof for {host}; it takes {offered}.",
+    next: "Set BERTH_ACME_CHALLENGE to one of those, or give the certificate with `berth certificates set`.",
+  },
+  proof_hook_failed: {
+    sentence: "The program {hook}, which sets the DNS record for {host}, {reason}.",
+    next: "Its output is below. Mend it, then `berth certificates renew {host}`.",
+  },
+  certificate_unusable: {
+    sentence: "{authority} gave a certificate for {host} that cannot be used: {reason}.",
+    next: "Compare this machine's clock with the true time (`berth doctor`), and tell the authority's people.",
+  },
   internal: {
     sentence: "Berth itself failed: {reason}.",
     next: "`berth doctor` and the server's log have more; please report it with the request id.",

@@ -44,6 +44,7 @@ export const lists = {
   allVolumes: { sort: ["stack", "name", "createdAt"], standard: "stack", search: ["stack", "name"] },
   clusters: { sort: ["name", "engine", "createdAt"], standard: "name", search: ["name"] },
   certificates: { sort: ["name", "notAfter", "updatedAt"], standard: "name", search: ["name", "subject", "hosts"] },
+  automaticCertificates: { sort: ["host", "renewsAt"], standard: "host", search: ["host"] },
   tokens: { sort: ["name", "createdAt", "expiresAt", "lastUsedAt"], standard: "name", search: ["name", "prefix"] },
   users: { sort: ["name", "createdAt"], standard: "name", search: ["name"] },
   teams: { sort: ["name", "createdAt"], standard: "name", search: ["name"] },

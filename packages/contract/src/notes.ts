@@ -49,6 +49,8 @@ export const notesEn = {
     "{host} cannot be reached over HTTPS: its certificate {certificate} expired on {until}. `berth certificates set {certificate}` puts a new one in its place.",
   https_expires_soon:
     "The certificate {certificate} of {host} expires in {days} day(s), on {until}. `berth certificates set {certificate}` puts a new one in its place.",
+  https_not_renewed:
+    "The certificate of {host} was not renewed and expires in {days} day(s), on {until}. `berth certificates show {host}` says why.",
   certificate_not_yet_valid: "It is not valid before {from}.",
   certificate_self_signed: "It is signed by its own key: only who was told to trusts it.",
   certificate_alone: "It came without the certificates that issued it: some programs refuse it unless they know its issuer themselves.",

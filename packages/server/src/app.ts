@@ -260,7 +260,8 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
     await announce(db, cluster, { url, router: router() });
     // The home's lock and the cluster's owner say that no other process works for this machine.
     await freeLeases(db, [cluster]);
-    for (const kind of ["resync", "build-schedule", "retention", "certificates"]) await enqueue(db, { kind, key: cluster, cluster });
+    for (const kind of ["resync", "build-schedule", "retention", "certificates", "certificate-hosts"])
+      await enqueue(db, { kind, key: cluster, cluster });
   }
   const work = mine
     ? thread.start(

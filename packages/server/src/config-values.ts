@@ -1,10 +1,12 @@
 // What single settings may be, and what is said of one that is not; `config.ts` reads them.
 import { isIP } from "node:net";
+import { isAbsolute } from "node:path";
 import { namePattern } from "@berth/contract/names.ts";
 import { Type } from "typebox";
 import { Value } from "typebox/value";
 import { publicCatalogue, type Catalogue } from "./core/image/catalogue.ts";
 import { isPool } from "./core/pool.ts";
+import type { AcmeProof, AcmeSettings } from "./core/acme.ts";
 import { routerLimits } from "./core/router-limits.ts";
 import { parseEndpoint } from "./docker/endpoint.ts";
 
@@ -146,6 +148,71 @@ export function limits(given: Readonly<Record<string, unknown>>): Record<string,
       return [bound.name, value * bound.unit];
     }),
   );
+}
+
+/** As config.json has it under `acme`. */
+export interface GivenAcme {
+  readonly directory?: string;
+  readonly contact?: string;
+  readonly termsAgreed?: boolean;
+  readonly eabKid?: string;
+  readonly eabKey?: string;
+  readonly challenge?: string;
+  readonly dnsHook?: string;
+  readonly dnsHookSeconds?: string | number;
+  readonly caFile?: string;
+}
+
+/** undefined: no authority is asked for anything. Never repeats the key of the binding. Errors: see `ConfigError`. */
+export function acme(given: GivenAcme): AcmeSettings | undefined {
+  const { directory, contact, eabKid: kid, eabKey: key, caFile } = given;
+  if (directory === undefined) {
+    const [lonely] = Object.keys(given).filter((name) => (given as Readonly<Record<string, unknown>>)[name] !== undefined);
+    if (lonely === undefined) return undefined;
+    throw new ConfigError(`acme has ${lonely}, but no directory.`, "Set BERTH_ACME_DIRECTORY to the URL of the authority's directory.");
+  }
+  if (!URL.canParse(directory) || new URL(directory).protocol !== "https:")
+    throw new ConfigError(`BERTH_ACME_DIRECTORY is ${directory}.`, "Write the https:// URL of the authority's directory.");
+  if (contact === undefined || !/^[^\s@,<>]+@[^\s@,<>]+$/.test(contact))
+    throw new ConfigError(
+      "BERTH_ACME_CONTACT is no mail address.",
+      "Set one: the authority writes there when something is wrong with a certificate.",
+    );
+  if (given.termsAgreed !== true)
+    throw new ConfigError(
+      `Nobody has agreed to the terms of ${new URL(directory).host}.`,
+      "Read them (its directory names them), then set BERTH_ACME_TERMS_AGREED=1, or `termsAgreed: true` under `acme` in config.json.",
+    );
+  if ((kid === undefined) !== (key === undefined))
+    throw new ConfigError("An external account binding has two parts.", "Set both BERTH_ACME_EAB_KID and BERTH_ACME_EAB_KEY, or neither.");
+  if (caFile !== undefined && !isAbsolute(caFile))
+    throw new ConfigError(`BERTH_ACME_CA_FILE is ${caFile}.`, "Write the file's absolute path.");
+  return {
+    directory,
+    contact,
+    ...(kid === undefined || key === undefined ? {} : { binding: { kid, key } }),
+    proof: proofOf(given),
+    ...(caFile === undefined ? {} : { trust: caFile }),
+  };
+}
+
+function proofOf({ challenge = "http-01", dnsHook, dnsHookSeconds }: GivenAcme): AcmeProof {
+  if (challenge === "http-01") return { type: "http-01" };
+  if (challenge !== "dns-01") throw new ConfigError(`BERTH_ACME_CHALLENGE is ${challenge}.`, "It may be http-01 or dns-01.");
+  if (dnsHook === undefined || !isAbsolute(dnsHook))
+    throw new ConfigError(
+      "dns-01 needs a program that sets records.",
+      "Set BERTH_ACME_DNS_HOOK to its absolute path; it is called with `add` or `remove`, the record's name and its value.",
+    );
+  return { type: "dns-01", hook: dnsHook, deadline: whole(dnsHookSeconds, 120, "BERTH_ACME_DNS_HOOK_SECONDS") * 1_000 };
+}
+
+/** Seconds; two years, which lists of browsers ask for, at most. */
+export function hsts(given: string | number | undefined): number {
+  const seconds = Number(given ?? 0);
+  if (!Number.isInteger(seconds) || seconds < 0 || seconds > 63_072_000)
+    throw new ConfigError(`BERTH_HSTS_SECONDS is ${given}.`, "Give a whole number of seconds, 63072000 (two years) at most; 0 for none.");
+  return seconds;
 }
 
 export function audience(given: string | undefined): "local" | "always" | "never" {

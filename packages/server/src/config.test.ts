@@ -62,12 +62,35 @@ it("hands each bound of config.json to the edge under its name there, durations 
   expect(read({ errorDetails: "never" }, { BERTH_ERROR_DETAILS: "always" }).errorDetails).toBe("always");
 });
 
+const agreed = { directory: "https://ca.test/dir", contact: "a@b.test", termsAgreed: true };
+
+it("reads where certificates are got from; without it, nowhere", () => {
+  expect(read({}).acme).toBeUndefined();
+  expect(read({ acme: agreed }).acme).toEqual({ directory: agreed.directory, contact: agreed.contact, proof: { type: "http-01" } });
+  const more = { BERTH_ACME_CHALLENGE: "dns-01", BERTH_ACME_DNS_HOOK: "/opt/dns", BERTH_ACME_EAB_KID: "k", BERTH_ACME_EAB_KEY: "s" };
+  expect(read({ acme: { ...agreed, dnsHookSeconds: 300 } }, more).acme).toEqual({
+    directory: agreed.directory,
+    contact: agreed.contact,
+    binding: { kid: "k", key: "s" },
+    proof: { type: "dns-01", hook: "/opt/dns", deadline: 300_000 },
+  });
+});
+
 it.each([
   [{ routerLimits: { connection: 5 } }, "routerLimits has no connection."],
   [{ routerLimits: { connections: 0 } }, "routerLimits has 0 as connections."],
   [{ routerLimits: { idleSeconds: "30" } }, 'routerLimits has "30" as idleSeconds.'],
   [{ routerLimits: { headerBytes: 2 ** 30 } }, "routerLimits has 1073741824 as headerBytes."],
   [{ errorDetails: "everybody" }, "BERTH_ERROR_DETAILS is everybody."],
+  [{ hstsSeconds: -1 }, "BERTH_HSTS_SECONDS is -1."],
+  [{ acme: { contact: "a@b.test" } }, "acme has contact, but no directory."],
+  [{ acme: { directory: "http://ca.test/dir" } }, "BERTH_ACME_DIRECTORY is http://ca.test/dir."],
+  [{ acme: { directory: "https://ca.test/dir" } }, "BERTH_ACME_CONTACT is no mail address."],
+  [{ acme: { directory: "https://ca.test/dir", contact: "a@b.test" } }, "Nobody has agreed to the terms of ca.test."],
+  [{ acme: { ...agreed, eabKid: "kid" } }, "An external account binding has two parts."],
+  [{ acme: { ...agreed, challenge: "sms-01" } }, "BERTH_ACME_CHALLENGE is sms-01."],
+  [{ acme: { ...agreed, challenge: "dns-01" } }, "dns-01 needs a program that sets records."],
+  [{ acme: { ...agreed, caFile: "ca.pem" } }, "BERTH_ACME_CA_FILE is ca.pem."],
 ])("refuses %j in words", (file, sentence) => {
   expect(() => read(file)).toThrow(sentence);
 });

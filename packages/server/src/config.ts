@@ -2,7 +2,9 @@
 import { readFileSync } from "node:fs";
 import { homedir, totalmem } from "node:os";
 import { join, resolve } from "node:path";
+import type { AcmeSettings } from "./core/acme.ts";
 import {
+  acme,
   addresses,
   audience,
   autoOrOff,
@@ -11,12 +13,14 @@ import {
   cluster,
   ConfigError,
   engine,
+  hsts,
   level,
   networks,
   limits,
   listen,
   whole,
   type EngineChoice,
+  type GivenAcme,
   type Listen,
 } from "./config-values.ts";
 import type { Catalogue } from "./core/image/catalogue.ts";
@@ -39,12 +43,16 @@ export interface Config {
   readonly router: Listen;
   /** Listened on while there is a certificate. */
   readonly https: Listen;
+  /** Certificates are got from there for public hosts; undefined: operators give them all. */
+  readonly acme: AcmeSettings | undefined;
   /** Addresses or CIDR ranges whose X-Forwarded-* the router believes. */
   readonly trustedProxies: readonly string[];
   /** Bounds of the router against clients that take more than their share, where they are not the edge's own; durations in ms. */
   readonly routerLimits: Readonly<Record<string, number>>;
   /** Who is told what is wrong behind the router's error pages; `local`: who asks this machine for a `.localhost` name. */
   readonly errorDetails: "local" | "always" | "never";
+  /** Seconds for which browsers are told to stay with HTTPS; 0: they are not told. */
+  readonly hstsSeconds: number;
   /** Names beyond localhost by which the API may be addressed. */
   readonly allowedHosts: readonly string[];
   readonly logLevel: "debug" | "info" | "warn" | "error";
@@ -119,9 +127,11 @@ interface ConfigFile {
   readonly routerPort?: number;
   readonly httpsHost?: string;
   readonly httpsPort?: number;
+  readonly acme?: GivenAcme;
   readonly trustedProxies?: readonly string[];
   readonly routerLimits?: Readonly<Record<string, unknown>>;
   readonly errorDetails?: string;
+  readonly hstsSeconds?: number;
   readonly allowedHosts?: readonly string[];
   readonly logLevel?: string;
   readonly buildConcurrency?: number;
@@ -181,6 +191,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
       8443,
       "BERTH_HTTPS_PORT",
     ),
+    acme: acme(givenAcme(env, file.acme ?? {})),
     trustedProxies: addresses(
       value(env, "BERTH_TRUSTED_PROXIES")
         ?.split(",")
@@ -191,6 +202,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     ),
     routerLimits: limits(file.routerLimits ?? {}),
     errorDetails: audience(value(env, "BERTH_ERROR_DETAILS") ?? file.errorDetails),
+    hstsSeconds: hsts(value(env, "BERTH_HSTS_SECONDS") ?? file.hstsSeconds),
     allowedHosts: [
       ...(value(env, "BERTH_ALLOWED_HOSTS")
         ?.split(",")
@@ -239,12 +251,28 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
         "BERTH_HTTPS_PORT",
         "BERTH_TRUSTED_PROXIES",
         "BERTH_ERROR_DETAILS",
+        "BERTH_HSTS_SECONDS",
         "BERTH_SANDBOX",
         "BERTH_CGROUPS",
       ]),
     },
     version,
   };
+}
+
+function givenAcme(env: NodeJS.ProcessEnv, file: GivenAcme): GivenAcme {
+  const from = {
+    directory: value(env, "BERTH_ACME_DIRECTORY") ?? file.directory,
+    contact: value(env, "BERTH_ACME_CONTACT") ?? file.contact,
+    termsAgreed: value(env, "BERTH_ACME_TERMS_AGREED") === "1" ? true : file.termsAgreed,
+    eabKid: value(env, "BERTH_ACME_EAB_KID") ?? file.eabKid,
+    eabKey: value(env, "BERTH_ACME_EAB_KEY") ?? file.eabKey,
+    challenge: value(env, "BERTH_ACME_CHALLENGE") ?? file.challenge,
+    dnsHook: value(env, "BERTH_ACME_DNS_HOOK") ?? file.dnsHook,
+    dnsHookSeconds: value(env, "BERTH_ACME_DNS_HOOK_SECONDS") ?? file.dnsHookSeconds,
+    caFile: value(env, "BERTH_ACME_CA_FILE") ?? file.caFile,
+  };
+  return Object.fromEntries(Object.entries(from).filter(([, found]) => found !== undefined));
 }
 
 /** What builds are told of how this machine reaches the network. */

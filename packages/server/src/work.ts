@@ -116,6 +116,17 @@ export async function startWork({ config, address, installation, cluster, doors 
       places: new BuildPlaces(config.builds.total),
       deadline: config.builds.deadline,
     },
+    acme: {
+      db,
+      places,
+      secretBox,
+      clock,
+      random: Math.random,
+      installation: () => ({ installation: installation.id, epoch: installation.epoch }),
+      settings: config.acme,
+      proxies: config.networkEnv,
+      hookEnv: { ...config.networkEnv, ...config.childEnv },
+    },
     resync: {
       db,
       places,

@@ -53,6 +53,7 @@ export const listSeeds: Readonly<Partial<Record<RouteName, ListSeed>>> = {
   listAllVolumes: { path: "/volumes", filters: { usedBy: has("usedBy", "web"), stackDeleted: is("stackDeleted", true) } },
   listClusters: { path: "/clusters", filters: { engine: is("engine", "docker") } },
   listCertificates: { path: "/certificates", filters: {} },
+  listAutomaticCertificates: { path: "/automatic-certificates", filters: {} },
   listTokens: { path: "/tokens", filters: {} },
   listUsers: { path: "/users", filters: {} },
   listTeams: { path: "/teams", filters: {} },
@@ -363,6 +364,17 @@ export async function seedLists(db: Db): Promise<void> {
         self_signed: false,
         updated_at: day(n % 3),
         updated_by: "admin",
+      })),
+    )
+    .execute();
+  await db
+    .insertInto("automatic_certificates")
+    .values(
+      ["shop", "blog", "docs", "mail", "wiki"].map((name, n) => ({
+        host: `${name}.example.org`,
+        cluster: "local",
+        wanted: true,
+        ...(n === 0 ? {} : { renew_at: day(n % 3) }),
       })),
     )
     .execute();

@@ -334,6 +334,17 @@ export const scenes: Readonly<Record<string, Readonly<Record<string, Make>>>> = 
       };
     },
   },
+  AutomaticCertificate: {
+    there: async ({ deps: { db } }) => {
+      const host = `${unique()}.example.org`;
+      await db.insertInto("automatic_certificates").values({ host, cluster: "local" }).execute();
+      return {
+        params: { host },
+        look: { path: "/automatic-certificates?limit=500" },
+        pick: (answer) => (answer["items"] as Record<string, unknown>[]).find((item) => item["host"] === host),
+      };
+    },
+  },
   Stack: { there: at("/stacks/:stack"), "being deleted": at("/stacks/:stack", { change: stackGoes }) },
   StackPlan: {
     "for a stack that is there": async (services) => {
@@ -449,6 +460,7 @@ export const calls: Readonly<
   "Me.addCertificate": { setCertificate: () => ({ params: { certificate: unique() }, body: anyCertificate }) },
   "Certificate.set": { setCertificate: () => ({ body: anyCertificate }) },
   "Certificate.delete": { deleteCertificate: () => ({}) },
+  "AutomaticCertificate.renew": { renewCertificate: () => ({}) },
   "Me.logout": { logout: () => ({}) },
   "Token.delete": { deleteToken: () => ({}) },
   "Stack.update": { updateStack: () => ({ body: { runEnv: "staging" } }) },

@@ -1,7 +1,8 @@
 // Certificates that the router serves HTTPS with. A key goes in and never comes out again.
 import { Type, type Static } from "typebox";
 import { lists } from "../lists.ts";
-import { Instant, Name, Text } from "../names.ts";
+import { Cause } from "../causes.ts";
+import { Host, Instant, Name, Text } from "../names.ts";
 import { Allowed, Empty, ListQuery, Page, type Route } from "../route.ts";
 import { Note } from "./plans.ts";
 
@@ -19,11 +20,34 @@ export const Certificate = Type.Object(
     createdAt: Instant,
     updatedAt: Instant,
     updatedBy: Type.String(),
+    renewsAt: Type.Optional(Type.String({ format: "date-time", description: "Set where Berth got it by itself." })),
     allowed: Allowed,
   },
   { additionalProperties: false, $id: "Certificate" },
 );
 export type Certificate = Static<typeof Certificate>;
+
+/** A host whose certificate Berth gets and renews by itself. */
+export const AutomaticCertificate = Type.Object(
+  {
+    host: Type.String(),
+    cluster: Name,
+    phase: Type.Union(
+      [Type.Literal("waiting"), Type.Literal("ordering"), Type.Literal("proving"), Type.Literal("issuing"), Type.Literal("issued")],
+      { description: "Of what is under way; a certificate of before is served meanwhile." },
+    ),
+    certificate: Type.Optional(Name),
+    notAfter: Type.Optional(Instant),
+    renewsAt: Type.Optional(Instant),
+    triesAgainAt: Type.Optional(Instant),
+    failures: Type.Integer({ description: "In a row." }),
+    failedAt: Type.Optional(Instant),
+    cause: Type.Optional(Cause),
+    allowed: Allowed,
+  },
+  { additionalProperties: false, $id: "AutomaticCertificate" },
+);
+export type AutomaticCertificate = Static<typeof AutomaticCertificate>;
 
 const Named = Type.Object({ certificate: Name }, { additionalProperties: false });
 /** Of all stacks: a certificate may cover the domains of several. */
@@ -57,6 +81,36 @@ export const certificateRoutes = {
       { additionalProperties: false },
     ),
     response: Certificate,
+  },
+  showCertificate: {
+    method: "GET",
+    path: "/certificates/:certificate",
+    summary: "Show a certificate (never its key)",
+    kind: "json",
+    access,
+    params: Named,
+    response: Certificate,
+  },
+  listAutomaticCertificates: {
+    method: "GET",
+    path: "/automatic-certificates",
+    summary: "List the hosts whose certificates Berth gets by itself, and why one has none",
+    kind: "json",
+    access,
+    list: lists.automaticCertificates,
+    query: ListQuery(lists.automaticCertificates, {}),
+    response: Page(AutomaticCertificate),
+  },
+  renewCertificate: {
+    method: "POST",
+    path: "/automatic-certificates/:host/renew",
+    summary: "Ask the authority for a host's certificate now, instead of when it is due",
+    kind: "json",
+    access,
+    verbs: ["AutomaticCertificate.renew"],
+    params: Type.Object({ host: Host }, { additionalProperties: false }),
+    response: AutomaticCertificate,
+    status: 202,
   },
   deleteCertificate: {
     method: "DELETE",

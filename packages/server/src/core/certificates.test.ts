@@ -86,7 +86,13 @@ describe("a certificate", () => {
 });
 
 describe("what a host is served with", () => {
-  const serving = (name: string, hosts: readonly string[], days: number) => ({ name, hosts, not_after: at(days) });
+  const serving = (name: string, hosts: readonly string[], days: number) => ({
+    name,
+    hosts,
+    not_before: at(-60),
+    not_after: at(days),
+    kept_by: null as string | null,
+  });
   const codes = (host: string, ...certificates: ReturnType<typeof serving>[]): string[] =>
     hostWarnings([host, host], certificates, now).map(({ code, params }) => `${code} ${params["certificate"] ?? ""}`);
 

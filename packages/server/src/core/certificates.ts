@@ -61,7 +61,8 @@ export function readCertificate(chain: string, key: string): CertificateFacts {
   if (bits !== undefined && bits < 2048)
     refuse(`its RSA key has only ${String(bits)} bits`, "Ask for a certificate with 2048 bits or more.");
   return {
-    subject: oneLine(leaf.subject),
+    // Authorities leave the subject empty by now (RFC 9525 looks at the alternative names alone), and then Node.js has none.
+    subject: oneLine(leaf.subject) || (hosts[0] ?? ""),
     issuer: oneLine(leaf.issuer),
     hosts,
     notBefore: new Date(leaf.validFrom),
@@ -77,16 +78,21 @@ export interface CertificateNote {
   readonly params: Readonly<Record<string, string>>;
 }
 
-/** What is to be known of a certificate that is in use. */
+/** ms before its end from which it is spoken of. One that renews itself should have been renewed at two thirds of its life. */
+function soonFor(notBefore: Date, notAfter: Date, renews: boolean): number {
+  return renews ? Math.min(expirySoon, (notAfter.getTime() - notBefore.getTime()) / 4) : expirySoon;
+}
+
+/** What is to be known of a certificate that is in use. `renews`: Berth got it by itself. */
 export function certificateNotes(
-  facts: Pick<CertificateFacts, "notBefore" | "notAfter" | "length" | "selfSigned">,
+  facts: Pick<CertificateFacts, "notBefore" | "notAfter" | "length" | "selfSigned"> & { readonly renews?: boolean },
   now: Date,
 ): CertificateNote[] {
   const notes: CertificateNote[] = [];
   const left = facts.notAfter.getTime() - now.getTime();
   const until = facts.notAfter.toISOString();
   if (left <= 0) notes.push({ code: "certificate_expired", params: { until } });
-  else if (left < expirySoon)
+  else if (left < soonFor(facts.notBefore, facts.notAfter, facts.renews === true))
     notes.push({ code: "certificate_expires_soon", params: { until, days: String(Math.floor(left / 86_400_000)) } });
   if (facts.notBefore > now) notes.push({ code: "certificate_not_yet_valid", params: { from: facts.notBefore.toISOString() } });
   if (facts.selfSigned) notes.push({ code: "certificate_self_signed", params: {} });
@@ -103,7 +109,10 @@ export function covers(names: readonly string[], of: string): boolean {
 interface Serving {
   readonly name: string;
   readonly hosts: readonly string[];
+  readonly not_before: Date;
   readonly not_after: Date;
+  /** Not null: Berth got it by itself. */
+  readonly kept_by: string | null;
 }
 
 /** What is wrong with what these hosts are served with, as the router chooses it: an exact name before a wildcard, and of two the first. */
@@ -112,11 +121,16 @@ export function hostWarnings(hosts: readonly string[], certificates: readonly Se
     const serving = certificates.find((one) => one.hosts.includes(host)) ?? certificates.find((one) => covers(one.hosts, host));
     if (serving === undefined) return [];
     const left = serving.not_after.getTime() - now.getTime();
-    if (left >= expirySoon) return [];
+    if (left >= soonFor(serving.not_before, serving.not_after, serving.kept_by !== null)) return [];
     const params = { host, certificate: serving.name, until: serving.not_after.toISOString() };
     return left <= 0
       ? [{ code: "https_expired", params }]
-      : [{ code: "https_expires_soon", params: { ...params, days: String(Math.floor(left / 86_400_000)) } }];
+      : [
+          {
+            code: serving.kept_by === null ? "https_expires_soon" : "https_not_renewed",
+            params: { ...params, days: String(Math.floor(left / 86_400_000)) },
+          },
+        ];
   });
 }
 
@@ -150,8 +164,8 @@ function hostsOf(leaf: X509Certificate): string[] {
   return [...new Set(names)];
 }
 
-function oneLine(names: string): string {
-  return names.replace(/\n/g, ", ");
+function oneLine(names: string | undefined): string {
+  return (names ?? "").replace(/\n/g, ", ");
 }
 
 function refuse(reason: string, hint: string): never {

@@ -223,6 +223,7 @@ export interface CertificateTables {
     chain_length: number;
     self_signed: boolean;
     is_default: Generated<boolean>;
+    /** 0009: the cluster whose server got it by itself. */ kept_by: string | null;
     created_at: Time;
     updated_at: Time;
     updated_by: string;

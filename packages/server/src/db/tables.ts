@@ -1,5 +1,6 @@
 // The tables as the program sees them, one interface per migration. Must never describe a column that no migration makes.
 import type { ColumnType, Generated, JSONColumnType } from "kysely";
+import type { AcmeTables } from "./tables-acme.ts";
 import type { CertificateTables, HookTables, StackTables } from "./tables-stacks.ts";
 
 /** An instant; left out on insert where the table has a default. */
@@ -94,4 +95,4 @@ export interface Foundation {
 }
 
 /** Everything; the interface of each later migration is added to the list. */
-export interface Database extends Foundation, StackTables, HookTables, CertificateTables {}
+export interface Database extends Foundation, StackTables, HookTables, CertificateTables, AcmeTables {}

@@ -73,6 +73,8 @@ export const EdgeConfig = Type.Object({
     },
     { default: {} },
   ),
+  /** Seconds for which browsers that came over HTTPS are told to use nothing else (RFC 6797); 0: they are not told. */
+  hstsSeconds: Type.Integer({ minimum: 0, maximum: 63_072_000, default: 0 }),
   /** Who is told what is wrong behind an error page. */
   errorDetails: Type.Union([Type.Literal("local"), Type.Literal("always"), Type.Literal("never")], { default: "local" }),
   /** Settings of the agent and the collector, handed on as they are; each checks its own. */

@@ -1,7 +1,7 @@
 // Messages between the edge's primary and its routers: over IPC with its children, line by line over `routers.sock` with those of an earlier primary. They are
 // trusted and only typed; during an upgrade two versions speak so, so a message may gain fields that may be absent, and never change its meaning.
 import type { Fence, Ref } from "../engines/engine.ts";
-import type { Applied, TrafficEntry } from "../engines/traffic.ts";
+import type { Applied, HostProof, TrafficEntry } from "../engines/traffic.ts";
 
 /** An entry with the fence it was applied under; `entry` null is a tombstone that remembers the generation. */
 export interface StoredEntry {
@@ -56,6 +56,8 @@ export interface RouterSettings {
   readonly responseTimeout: number;
   readonly limits: RouterLimits;
   readonly errorDetails: ErrorDetails;
+  /** Absent or 0: browsers are not told to stay with HTTPS. */
+  readonly hstsSeconds?: number;
   readonly leaveOut: readonly ("accessLog" | "metrics" | "requestIds")[];
   readonly runDir: string;
   /** What to start when the primary dies; undefined: the router ends with it. */
@@ -75,10 +77,13 @@ export type ToRouter =
       readonly entries: readonly StoredEntry[];
       readonly readiness: readonly (readonly [string, boolean])[];
       readonly tls?: TlsOrders;
+      readonly proofs?: readonly HostProof[];
     }
   /** What other routers serve of components that have a limit, as they last told. */
   | { readonly type: "elsewhere"; readonly inFlight: readonly (Ref & { readonly inFlight: number })[] }
   | { readonly type: "tls"; readonly seq: number; readonly orders: TlsOrders }
+  /** All there are, in place of those before. */
+  | { readonly type: "proofs"; readonly seq: number; readonly proofs: readonly HostProof[] }
   | { readonly type: "entry"; readonly seq: number; readonly stored: StoredEntry }
   | { readonly type: "readiness"; readonly instances: readonly (readonly [string, boolean])[] }
   | { readonly type: "applied"; readonly seq: number; readonly ref: Ref }
@@ -115,7 +120,7 @@ export type FromRouter =
   | { readonly type: "crowded"; readonly open: number }
   /** Why HTTPS is not open here; null: it is, or nobody wants it. */
   | { readonly type: "secure"; readonly problem: string | null }
-  /** The answer to `entry`, `sync` or `tls`: in force here, its listeners opened or reported as failing. */
+  /** The answer to `entry`, `sync`, `tls` or `proofs`: in force here, its listeners opened or reported as failing. */
   | { readonly type: "ack"; readonly seq: number }
   | { readonly type: "listeners"; readonly problems: readonly ListenerProblem[] }
   | { readonly type: "appliedAnswer"; readonly seq: number; readonly instances: readonly InstanceCounts[] }

@@ -1,6 +1,7 @@
 // HTTPS at the edge: which certificate a client is shown, what it is not let do, and that neither a new certificate nor another primary costs a connection.
 import { once } from "node:events";
 import { readFile, stat } from "node:fs/promises";
+import type { RequestListener } from "node:http";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { connect, type ConnectionOptions, type TLSSocket } from "node:tls";
@@ -8,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { BerthError } from "../core/errors.ts";
 import type { GivenCertificate } from "../engines/traffic.ts";
 import { testCertificate, type TestCertificate } from "./testing/certificates.ts";
-import { endpoint, fence, fetchRaw, host, never, TestEdge, until, webEntry, type TestEndpoint } from "./testing/harness.ts";
+import { endpoint, fence, fetchRaw, host, installation, never, TestEdge, until, webEntry, type TestEndpoint } from "./testing/harness.ts";
 
 const entry = fileURLToPath(new URL("./testing/main.ts", import.meta.url));
 const secureOnly = "secure.shop.localhost";
@@ -31,10 +32,11 @@ function put(...certificates: readonly GivenCertificate[]): Promise<void> {
   return edge.traffic.setCertificates(certificates, fence(generation), never);
 }
 /** An edge that leads to one instance, which answers with what it was told. */
-async function serving(edge: TestEdge): Promise<void> {
-  const instance = await endpoint("i1", (req, res) => {
-    res.end(JSON.stringify({ proto: req.headers["x-forwarded-proto"], port: req.headers["x-forwarded-port"] }));
-  });
+const told: RequestListener = (req, res) => {
+  res.end(JSON.stringify({ proto: req.headers["x-forwarded-proto"], port: req.headers["x-forwarded-port"] }));
+};
+async function serving(edge: TestEdge, listener = told): Promise<void> {
+  const instance = await endpoint("i1", listener);
   instance.server.on("upgrade", (_req, socket) => {
     socket.on("error", () => undefined);
     socket.write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
@@ -77,14 +79,14 @@ async function shown(port: number, servername?: string): Promise<string> {
 }
 const printOf = ({ certificate }: TestCertificate): string => certificate.replace(/-----[A-Z ]+-----|\n/g, "");
 /** The body of one answer with a length. */
-async function ask(socket: TLSSocket, path = "/"): Promise<string> {
+async function ask(socket: TLSSocket, path = "/", of = host): Promise<string> {
   let text = "";
   const read = (chunk: Buffer): void => {
     text += chunk.toString("latin1");
   };
   socket.on("data", read);
   try {
-    socket.write(`GET ${path} HTTP/1.1\r\nhost: ${host}\r\n\r\n`);
+    socket.write(`GET ${path} HTTP/1.1\r\nhost: ${of}\r\n\r\n`);
     await until(() => {
       const length = /content-length: (\d+)/i.exec(text)?.[1] ?? /transfer-encoding: chunked[\s\S]*\r\n0\r\n\r\n$/i.exec(text)?.[0];
       if (length !== undefined && (!/^\d+$/.test(length) || (text.split("\r\n\r\n")[1] ?? "").length >= Number(length))) return true;
@@ -198,6 +200,62 @@ describe("HTTPS at the edge", { timeout: 120_000 }, () => {
     expect((await plain({ "x-forwarded-proto": "https" })).status).toBe(308);
     expect((await plain({ "x-forwarded-proto": "https" }, "127.0.0.2")).status).toBe(200);
     expect((await fetchRaw(edge.port, { headers: { host } })).status).toBe(200);
+  });
+
+  it("tells browsers to stay with HTTPS, where it is set, a certificate covers the host, and the component says nothing else", async () => {
+    await using strict = await TestEdge.start({ https, hstsSeconds: 600 });
+    await serving(strict, (req, res) => {
+      if (req.url === "/own") res.setHeader("Strict-Transport-Security", "max-age=1");
+      res.end("x");
+    });
+    await strict.traffic.setCertificates([given("web", testCertificate({ hosts: [host] }))], fence(1), never);
+    const port = await securePort(strict);
+    const headers = async (path: string, servername: string): Promise<string> => {
+      const { socket } = await handshake(port, { servername });
+      const answer = await ask(socket, path, servername);
+      socket.destroy();
+      return answer.toLowerCase();
+    };
+    expect(await headers("/", host)).toContain("strict-transport-security: max-age=600\r\n");
+    expect(await headers("/own", host)).toMatch(/strict-transport-security: max-age=1\r\n/);
+    expect(await headers("/own", host)).not.toContain("max-age=600");
+    expect(await headers("/", secureOnly)).not.toContain("strict-transport-security");
+    expect((await fetchRaw(strict.port, { headers: { host } })).headers).not.toHaveProperty("strict-transport-security");
+    // Nobody asked for it.
+    await put(given("web", testCertificate({ hosts: [host] })));
+    const { socket } = await handshake(await securePort(edge), { servername: host });
+    expect((await ask(socket)).toLowerCase()).not.toContain("strict-transport-security");
+    socket.destroy();
+  });
+
+  it("answers an authority before the redirect and before the component, for its host and token alone, until it is taken back", async () => {
+    await put(given("web", testCertificate({ hosts: [secureOnly] })));
+    const epoch = { installation, epoch: 1 };
+    const proof = { host: secureOnly, token: "tok-1", answer: "tok-1.print", until: Date.now() + 60_000 };
+    const at = (of: string, path: string, method = "GET") => fetchRaw(edge.port, { path, method, headers: { host: of } });
+    const place = "/.well-known/acme-challenge/";
+    expect((await at(secureOnly, `${place}tok-1`)).status).toBe(308);
+    await edge.traffic.setProof(proof, epoch, never);
+    await edge.traffic.setProof({ ...proof, host: "nobody.test", token: "tok-2", answer: "tok-2.print" }, epoch, never);
+    const answer = await at(secureOnly, `${place}tok-1`);
+    expect({ status: answer.status, body: answer.body.toString() }).toEqual({ status: 200, body: "tok-1.print" });
+    // A host that nothing serves, and every router.
+    for (let again = 0; again < 4; again += 1) expect((await at("nobody.test", `${place}tok-2`)).body.toString()).toBe("tok-2.print");
+    expect((await at(secureOnly, `${place}tok-2`)).status).toBe(308);
+    expect((await at(secureOnly, `${place}tok-1`, "POST")).status).toBe(308);
+    // It outlives routers and primary alike.
+    await edge.traffic.reload(never);
+    expect((await at(secureOnly, `${place}tok-1`)).status).toBe(200);
+    expect(JSON.parse(await readFile(join(edge.home, "edge", "proofs.json"), "utf8"))).toMatchObject({
+      proofs: [{ token: "tok-1" }, { token: "tok-2" }],
+    });
+    await edge.traffic.setProof({ ...proof, token: "tok-3", answer: "tok-3.print", until: Date.now() - 1 }, epoch, never);
+    expect((await at(secureOnly, `${place}tok-3`)).status).toBe(308);
+    await edge.traffic.removeProof("tok-1", epoch, never);
+    expect((await at(secureOnly, `${place}tok-1`)).status).toBe(308);
+    await edge.traffic.removeProof("tok-1", epoch, never);
+    await expect(edge.traffic.setProof(proof, { installation: "another", epoch: 1 }, never)).rejects.toMatchObject({ code: "wrong_state" });
+    await expect(edge.traffic.setProof({ ...proof, answer: "<html>" }, epoch, never)).rejects.toMatchObject({ code: "invalid_request" });
   });
 
   it("refuses a key that does not fit, and goes on with what it has", async () => {

@@ -133,6 +133,12 @@ export class AwayTraffic implements Traffic {
   setCertificates(): Promise<void> {
     return this.#refuse();
   }
+  setProof(): Promise<void> {
+    return this.#refuse();
+  }
+  removeProof(): Promise<void> {
+    return this.#refuse();
+  }
   probe(): Promise<ProbeAnswer> {
     return this.#refuse();
   }

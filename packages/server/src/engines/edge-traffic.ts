@@ -6,7 +6,7 @@ import { BerthError } from "../core/errors.ts";
 import { edgeProtocol, protocolHeader, type Hello, type Program } from "../edge/ipc.ts";
 import { loadProbeKey, probeHeader, releaseHeader, signProbe } from "../edge/probe-header.ts";
 import type { Epoch, Fence, Ref } from "./engine.ts";
-import type { Applied, GivenCertificate, ProbeAnswer, Traffic, TrafficEntry } from "./traffic.ts";
+import type { Applied, GivenCertificate, HostProof, ProbeAnswer, Traffic, TrafficEntry } from "./traffic.ts";
 
 /** Where users come in. */
 export interface Doors {
@@ -99,6 +99,14 @@ export class EdgeTraffic implements Traffic {
   async setCertificates(certificates: readonly GivenCertificate[], fence: Fence, signal: AbortSignal): Promise<void> {
     await this.#call("PUT", "/v1/certificates", { fence, certificates }, signal);
     await this.hello(signal);
+  }
+
+  async setProof(proof: HostProof, epoch: Epoch, signal: AbortSignal): Promise<void> {
+    await this.#call("PUT", "/v1/proofs", { epoch, proof }, signal);
+  }
+
+  async removeProof(token: string, epoch: Epoch, signal: AbortSignal): Promise<void> {
+    await this.#call("DELETE", "/v1/proofs", { epoch, token }, signal);
   }
 
   async raiseEpoch(epoch: Epoch, signal: AbortSignal): Promise<void> {

@@ -3,7 +3,7 @@
 import { contentHash } from "../core/canonical.ts";
 import { BerthError } from "../core/errors.ts";
 import type { Engine, Epoch, Fence, Ref } from "./engine.ts";
-import type { Applied, ProbeAnswer, Traffic, TrafficEntry, GivenCertificate } from "./traffic.ts";
+import type { Applied, ProbeAnswer, Traffic, TrafficEntry, GivenCertificate, HostProof } from "./traffic.ts";
 
 interface Stored {
   readonly entry: TrafficEntry | undefined;
@@ -19,6 +19,7 @@ export class FakeTraffic implements Traffic {
   /** Every entry that was put in force, in order; undefined = removed. */
   readonly history: { readonly ref: Ref; readonly entry: TrafficEntry | undefined }[] = [];
   certificates: readonly GivenCertificate[] = [];
+  readonly proofs = new Map<string, HostProof>();
 
   constructor(engine: Pick<Engine, "observe">) {
     this.#engine = engine;
@@ -95,6 +96,16 @@ export class FakeTraffic implements Traffic {
   async setCertificates(certificates: readonly GivenCertificate[], _fence: Fence, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     this.certificates = certificates;
+  }
+
+  async setProof(proof: HostProof, _epoch: Epoch, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    this.proofs.set(proof.token, proof);
+  }
+
+  async removeProof(token: string, _epoch: Epoch, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    this.proofs.delete(token);
   }
 
   /** 200 from an instance of that release that is routed and ready; 503 otherwise. */

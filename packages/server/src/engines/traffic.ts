@@ -96,6 +96,15 @@ export interface GivenCertificate {
   readonly isDefault: boolean;
 }
 
+/** What proves to a certificate authority that a host leads here (RFC 8555, 8.3): asked for on the plain door at `/.well-known/acme-challenge/<token>`. */
+export interface HostProof {
+  readonly host: string;
+  readonly token: string;
+  readonly answer: string;
+  /** Unix ms after which it is forgotten, whoever forgot to take it back. */
+  readonly until: number;
+}
+
 export interface Traffic {
   /** Puts the entry in force; returns after every router worker has it. Refuses an older epoch or generation with `stale_generation`. */
   apply(entry: TrafficEntry, fence: Fence, signal: AbortSignal): Promise<void>;
@@ -109,6 +118,10 @@ export interface Traffic {
   raiseEpoch(epoch: Epoch, signal: AbortSignal): Promise<void>;
   /** What HTTPS is served with, in place of all before; in force in every router when it resolves. Errors: `stale_generation`, `certificate_refused`. */
   setCertificates(certificates: readonly GivenCertificate[], fence: Fence, signal: AbortSignal): Promise<void>;
+  /** Every router answers with it when it resolves, before any component is asked. Errors: `stale_generation`, `wrong_state` (another installation). */
+  setProof(proof: HostProof, epoch: Epoch, signal: AbortSignal): Promise<void>;
+  /** One that is not there is no error. */
+  removeProof(token: string, epoch: Epoch, signal: AbortSignal): Promise<void>;
   /** Fetches `path` at this host and port through the door that users go through, pinned to a release by a short-lived signed header. */
   probe(
     target: { readonly ref: Ref; readonly port: string; readonly host: string; readonly path: string; readonly releaseHash: string },

@@ -1,4 +1,5 @@
 // Each answer of a part that is not well, and what is said of it. Everything that is not well comes with what it means and what to do.
+import { cause } from "@berth/contract/causes.ts";
 import { describe, expect, test } from "vitest";
 import type { Capabilities } from "../engines/engine.ts";
 import { ok, runChecks, type Found } from "./doctor-check.ts";
@@ -25,6 +26,7 @@ const certificate = (days: number) => ({
   chain_length: 2,
   self_signed: false,
   hosts: ["shop.example"],
+  kept_by: null,
 });
 const room = { bytes: 50e9, files: 1e6, mostFiles: 2e6 };
 const table: readonly (readonly [string, Found, Found["status"], RegExp, RegExp?])[] = [
@@ -75,6 +77,15 @@ const table: readonly (readonly [string, Found, Found["status"], RegExp, RegExp?
     "warning",
     /does not serve blog: it was not given the key/,
     /certificates set/,
+  ],
+  [
+    "a host that gets no certificate by itself",
+    https(undefined, [], now, [
+      { host: "a.test", cause: cause("proof_wrong", { authority: "ca.test", host: "a.test", reason: "it was nginx" }) },
+    ]),
+    "warning",
+    /ca\.test was not given Berth's answer when it asked a\.test: it was nginx/,
+    /certificates show HOST/,
   ],
   ["a certificate that has ended", https(open, [certificate(-1)], now), "failed", /shop: It expired/, /certificates set/],
   [

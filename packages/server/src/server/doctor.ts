@@ -9,6 +9,7 @@ import type { EdgeTraffic } from "../engines/edge-traffic.ts";
 import type { Engine } from "../engines/engine.ts";
 import type { Paths } from "../paths.ts";
 import { queueStats } from "../reconcile/queue.ts";
+import { failingAutomatic } from "../resources/certificates/automatic.ts";
 import { expiryOf } from "../resources/certificates/store.ts";
 import { ok, patience, runChecks, type Found, type Looking } from "./doctor-check.ts";
 import { https } from "./doctor-https.ts";
@@ -79,7 +80,13 @@ function ofParts({ db, place, config, paths, elsewhere, clock }: DoctorDeps): Lo
             name: "https",
             why: "Browsers refuse a site whose certificate has ended, and nobody is served by a port that is not open.",
             next: answering,
-            look: async (within: AbortSignal) => https((await place.traffic.hello(within)).https, await expiryOf(db), clock()),
+            look: async (within: AbortSignal) =>
+              https(
+                (await place.traffic.hello(within)).https,
+                await expiryOf(db, place.cluster),
+                clock(),
+                await failingAutomatic(db, place.cluster),
+              ),
           },
         ]),
     {

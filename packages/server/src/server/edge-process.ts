@@ -149,6 +149,7 @@ export function writeEdgeConfig(config: Config, paths: Paths, installation: stri
       trustedProxies: config.trustedProxies,
       limits: config.routerLimits,
       errorDetails: config.errorDetails,
+      hstsSeconds: config.hstsSeconds,
       workers: Math.max(2, availableParallelism()),
       engine: config.engine.kind,
       agent:

@@ -4,6 +4,8 @@ import type { Listener } from "../db/listen.ts";
 import type { Log } from "../db/log.ts";
 import { reconcileBuilds, type BuildLoopDeps } from "../reconcile/build.ts";
 import type { ComponentLoopDeps } from "../reconcile/component/deps.ts";
+import { reconcileHost, type HostDeps } from "../reconcile/acme/host.ts";
+import { reconcileHosts } from "../reconcile/acme/hosts.ts";
 import { reconcileCertificates } from "../reconcile/certificates.ts";
 import { reconcileComponent } from "../reconcile/component.ts";
 import { reconcileCron } from "../reconcile/cron.ts";
@@ -24,6 +26,7 @@ export interface LoopsDeps {
   readonly blobs: BlobStore;
   readonly component: ComponentLoopDeps;
   readonly build: BuildLoopDeps;
+  readonly acme: HostDeps;
   readonly resync: ResyncDeps;
   /** Work of the installation that is due now and then: sealing the audit log, forgetting old keys. */
   readonly housekeeping: (signal: AbortSignal) => Promise<void>;
@@ -72,6 +75,13 @@ export function startLoops(deps: LoopsDeps): { stop(): Promise<void> } {
       await reconcileCertificates(deps.component, row.key, fence, signal);
       return again(10 * minute);
     }),
+    start(
+      ["certificate-hosts", "certificate-host"],
+      4,
+      (row, context) =>
+        row.kind === "certificate-hosts" ? reconcileHosts(deps.acme, row.key, context) : reconcileHost(deps.acme, row.key, context),
+      15 * minute,
+    ),
     start(
       ["retention"],
       1,

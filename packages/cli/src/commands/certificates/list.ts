@@ -3,6 +3,7 @@ import { lists } from "@berth/contract/lists.ts";
 import { renderNote } from "@berth/contract/notes.ts";
 import { defineCommand } from "../../command.ts";
 import { listOptions, showList } from "../lists.ts";
+import { hostColumns } from "../../view/certificates.ts";
 
 export const command = defineCommand({
   path: ["certificates", "list"],
@@ -28,5 +29,12 @@ export const command = defineCommand({
       ],
       "certificates",
     );
+    if (ctx.out.json || options.cursor !== undefined) return;
+    // Those that are served with none, or with one that could not be renewed: nobody looks for a reason where nothing is shown.
+    const { items } = await api.listAutomaticCertificates({ query: { search: options.search, limit: 500 } }, { signal: ctx.signal });
+    const waiting = items.filter((item) => item.phase !== "issued");
+    if (waiting.length === 0) return;
+    ctx.out.line("");
+    ctx.out.table(hostColumns(ctx), waiting);
   },
 });

@@ -11,7 +11,8 @@ import type { Ref } from "../../engines/engine.ts";
 import { edgeProtocol, protocolHeader, type Hello, type Program } from "../ipc.ts";
 import type { HeldCertificates } from "./certificates.ts";
 import type { Entries } from "./entries.ts";
-import { ApplyBody, CertificatesBody, EpochBody, RemoveBody, UpgradeBody } from "./schema.ts";
+import type { HeldProofs } from "./proofs.ts";
+import { ApplyBody, CertificatesBody, EpochBody, ProofBody, ProofRemoval, RemoveBody, UpgradeBody } from "./schema.ts";
 
 const mostBytes = 16 * 1024 * 1024;
 const name = new RegExp(namePattern);
@@ -19,6 +20,7 @@ const name = new RegExp(namePattern);
 export interface ControlDeps {
   readonly entries: Entries;
   readonly certificates: HeldCertificates;
+  readonly proofs: HeldProofs;
   readonly hello: () => Hello;
   readonly metrics: () => Promise<string>;
   readonly reload: () => Promise<void>;
@@ -83,6 +85,16 @@ async function answer(deps: ControlDeps, req: IncomingMessage): Promise<Answer> 
     case "PUT /v1/certificates": {
       const { fence, certificates } = await body(req, CertificatesBody);
       await deps.certificates.put(fence, certificates);
+      return { status: 204 };
+    }
+    case "PUT /v1/proofs": {
+      const { epoch, proof } = await body(req, ProofBody);
+      await deps.proofs.put(epoch, proof);
+      return { status: 204 };
+    }
+    case "DELETE /v1/proofs": {
+      const { epoch, token } = await body(req, ProofRemoval);
+      await deps.proofs.remove(epoch, token);
       return { status: 204 };
     }
     case "PUT /v1/entries": {

@@ -22,6 +22,7 @@ import { listenForRouters } from "./link.ts";
 import { releaseLock, takeLock } from "./lock.ts";
 import { prometheusText } from "./metrics.ts";
 import { awaitRouters, takePrecedence } from "./precedence.ts";
+import { HeldProofs } from "./proofs.ts";
 import { Readiness } from "./readiness.ts";
 import { rotate } from "./rotation.ts";
 import { Sockets, type Address } from "./sockets.ts";
@@ -94,6 +95,7 @@ export async function startEdge(deps: EdgeDeps): Promise<RunningEdge> {
       responseTimeout: config.responseTimeout,
       limits: config.limits,
       errorDetails: config.errorDetails,
+      hstsSeconds: config.hstsSeconds,
       leaveOut: config.leaveOut,
       runDir: config.runDir,
       successor: config.succession ? { entry, configFile: deps.configFile } : undefined,
@@ -106,6 +108,13 @@ export async function startEdge(deps: EdgeDeps): Promise<RunningEdge> {
       epoch: () => store.epoch(),
     });
     if (certificates.problem !== undefined) log("error", "HTTPS cannot be opened", { problem: certificates.problem });
+    const proofs = await HeldProofs.open({
+      file: join(edgeDir, "proofs.json"),
+      installation: config.installation,
+      tell: (all) => fleet.prove(all),
+      epoch: () => store.epoch(),
+      now: Date.now,
+    });
     const fleet: Fleet = new Fleet({
       config,
       sockets,
@@ -121,6 +130,7 @@ export async function startEdge(deps: EdgeDeps): Promise<RunningEdge> {
         entries: store.all().filter((stored) => stored.entry !== null),
         readiness: readiness.all(),
         ...(certificates.orders === undefined ? {} : { tls: certificates.orders }),
+        ...(proofs.all.length === 0 ? {} : { proofs: proofs.all }),
       }),
       isLimited: (ref) => store.get(ref)?.entry?.limits?.maxConnections !== undefined,
       keepMetrics: (track) => (store.get({ stack: track.stack, component: track.component })?.entry ?? null) !== null,
@@ -176,6 +186,7 @@ export async function startEdge(deps: EdgeDeps): Promise<RunningEdge> {
     const control = createControlServer({
       entries,
       certificates,
+      proofs,
       hello,
       reload,
       isLeaving: () => leaving,
@@ -208,6 +219,7 @@ export async function startEdge(deps: EdgeDeps): Promise<RunningEdge> {
       entries.refuse(beingReplaced());
       await entries.idle();
       await certificates.idle();
+      await proofs.idle();
       await stopChildren();
       await Promise.all([fleet.metrics(), readiness.flush()]);
       releaseLock(lockFile);

@@ -2,6 +2,7 @@
 // serve until their last connection is closed; a router that does not answer is killed and replaced.
 import type { EdgeConfig } from "../config.ts";
 import type { Ref } from "../../engines/engine.ts";
+import type { HostProof } from "../../engines/traffic.ts";
 import type {
   FromRouter,
   InstanceCounts,
@@ -131,6 +132,12 @@ export class Fleet {
   async secure(orders: TlsOrders): Promise<void> {
     const accepting = [...this.#routers].filter((router) => accepts(router) || router.state === "starting");
     await Promise.all(accepting.map((router) => this.#ask(router, { type: "tls", orders })));
+  }
+
+  /** What hosts are proved with; resolves when every router that accepts has it. */
+  async prove(proofs: readonly HostProof[]): Promise<void> {
+    const accepting = [...this.#routers].filter((router) => accepts(router) || router.state === "starting");
+    await Promise.all(accepting.map((router) => this.#ask(router, { type: "proofs", proofs })));
   }
 
   /** Why HTTPS is not open on some router. */

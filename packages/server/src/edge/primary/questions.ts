@@ -4,7 +4,7 @@ import type { FromRouter, ToRouter } from "../ipc.ts";
 /** ms a router has for an answer: far beyond what work takes, so only one that hangs is killed. */
 const answerWithin = 10_000;
 
-type Asked = Extract<ToRouter, { type: "entry" | "applied" | "metrics" | "sync" | "tls" }>;
+type Asked = Extract<ToRouter, { type: "entry" | "applied" | "metrics" | "sync" | "tls" | "proofs" }>;
 export type Question = Asked extends infer Q ? (Q extends Asked ? Omit<Q, "seq"> : never) : never;
 
 export class Questions {

@@ -66,5 +66,17 @@ export const CertificatesBody = Type.Object({
     { maxItems: 10_000 },
   ),
 });
+const Token = Type.String({ pattern: "^[A-Za-z0-9_-]{1,256}$" });
+/** The token has the alphabet of base64url and the answer is it, a dot and a hash (RFC 8555, 8.1): nothing else may be served in a component's place. */
+export const ProofBody = Type.Object({
+  epoch: EpochBody,
+  proof: Type.Object({
+    host: Host,
+    token: Token,
+    answer: Type.String({ pattern: "^[A-Za-z0-9_-]{1,256}\\.[A-Za-z0-9_-]{1,256}$" }),
+    until: Type.Integer({ minimum: 0 }),
+  }),
+});
+export const ProofRemoval = Type.Object({ epoch: EpochBody, token: Token });
 export type CertificatesBody = Static<typeof CertificatesBody>;
 export type ApplyBody = Static<typeof ApplyBody>;

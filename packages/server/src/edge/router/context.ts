@@ -7,6 +7,7 @@ import type { Certificates } from "./certificates.ts";
 import type { PortTarget } from "./component.ts";
 import type { Crowd } from "./crowd.ts";
 import type { Doorkeeper } from "./doorkeeper.ts";
+import type { Proofs } from "./proofs.ts";
 import type { RouterStats } from "./stats.ts";
 import type { RouteTable } from "./table.ts";
 import type { Upload } from "./upload.ts";
@@ -31,6 +32,8 @@ export interface RouterContext {
   readonly keeps: { readonly accessLog: boolean; readonly metrics: boolean };
   readonly limits: RouterLimits;
   readonly errorDetails: ErrorDetails;
+  /** 0: none. */
+  readonly hstsSeconds: number;
   /** Set before the first listener opens. */
   doorkeeper: Doorkeeper | undefined;
   /** Bodies that clients are sending: looked at now and then. */
@@ -41,6 +44,7 @@ export interface RouterContext {
   /** Of each HTTP server the connections that rest between requests. */
   readonly crowds: Set<Crowd>;
   readonly certificates: Certificates;
+  readonly proofs: Proofs;
   /** Of the HTTPS listener; 0: there is none. */
   securePort: number;
   /** true: accepts nothing new and asks clients to connect anew. */

@@ -44,6 +44,7 @@ export class Exchange implements AnswerSink, UploadOwner {
   #path = "";
   #target: PortTarget | undefined;
   #pin: ProbePin | undefined;
+  #secure = false;
   #head = "";
   #upload: Upload | undefined;
 
@@ -84,9 +85,14 @@ export class Exchange implements AnswerSink, UploadOwner {
     const { authority, host, path, refusal } = destination(req);
     this.#path = path;
     this.#host = host;
+    this.#secure = secure;
     if (refusal !== undefined) {
       if (refusal.ends) readNoMore(this.#res);
       return this.#refuse(refusal.kind);
+    }
+    if (!secure && direct === undefined) {
+      const proof = this.#ctx.proofs.answerTo(req.method, host, path);
+      if (proof !== undefined) return this.#prove(proof);
     }
     const target = direct?.target ?? this.#ctx.table.find(host, path);
     if (target === undefined) return this.#refuse("not_found");
@@ -216,10 +222,18 @@ export class Exchange implements AnswerSink, UploadOwner {
         `${sticky.cookie}=${this.#track?.name ?? ""}; Path=/; Max-Age=${String(Math.floor(sticky.maxAge / 1000))}; HttpOnly; SameSite=Lax`,
       );
     if (this.#pin !== undefined && this.#endpoint !== undefined) out.push(releaseHeader, this.#endpoint.releaseHash);
+    this.#stayWithHttps(out);
     if (this.#ctx.retiring) out.push("connection", "close");
     this.#status = status;
     if (message === "") this.#res.writeHead(status, out);
     else this.#res.writeHead(status, message, out);
+  }
+
+  /** Only where a certificate covers the host, and never against the component's own word (RFC 6797, 7.2). */
+  #stayWithHttps(out: string[]): void {
+    const { hstsSeconds, certificates } = this.#ctx;
+    if (!this.#secure || hstsSeconds === 0 || !certificates.covers(this.#host)) return;
+    if (headerIn(out, "strict-transport-security") === undefined) out.push("strict-transport-security", `max-age=${String(hstsSeconds)}`);
   }
 
   onBody(buffer: Buffer, start: number, end: number): boolean {
@@ -312,10 +326,21 @@ export class Exchange implements AnswerSink, UploadOwner {
     const { status, headers, body } = refusalAnswer(kind, this.#req.headers.accept, this.#requestId, this.#details());
     // A client that was not told to continue may or may not send its body: only a new connection is sure.
     if (this.#ctx.retiring || (this.#expectsContinue && this.#upload?.begun !== true)) headers.push("connection", "close");
+    this.#stayWithHttps(headers);
     this.#status = status;
     this.#bytesOut += this.#req.method === "HEAD" ? 0 : Buffer.byteLength(body);
     this.#res.writeHead(status, headers);
     this.#res.end(body);
+  }
+
+  /** As the authority wants it (RFC 8555, 8.3). A body that came along is nobody's. */
+  #prove(answer: string): void {
+    this.#status = 200;
+    if (!this.#req.complete) this.#res.shouldKeepAlive = false;
+    const length = String(Buffer.byteLength(answer));
+    this.#bytesOut += this.#req.method === "HEAD" ? 0 : answer.length;
+    this.#res.writeHead(200, ["content-type", "application/octet-stream", "content-length", length, "x-request-id", this.#requestId]);
+    this.#res.end(answer);
   }
 
   /** Permanent for programs too: method and body stay (RFC 9110, 15.4.9). */

@@ -16,6 +16,7 @@ import { PrimaryLink } from "./link.ts";
 import { Listeners } from "./listeners.ts";
 import { SecureListener } from "./secure.ts";
 import { createHttpServer, listen, stopAccepting } from "./server.ts";
+import { Proofs } from "./proofs.ts";
 import { RouterSockets } from "./sockets.ts";
 import { RouterStats } from "./stats.ts";
 import { Succession } from "./succession.ts";
@@ -62,12 +63,14 @@ class Router {
       keeps: { accessLog: !settings.leaveOut.includes("accessLog"), metrics: !settings.leaveOut.includes("metrics") },
       limits: settings.limits,
       errorDetails: settings.errorDetails,
+      hstsSeconds: settings.hstsSeconds ?? 0,
       uploads: new Set(),
       doorkeeper: undefined,
       isTrusted: trustedAddresses(settings.trustedProxies),
       pipes: new Set(),
       crowds: new Set(),
       certificates: new Certificates(),
+      proofs: new Proofs(Date.now),
       securePort: 0,
       retiring: false,
     };
@@ -126,6 +129,7 @@ class Router {
     register(settings.runDir, "accepting");
     table.setReady(readiness);
     table.applyAll(entries);
+    this.#ctx.proofs.replace(this.#init.proofs ?? []);
     const failed = await listen(this.#sockets, this.#server, host, port);
     if (failed !== undefined) return this.#link.send({ type: "failed", code: failed, message: `${host}:${String(port)}` });
     for (const component of table.components.values()) await this.#listeners.follow(component.ref, component);
@@ -162,6 +166,13 @@ class Router {
         this.#serially(async () => {
           await this.#secure.obey(message.orders);
           this.#link.send({ type: "ack", seq: message.seq });
+        });
+        return;
+      case "proofs":
+        this.#serially(() => {
+          this.#ctx.proofs.replace(message.proofs);
+          this.#link.send({ type: "ack", seq: message.seq });
+          return Promise.resolve();
         });
         return;
       case "reopenLog":

@@ -9,6 +9,7 @@ import { Sockets } from "../primary/sockets.ts";
 import { freePort, listening } from "../testing/harness.ts";
 import { AccessLog } from "./accesslog.ts";
 import { Certificates } from "./certificates.ts";
+import { Proofs } from "./proofs.ts";
 import type { RouterContext } from "./context.ts";
 import { createHttpServer, listen, stopAccepting } from "./server.ts";
 import type { SocketSource } from "./sockets.ts";
@@ -70,12 +71,14 @@ function context(log: AccessLog): RouterContext {
       maxConnectionsPerClient: 100,
     },
     errorDetails: "never",
+    hstsSeconds: 0,
     doorkeeper: undefined,
     uploads: new Set(),
     isTrusted: () => false,
     pipes: new Set(),
     crowds: new Set(),
     certificates: new Certificates(),
+    proofs: new Proofs(Date.now),
     securePort: 0,
     retiring: false,
   };

@@ -7,6 +7,9 @@ export function certificateHandlers(certificates: CertificateService): HandlersO
   return {
     listCertificates: ({ query }) => certificates.list(query),
     setCertificate: ({ params, body }, call) => certificates.set(call, params.certificate, body),
+    showCertificate: ({ params }) => certificates.show(params.certificate),
+    listAutomaticCertificates: ({ query }) => certificates.listAutomatic(query),
+    renewCertificate: ({ params }, call) => certificates.renew(call, params.host),
     deleteCertificate: async ({ params }, call) => {
       await certificates.remove(call, params.certificate);
       return {};

@@ -30,6 +30,9 @@ export interface CertificateRow {
   readonly created_at: Date;
   readonly updated_at: Date;
   readonly updated_by: string;
+  /** The cluster whose server got it by itself; null: an operator gave it. */
+  readonly kept_by: string | null;
+  readonly renews_at?: Date | null;
 }
 const shown = [
   "name",
@@ -45,16 +48,28 @@ const shown = [
   "created_at",
   "updated_at",
   "updated_by",
+  "kept_by",
 ] as const;
+const renewsAt = sql<Date | null>`(select a.renew_at from automatic_certificates a where a.certificate = certificates.name)`.as(
+  "renews_at",
+);
 
 export async function listCertificates(trx: Db, page: Slice): Promise<(CertificateRow & Keyed)[]> {
   return trx
     .selectFrom("certificates")
-    .select([...shown, page.keys.as("cursor_keys")])
+    .select([...shown, renewsAt, page.keys.as("cursor_keys")])
     .where(page.where)
     .orderBy(page.order)
     .limit(page.limit + 1)
     .execute();
+}
+
+export async function findCertificate(trx: Db, name: string): Promise<CertificateRow | undefined> {
+  return trx
+    .selectFrom("certificates")
+    .select([...shown, renewsAt])
+    .where("name", "=", name)
+    .executeTakeFirst();
 }
 
 export interface NewCertificate {
@@ -65,6 +80,8 @@ export interface NewCertificate {
   /** undefined: as it was. */
   readonly isDefault: boolean | undefined;
   readonly by: string;
+  /** The cluster whose server got it by itself; absent: an operator gives it. */
+  readonly keptBy?: string;
 }
 
 /** One at most is the default: another one that was is it no more. */
@@ -84,6 +101,7 @@ export async function putCertificate(trx: Db, box: SecretBox, given: NewCertific
     self_signed: facts.selfSigned,
     updated_at: new Date(),
     updated_by: given.by,
+    kept_by: given.keptBy ?? null,
     ...(isDefault === undefined ? {} : { is_default: isDefault }),
   };
   return trx
@@ -112,11 +130,15 @@ export interface OpenCertificate {
   readonly key: string;
   readonly isDefault: boolean;
 }
+/** What operators gave comes first. */
+const given = sql`kept_by is not null`;
+
 /** With their keys, the oldest first: of two that cover a name, the one that was there before has it. */
 export async function openCertificates(trx: Db, box: SecretBox): Promise<OpenCertificate[]> {
   const rows = await trx
     .selectFrom("certificates")
     .select(["name", "chain", "ciphertext", "is_default"])
+    .orderBy(given)
     .orderBy("created_at")
     .orderBy("name")
     .execute();
@@ -138,23 +160,29 @@ function keyOrNone(box: SecretBox, ciphertext: string, identity: string): string
 }
 
 /** In the order in which the router chooses among them; none at all unless one ends before `soon`, which is the usual case. */
-export async function servingWhenEnding(trx: Db, soon: Date): Promise<Pick<CertificateRow, "name" | "hosts" | "not_after">[]> {
+export async function servingWhenEnding(
+  trx: Db,
+  soon: Date,
+): Promise<Pick<CertificateRow, "name" | "hosts" | "not_before" | "not_after" | "kept_by">[]> {
   return trx
     .selectFrom("certificates")
-    .select(["name", "hosts", "not_after"])
+    .select(["name", "hosts", "not_before", "not_after", "kept_by"])
     .where(({ exists, selectFrom }) => exists(selectFrom("certificates as c").select("c.name").where("c.not_after", "<", soon)))
+    .orderBy(given)
     .orderBy("created_at")
     .orderBy("name")
     .execute();
 }
 
-/** Those that need to be looked at, for the doctor. */
+/** Those that need to be looked at, for the doctor of a cluster: what another one's server got is sealed for that one. */
 export async function expiryOf(
   trx: Db,
-): Promise<Pick<CertificateRow, "name" | "hosts" | "not_before" | "not_after" | "chain_length" | "self_signed">[]> {
+  cluster: string,
+): Promise<Pick<CertificateRow, "name" | "hosts" | "not_before" | "not_after" | "chain_length" | "self_signed" | "kept_by">[]> {
   return trx
     .selectFrom("certificates")
-    .select(["name", "hosts", "not_before", "not_after", "chain_length", "self_signed"])
+    .select(["name", "hosts", "not_before", "not_after", "chain_length", "self_signed", "kept_by"])
+    .where((is) => is.or([is("kept_by", "is", null), is("kept_by", "=", cluster)]))
     .orderBy("not_after")
     .execute();
 }
