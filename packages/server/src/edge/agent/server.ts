@@ -46,6 +46,8 @@ export interface ServerDeps {
   readonly fences: Fences;
   readonly instances: InstanceOrders;
   readonly tasks: TaskOrders;
+  /** Why nothing can be answered yet; undefined = everything can. */
+  readonly refusal?: () => Error | undefined;
   readonly capabilities: () => Capabilities | Promise<Capabilities>;
   readonly beginSession: BeginSession;
   /** Calls that only this kind of agent knows, by method, version and noun as in `PUT v1/stacks`; undefined = not known. */
@@ -124,6 +126,9 @@ async function route(deps: ServerDeps, call: Call): Promise<object | "answered" 
   const { instances, tasks } = deps;
   const [version, noun, first, second] = call.path;
   const key = `${call.request.method ?? ""} ${version ?? ""}/${noun ?? ""}`;
+  if (key === "GET v1/hello") return { pid: process.pid };
+  const refusal = deps.refusal?.();
+  if (refusal !== undefined) throw refusal;
   switch (key) {
     case "GET v1/capabilities":
       return { capabilities: await deps.capabilities() } satisfies CapabilitiesAnswer;

@@ -47,12 +47,16 @@ async function main(): Promise<void> {
   const common = { daemon, networks, doors, fences, stalls, home: config.home, now: Date.now, say, failure };
   const instances = new Containers({ ...common, onReadiness: (all, full) => sendToPrimary({ type: "readiness", instances: all, full }) });
   const tasks = new ContainerTasks({ ...common, keepFor: config.agent.keepTasks });
+  // Before it knows what there is, it would take it for missing and make it again.
+  let away: Error | undefined = failure(new DockerUnreachable(api.name, new Error("it has not answered yet")));
   const server = createAgentServer({
+    refusal: () => away,
     fences,
     instances,
     tasks,
     capabilities: async () => capabilitiesOf(await daemon.info().catch((error: unknown) => Promise.reject(failure(error)))),
     beginSession: (start, events, socket) => {
+      if (away !== undefined) throw away;
       const one = instances.find(start.ref, start.instance);
       if (one === undefined) throw new RangeError(`there is no instance ${start.instance}`);
       return beginInContainer(daemon, one.container, start, events, socket);
@@ -63,14 +67,21 @@ async function main(): Promise<void> {
       ),
     onError: (error) => say("call failed", { error: errorText(error), stack: error instanceof Error ? error.stack : undefined }),
   });
-  const life = new AbortController();
-  const ready = Promise.withResolvers<void>();
-  const watching = watchDaemon({ daemon, instances, tasks, say }, ready.resolve, life.signal);
-  // Before it knows what there is, it would take it for missing and make it again.
-  await ready.promise;
-  await doors.reopen();
   // The socket is the lock: a second agent on the same home must not watch over the same containers.
   await listen(server, join(config.runDir, "agent.sock"));
+  const life = new AbortController();
+  const watching = watchDaemon(
+    { daemon, instances, tasks, say },
+    async () => {
+      await doors.reopen();
+      away = undefined;
+    },
+    (error) => {
+      // Once it knows what there is, what it last saw stays its answer.
+      if (away !== undefined) away = failure(error);
+    },
+    life.signal,
+  );
   const sweep = setInterval(() => {
     instances.look();
     tasks.look();

@@ -27,8 +27,13 @@ export interface WatchDeps {
 /** Actions that change nothing that Berth looks at: those of health checks and of exec calls come by the hundred. */
 const irrelevant = /^(exec_|health_status|attach|top|resize|archive-|export|copy|commit)/;
 
-/** Runs until the signal. `onFirst` is called when everything that the daemon has is known. */
-export async function watchDaemon(deps: WatchDeps, onFirst: () => void, signal: AbortSignal): Promise<void> {
+/** Runs until the signal. `onFirst` is called when everything that the daemon has is known, `onAway` whenever it cannot be reached. */
+export async function watchDaemon(
+  deps: WatchDeps,
+  onFirst: () => Promise<void>,
+  onAway: (error: unknown) => void,
+  signal: AbortSignal,
+): Promise<void> {
   let wait = pause.first;
   let first = true;
   while (!signal.aborted) {
@@ -42,7 +47,7 @@ export async function watchDaemon(deps: WatchDeps, onFirst: () => void, signal: 
       if (first) {
         deps.instances.started();
         deps.tasks.started();
-        onFirst();
+        await onFirst();
         first = false;
       }
       wait = pause.first;
@@ -53,6 +58,7 @@ export async function watchDaemon(deps: WatchDeps, onFirst: () => void, signal: 
       await events.finally(() => clearInterval(resync));
     } catch (error) {
       if (signal.aborted) return;
+      onAway(error);
       deps.say("daemon away", { daemon: deps.daemon.api.name, error: errorText(error) });
     }
     life.abort();

@@ -56,10 +56,9 @@ export class AgentProcesses {
     child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.complaints += text;
     });
-    const path = name === "agent" ? "/v1/capabilities" : "/v1/hello";
     await until(async () => {
       if (child.exitCode !== null) throw new Error(`${name} ended: ${this.complaints}`);
-      return this.answers(name, path);
+      return this.answers(name, "/v1/hello");
     }, `${name} answers`);
   }
 
