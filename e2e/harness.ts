@@ -42,7 +42,7 @@ export class TestBerth {
   constructor(more: Record<string, string> = {}, settings?: object) {
     const { PATH = "/usr/bin:/bin", HOME = "/root" } = process.env;
     this.env = { PATH, HOME, LANG: "C.UTF-8", BERTH_HOME: this.home, BERTH_PORT: "0", BERTH_ROUTER_PORT: "0", ...more };
-    if (settings !== undefined) writeFileSync(join(this.home, "config.json"), JSON.stringify(settings));
+    if (settings !== undefined) writeFileSync(join(this.home, "config.json"), JSON.stringify(settings), { mode: 0o600 });
   }
 
   static async start(more: Record<string, string> = {}, settings?: object): Promise<TestBerth> {

@@ -163,6 +163,38 @@ volumes: {data: {}}
     expect(await ask("get")).toMatch(/^v1 [1-9]\d* kept$/);
   });
 
+  test("says why an image cannot be had, once it was tried for a while", async () => {
+    const compose =
+      "services: {web: {image: '127.0.0.1:1/nobody/has:this', ports: ['8080'], x-berth: {strategy: {type: rolling, progressDeadline: 3s}}}}\n";
+    const made = await berth.up("absent", { "compose.yaml": compose });
+    const ended = await berth.ended("absent", "web", made.rollouts[0]?.number ?? 0);
+    expect(ended).toMatchObject({
+      phase: "failed",
+      cause: { code: "image_pull_failed", params: { image: "127.0.0.1:1/nobody/has:this" } },
+    });
+  });
+
+  test("builds the repository's own Dockerfile, and starts it as that says", async () => {
+    const own = (line: string): Files => ({
+      Dockerfile: `FROM ${base}\nARG WORD=none\nENV WORD=$WORD\nCOPY server.js /srv/\n${line}`,
+      "server.js":
+        "require('http').createServer((_, answer) => answer.end(process.env.WORD + ' ' + process.argv[2])).listen(process.env.PORT); process.on('SIGTERM', () => process.exit(0));",
+      "compose.yaml": "services: {web: {build: {context: ., args: {WORD: given}}, ports: ['8080']}}\n",
+    });
+    await berth.deployed("own", own('ENTRYPOINT ["node", "/srv/server.js"]\nCMD ["as-it-says"]'));
+    expect((await berth.get("web.own.localhost")).body).toBe("given as-it-says");
+    const made = await berth.up("own", own("RUN echo about to fail && exit 9"));
+    const ended = await berth.ended("own", "web", made.rollouts[0]?.number ?? 0);
+    expect(ended).toMatchObject({ phase: "failed", cause: { code: "dockerfile_step_failed" } });
+    expect(JSON.stringify(ended.cause)).toContain("about to fail");
+    expect((await berth.get("web.own.localhost")).body).toBe("given as-it-says");
+  });
+
+  test("is found whole by the doctor", async () => {
+    const { checks } = await berth.client.runDoctor();
+    expect(checks.filter((check) => check.status === "failed")).toEqual([]);
+  });
+
   test("shows what it wrote, runs commands in it, and tells no secret", async () => {
     await berth.client.createStack({ body: { name: "talk" } });
     await berth.client.setSecret({ params: { stack: "talk", secret: "word" }, body: { value: "xyzzy-4711" } });

@@ -246,6 +246,8 @@ export interface RolloutProgress {
   readonly available?: number;
   readonly old?: number;
   readonly movedAt?: number;
+  /** Unix ms since when something that might mend itself keeps it from beginning. */
+  readonly troubledAt?: number;
   readonly verifyFailures?: number;
   /** Restarts of each instance of this very revision that ran already when the rollout began. */ readonly restartsBefore?: Readonly<
     Record<string, number>

@@ -27,6 +27,7 @@ import { leaveAlone } from "./held.ts";
 import { loadComponent, type Loaded } from "./load.ts";
 import { recordObservation } from "./observation.ts";
 import { beforeRolling, endRollout, enterPhase, failRollout, rolloutTopic, succeed } from "./rollout.ts";
+import { giveUp } from "./patience.ts";
 import { instancesDigest, stepTrack, type Target, type TrackStep } from "./track.ts";
 import { verifyThroughRouter } from "./verify.ts";
 import { secretCause } from "./workload.ts";
@@ -78,6 +79,8 @@ async function pass(deps: ComponentLoopDeps, loaded: Loaded, context: PassContex
   } catch (error) {
     const hopeless = error instanceof EngineFailure && !error.retryable ? error.failure : secretCause(error);
     if (hopeless !== undefined) return failRollout(deps, loaded, rollout, context, hopeless);
+    const tried = error instanceof EngineFailure ? await giveUp(deps, rollout, error.failure, context) : undefined;
+    if (tried !== undefined) return failRollout(deps, loaded, rollout, context, tried);
     throw error;
   }
 }
