@@ -1,13 +1,11 @@
 // The main job on the Docker engine: the same server, commands and truth as with processes, over a real dockerd.
-import { createReadStream, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { importImage } from "../../packages/server/src/builders/bases/import.ts";
-import { debianMissing, debianTar } from "../../packages/server/src/builders/testing/debian.ts";
-import { DockerApi } from "../../packages/server/src/docker/api.ts";
-import { dockerdMissing, startDockerd, type TestDaemon } from "../../packages/server/src/docker/testing/daemon.ts";
-import { TestBerth, archive, startLoad, until, webApp, type Files } from "../harness.ts";
+import type { DockerApi } from "../../packages/server/src/docker/api.ts";
+import { archive, startLoad, until, webApp, type Files, type TestBerth } from "../harness.ts";
+import { base, DockerPlace, missing } from "./place.ts";
 
 interface Container {
   readonly Id: string;
@@ -15,32 +13,16 @@ interface Container {
   readonly Labels: Readonly<Record<string, string>>;
 }
 
-const missing = dockerdMissing() ?? debianMissing();
-const base = "berth-test/debian:12";
-const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
 describe.skipIf(missing !== undefined)(`the Docker engine${missing === undefined ? "" : ` (${missing})`}`, () => {
-  let daemon: TestDaemon;
+  let place: DockerPlace;
   let api: DockerApi;
   let berth: TestBerth;
 
   beforeAll(async () => {
-    daemon = await startDockerd();
-    api = new DockerApi(daemon.endpoint);
-    await importImage(api, createReadStream(await debianTar(["nodejs"])), { reference: base, env: { PATH: path } });
-    berth = await TestBerth.start(
-      { BERTH_ENGINE: "docker", BERTH_DOCKER_HOST: daemon.url },
-      {
-        images: { os: base, runtimes: [{ runtime: "node", version: "18", build: base, run: base }], tools: [] },
-        networks: { base: daemon.subnet.replace(/\.0\.0\/16$/, ".128.0/17"), size: 25 },
-      },
-    );
+    place = await DockerPlace.open();
+    ({ api, berth } = place);
   }, 900_000);
-  afterAll(async () => {
-    await berth?.stop();
-    api?.close();
-    await daemon?.[Symbol.asyncDispose]();
-  }, 120_000);
+  afterAll(() => place?.[Symbol.asyncDispose](), 120_000);
 
   /** Those of a stack's instances, whatever their state. */
   const containers = async (stack: string, component = "web"): Promise<Container[]> => {
@@ -158,6 +140,8 @@ volumes: {data: {}}
     await build("v2");
     await berth.deployed("stock", project, { web });
     expect(await ask("get")).toMatch(/^v2 [1-9]\d* kept$/);
+    const named = await berth.cli(["up", "--image", "berth-test/store:1", "--kind", "worker", "-s", "named", "--yes"]);
+    expect(named).toMatchObject({ code: 0, said: expect.stringContaining("1 of 1 ready") as string });
     const back = await berth.client.rollbackComponent({ params: { stack: "stock", component: "store" }, body: {} });
     expect((await berth.ended("stock", "store", back.rollouts[0]?.number ?? 0)).phase).toBe("succeeded");
     expect(await ask("get")).toMatch(/^v1 [1-9]\d* kept$/);

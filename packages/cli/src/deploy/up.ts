@@ -2,6 +2,7 @@
 import type { PlanRequest, StackPlan } from "@berth/contract/resources/plans.ts";
 import type { Context } from "../context.ts";
 import { follow } from "../follow/follow.ts";
+import { UsageError } from "../failure.ts";
 import { findProjectFile, guessStack } from "../project.ts";
 import { makePlan } from "./plan.ts";
 import { planLines } from "./planview.ts";
@@ -9,6 +10,8 @@ import { planLines } from "./planview.ts";
 export interface UpOptions {
   readonly file: readonly string[];
   readonly profile: readonly string[];
+  readonly image: string | undefined;
+  readonly port: number | undefined;
   readonly prune: boolean;
   readonly runEnv: string | undefined;
   readonly restart: boolean;
@@ -19,6 +22,10 @@ export interface UpOptions {
 }
 
 export async function up(ctx: Context, folder: string, options: UpOptions): Promise<number> {
+  if (options.image === undefined && options.port !== undefined)
+    throw new UsageError("--port says where the program of an image listens.", "Add --image NAME.");
+  if (options.image !== undefined && options.file.length > 0)
+    throw new UsageError("--image and --file say two things.", "Name the image in the Compose file, or leave that out.");
   const stack = await stackOf(ctx, folder, options.file);
   const plan = await makePlan(ctx, {
     stack,
@@ -49,11 +56,13 @@ export async function stackOf(ctx: Context, folder: string, composeFiles: readon
 }
 
 function overridesOf(options: UpOptions): PlanRequest["overrides"] {
-  const { kind, start, process, replicas } = options;
+  const { kind, start, process, replicas, image, port } = options;
   const overrides = {
     ...(kind === undefined ? {} : { kind }),
     ...(start === undefined ? {} : { command: { shell: start } }),
     ...(process === undefined ? {} : { process }),
+    ...(image === undefined ? {} : { image }),
+    ...(port === undefined ? {} : { ports: [{ name: "http", protocol: "http" as const, port }] }),
     ...(replicas === undefined ? {} : { replicas }),
   };
   return Object.keys(overrides).length === 0 ? undefined : overrides;

@@ -106,7 +106,7 @@ export const PlanRequest = Type.Object(
       }),
     ),
     component: Type.Optional(Name),
-    overrides: Type.Optional(Type.Partial(Type.Pick(ComponentSpec, ["kind", "command", "process", "replicas"]))),
+    overrides: Type.Optional(Type.Partial(Type.Pick(ComponentSpec, ["kind", "command", "process", "replicas", "image", "ports"]))),
     prune: Type.Optional(Type.Boolean({ description: "Remove components that the file no longer has." })),
     runEnv: Type.Optional(RunEnv),
   },

@@ -14,6 +14,8 @@ export const command = defineCommand({
   options: {
     file: texts("-f, --file <file>", "a Compose file, from the project's folder; repeatable, later ones override", "file"),
     profile: texts("--profile <name>", "a profile of the Compose file; repeatable"),
+    image: text("--image <name>", "run this image; nothing of the folder is read"),
+    port: integer("--port <n>", "with --image: where its program listens"),
     prune: flag("--prune", "remove components that the file no longer has"),
     runEnv: text("--run-env <name>", "injected into every component as RUN_ENV"),
     restart: flag("--restart-unchanged", "replace instances of unchanged components too"),
@@ -25,6 +27,7 @@ export const command = defineCommand({
   examples: [
     ["berth up", "the folder that you are in"],
     ["berth up examples/guestbook -s guestbook-test", "another folder, as a stack of another name"],
+    ["berth up --image nginx:1.28 --port 80 -s pages", "an image, as it is"],
     ["berth up --prune --yes --timeout 10m", "in a pipeline"],
   ],
   async run(ctx, { arguments: { folder }, options }) {
