@@ -133,8 +133,8 @@ export class Contained {
     this.#save();
     const { gracePeriod } = this.order.workload;
     const seconds = Math.ceil(gracePeriod / 1_000);
-    const ending =
-      this.order.task === undefined ? this.#deps.daemon.restart(this.container, seconds) : this.#deps.daemon.stop(this.container, seconds);
+    const again = this.order.task === undefined && this.order.workload.restart !== "never";
+    const ending = again ? this.#deps.daemon.restart(this.container, seconds) : this.#deps.daemon.stop(this.container, seconds);
     this.#mind(ending, "not ended");
   }
 
