@@ -51,6 +51,7 @@ function filled(name: RouteName, path: string, size: Size, live: readonly string
     build: String(1 + (n % (size.releases * 2))),
     task: String(1 + (n % (size.components * 2))),
     cluster: "local",
+    certificate: "given",
   };
   return path.replace(/:([a-z]+)/gi, (_, key: string) => {
     const value = values[key];

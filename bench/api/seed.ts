@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import pg from "pg";
 import { until, type TestBerth } from "../../e2e/harness.ts";
+import { testCertificate } from "../../packages/server/src/edge/testing/certificates.ts";
 import { listener } from "../supervise/apps.ts";
 
 export interface Size {
@@ -18,6 +19,8 @@ export interface Size {
 
 export async function seed(berth: TestBerth, size: Size): Promise<void> {
   await berth.deployed("template", listener);
+  const given = testCertificate({ hosts: ["given.example"] });
+  await berth.client.setCertificate({ params: { certificate: "given" }, body: { chain: given.certificate, key: given.key } });
   const db = await connect(berth.home);
   try {
     const script = readFileSync(join(import.meta.dirname, "seed.sql"), "utf8").replace(
