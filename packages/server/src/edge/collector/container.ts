@@ -33,6 +33,9 @@ export interface ContainerSourceDeps {
   readonly onDrained: () => void;
 }
 
+/** Names the newest run of which every line is written, as `run` names the newest of all. */
+export const readMark = "read";
+
 type Stream = "stdout" | "stderr";
 const streams = ["stdout", "stderr"] as const;
 
@@ -97,6 +100,8 @@ export class ContainerSource implements LogSource {
     const reading = this.#read(true)
       .then(() => {
         this.#run = run;
+        // Whoever wants to know why it ended may go by its last words now.
+        writeWhole(join(this.#of.dir, readMark), run);
       })
       .catch((error: unknown) => {
         if (this.#life.signal.aborted) return;

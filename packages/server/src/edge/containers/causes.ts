@@ -1,5 +1,6 @@
 // Says why a container is not ready, from what its daemon, its last lines, its probes and its own sockets tell (promise 6). It reports only what it saw.
 import { constants } from "node:os";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { cause, type Cause, type Evidence } from "@berth/contract/causes.ts";
 import type { Command } from "@berth/contract/spec.ts";
@@ -11,7 +12,12 @@ import { argumentsOf, mainPort } from "../../engines/workload.ts";
 import { clockSlack, describeProbe, evidenceLines, exitCause, patience } from "../agent/diagnose.ts";
 import { parseListeners, type Listener } from "../agent/listening.ts";
 import type { State } from "../agent/record.ts";
+import { readMark } from "../collector/container.ts";
 import { lastLines } from "../collector/files.ts";
+import { readIfThere } from "../agent/files.ts";
+
+/** ms by which lines may lag behind an end. */
+const wordsPatience = 2_000;
 
 /** What a cause is told of. */
 export interface Subject {
@@ -55,6 +61,8 @@ export interface ContainerFacts {
   readonly ref: Ref;
   readonly state: State;
   readonly logsDir: string;
+  /** The instance's own folder. */
+  readonly dir: string;
   readonly now: () => number;
   readonly run: (command: Command, signal: AbortSignal) => Promise<{ readonly code: number | undefined; readonly output: string }>;
 }
@@ -74,12 +82,12 @@ export async function containerCause(facts: ContainerFacts): Promise<Cause | und
   const endedAt = Date.parse(lastExit.at);
   const since = endedAt - lastExit.ranFor - clockSlack;
   let lines = await linesOf(facts, since);
-  // Its last words take a moment through the daemon and the collector.
-  for (let before = -1; lines.length !== before && facts.now() - endedAt < patience.lines;) {
-    before = lines.length === 0 ? -1 : lines.length;
+  // Its last words take a moment through the daemon and the collector; without them the cause would say less than there is.
+  while (!isRead(facts) && facts.now() - endedAt < wordsPatience) {
     await sleep(25);
     lines = await linesOf(facts, since);
   }
+  if (lines.length === 0) lines = await linesOf(facts, since);
   if (state.lastExit !== lastExit) return state.lastCause;
   if (["liveness_failed", "never_ready", "task_deadline", "run_lost"].includes(lastCause.code))
     return { ...lastCause, evidence: [...lastCause.evidence, ...lines] };
@@ -87,6 +95,12 @@ export async function containerCause(facts: ContainerFacts): Promise<Cause | und
   const exit = { ...(exitCode === undefined ? {} : { exitCode }), ...(signal === undefined ? {} : { signal }) };
   state.lastCause = endCause(subject, state, exit, lines);
   return state.lastCause;
+}
+
+/** Whether the collector has written everything that the last run said. */
+function isRead({ dir }: ContainerFacts): boolean {
+  const run = readIfThere(join(dir, "run"));
+  return run !== undefined && run === readIfThere(join(dir, readMark));
 }
 
 async function linesOf({ subject, ref, logsDir }: ContainerFacts, since: number): Promise<Evidence[]> {

@@ -345,6 +345,7 @@ export class Contained {
             ref: this.order.ref,
             state: this.#state,
             logsDir,
+            dir: this.dir,
             now,
             run: (command, signal) => this.run(command, signal),
           });

@@ -90,12 +90,12 @@ describe.skipIf(missing !== undefined)(`containers${missing === undefined ? "" :
     };
     const told = await record();
     await lab.processes.kill("agent");
-    await lab.processes.up("agent");
+    await lab.upAgent();
     expect(await record()).toEqual(told);
     await lab.processes.kill("agent");
     await lab.processes.kill("collector");
     for (const folder of ["edge", "logs"]) rmSync(join(lab.home, folder), { recursive: true });
-    await lab.processes.up("agent");
+    await lab.upAgent();
     await lab.processes.up("collector");
     const after = await lab.instance((one) => one.ready, "ready again", undefined, ref("lasting"));
     expect(after).toMatchObject({ id: before.id, addresses: before.addresses, revision: before.revision });
@@ -182,7 +182,7 @@ describe.skipIf(missing !== undefined)(`containers${missing === undefined ? "" :
       body: { Image: lab.image, Cmd: ["sleep", "300"], Labels: { "berth.installation": "somebody-else", "berth.component": "web" } },
     });
     await lab.processes.kill("agent");
-    await lab.processes.up("agent");
+    await lab.upAgent();
     const all: string[] = [];
     for await (const one of lab.engine.list(never)) all.push(one.ref.component);
     expect(all).not.toContain("web");

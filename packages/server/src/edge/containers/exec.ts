@@ -1,10 +1,12 @@
 // Commands in a container beside its program, by the daemon's exec calls: for probes, and for people at a terminal.
 import type { Duplex } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "@berth/contract/spec.ts";
+import { DockerError } from "../../docker/errors.ts";
 import { readFrames } from "../../docker/frames.ts";
 import { frameTypes } from "../../engines/agent/protocol.ts";
 import { argumentsOf } from "../../engines/workload.ts";
-import type { Running, SessionEvents, SessionStart } from "../agent/exec.ts";
+import type { Running, SessionEvents, SessionStart, Size } from "../agent/exec.ts";
 import type { Daemon } from "./daemon.ts";
 import { exitOf } from "./causes.ts";
 
@@ -31,6 +33,18 @@ export async function runInContainer(
   }
 }
 
+/** The daemon may say that it has begun a moment before it has. One that ended at once needs no size. */
+async function firstSize(daemon: Daemon, exec: string, { columns, rows }: Size): Promise<void> {
+  for (let tries = 0; tries < 20; tries += 1) {
+    try {
+      return await daemon.resizeExec(exec, columns, rows);
+    } catch (error) {
+      if (!(error instanceof DockerError)) throw error;
+      await sleep(25);
+    }
+  }
+}
+
 /** A session of a person. Ending it closes its terminal or its input; the program is told by that. */
 export async function beginInContainer(
   daemon: Daemon,
@@ -54,11 +68,14 @@ export async function beginInContainer(
     life.signal,
   );
   const connection = await daemon.startExec(exec, tty !== undefined, life.signal);
-  const resize = (columns: number, rows: number): void => {
-    // One that has ended meanwhile has no size.
-    daemon.resizeExec(exec, columns, rows).catch(() => undefined);
+  // What is typed after a change of the size meets the new one, though the two go different ways.
+  let turn: Promise<void> = Promise.resolve();
+  const inTurn = (act: () => void | Promise<void>): void => {
+    // One that has ended meanwhile takes no input and has no size.
+    turn = turn.then(act).catch(() => undefined);
   };
-  if (tty !== undefined) resize(tty.columns, tty.rows);
+  // Before anything is typed: what is asked for the size first has to see it.
+  if (tty !== undefined) await firstSize(daemon, exec, tty);
   const read = async (): Promise<void> => {
     if (tty === undefined)
       for await (const { stream, data } of readFrames(connection))
@@ -77,14 +94,20 @@ export async function beginInContainer(
   });
   return {
     write: (data) => {
-      if (connection.writable) connection.write(data);
+      inTurn(() => {
+        if (connection.writable) connection.write(data);
+      });
     },
     // A terminal has no end of input; ^D is how people send it.
     endInput: () => {
-      if (tty === undefined) connection.end();
-      else if (connection.writable) connection.write("\u0004");
+      inTurn(() => {
+        if (tty === undefined) connection.end();
+        else if (connection.writable) connection.write("\u0004");
+      });
     },
-    resize: (size) => resize(size.columns, size.rows),
+    resize: ({ columns, rows }) => {
+      inTurn(() => daemon.resizeExec(exec, columns, rows));
+    },
     kill: () => {
       life.abort(new Error("the session was ended"));
       connection.destroy();

@@ -58,7 +58,7 @@ export class ContainersLab implements AsyncDisposable {
       mkdirSync(join(home, "run"));
       const lab = new ContainersLab(home, daemon, api, image);
       lab.configure();
-      await lab.processes.up("agent");
+      await lab.upAgent();
       await lab.processes.up("collector");
       return lab;
     } catch (error) {
@@ -79,6 +79,12 @@ export class ContainersLab implements AsyncDisposable {
         agent: { docker: this.daemon.url, networks, ...agent },
       }),
     );
+  }
+
+  /** Starts the agent, and returns when it knows what the daemon has. */
+  async upAgent(): Promise<void> {
+    await this.processes.up("agent");
+    await until(async () => (await this.engine.capabilities(never)).reachable, "the agent knows its daemon");
   }
 
   fence(generation: number = (this.#generation += 1), epoch = 1): Fence {
