@@ -80,7 +80,11 @@ describe.each(places)("volumes %s as %s", (_where, _name, asUser, sandbox) => {
       ),
     );
     const instance = await lab.instance((one) => one.ready, "the probe sees the file");
-    const lines = (await lab.logs()).map((line) => line.text);
+    // The file that the probe sees is there before the lines are.
+    const lines = await until(async () => {
+      const all = (await lab.logs()).map((line) => line.text);
+      return all.includes("done") && all;
+    }, "it said everything");
     expect(lines).toEqual(expect.arrayContaining(["wrote", "refused"]));
     const session = await lab.engine.exec(ref, instance.id, { shell: "cat /opt/x; pwd; echo $BERTH_INSTANCE" }, undefined, never);
     session.stream.end();
