@@ -193,7 +193,9 @@ describe.skipIf(missing !== undefined)(`containers${missing === undefined ? "" :
   it("leave no complaint of the agent but those that were provoked", () => {
     const complaints = lab.processes.complaints
       .split("\n")
-      .filter((line) => line !== "" && !/daemon away|output not read|not looked at|daemon does not run|closed the connection|cut off/.test(line));
+      .filter(
+        (line) => line !== "" && !/daemon away|output not read|not looked at|daemon does not run|closed the connection|cut off/.test(line),
+      );
     expect(complaints).toEqual([]);
   });
 });
