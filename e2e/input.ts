@@ -1,6 +1,6 @@
 // What strangers send as sources and Compose files, to a real server: refused with words or taken, in bounded memory, while others are answered,
 // and with nothing left behind. Shared by the short and the long test.
-import { readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, writeFileSync, type Dirent } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -77,9 +77,19 @@ export function describeInput(sizes: Sizes): void {
     send(path, "application/json", Buffer.from(JSON.stringify(body)), signal);
 
   /** Everything that a refused source could leave: files, rows, processes. */
+  /** Again when something of it is removed at this very moment. */
+  function entriesBelow(dir: string): Dirent[] {
+    for (;;) {
+      try {
+        return readdirSync(dir, { recursive: true, withFileTypes: true });
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "ENOENT" || !existsSync(dir)) throw error;
+      }
+    }
+  }
   async function traces(): Promise<unknown> {
     const files = ["tmp", "blobs"].flatMap((dir) =>
-      readdirSync(join(berth.home, dir), { recursive: true, withFileTypes: true })
+      entriesBelow(join(berth.home, dir))
         .filter((entry) => entry.isFile() || entry.name.startsWith("fetch-"))
         .map((entry) => join(entry.parentPath, entry.name)),
     );
