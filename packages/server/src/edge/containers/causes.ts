@@ -88,7 +88,8 @@ export async function containerCause(facts: ContainerFacts): Promise<Cause | und
     lines = await linesOf(facts, since);
   }
   if (lines.length === 0) lines = await linesOf(facts, since);
-  if (state.lastExit !== lastExit) return state.lastCause;
+  // The next run has ended meanwhile, as quickly: of that nothing is read yet. What this one said is told, or else what that one says.
+  if (state.lastExit !== lastExit && lines.length === 0) return containerCause(facts);
   if (["liveness_failed", "never_ready", "task_deadline", "run_lost"].includes(lastCause.code))
     return { ...lastCause, evidence: [...lastCause.evidence, ...lines] };
   const { exitCode, signal } = lastExit;
