@@ -58,6 +58,8 @@ export class Containers implements InstanceOrders {
     if (this.#instances.has(order.id) || this.#departures.has(order.id)) return;
     const one = Contained.open(order, container, this.#containedDeps());
     this.#deps.networks.keep(order.address, order.id);
+    // The daemon needs it whenever it starts the container again.
+    this.#deps.doors.hostsFile(order.workload.stackId);
     if (existsSync(join(one.dir, "ended"))) {
       this.#departures.add(one);
       return;

@@ -53,8 +53,10 @@ it("has every field of the workload that the daemon can obey", () => {
     ExposedPorts: { "8080/tcp": {}, "9000/tcp": {} },
     HostConfig: {
       RestartPolicy: { Name: "always" },
-      Mounts: [{ Source: volumeName("inst-0123456789", "stack-1", "data"), Target: "/data", ReadOnly: true }],
-      Binds: ["/x/hosts:/etc/hosts:ro"],
+      Mounts: [
+        { Type: "volume", Source: volumeName("inst-0123456789", "stack-1", "data"), Target: "/data", ReadOnly: true },
+        { Type: "bind", Source: "/x/hosts", Target: "/etc/hosts", ReadOnly: true },
+      ],
       PidsLimit: 99,
       Memory: 67_108_864,
       MemorySwap: 67_108_864,

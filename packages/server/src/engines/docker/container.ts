@@ -76,14 +76,19 @@ export function containerBody(order: ContainerOrder, traits: DaemonTraits): Cont
       NetworkMode: network,
       RestartPolicy: { Name: restartPolicy(order) },
       LogConfig: { Type: "json-file", Config: daemonLog },
-      Mounts: workload.volumes.map((mount) => ({
-        Type: "volume",
-        Source: volumeName(installation, workload.stackId, mount.volume),
-        Target: mount.path,
-        ReadOnly: mount.readOnly === true,
-        VolumeOptions: { Labels: { [label.installation]: installation, [label.stackId]: workload.stackId, [label.volume]: mount.volume } },
-      })),
-      ...(traits.hosts === undefined ? {} : { Binds: [`${traits.hosts}:/etc/hosts:ro`] }),
+      Mounts: [
+        ...workload.volumes.map((mount) => ({
+          Type: "volume",
+          Source: volumeName(installation, workload.stackId, mount.volume),
+          Target: mount.path,
+          ReadOnly: mount.readOnly === true,
+          VolumeOptions: {
+            Labels: { [label.installation]: installation, [label.stackId]: workload.stackId, [label.volume]: mount.volume },
+          },
+        })),
+        // Not as `Binds`: of a file that is not there the daemon would make a folder.
+        ...(traits.hosts === undefined ? [] : [{ Type: "bind", Source: traits.hosts, Target: "/etc/hosts", ReadOnly: true }]),
+      ],
       PidsLimit: processes,
       // Without swap beyond it: who asks for a limit wants to meet it.
       ...(memory === undefined ? {} : { Memory: memory, MemorySwap: memory }),
