@@ -80,12 +80,20 @@ export async function announce(db: Db, cluster: string, at: ClusterConfig): Prom
     .execute();
 }
 
+const nodeEngines: readonly NodeEngine[] = ["local", "docker"];
+
+/** Names of all clusters that a node drives or would drive. */
+export async function nodeClusters(db: Db): Promise<string[]> {
+  const rows = await db.selectFrom("clusters").select("name").where("engine", "in", nodeEngines).execute();
+  return rows.map(({ name }) => name);
+}
+
 /** The owners of all clusters that belong to a node. */
 export async function clusterOwners(db: Db): Promise<ClusterOwner[]> {
   const rows = await db
     .selectFrom("clusters")
     .select(["name", "node_id", "node_host", "seen_at", "config"])
-    .where("engine", "in", ["local", "docker"])
+    .where("engine", "in", nodeEngines)
     .where("node_id", "is not", null)
     .orderBy("created_at")
     .execute();
