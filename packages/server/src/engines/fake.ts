@@ -1,5 +1,6 @@
 // An engine in memory that behaves as the real ones do (the conformance suite runs over it too): for tests of the planner, with a clock that the test holds.
 // Nothing happens by itself: what became of an instance is worked out from the time that has passed whenever somebody looks.
+import { holdsSecret } from "./workload.ts";
 import { PassThrough, type Duplex } from "node:stream";
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import type { Command } from "@berth/contract/spec.ts";
@@ -109,14 +110,15 @@ export class FakeEngine implements Engine {
   }
 
   render(workload: Workload): { readonly name: string; readonly body: unknown }[] {
-    const hidden = (value: string): boolean => workload.secretValues.some((secret) => secret !== "" && value.includes(secret));
     const { secretValues: _secretValues, record: _record, ...rest } = workload;
     return [
       {
         name: `process ${key(workload.ref)}`,
         body: {
           ...rest,
-          env: Object.fromEntries(Object.entries(workload.env).map(([name, value]) => [name, hidden(value) ? "(secret)" : value])),
+          env: Object.fromEntries(
+            Object.entries(workload.env).map(([name, value]) => [name, holdsSecret(workload, value) ? "(secret)" : value]),
+          ),
         },
       },
     ];

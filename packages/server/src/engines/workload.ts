@@ -1,5 +1,4 @@
 // What several engines read out of a workload alike. Pure.
-import type { Command } from "@berth/contract/spec.ts";
 import type { Workload } from "./engine.ts";
 
 /** Processes and threads of an instance that says nothing itself: more than any honest program needs, and too few to fill the machine's table. */
@@ -33,7 +32,7 @@ export function portVariables(workload: Workload, ports: Readonly<Record<string,
   return port === undefined ? env : { ...env, PORT: String(port) };
 }
 
-/** What is executed; a line is a shell's. */
-export function argumentsOf(command: Command): readonly string[] {
-  return "exec" in command ? command.exec : ["/bin/sh", "-c", command.shell];
+/** Whether a text has one of the workload's secrets in it: then it is not shown. */
+export function holdsSecret({ secretValues }: Pick<Workload, "secretValues">, text: string): boolean {
+  return secretValues.some((secret) => secret !== "" && text.includes(secret));
 }

@@ -1,4 +1,5 @@
 // Runs one step of a build as processes of its own session and user. When it returns, nothing that the step started is left.
+import { argumentsOf } from "../../core/command.ts";
 import { spawn, type ChildProcess } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { setPriority } from "node:os";
@@ -46,12 +47,7 @@ const drain = 2000;
 /** Runs the command to its end, or until the signal; then throws its reason. */
 export async function runStep(run: StepRun): Promise<StepEnd> {
   run.signal.throwIfAborted();
-  const confined = run.confinement.wrap(
-    "exec" in run.command ? run.command.exec : ["/bin/sh", "-c", run.command.shell],
-    run.env,
-    markName,
-    { cwd: run.cwd, view: run.view },
-  );
+  const confined = run.confinement.wrap(argumentsOf(run.command), run.env, markName, { cwd: run.cwd, view: run.view });
   const group = canEnter(confined) ? run.group : undefined;
   const { program, args, env, user, input } = group === undefined ? confined : limited(confined, group);
   const [stdout, stderr] = await openPipes(run.notesDir, run.runAs);

@@ -1,10 +1,11 @@
 // A plan as a Dockerfile: what is cached by which files, what is left behind, who it runs as, and that no value can break out of its place.
+import { argumentsOf } from "../command.ts";
 import { describe, expect, it } from "vitest";
 import { planOf, type Files } from "../buildplan/tree.fixture.ts";
 import type { BuildPlan } from "@berth/contract/buildplan.ts";
 import { chooseBase, publicCatalogue, type Catalogue } from "./catalogue.ts";
 import { stepsOfInstructions, writeDockerfile, type DockerfileFeatures } from "./dockerfile.ts";
-import { imageCommand, imageRecipe, type Recipe } from "./recipe.ts";
+import { imageRecipe, type Recipe } from "./recipe.ts";
 
 function recipeOf(plan: BuildPlan, args: readonly string[] = [], catalogue: Catalogue = publicCatalogue): Recipe {
   const outcome = imageRecipe(plan, catalogue, args);
@@ -195,8 +196,8 @@ it("has what programs call beside their runtime in the image as well", () => {
 });
 
 it("starts a shell line by a shell that is replaced by its program, and words without any", () => {
-  expect(imageCommand({ exec: ["node", "a b.js"] })).toEqual(["node", "a b.js"]);
-  expect(imageCommand({ shell: "exec node $FILE" })).toEqual(["/bin/sh", "-c", "exec node $FILE"]);
+  expect(argumentsOf({ exec: ["node", "a b.js"] })).toEqual(["node", "a b.js"]);
+  expect(argumentsOf({ shell: "exec node $FILE" })).toEqual(["/bin/sh", "-c", "exec node $FILE"]);
 });
 
 describe("no value breaks out of its place", () => {

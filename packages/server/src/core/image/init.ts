@@ -1,4 +1,5 @@
 // `berth init`: the files by which people own how their project becomes an image, and how it is started beside others. What Berth itself would have done, written down. Pure.
+import { argumentsOf } from "../command.ts";
 import type { BuildPlan } from "@berth/contract/buildplan.ts";
 import type { Cause } from "@berth/contract/causes.ts";
 import { Document } from "yaml";
@@ -6,7 +7,7 @@ import { joinPath } from "../buildplan/source.ts";
 import { toName } from "../compose/names.ts";
 import type { Catalogue } from "./catalogue.ts";
 import { writeDockerfile } from "./dockerfile.ts";
-import { imageCommand, imagePort, imageRecipe, staticServer } from "./recipe.ts";
+import { imagePort, imageRecipe, staticServer } from "./recipe.ts";
 
 /** A file of the repository; `path` is relative to the source's top. */
 export interface InitFile {
@@ -65,7 +66,7 @@ function writeServices(plan: BuildPlan): string {
       if (name === "web") return [name, { build, ports: [`${imagePort}:${imagePort}`], ...process }];
       const command = plan.processes[name]?.command;
       // A tool without processes of that name starts it all the same.
-      return [toName(name), { build, ...(command === undefined ? {} : { command: imageCommand(command).map(literal) }), ...process }];
+      return [toName(name), { build, ...(command === undefined ? {} : { command: argumentsOf(command).map(literal) }), ...process }];
     }),
   );
   const document = new Document(

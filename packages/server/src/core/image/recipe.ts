@@ -1,5 +1,6 @@
 // How a build plan becomes an image: stages, their instructions and what is left behind, as data that `dockerfile.ts` writes down. Three layers
 // as they are kept apart in the field: the operating system, the runtime with the project's dependencies, the code. Pure.
+import { argumentsOf } from "../command.ts";
 import type { BuildPlan, BuildStep, BuildTool } from "@berth/contract/buildplan.ts";
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import type { Command } from "@berth/contract/spec.ts";
@@ -219,12 +220,7 @@ function cmdOf(plan: BuildPlan): Instruction[] {
   const names = Object.keys(plan.processes);
   const name = names.includes("web") ? "web" : names.length === 1 ? names[0] : undefined;
   const command = name === undefined ? undefined : plan.processes[name]?.command;
-  return command === undefined ? [] : [{ type: "cmd", words: imageCommand(command) }];
-}
-
-/** The words by which an image's process starts, without a shell that would keep signals to itself. */
-export function imageCommand(command: Command): string[] {
-  return "exec" in command ? [...command.exec] : ["/bin/sh", "-c", command.shell];
+  return command === undefined ? [] : [{ type: "cmd", words: argumentsOf(command) }];
 }
 
 function usesStaticServer(command: Command): boolean {

@@ -1,4 +1,5 @@
 // What a release is made of, and the hash that every one of its instances carries (promise 1 compares it, promise 5 restores it whole).
+import { argumentsOf } from "../command.ts";
 import type { BuildPlan } from "@berth/contract/buildplan.ts";
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import type { Command, ComponentSpec } from "@berth/contract/spec.ts";
@@ -101,7 +102,7 @@ export function chooseCommand(
 /** How an image starts that Berth did not compose: as it says itself, but for what the component says. */
 export function imageRuntime(spec: Pick<ComponentSpec, "command" | "entrypoint" | "workdir">, reference?: string): ReleaseRuntime {
   const { command, entrypoint } = spec;
-  const words = entrypoint === undefined ? undefined : "exec" in entrypoint ? entrypoint.exec : ["/bin/sh", "-c", entrypoint.shell];
+  const words = entrypoint === undefined ? undefined : argumentsOf(entrypoint);
   return {
     // Nothing: the image's own.
     command: command ?? { exec: [] },
@@ -148,5 +149,5 @@ function processCommand(component: string, spec: ComponentSpec, plan: BuildPlan)
 
 function withEntrypoint(entrypoint: Command, command: Command): Command {
   if ("shell" in entrypoint) return entrypoint;
-  return { exec: [...entrypoint.exec, ...("exec" in command ? command.exec : ["/bin/sh", "-c", command.shell])] };
+  return { exec: [...entrypoint.exec, ...argumentsOf(command)] };
 }

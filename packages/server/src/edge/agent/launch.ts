@@ -4,7 +4,7 @@ import { execFile } from "node:child_process";
 import { chownSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { argumentsOf } from "../../engines/workload.ts";
+import { argumentsOf } from "../../core/command.ts";
 import type { Command } from "@berth/contract/spec.ts";
 import type { ProcessIdentity } from "../../os/process.ts";
 import { bubblewrap, dropInside, joinSandbox, systemPath, type User } from "../../sandbox/bubblewrap.ts";

@@ -1,4 +1,5 @@
 // What the agent knows of the machine it works on, found out once at its start: whose user instances get, whether volumes can be mounted, which runtimes there are.
+import type { Say } from "../complaints.ts";
 import { execFile } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -50,7 +51,7 @@ export interface Machine {
   readonly random: () => number;
   /** Processes as they are now, at most 20 ms old. */
   readonly processes: () => ProcessTable;
-  readonly say: (event: string, fields: Readonly<Record<string, unknown>>) => void;
+  readonly say: Say;
 }
 
 /** A start that cannot succeed, with the cause the user should see. */

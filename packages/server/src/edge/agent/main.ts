@@ -2,6 +2,7 @@
 import { chmodSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { onEnd, sendToPrimary } from "../messages.ts";
+import { sayAs } from "../complaints.ts";
 import { capabilitiesOf } from "./capabilities.ts";
 import { readAgentConfig } from "./config.ts";
 import { besideProcesses } from "./exec.ts";
@@ -16,9 +17,7 @@ import { Supervisor } from "./supervisor.ts";
 import { leave } from "../../os/leave.ts";
 import { Tasks } from "./tasks.ts";
 
-function say(event: string, fields: Readonly<Record<string, unknown>>): void {
-  process.stderr.write(`${JSON.stringify({ name: "agent", level: 40, time: Date.now(), msg: event, ...fields })}\n`);
-}
+const say = sayAs("agent");
 
 async function main(): Promise<void> {
   const config = readAgentConfig(process.argv[2]);

@@ -1,4 +1,5 @@
 // Finds the pipes of instances and tasks, reads them into the stores of their components, and knows every store by its component.
+import type { Say } from "../complaints.ts";
 import { existsSync, mkdirSync, readdirSync, readFileSync, watch, type FSWatcher } from "node:fs";
 import { join } from "node:path";
 import { namePattern } from "@berth/contract/names.ts";
@@ -33,7 +34,7 @@ export interface CollectorDeps {
   /** Where instances are containers. */
   readonly daemon?: DockerApi | undefined;
   readonly now: () => number;
-  readonly say: (event: string, fields: Readonly<Record<string, unknown>>) => void;
+  readonly say: Say;
 }
 
 export class Collector {

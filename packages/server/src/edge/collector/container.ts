@@ -1,5 +1,6 @@
 // Reads one container's output from its daemon into its component's store. The daemon holds the lines meanwhile, so nothing is lost while the collector is
 // away: it goes on after the last line that it wrote down.
+import type { Say } from "../complaints.ts";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
@@ -28,7 +29,7 @@ export interface ContainerSourceOf {
 export interface ContainerSourceDeps {
   readonly api: DockerApi;
   readonly now: () => number;
-  readonly say: (event: string, fields: Readonly<Record<string, unknown>>) => void;
+  readonly say: Say;
   /** Everything is read: worth a look. */
   readonly onDrained: () => void;
 }

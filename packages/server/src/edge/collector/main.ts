@@ -9,15 +9,14 @@ import type { Ref } from "../../engines/engine.ts";
 import type { ForgetLogsAnswer } from "../../engines/agent/protocol.ts";
 import { listen, serve, type Call } from "../agent/http.ts";
 import { onEnd, sendToPrimary } from "../messages.ts";
+import { sayAs } from "../complaints.ts";
 import { Collector } from "./collector.ts";
 import { readCollectorConfig } from "./config.ts";
 import { stampOf } from "./files.ts";
 import { leave } from "../../os/leave.ts";
 import { readLines, type Query } from "./query.ts";
 
-function say(event: string, fields: Readonly<Record<string, unknown>>): void {
-  process.stderr.write(`${JSON.stringify({ name: "collector", level: 40, time: Date.now(), msg: event, ...fields })}\n`);
-}
+const say = sayAs("collector");
 
 const named = new RegExp(namePattern);
 

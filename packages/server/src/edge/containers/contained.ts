@@ -1,5 +1,6 @@
 // One container that Berth made: started, watched, probed, ended with grace. The daemon keeps the order that it was made by and starts it again after a crash;
 // what only Berth knows (readiness, causes, an order to stop) lies in a small file, so that another agent process goes on (promise 2).
+import type { Say } from "../complaints.ts";
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { cause, type Cause } from "@berth/contract/causes.ts";
@@ -29,7 +30,7 @@ export interface ContainedDeps {
   readonly logsDir: string;
   readonly stalls: StallWatch;
   readonly now: () => number;
-  readonly say: (event: string, fields: Readonly<Record<string, unknown>>) => void;
+  readonly say: Say;
   /** Something that `observe` shows has changed. */
   readonly onChange: (one: Contained) => void;
   readonly onReady: (one: Contained, ready: boolean) => void;
@@ -336,7 +337,7 @@ export class Contained {
 
   /** What `observe` shows. */
   async view(): Promise<InstanceView> {
-    const { daemon: _daemon, logsDir, now } = this.#deps;
+    const { logsDir, now } = this.#deps;
     const why =
       this.ready || this.stopping
         ? undefined

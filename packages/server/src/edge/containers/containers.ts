@@ -1,5 +1,6 @@
 // All instances that are containers of one daemon: which there are, by whose order, and what became of them. The daemon is the record: what it has with this
 // installation's label is found again by any agent. Nothing is removed because it is unknown.
+import type { Say } from "../complaints.ts";
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { cause } from "@berth/contract/causes.ts";
@@ -35,7 +36,7 @@ export interface ContainersDeps {
   readonly stalls: StallWatch;
   readonly home: string;
   readonly now: () => number;
-  readonly say: (event: string, fields: Readonly<Record<string, unknown>>) => void;
+  readonly say: Say;
   /** Errors of the daemon as the planner is told of them. */
   readonly failure: (error: unknown) => Error;
   readonly onReadiness: (instances: readonly { readonly id: string; readonly ready: boolean }[], full: boolean) => void;

@@ -1,6 +1,6 @@
 // The Docker daemon as the agent of containers uses it: typed calls, absence as an answer, and nothing of what the containers are for.
-import type { Readable, Duplex } from "node:stream";
-import type { DockerApi, Query } from "../../docker/api.ts";
+import type { Duplex } from "node:stream";
+import type { DockerApi } from "../../docker/api.ts";
 import { DockerError } from "../../docker/errors.ts";
 import { readNdjson } from "../../docker/ndjson.ts";
 import { label, type ContainerOrder } from "../../engines/docker/labels.ts";
@@ -165,12 +165,6 @@ export class Daemon {
     const filters = JSON.stringify({ type: ["container"], label: [`${label.installation}=${this.installation}`] });
     const stream = await this.api.stream("GET", "/events", { query: { filters }, signal, timeout: Infinity });
     yield* readNdjson<DaemonEvent>(stream);
-  }
-
-  /** The output of a container with times, from an instant on (Unix seconds with a fraction, as the daemon writes it). */
-  logs(id: string, options: { readonly follow: boolean; readonly since?: string }, signal: AbortSignal): Promise<Readable> {
-    const query: Query = { stdout: true, stderr: true, timestamps: true, follow: options.follow, since: options.since };
-    return this.api.stream("GET", `/containers/${id}/logs`, { query, signal, timeout: Infinity });
   }
 
   async createExec(id: string, body: object, signal: AbortSignal): Promise<string> {

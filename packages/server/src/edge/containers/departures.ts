@@ -1,4 +1,5 @@
 // Containers that ended for good stay until the collector has read their last lines (it says so by a file `drained`); only then they are removed, with their folders.
+import type { Say } from "../complaints.ts";
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { refKey } from "../../engines/agent/protocol.ts";
@@ -20,15 +21,11 @@ interface Waiting {
 export class ContainerDepartures {
   readonly #daemon: Daemon;
   readonly #now: () => number;
-  readonly #say: (event: string, fields: Readonly<Record<string, unknown>>) => void;
+  readonly #say: Say;
   readonly #waiting = new Map<string, Waiting>();
   readonly #removing = new Set<string>();
 
-  constructor(deps: {
-    readonly daemon: Daemon;
-    readonly now: () => number;
-    readonly say: (event: string, fields: Readonly<Record<string, unknown>>) => void;
-  }) {
+  constructor(deps: { readonly daemon: Daemon; readonly now: () => number; readonly say: Say }) {
     this.#daemon = deps.daemon;
     this.#now = deps.now;
     this.#say = deps.say;

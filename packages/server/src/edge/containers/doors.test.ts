@@ -16,8 +16,7 @@ afterEach(() => {
 });
 
 /** A daemon that remembers networks and has nothing else. */
-function networksOf(): Networks {
-  const made: Network[] = [];
+function networksOf(made: Network[] = []): Networks {
   const daemon = {
     installation: "doors",
     networks: () => Promise.resolve(made),
@@ -80,4 +79,11 @@ it("never gives the address of an instance to another while it has one, and lets
   expect(networks.take("s1", "c")).toBe("10.250.0.12");
   networks.keep("10.250.0.13", "found");
   expect(networks.take("s1", "d")).toBe("10.250.0.14");
+});
+
+it("makes one network for a stack whose components come at the same moment, and none over another's", async () => {
+  const made: Network[] = [];
+  const networks = networksOf(made);
+  await Promise.all([networks.open("s1", "shop"), networks.open("s1", "shop"), networks.open("s2", "other")]);
+  expect(made.map(({ IPAM }) => IPAM.Config?.[0]?.Subnet)).toEqual(["10.250.0.0/24", "10.250.1.0/24"]);
 });

@@ -5,7 +5,7 @@ import type { Command } from "@berth/contract/spec.ts";
 import { DockerError } from "../../docker/errors.ts";
 import { readFrames } from "../../docker/frames.ts";
 import { frameTypes } from "../../engines/agent/protocol.ts";
-import { argumentsOf } from "../../engines/workload.ts";
+import { argumentsOf } from "../../core/command.ts";
 import type { Running, SessionEvents, SessionStart, Size } from "../agent/exec.ts";
 import type { Daemon } from "./daemon.ts";
 import { exitOf } from "./causes.ts";

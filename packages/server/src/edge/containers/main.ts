@@ -14,6 +14,7 @@ import { listen } from "../agent/http.ts";
 import { StallWatch } from "../agent/prober.ts";
 import { createAgentServer } from "../agent/server.ts";
 import { onEnd, sendToPrimary } from "../messages.ts";
+import { sayAs } from "../complaints.ts";
 import { readContainersConfig } from "./config.ts";
 import { Containers } from "./containers.ts";
 import { Daemon, type DaemonInfo } from "./daemon.ts";
@@ -28,9 +29,7 @@ import { watchDaemon } from "./watch.ts";
 const sweepPeriod = 250;
 const hour = 3_600_000;
 
-function say(event: string, fields: Readonly<Record<string, unknown>>): void {
-  process.stderr.write(`${JSON.stringify({ name: "agent", level: 40, time: Date.now(), msg: event, ...fields })}\n`);
-}
+const say = sayAs("agent");
 
 async function main(): Promise<void> {
   const config = readContainersConfig(process.argv[2]);
@@ -47,6 +46,7 @@ async function main(): Promise<void> {
   const common = { daemon, networks, doors, fences, stalls, home: config.home, now: Date.now, say, failure };
   const instances = new Containers({ ...common, onReadiness: (all, full) => sendToPrimary({ type: "readiness", instances: all, full }) });
   const tasks = new ContainerTasks({ ...common, keepFor: config.agent.keepTasks });
+  const routes = containerRoutes({ daemon, networks, doors, fences, instances, tasks });
   // Before it knows what there is, it would take it for missing and make it again.
   let away: Error | undefined = failure(new DockerUnreachable(api.name, new Error("it has not answered yet")));
   const server = createAgentServer({
@@ -61,10 +61,7 @@ async function main(): Promise<void> {
       if (one === undefined) throw new RangeError(`there is no instance ${start.instance}`);
       return beginInContainer(daemon, one.container, start, events, socket);
     },
-    more: (key, call) =>
-      containerRoutes({ daemon, networks, doors, fences, instances, tasks })(key, call)?.catch((error: unknown) =>
-        Promise.reject(failure(error)),
-      ),
+    more: (key, call) => routes(key, call)?.catch((error: unknown) => Promise.reject(failure(error))),
     onError: (error) => say("call failed", { error: errorText(error), stack: error instanceof Error ? error.stack : undefined }),
   });
   // The socket is the lock: a second agent on the same home must not watch over the same containers.

@@ -1,4 +1,5 @@
 // A network for each stack, and the addresses on it: Berth gives them out itself, so that an instance that is started again is found where it was.
+import { Turns } from "../agent/turns.ts";
 import { isIPv4 } from "node:net";
 import { overlap, subnetsIn, toNumber, toText, type NetworkPool, type Subnet } from "../../core/pool.ts";
 import { DockerError, isNameTaken } from "../../docker/errors.ts";
@@ -12,6 +13,7 @@ const reserved = 10;
 export class Networks {
   readonly #daemon: Daemon;
   readonly #pool: NetworkPool;
+  readonly #turns = new Turns();
   /** Stack id -> its network's addresses. */
   readonly #known = new Map<string, Subnet>();
   /** Address -> who has it. */
@@ -25,7 +27,12 @@ export class Networks {
   }
 
   /** Makes the stack's network if there is none. Throws DockerError, or an Error when the pool is used up. */
-  async open(stackId: string, stack: string): Promise<void> {
+  open(stackId: string, stack: string): Promise<void> {
+    // Its components come at the same moment, and stacks must not reach for the same part of the pool.
+    return this.#known.has(stackId) ? Promise.resolve() : this.#turns.take("open", () => this.#make(stackId, stack));
+  }
+
+  async #make(stackId: string, stack: string): Promise<void> {
     const name = networkName(this.#daemon.installation, stackId);
     if (this.#known.has(stackId)) return;
     const all = await this.#daemon.networks();

@@ -38,7 +38,7 @@ export class ContainerTasks implements TaskOrders {
   adopt(order: ContainerOrder, container: string): void {
     if (this.#running.has(order.id) || this.#departures.has(order.id) || this.#starting.has(order.id)) return;
     const run = Contained.open(order, container, this.#containedDeps());
-    if (order.address !== "") this.#deps.networks.keep(order.address, order.id);
+    this.#deps.networks.keep(order.address, order.id);
     this.#running.set(order.id, run);
     if (existsSync(join(run.dir, "ended"))) {
       const told = this.#records.read(order.id)?.state;

@@ -1,4 +1,5 @@
 // Keeps what the agent knows in step with the daemon: one stream of events for all containers, and a look at everything when the stream was away.
+import type { Say } from "../complaints.ts";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ContainerOrder } from "../../engines/docker/labels.ts";
 import { errorText } from "../agent/files.ts";
@@ -21,7 +22,7 @@ export interface WatchDeps {
   readonly daemon: Daemon;
   readonly instances: Watched;
   readonly tasks: Watched;
-  readonly say: (event: string, fields: Readonly<Record<string, unknown>>) => void;
+  readonly say: Say;
 }
 
 /** Actions that change nothing that Berth looks at: those of health checks and of exec calls come by the hundred. */

@@ -1,5 +1,6 @@
 // What all engines have in common whose instances belong to an agent: orders and questions to it and to its collector, over their unix sockets.
 // It keeps nothing in memory that matters: any control plane may go on where another stopped.
+import { holdsSecret } from "../workload.ts";
 import { connect } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Command } from "@berth/contract/spec.ts";
@@ -32,6 +33,7 @@ import {
   type ObserveAnswer,
   type RecordsAnswer,
   type RemoveRequest,
+  type StackUse,
   type StartTaskRequest,
   type StopRequest,
   type TaskAnswer,
@@ -94,8 +96,9 @@ export abstract class AgentEngine implements Engine {
   }
 
   render(workload: Workload): { readonly name: string; readonly body: unknown }[] {
-    const secret = (value: string): boolean => workload.secretValues.some((one) => one !== "" && value.includes(one));
-    const env = Object.fromEntries(Object.entries(workload.env).map(([key, value]) => [key, secret(value) ? "(secret)" : value]));
+    const env = Object.fromEntries(
+      Object.entries(workload.env).map(([key, value]) => [key, holdsSecret(workload, value) ? "(secret)" : value]),
+    );
     const { secretValues: _hidden, record: _record, ...rest } = workload;
     return [{ name: `${this.rendered} ${refKey(workload.ref)}`, body: { ...rest, env } }];
   }
@@ -118,6 +121,13 @@ export abstract class AgentEngine implements Engine {
       left === 0 &&
       ((await this.logsClient.call("DELETE", `/v1/logs/${ref.stack}/${ref.component}`, undefined, signal)) as ForgetLogsAnswer).forgotten
     );
+  }
+
+  /** Whether nothing of the stack lives any more, and its logs are gone. The name may be given again, to somebody who must not read what was written under it before. */
+  protected async hasEnded({ id, name }: { readonly id: string; readonly name: string }, signal: AbortSignal): Promise<boolean> {
+    const { ending } = (await this.agent.call("GET", `/v1/stacks/${id}`, undefined, signal)) as StackUse;
+    if (ending) return false;
+    return ((await this.logsClient.call("DELETE", `/v1/logs/${name}`, undefined, signal)) as ForgetLogsAnswer).forgotten;
   }
 
   async observe(ref: Ref, signal: AbortSignal): Promise<Observed | undefined> {

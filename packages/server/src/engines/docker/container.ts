@@ -2,7 +2,8 @@
 // https://docs.docker.com/reference/api/engine/version/v1.44/#tag/Container/operation/ContainerCreate
 import { portNumbers } from "../../core/ports.ts";
 import type { Workload } from "../engine.ts";
-import { argumentsOf, identityOf, mostProcesses, portVariables, variableName } from "../workload.ts";
+import { argumentsOf } from "../../core/command.ts";
+import { identityOf, mostProcesses, portVariables, variableName } from "../workload.ts";
 import { label, labelsOf, type ContainerOrder } from "./labels.ts";
 
 /** What differs between daemons. */

@@ -1,14 +1,7 @@
 // The Docker engine: containers of one daemon (Docker or podman), which the edge's agent of containers makes and watches.
+import { holdsSecret } from "../workload.ts";
 import { AgentEngine } from "../agent/engine.ts";
-import type {
-  DoorAnswer,
-  ForgetLogsAnswer,
-  ImageAnswer,
-  PrepareRequest,
-  ResolveRequest,
-  StackUse,
-  VolumesAnswer,
-} from "../agent/protocol.ts";
+import type { DoorAnswer, ImageAnswer, PrepareRequest, ResolveRequest, VolumesAnswer } from "../agent/protocol.ts";
 import { containerBody, containerName } from "./container.ts";
 import { label, splitVariable } from "./labels.ts";
 import type { Fence, Ref, ResolvedImage, VolumePort, Workload } from "../engine.ts";
@@ -20,7 +13,6 @@ export class DockerEngine extends AgentEngine {
 
   /** The body of the daemon's create call; id and address are given when it is made. */
   override render(workload: Workload): { readonly name: string; readonly body: unknown }[] {
-    const secret = (value: string): boolean => workload.secretValues.some((one) => one !== "" && value.includes(one));
     const fence = { installation: "", epoch: 0, generation: 0 };
     const order = {
       id: workload.ref.component,
@@ -33,7 +25,7 @@ export class DockerEngine extends AgentEngine {
       address: "",
     } as const;
     const { Labels, Env, NetworkingConfig: _given, ...body } = containerBody(order, { init: true });
-    const shown = Env.map((text) => (secret(splitVariable(text)[1]) ? `${splitVariable(text)[0]}=(secret)` : text));
+    const shown = Env.map((text) => (holdsSecret(workload, splitVariable(text)[1]) ? `${splitVariable(text)[0]}=(secret)` : text));
     const { [label.order]: _order, ...labels } = Labels;
     return [{ name: `container ${containerName(order)}`, body: { ...body, Env: shown, Labels: labels } }];
   }
@@ -46,11 +38,7 @@ export class DockerEngine extends AgentEngine {
     { id, name, volumes }: { readonly id: string; readonly name: string; readonly volumes: "kept" | "none" },
     signal: AbortSignal,
   ): Promise<boolean> {
-    const { ending } = (await this.agent.call("GET", `/v1/stacks/${id}`, undefined, signal)) as StackUse;
-    if (ending) return false;
-    // The name may be given again, to somebody who must not read what was written under it before.
-    const { forgotten } = (await this.logsClient.call("DELETE", `/v1/logs/${name}`, undefined, signal)) as ForgetLogsAnswer;
-    if (!forgotten) return false;
+    if (!(await this.hasEnded({ id, name }, signal))) return false;
     if (volumes === "none") for (const volume of await this.volumes.list(id, signal)) await this.volumes.remove(id, volume.name, signal);
     await this.agent.call("DELETE", `/v1/stacks/${id}`, undefined, signal);
     return true;

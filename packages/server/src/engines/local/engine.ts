@@ -5,7 +5,7 @@ import type { Readable } from "node:stream";
 import { cause } from "@berth/contract/causes.ts";
 import { BerthError } from "../../core/errors.ts";
 import { AgentEngine, type AgentEngineDeps } from "../agent/engine.ts";
-import type { FenceCheck, ForgetLogsAnswer, StackAnswer, StackUse } from "../agent/protocol.ts";
+import type { FenceCheck, StackAnswer, StackUse } from "../agent/protocol.ts";
 import { EngineFailure, type Fence, type VolumePort, type Workload } from "../engine.ts";
 import { pruneReleases, unpackBundle } from "./bundle.ts";
 import { removeTree } from "./remove.ts";
@@ -64,11 +64,7 @@ export class LocalEngine extends AgentEngine {
     { id, name, volumes }: { readonly id: string; readonly name: string; readonly volumes: "kept" | "none" },
     signal: AbortSignal,
   ): Promise<boolean> {
-    const { ending } = (await this.agent.call("GET", `/v1/stacks/${id}`, undefined, signal)) as StackUse;
-    if (ending) return false;
-    // The name may be given again, to somebody who must not read what was written under it before.
-    const { forgotten } = (await this.logsClient.call("DELETE", `/v1/logs/${name}`, undefined, signal)) as ForgetLogsAnswer;
-    if (!forgotten) return false;
+    if (!(await this.hasEnded({ id, name }, signal))) return false;
     const folder = dirname(this.#volumes(id));
     if (volumes === "kept") {
       for (const part of ["releases", "home", "tmp"]) await removeTree(join(folder, part));
