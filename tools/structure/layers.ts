@@ -48,7 +48,9 @@ export const layers: Readonly<Record<LayerName, Layer>> = {
   docker: { where: server("docker/"), mayImport: ["contract", "core", "os"] },
   // What an agent and its engine say to each other, and write on what they make, belongs to neither.
   "edge-protocol": {
-    where: server("(engines/(agent/protocol|docker/(container|labels)|local/(tools|shims|remove))|edge/(messages|ipc|probe-header))\\.ts$"),
+    where: server(
+      "(engines/(agent/(order|protocol)|docker/(container|labels)|local/(tools|shims|remove))|edge/(messages|ipc|probe-header))\\.ts$",
+    ),
     mayImport: [...base, "ports"],
   },
   engines: { where: server("engines/"), mayImport: [...base, "ports", "edge-protocol", "docker"] },

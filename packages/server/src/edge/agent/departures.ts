@@ -1,34 +1,45 @@
-// Instances and tasks that ended for good stay a moment: a pipe's content dies with its last holder, so the agent holds the pipes until the collector
-// has read them empty (it says so by a file `drained`), and only then removes the folder.
-import { existsSync, rmSync } from "node:fs";
+// Instances and tasks that ended for good stay until the collector has read their last lines (it says so by a file `drained`); only then what is left of them is removed.
+import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { Ref } from "../../engines/engine.ts";
 import { refKey } from "../../engines/agent/protocol.ts";
-import { removeTree } from "../../engines/local/remove.ts";
+import type { Ref } from "../../engines/engine.ts";
 import { writeWhole } from "../../os/files.ts";
+import type { Say } from "../complaints.ts";
 import { errorText, touchFolder } from "./files.ts";
-import type { Supervised } from "./instance.ts";
-import type { Machine } from "./machine.ts";
-import { hasPipes } from "./pipes.ts";
+import type { Member } from "./member.ts";
 
 /** ms: a collector that is away for longer loses the last lines of what ended meanwhile. */
 const patience = 60_000;
 
-export class Departures {
-  readonly #machine: Machine;
-  readonly #waiting = new Map<
-    string,
-    { readonly instance: Supervised; readonly until: number; readonly onRemove: () => void | Promise<void> }
-  >();
+export interface DeparturesDeps<T> {
+  readonly now: () => number;
+  readonly say: Say;
+  /** Whether there may be lines that are not read yet. */
+  readonly hasLines: (one: T) => boolean;
+  /** Removes what is left of it. Rejects when that cannot be now. */
+  readonly remove: (one: T) => Promise<void>;
+  /** What becomes of one that could not be removed. */
+  readonly onFailure: "forget" | "retry";
+}
+
+interface Waiting<T> {
+  readonly one: T;
+  readonly until: number;
+  readonly onRemove: () => void | Promise<void>;
+}
+
+export class Departures<T extends Member> {
+  readonly #deps: DeparturesDeps<T>;
+  readonly #waiting = new Map<string, Waiting<T>>();
   readonly #removing = new Set<string>();
 
-  constructor(machine: Machine) {
-    this.#machine = machine;
+  constructor(deps: DeparturesDeps<T>) {
+    this.#deps = deps;
   }
 
-  /** Of a component; one whose folder is just being removed counts. */
+  /** Of a component; one that is just being removed counts. */
   count(ref: Ref): number {
-    return [...this.#waiting.values()].filter(({ instance }) => refKey(instance.spec.ref) === refKey(ref)).length;
+    return [...this.#waiting.values()].filter(({ one }) => refKey(one.spec.ref) === refKey(ref)).length;
   }
 
   has(id: string): boolean {
@@ -36,43 +47,43 @@ export class Departures {
   }
 
   ofStack(stackId: string): boolean {
-    return [...this.#waiting.values()].some(({ instance }) => instance.spec.workload.stackId === stackId);
+    return [...this.#waiting.values()].some(({ one }) => one.spec.workload.stackId === stackId);
   }
 
-  /** All processes of the instance are gone. `onRemove` is called when its lines are read, before the folder goes. */
-  add(instance: Supervised, onRemove: () => void | Promise<void> = () => undefined): void {
-    writeWhole(join(instance.dir, "ended"), "");
-    touchFolder(instance.dir);
-    // Where its folder was being removed already, nothing is left to read.
-    const until = this.#machine.now() + (hasPipes(instance.dir) ? patience : 0);
-    this.#waiting.set(instance.id, { instance, until, onRemove });
+  /** Nothing of it runs any more. `onRemove` is called when its lines are read, before anything is removed. */
+  add(one: T, onRemove: () => void | Promise<void> = () => undefined): void {
+    if (this.#waiting.has(one.id)) return;
+    writeWhole(join(one.dir, "ended"), "");
+    touchFolder(one.dir);
+    const until = this.#deps.now() + (this.#deps.hasLines(one) ? patience : 0);
+    this.#waiting.set(one.id, { one, until, onRemove });
   }
 
   look(): void {
-    for (const [id, { instance, until, onRemove }] of this.#waiting) {
+    for (const [id, waiting] of this.#waiting) {
       if (this.#removing.has(id)) continue;
-      if (!existsSync(join(instance.dir, "drained")) && this.#machine.now() < until) continue;
+      if (!existsSync(join(waiting.one.dir, "drained")) && this.#deps.now() < waiting.until) continue;
       this.#removing.add(id);
-      this.#remove(instance, onRemove)
-        .catch((error: unknown) => this.#machine.say("not removed", { instance: id, error: errorText(error) }))
-        .finally(() => {
-          this.#waiting.delete(id);
-          this.#removing.delete(id);
-        });
+      this.#remove(waiting)
+        .then(
+          () => this.#waiting.delete(id),
+          (error: unknown) => {
+            this.#deps.say("not removed", { instance: id, error: errorText(error) });
+            if (this.#deps.onFailure === "forget") this.#waiting.delete(id);
+          },
+        )
+        .finally(() => this.#removing.delete(id));
     }
   }
 
-  async #remove(instance: Supervised, onRemove: () => void | Promise<void>): Promise<void> {
+  async #remove({ one, onRemove }: Waiting<T>): Promise<void> {
     await onRemove();
-    instance.close();
-    await removeTree(join(this.#machine.stacks.open(instance.spec.workload.stackId).tmp, instance.id));
-    // The order first: without it a folder is nobody's, and whoever finds one that a crash left half removed removes the rest.
-    rmSync(join(instance.dir, "spec.json"), { force: true });
-    rmSync(instance.dir, { recursive: true, force: true });
+    one.close();
+    await this.#deps.remove(one);
   }
 
   close(): void {
-    for (const { instance } of this.#waiting.values()) instance.close();
+    for (const { one } of this.#waiting.values()) one.close();
     this.#waiting.clear();
   }
 }

@@ -16,11 +16,13 @@ import { makePipes, writeProgram, type Beside, type Program } from "./launch.ts"
 import { programOf, StartRefused, type Machine } from "./machine.ts";
 import { hasPipes, Pipes } from "./pipes.ts";
 import type { Prober, StallWatch } from "./prober.ts";
-import { createProber } from "./probing.ts";
+import { ownPorts } from "./own-ports.ts";
+import { createProber, takeOut } from "./probing.ts";
 import { signalAll, signalGroup, type TreeUsage } from "./procfs.ts";
-import { freshState, readState, type Spec, type State } from "./record.ts";
+import { freshState, orderEnd, readState, startsAgain, type Spec, type State } from "./record.ts";
 import { Run } from "./run.ts";
 import { claimRun, exitedAt, pidOfProgram, readExit, readPids, spawnShim, type ExitStatus } from "./shim.ts";
+import { Steps } from "./steps.ts";
 import { isReady, viewOf } from "./view.ts";
 
 /** ms: pause before the first new start, the longest pause, how long a shim may take to report, how long its exit file may lag behind, and after which time an instance counts as having come up. */
@@ -50,10 +52,7 @@ export class Supervised {
   #prober: Prober | undefined;
   #timer: NodeJS.Timeout | undefined;
   #program: Program | undefined;
-  /** Steps happen one after another; a wish during a step means one more. */
-  #stepping = false;
-  #again = false;
-  #closed = false;
+  readonly #steps: Steps;
   #deadSince: number | undefined;
   /** Sockets behind its ports, as they were when they were seen to be its own. */
   #doors: string | undefined;
@@ -66,6 +65,10 @@ export class Supervised {
     this.#deps = deps;
     this.#run = new Run(deps.machine, spec.id, state);
     this.#causes = new CauseFinder(deps.machine, spec);
+    this.#steps = new Steps(
+      () => this.#step(),
+      (error) => deps.machine.say("instance step failed", { instance: spec.id, error: errorText(error) }),
+    );
   }
 
   /** Makes the pipes, writes the order down and begins. After this returned, a crash of the agent does not lose the instance. */
@@ -128,7 +131,7 @@ export class Supervised {
 
   /** Leaves the process running and lets go of everything this agent holds. */
   close(): void {
-    this.#closed = true;
+    this.#steps.close();
     clearTimeout(this.#timer);
     this.#prober?.stop();
     this.#watcher?.close();
@@ -138,14 +141,9 @@ export class Supervised {
 
   /** SIGTERM now, SIGKILL to everything left after `grace` ms. A shorter grace of a later call wins. */
   stop(grace: number): void {
-    const state = this.#state;
-    const killAt = this.#deps.machine.now() + grace;
-    state.killAt = state.phase === "stopping" ? Math.min(state.killAt ?? killAt, killAt) : killAt;
-    if (state.phase !== "stopping") {
+    if (orderEnd(this.#state, this.#deps.machine.now() + grace)) {
       this.#prober?.stop();
       this.#notReady();
-      state.phase = "stopping";
-      delete state.termed;
     }
     this.#save();
     this.advance();
@@ -165,22 +163,7 @@ export class Supervised {
 
   /** Looks at the world and does what is due. Cheap when nothing is; called on every hint and by a sweep. */
   advance(): void {
-    this.#again = true;
-    if (this.#stepping || this.#closed) return;
-    this.#stepping = true;
-    const steps = async (): Promise<void> => {
-      while (this.#again && !this.#closed) {
-        this.#again = false;
-        await this.#step();
-      }
-    };
-    steps()
-      .catch((error: unknown) => {
-        this.#deps.machine.say("instance step failed", { instance: this.id, error: errorText(error) });
-      })
-      .finally(() => {
-        this.#stepping = false;
-      });
+    this.#steps.wish();
   }
 
   async #step(): Promise<void> {
@@ -216,7 +199,7 @@ export class Supervised {
       if (group !== undefined) machine.groups?.end(group.name);
       return this.#cannotStart(error instanceof StartRefused ? error.failure : cause("start_failed", { reason: errorText(error) }));
     }
-    if (this.#closed || this.#state.phase !== "waiting") return;
+    if (this.#steps.closed || this.#state.phase !== "waiting") return;
     this.#pipes?.emptyHold();
     Object.assign(state, {
       phase: "launched",
@@ -242,7 +225,7 @@ export class Supervised {
   }
 
   #cannotStart(why: Cause): void {
-    if (this.#closed || this.#state.phase === "stopping") return;
+    if (this.#steps.closed || this.#state.phase === "stopping") return;
     this.#state.lastCause = why;
     if (this.spec.task === undefined) this.#startLater();
     else this.#rest();
@@ -318,10 +301,7 @@ export class Supervised {
     const { ranFor } = this.#noteExit(exit);
     // Without a check only time tells that it had come up.
     state.everReady ||= ranFor >= proven;
-    const { restart } = this.spec.workload;
-    const wanted =
-      this.spec.task === undefined &&
-      (restart === "always" || (restart === "on-failure" && (exit.exitCode !== 0 || state.ending !== undefined)));
+    const wanted = startsAgain(this.spec, state, exit.exitCode);
     state.lastCause = state.ending ?? exitCause(this.spec, state, exit, []);
     this.#causes.forget();
     if (ranFor >= machine.steadyAfter) state.failures = 0;
@@ -406,29 +386,19 @@ export class Supervised {
   }
 
   #probe(): void {
-    const { machine, stalls } = this.#deps;
-    const state = this.#state;
+    const { machine, stalls, onReady, onChange } = this.#deps;
     this.#prober?.stop();
     this.#prober = createProber({
-      spec: this.spec,
-      state,
+      workload: this.spec.workload,
+      place: ownPorts(this.spec, () => this.#run.members()),
+      state: this.#state,
       stalls,
       now: machine.now,
       run: (command, signal) => this.run(command, signal),
-      members: () => this.#run.members(),
-      onStarted: () => {
-        if (state.started) return;
-        state.started = true;
+      onReady: (ready) => onReady(this, ready),
+      onChange: () => {
         this.#save();
-        this.#deps.onChange(this);
-      },
-      onReady: (ready, proven) => {
-        if (ready) {
-          Object.assign(state, { ready, readySince: machine.now(), everReady: state.everReady || proven } satisfies Partial<State>);
-          this.#deps.onReady(this, true);
-        } else this.#notReady();
-        this.#save();
-        this.#deps.onChange(this);
+        onChange(this);
       },
       onFailed: (why) => this.end(why),
     });
@@ -463,10 +433,7 @@ export class Supervised {
   }
 
   #notReady(): void {
-    const was = this.#state.ready;
-    this.#state.ready = false;
-    delete this.#state.readySince;
-    if (was) this.#deps.onReady(this, false);
+    takeOut(this.#state, (ready) => this.#deps.onReady(this, ready));
   }
 
   /** What `observe` shows. Evidence for the cause is gathered here, not earlier: log lines arrive a little after the exit. */

@@ -1,24 +1,15 @@
 // What the agent keeps on disk of an instance: the order it was started by, and how far it has come. Read back after every restart of the agent.
 import { randomInt } from "node:crypto";
 import type { Cause } from "@berth/contract/causes.ts";
-import type { Fence, Instance, ProbeRecord, Ref, TrackTarget, Workload } from "../../engines/engine.ts";
-import type { Command } from "@berth/contract/spec.ts";
+import type { InstanceOrder } from "../../engines/agent/order.ts";
+import type { Instance, ProbeRecord } from "../../engines/engine.ts";
 import type { GroupTrouble } from "../../sandbox/cgroups.ts";
 import type { ProcessIdentity } from "../../os/process.ts";
 import { readJson } from "./files.ts";
 
-export interface Spec {
-  readonly id: string;
-  readonly ref: Ref;
-  readonly track: TrackTarget["track"];
-  readonly restart: number;
-  readonly workload: Workload;
-  readonly fence: Fence;
+export interface Spec extends InstanceOrder {
+  /** Where its ports are reached on this machine, by name. */
   readonly ports: Readonly<Record<string, number>>;
-  /** Unix ms; the order in which instances are shown. */
-  readonly createdAt: number;
-  /** Set for a task: it runs once, whatever happens, and ends by itself. */
-  readonly task?: { readonly command: Command; readonly tty: boolean; readonly deadline: number };
 }
 
 /** `waiting`: no process, the next start is due at `wakeAt`. `launched`: a shim was started and has not reported yet. */
@@ -91,6 +82,22 @@ export function readState(file: string, boot: string): State {
   return object(value) && typeof value["run"] === "number" && Array.isArray(value["probes"])
     ? { ...freshState(boot), ...(value as Partial<State>) }
     : freshState(boot);
+}
+
+/** Writes an order to end into the state. A shorter grace of a later one wins. False: it was to end already. */
+export function orderEnd(state: State, killAt: number): boolean {
+  const isFirst = state.phase !== "stopping";
+  state.killAt = isFirst ? killAt : Math.min(state.killAt ?? killAt, killAt);
+  if (!isFirst) return false;
+  state.phase = "stopping";
+  delete state.termed;
+  return true;
+}
+
+/** Whether a run that ended like this is followed by another one. */
+export function startsAgain({ task, workload: { restart } }: InstanceOrder, state: State, exitCode: number | undefined): boolean {
+  if (task !== undefined) return false;
+  return restart === "always" || (restart === "on-failure" && (exitCode !== 0 || state.ending !== undefined));
 }
 
 /** `<component>-<6 characters>`: a DNS label, since names have 40 characters at most. */

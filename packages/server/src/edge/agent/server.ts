@@ -5,7 +5,7 @@ import { namePattern } from "@berth/contract/names.ts";
 import { Type, type Static, type TSchema } from "typebox";
 import { Value } from "typebox/value";
 import { BerthError } from "../../core/errors.ts";
-import type { Capabilities, Fence, InstanceRecord, Observed, Ref, TaskRun, TrackTarget, Usage } from "../../engines/engine.ts";
+import type { Capabilities, Ref, TaskRun, TrackTarget } from "../../engines/engine.ts";
 import type {
   CapabilitiesAnswer,
   LeftAnswer,
@@ -18,29 +18,7 @@ import type {
 import { acceptExec, type BeginSession } from "./exec.ts";
 import { FenceSchema, type Fences } from "./fences.ts";
 import { bodyOf, serve, type Call } from "./http.ts";
-
-/** Orders to instances and questions about them, as Engine has them. */
-export interface InstanceOrders {
-  ensure(target: TrackTarget, fence: Fence): Promise<void>;
-  stop(ref: Ref, ids: readonly string[], grace: number, fence: Fence): Promise<void>;
-  remove(ref: Ref, fence: Fence): Promise<void>;
-  /** undefined: there is no instance of it here. */
-  observe(ref: Ref): Promise<Observed | undefined>;
-  list(): Promise<readonly Observed[]>;
-  records(): readonly InstanceRecord[];
-  usage(refs: readonly Ref[]): readonly Usage[] | Promise<readonly Usage[]>;
-  /** Instances of it that have not ended, or whose last lines are not read yet. */
-  left(ref: Ref): number;
-  /** Returns the function that ends the watching. */
-  watch(onChange: (ref: Ref) => void): () => void;
-}
-
-export interface TaskOrders {
-  start(task: TaskRun, fence: Fence): Promise<void>;
-  state(id: string): Promise<TaskAnswer | undefined>;
-  cancel(id: string, grace: number): Promise<void>;
-  left(ref: Ref): number;
-}
+import type { InstanceOrders, TaskOrders } from "./orders.ts";
 
 export interface ServerDeps {
   readonly fences: Fences;

@@ -1,28 +1,17 @@
-// All instances of this machine: which there are, by whose order, and what became of them. It starts what is missing and ends what is named; it never
-// ends an instance because it does not know it (design: nothing is removed because it is unknown).
+// All instances that are processes of this machine.
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { cause } from "@berth/contract/causes.ts";
-import {
-  EngineFailure,
-  type Fence,
-  type Instance,
-  type InstanceRecord,
-  type Observed,
-  type Ref,
-  type TrackTarget,
-  type Usage,
-} from "../../engines/engine.ts";
-import { refKey } from "../../engines/agent/protocol.ts";
-import { Departures } from "./departures.ts";
+import { cause, type Cause } from "@berth/contract/causes.ts";
+import { EngineFailure, type Fence, type Ref, type TrackTarget, type Usage, type Workload } from "../../engines/engine.ts";
+import type { Departures } from "./departures.ts";
 import { errorText } from "./files.ts";
-import type { Fences } from "./fences.ts";
 import { Supervised, type InstanceDeps } from "./instance.ts";
 import { listeners } from "./listening.ts";
 import type { Machine } from "./machine.ts";
 import type { StallWatch } from "./prober.ts";
-import { newInstanceId, readSpec, type Spec } from "./record.ts";
-import { Turns } from "./turns.ts";
+import { processDepartures, refusalOf } from "./processes.ts";
+import { readSpec, type Spec } from "./record.ts";
+import { Roster, type RosterDeps } from "./roster.ts";
 
 /** ms: how often everything is looked at even without a hint. */
 const sweepPeriod = 250;
@@ -34,27 +23,22 @@ const steadyRound = 8;
 const doorShare = 0.005;
 const doorsAtLeast = 1_000;
 
-export interface SupervisorDeps {
+export interface SupervisorDeps extends RosterDeps {
   readonly machine: Machine;
-  readonly fences: Fences;
   readonly stalls: StallWatch;
-  readonly onReadiness: (instances: readonly { readonly id: string; readonly ready: boolean }[], full: boolean) => void;
 }
 
-export class Supervisor {
+export class Supervisor extends Roster<Supervised> {
+  protected readonly departures: Departures<Supervised>;
   readonly #deps: SupervisorDeps;
-  readonly #instances = new Map<string, Supervised>();
-  readonly #departures: Departures;
-  readonly #watchers = new Set<(ref: Ref) => void>();
-  /** Orders about one component happen one after another. */
-  readonly #turns = new Turns();
   #sweep: NodeJS.Timeout | undefined;
   #looks = 0;
   #nextDoors = 0;
 
   constructor(deps: SupervisorDeps) {
+    super(deps);
     this.#deps = deps;
-    this.#departures = new Departures(deps.machine);
+    this.departures = processDepartures(deps.machine);
   }
 
   /** Finds the instances of earlier agents again, with the same process ids, and begins to watch over them. */
@@ -70,63 +54,33 @@ export class Supervisor {
       }
       this.#adopt(spec, dir);
     }
-    this.#deps.onReadiness(
-      [...this.#instances.values()].map((one) => ({ id: one.id, ready: one.ready })),
-      true,
-    );
+    this.tellAll();
     this.#sweep = setInterval(() => this.#look(), sweepPeriod);
   }
 
   #adopt(spec: Spec, dir: string): void {
     const { machine } = this.#deps;
     try {
-      if (existsSync(join(dir, "ended"))) return this.#departures.add(Supervised.departed(spec, dir, this.#instanceDeps()));
+      if (existsSync(join(dir, "ended"))) return this.departures.add(Supervised.departed(spec, dir, this.#instanceDeps()));
       machine.ports.keep(spec.id, Object.values(spec.ports));
-      const instance = Supervised.adopt(spec, dir, this.#instanceDeps());
-      this.#instances.set(spec.id, instance);
+      this.instances.set(spec.id, Supervised.adopt(spec, dir, this.#instanceDeps()));
     } catch (error) {
       machine.say("instance not adopted", { instance: spec.id, error: errorText(error) });
     }
   }
 
-  /** Lets go of all instances; they run on. */
-  close(): void {
+  override close(): void {
     clearInterval(this.#sweep);
-    for (const instance of this.#instances.values()) instance.close();
-    this.#departures.close();
+    super.close();
   }
 
-  /** Starts what is missing of this revision up to `replicas`. Errors: `stale_generation`, EngineFailure when the machine cannot take more. */
-  ensure(target: TrackTarget, fence: Fence): Promise<void> {
-    return this.#turns.take(refKey(target.ref), async () => {
-      this.#deps.fences.pass(target.ref, fence);
-      const { workload } = target;
-      if (workload.artifact.kind === "image")
-        throw new EngineFailure(
-          cause("image_needs_container_engine", { component: target.ref.component, image: workload.artifact.reference }),
-          { retryable: false },
-        );
-      const alike = this.#of(target.ref).filter(
-        (one) =>
-          one.spec.track === target.track &&
-          one.spec.workload.releaseHash === workload.releaseHash &&
-          one.spec.restart === target.restart &&
-          !one.stopping &&
-          target.leaving?.includes(one.id) !== true,
-      );
-      const missing = Math.max(0, target.replicas - alike.length);
-      // To the end of each: whoever has the next turn sees what is there.
-      const made = await Promise.allSettled(Array.from({ length: missing }, () => this.#create(target, fence)));
-      if (missing > 0) this.#changed(target.ref);
-      const failed = made.find((one) => one.status === "rejected");
-      if (failed !== undefined) throw failed.reason as Error;
-    });
+  protected refusal(workload: Workload): Cause | undefined {
+    return refusalOf(workload);
   }
 
-  async #create(target: TrackTarget, fence: Fence): Promise<void> {
+  protected async create(target: TrackTarget, fence: Fence): Promise<void> {
     const { machine } = this.#deps;
-    let id = newInstanceId(target.ref.component);
-    while (this.#instances.has(id) || this.#departures.has(id)) id = newInstanceId(target.ref.component);
+    const id = this.freshId(target.ref.component);
     try {
       const ports: Record<string, number> = {};
       for (const port of target.workload.ports) ports[port.name] = await machine.ports.take(id);
@@ -136,7 +90,7 @@ export class Supervisor {
         join(machine.instancesDir, id),
         this.#instanceDeps(),
       );
-      this.#instances.set(id, instance);
+      this.instances.set(id, instance);
     } catch (error) {
       machine.ports.release(id);
       rmSync(join(machine.instancesDir, id), { recursive: true, force: true });
@@ -144,130 +98,38 @@ export class Supervisor {
     }
   }
 
-  stop(ref: Ref, ids: readonly string[], grace: number, fence: Fence): Promise<void> {
-    return this.#turns.take(refKey(ref), async () => {
-      this.#deps.fences.pass(ref, fence);
-      for (const instance of this.#of(ref)) if (ids.includes(instance.id)) instance.stop(grace);
-      this.#changed(ref);
-    });
-  }
-
-  remove(ref: Ref, fence: Fence): Promise<void> {
-    return this.#turns.take(refKey(ref), async () => {
-      this.#deps.fences.pass(ref, fence);
-      for (const instance of this.#of(ref)) instance.stop(instance.spec.workload.gracePeriod);
-      this.#changed(ref);
-    });
-  }
-
-  /** Instances of it that have not ended, or whose folders are still there. */
-  left(ref: Ref): number {
-    return this.#of(ref).length + this.#departures.count(ref);
-  }
-
-  /** undefined: this machine has no instance of it. */
-  async observe(ref: Ref): Promise<Observed | undefined> {
-    const instances = this.#of(ref);
-    const fence = this.#deps.fences.of(ref) ?? instances[0]?.spec.fence;
-    if (instances.length === 0 || fence === undefined) return undefined;
-    return { ref, fence, instances: await Promise.all(instances.map((one): Promise<Instance> => one.view())) };
-  }
-
-  async list(): Promise<Observed[]> {
-    const refs = new Map([...this.#instances.values()].map((one) => [refKey(one.spec.ref), one.spec.ref]));
-    return (await Promise.all([...refs.values()].map((ref) => this.observe(ref)))).filter((one) => one !== undefined);
-  }
-
-  /** Each instance with the order that it was started by. */
-  records(): InstanceRecord[] {
-    return [...this.#instances.values()].map(({ id, stopping, spec: { ref, track, restart, createdAt, workload } }) => ({
-      id,
-      ref,
-      track,
-      restart,
-      createdAt: new Date(createdAt).toISOString(),
-      stopping,
-      workload,
-    }));
-  }
-
-  find(ref: Ref, id: string): Supervised | undefined {
-    const instance = this.#instances.get(id);
-    return instance !== undefined && refKey(instance.spec.ref) === refKey(ref) ? instance : undefined;
-  }
-
   usage(refs: readonly Ref[]): Usage[] {
-    const { machine } = this.#deps;
-    const wanted = new Set(refs.map(refKey));
-    const at = new Date(machine.now()).toISOString();
-    return [...this.#instances.values()]
-      .filter((one) => wanted.has(refKey(one.spec.ref)))
-      .map((one) => ({ ref: one.spec.ref, instance: one.id, at, ...one.usage() }));
-  }
-
-  /** Components that mount a volume now. */
-  volumeUsers(stackId: string, volume: string): string[] {
-    const users = [...this.#instances.values()].filter(
-      (one) => one.spec.workload.stackId === stackId && one.spec.workload.volumes.some((mount) => mount.volume === volume),
-    );
-    return [...new Set(users.map((one) => one.spec.ref.component))];
-  }
-
-  /** Whether anything of the stack lives, or waits for its last lines to be read. */
-  has(stackId: string): boolean {
-    return [...this.#instances.values()].some((one) => one.spec.workload.stackId === stackId) || this.#departures.ofStack(stackId);
+    const at = new Date(this.#deps.machine.now()).toISOString();
+    return this.among(refs).map((one) => ({ ref: one.spec.ref, instance: one.id, at, ...one.usage() }));
   }
 
   /** Releases of a stack that an instance was started from. */
   releasesInUse(stackId: string): string[] {
-    return [...this.#instances.values()].flatMap(({ spec: { workload } }) =>
-      workload.stackId === stackId && workload.artifact.kind === "bundle" ? [workload.artifact.digest] : [],
+    return this.ofStack(stackId).flatMap(({ spec: { workload } }) =>
+      workload.artifact.kind === "bundle" ? [workload.artifact.digest] : [],
     );
   }
 
-  /** Returns the function that ends the watching. */
-  watch(onChange: (ref: Ref) => void): () => void {
-    this.#watchers.add(onChange);
-    return () => this.#watchers.delete(onChange);
-  }
-
-  #of(ref: Ref): Supervised[] {
-    const key = refKey(ref);
-    return [...this.#instances.values()]
-      .filter((one) => refKey(one.spec.ref) === key)
-      .sort((a, b) => a.spec.createdAt - b.spec.createdAt || a.id.localeCompare(b.id));
-  }
-
-  #changed(ref: Ref): void {
-    for (const watcher of this.#watchers) watcher(ref);
-  }
-
   #instanceDeps(): InstanceDeps {
-    const { machine, stalls, onReadiness } = this.#deps;
+    const { machine, stalls } = this.#deps;
     return {
       machine,
       stalls,
-      onChange: (instance) => this.#changed(instance.spec.ref),
-      onReady: (instance, ready) => onReadiness([{ id: instance.id, ready }], false),
-      onGone: (instance) => this.#depart(instance),
+      onChange: (instance) => this.changed(instance.spec.ref),
+      onReady: (instance, ready) => this.tell(instance, ready),
+      onGone: (instance) => {
+        if (this.depart(instance)) machine.ports.release(instance.id);
+      },
     };
   }
 
-  #depart(instance: Supervised): void {
-    if (!this.#instances.delete(instance.id)) return;
-    const { machine } = this.#deps;
-    machine.ports.release(instance.id);
-    this.#departures.add(instance);
-    this.#changed(instance.spec.ref);
-  }
-
   #look(): void {
-    const all = [...this.#instances.values()];
+    const all = [...this.instances.values()];
     this.#looks += 1;
     for (const [index, instance] of all.entries())
       if (!instance.steady || index % steadyRound === this.#looks % steadyRound) instance.advance();
     this.#lookAtDoors(all);
-    this.#departures.look();
+    this.departures.look();
     if (this.#looks % groupSweep === 0) this.#deps.machine.groups?.sweep();
   }
 

@@ -11,17 +11,20 @@ import type { ContainerOrder } from "../../engines/docker/labels.ts";
 import type { Instance as InstanceView } from "../../engines/engine.ts";
 import { errorText, touchFolder, writeJson } from "../agent/files.ts";
 import type { Prober, StallWatch } from "../agent/prober.ts";
-import { freshState, readState, type State } from "../agent/record.ts";
+import { createProber, takeOut } from "../agent/probing.ts";
+import { freshState, orderEnd, readState, startsAgain, type State } from "../agent/record.ts";
+import { Steps } from "../agent/steps.ts";
 import { isReady, viewOf } from "../agent/view.ts";
 import type { Daemon, Inspected } from "./daemon.ts";
 import { containerCause, endCause, exitOf, startCause, type Subject } from "./causes.ts";
 import { runInContainer } from "./exec.ts";
-import { createContainerProber } from "./probing.ts";
 
 /** ms: pauses before Berth itself starts what the daemon did not, the time after which an instance counts as having come up, and the one after which it counts as steady. */
 const backoff = { first: 1_000, most: 30_000 };
 const proven = 10_000;
 const steadyAfter = 60_000;
+/** ms between two looks at the port of a component that named no probe. */
+const unaskedPeriod = 5_000;
 
 export interface ContainedDeps {
   readonly daemon: Daemon;
@@ -39,7 +42,7 @@ export interface ContainedDeps {
 }
 
 export class Contained {
-  readonly order: ContainerOrder;
+  readonly spec: ContainerOrder;
   /** The daemon's id. */
   readonly container: string;
   readonly dir: string;
@@ -52,12 +55,10 @@ export class Contained {
   #probed: number | undefined;
   /** How a run ended that was over before anybody looked. */
   #told: { readonly exitCode: number; readonly at: number } | undefined;
-  #looking = false;
-  #again = false;
-  #closed = false;
+  readonly #looks: Steps;
 
   constructor(order: ContainerOrder, container: string, deps: ContainedDeps) {
-    this.order = order;
+    this.spec = order;
     this.container = container;
     this.dir = join(deps.folder, order.id);
     this.#deps = deps;
@@ -69,6 +70,10 @@ export class Contained {
       ports: portsOf(order.workload),
       ...(order.task === undefined ? {} : { task: order.task }),
     };
+    this.#looks = new Steps(
+      () => this.#step(),
+      (error) => deps.say("container not looked at", { instance: order.id, error: errorText(error) }),
+    );
   }
 
   /** The folder for one that was just made, or whose folder was lost. The collector reads its output from then on. */
@@ -90,7 +95,7 @@ export class Contained {
   }
 
   get id(): string {
-    return this.order.id;
+    return this.spec.id;
   }
   get state(): Readonly<State> {
     return this.#state;
@@ -104,21 +109,16 @@ export class Contained {
 
   /** Lets go of it; it runs on. */
   close(): void {
-    this.#closed = true;
+    this.#looks.close();
     clearTimeout(this.#timer);
     this.#prober?.stop();
   }
 
   /** SIGTERM now, SIGKILL after `grace` ms. A shorter grace of a later call wins. */
   stop(grace: number): void {
-    const state = this.#state;
-    const killAt = this.#deps.now() + grace;
-    state.killAt = state.phase === "stopping" ? Math.min(state.killAt ?? killAt, killAt) : killAt;
-    if (state.phase !== "stopping") {
+    if (orderEnd(this.#state, this.#deps.now() + grace)) {
       this.#prober?.stop();
       this.#notReady();
-      state.phase = "stopping";
-      delete state.termed;
     }
     this.#save();
     this.look();
@@ -132,9 +132,9 @@ export class Contained {
     state.ending = why;
     this.#notReady();
     this.#save();
-    const { gracePeriod } = this.order.workload;
+    const { gracePeriod } = this.spec.workload;
     const seconds = Math.ceil(gracePeriod / 1_000);
-    const again = this.order.task === undefined && this.order.workload.restart !== "never";
+    const again = this.spec.task === undefined && this.spec.workload.restart !== "never";
     const ending = again ? this.#deps.daemon.restart(this.container, seconds) : this.#deps.daemon.stop(this.container, seconds);
     this.#mind(ending, "not ended");
   }
@@ -147,27 +147,14 @@ export class Contained {
 
   /** Asks the daemon how it is and does what is due. Called on every hint and by a sweep. */
   look(): void {
-    this.#again = true;
-    if (this.#looking || this.#closed) return;
-    this.#looking = true;
-    const looks = async (): Promise<void> => {
-      while (this.#again && !this.#closed) {
-        this.#again = false;
-        await this.#step();
-      }
-    };
-    looks()
-      .catch((error: unknown) => this.#deps.say("container not looked at", { instance: this.id, error: errorText(error) }))
-      .finally(() => {
-        this.#looking = false;
-      });
+    this.#looks.wish();
   }
 
   async #step(): Promise<void> {
     const { phase } = this.#state;
     if (phase === "exited" && existsSync(join(this.dir, "ended"))) return;
     const seen = await this.#deps.daemon.inspect(this.container);
-    if (this.#closed) return;
+    if (this.#looks.closed) return;
     if (seen === undefined) return this.#gone();
     this.#follow(seen);
     if (this.stopping) return this.#end(seen);
@@ -220,10 +207,7 @@ export class Contained {
     state.lastCause = state.ending ?? endCause(this.#subject, state, exit, []);
     state.live = false;
     if (ranFor >= steadyAfter) state.failures = 0;
-    const { restart } = this.order.workload;
-    const wanted =
-      this.order.task === undefined &&
-      (restart === "always" || (restart === "on-failure" && (exit.exitCode !== 0 || state.ending !== undefined)));
+    const wanted = startsAgain(this.spec, state, exit.exitCode);
     delete state.ending;
     if (state.phase !== "stopping") {
       state.phase = wanted ? "waiting" : "exited";
@@ -242,12 +226,12 @@ export class Contained {
     if (wait > 0) return this.#wake(wait);
     try {
       await this.#deps.daemon.start(this.container);
-      this.#again = true;
+      this.look();
     } catch (error) {
       if (!(error instanceof DockerError)) throw error;
       if (error.status === 404) return this.#gone();
       state.lastCause = startCause(this.#subject, error);
-      state.phase = this.order.task === undefined ? "waiting" : "exited";
+      state.phase = this.spec.task === undefined ? "waiting" : "exited";
       state.run = Math.max(1, state.run);
       state.wakeAt = this.#deps.now() + Math.min(backoff.most, backoff.first * 2 ** state.failures);
       state.failures = Math.min(20, state.failures + 1);
@@ -301,29 +285,21 @@ export class Contained {
   }
 
   #probe(began: number | undefined): void {
-    const { stalls, now } = this.#deps;
-    const state = this.#state;
+    const { stalls, now, onReady, onChange } = this.#deps;
     this.#prober?.stop();
     this.#probed = began;
-    this.#prober = createContainerProber({
-      order: this.order,
-      state,
+    this.#prober = createProber({
+      workload: this.spec.workload,
+      // A container has a network of its own: nobody else answers at its address.
+      place: { host: this.spec.address, ports: this.#subject.ports, mapped: {}, unaskedPeriod, confirm: () => true },
+      state: this.#state,
       stalls,
       now,
       run: (command, signal) => this.run(command, signal),
-      onStarted: () => {
-        if (state.started) return;
-        state.started = true;
+      onReady: (ready) => onReady(this, ready),
+      onChange: () => {
         this.#save();
-        this.#deps.onChange(this);
-      },
-      onReady: (ready, isProven) => {
-        if (ready) {
-          Object.assign(state, { ready, readySince: now(), everReady: state.everReady || isProven } satisfies Partial<State>);
-          this.#deps.onReady(this, true);
-        } else this.#notReady();
-        this.#save();
-        this.#deps.onChange(this);
+        onChange(this);
       },
       onFailed: (why) => this.end(why),
     });
@@ -343,22 +319,19 @@ export class Contained {
         ? undefined
         : await containerCause({
             subject: this.#subject,
-            ref: this.order.ref,
+            ref: this.spec.ref,
             state: this.#state,
             logsDir,
             dir: this.dir,
             now,
             run: (command, signal) => this.run(command, signal),
           });
-    const { id, track, restart, workload, address } = this.order;
+    const { id, track, restart, workload, address } = this.spec;
     return viewOf({ id, track, restart, workload, ports: this.#subject.ports, host: address }, this.#state, undefined, why);
   }
 
   #notReady(): void {
-    const was = this.#state.ready;
-    this.#state.ready = false;
-    delete this.#state.readySince;
-    if (was) this.#deps.onReady(this, false);
+    takeOut(this.#state, (ready) => this.#deps.onReady(this, ready));
   }
 
   #mind(work: Promise<unknown>, what: string): void {

@@ -20,7 +20,7 @@ export async function usageOf(daemon: Daemon, all: readonly Contained[], now: ()
     for (let one = waiting.shift(); one !== undefined; one = waiting.shift()) {
       const stats = one.state.live ? await orAbsent(statsOf(daemon, one.container)) : undefined;
       found.push({
-        ref: one.order.ref,
+        ref: one.spec.ref,
         instance: one.id,
         at: new Date(now()).toISOString(),
         cpuSeconds: (stats?.cpu_stats?.cpu_usage?.total_usage ?? 0) / 1e9,

@@ -1,9 +1,9 @@
 // Keeps what the agent knows in step with the daemon: one stream of events for all containers, and a look at everything when the stream was away.
 import type { Say } from "../complaints.ts";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { ContainerOrder } from "../../engines/docker/labels.ts";
+import { label, readOrder, type ContainerOrder } from "../../engines/docker/labels.ts";
 import { errorText } from "../agent/files.ts";
-import { orderOf } from "./containers.ts";
+import type { Contained } from "./contained.ts";
 import type { Daemon, DaemonEvent } from "./daemon.ts";
 
 /** ms: how long an unreachable daemon is left alone, and how often everything is looked at even without a hint. */
@@ -13,8 +13,7 @@ const resyncPeriod = 60_000;
 /** Who is told: instances and tasks. */
 export interface Watched {
   adopt(order: ContainerOrder, container: string): void;
-  hint(container: string, ended: { readonly exitCode: number; readonly at: number } | undefined): void;
-  lookAtAll(): void;
+  members(): Iterable<Contained>;
   started(): void;
 }
 
@@ -52,10 +51,7 @@ export async function watchDaemon(
         first = false;
       }
       wait = pause.first;
-      const resync = setInterval(() => {
-        deps.instances.lookAtAll();
-        deps.tasks.lookAtAll();
-      }, resyncPeriod);
+      const resync = setInterval(() => lookAtAll(deps), resyncPeriod);
       await events.finally(() => clearInterval(resync));
     } catch (error) {
       if (signal.aborted) return;
@@ -69,7 +65,8 @@ export async function watchDaemon(
   }
 }
 
-async function adoptAll({ daemon, instances, tasks, say }: WatchDeps): Promise<void> {
+async function adoptAll(deps: WatchDeps): Promise<void> {
+  const { daemon, instances, tasks, say } = deps;
   for (const id of await daemon.list()) {
     const seen = await daemon.inspect(id);
     if (seen === undefined) continue;
@@ -77,16 +74,28 @@ async function adoptAll({ daemon, instances, tasks, say }: WatchDeps): Promise<v
     if (order === undefined) say("container of another version", { container: seen.Name });
     else (order.task === undefined ? instances : tasks).adopt(order, id);
   }
-  instances.lookAtAll();
-  tasks.lookAtAll();
+  lookAtAll(deps);
+}
+
+/** The order of a container of Berth's; undefined for one that this version cannot read. */
+function orderOf(labels: Readonly<Record<string, string>>, environment: readonly string[]): ContainerOrder | undefined {
+  const role = labels[label.role];
+  return role === "instance" || role === "task" ? readOrder(labels, environment) : undefined;
+}
+
+function lookAtAll({ instances, tasks }: WatchDeps): void {
+  for (const one of [...instances.members(), ...tasks.members()]) one.look();
 }
 
 async function follow({ daemon, instances, tasks }: WatchDeps, signal: AbortSignal): Promise<void> {
   for await (const event of daemon.events(signal)) {
     if (irrelevant.test(event.Action)) continue;
     const ended = endOf(event);
-    instances.hint(event.Actor.ID, ended);
-    tasks.hint(event.Actor.ID, ended);
+    for (const one of [...instances.members(), ...tasks.members()]) {
+      if (one.container !== event.Actor.ID) continue;
+      if (ended === undefined) one.look();
+      else one.noteEnd(ended.exitCode, ended.at);
+    }
   }
 }
 

@@ -1,22 +1,12 @@
 // What Berth writes on a container so that it is recognised, and adopted again after everything but the daemon was lost (promise 7): whose it is, and the
 // whole order that it was made by. Values of secrets are in its environment only; a label says where in it they are, not what they are.
-import type { Fence, Ref, TaskRun, TrackTarget, Workload } from "../engine.ts";
+import type { InstanceOrder } from "../agent/order.ts";
+import type { Workload } from "../engine.ts";
 
 /** What a container was made by. */
-export interface ContainerOrder {
-  /** Of the instance, or of the task. */
-  readonly id: string;
-  readonly ref: Ref;
-  readonly track: TrackTarget["track"];
-  readonly restart: number;
-  readonly workload: Workload;
-  readonly fence: Fence;
-  /** Unix ms; the order in which instances are shown. */
-  readonly createdAt: number;
+export interface ContainerOrder extends InstanceOrder {
   /** Where its ports are reached, on its stack's network. */
   readonly address: string;
-  /** Set for a task: it runs once, whatever happens, and ends by itself. */
-  readonly task?: Pick<TaskRun, "command" | "deadline" | "tty">;
 }
 
 /** Names of labels; the text under `order` is JSON of this module alone. */
