@@ -2,11 +2,10 @@
 // costs nobody a request (promise 3).
 import { Agent, request } from "node:https";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { freePort } from "../packages/server/src/edge/testing/harness.ts";
-import { Between } from "../packages/server/src/reconcile/testing/between.ts";
-import { Pebble, pebbleMissing } from "../packages/server/src/reconcile/testing/pebble.ts";
-import { issued, project, secureDoor, secureGet, stateOf } from "./automatic.ts";
-import { isAlive, TestBerth, until, webApp } from "./harness.ts";
+import type { Between } from "../packages/server/src/reconcile/testing/between.ts";
+import { pebbleMissing, type Pebble } from "../packages/server/src/reconcile/testing/pebble.ts";
+import { CertificateLab, issued, project, secureDoor, secureGet, stateOf } from "./automatic.ts";
+import { isAlive, type TestBerth, until, webApp } from "./harness.ts";
 
 /** What the authority is asked in an order, in turn: its new order, its authorization, the challenge that is to be looked at, the order's end, and the certificate. */
 const steps = ["/order-plz", "/authZ/", "/chalZ/", "/finalize-order/", "/certZ/"] as const;
@@ -15,23 +14,13 @@ describe.skipIf(pebbleMissing() !== undefined)("automatic certificates", () => {
   let berth: TestBerth;
   let pebble: Pebble;
   let between: Between;
+  let lab: CertificateLab;
   beforeAll(async () => {
-    const port = await freePort();
-    pebble = await Pebble.start({ httpPort: port });
-    between = await Between.start(pebble);
-    berth = await TestBerth.start({
-      BERTH_HTTPS_PORT: "0",
-      BERTH_ROUTER_PORT: String(port),
-      BERTH_ACME_DIRECTORY: between.directory,
-      BERTH_ACME_CONTACT: "ops@example.org",
-      BERTH_ACME_TERMS_AGREED: "1",
-      BERTH_ACME_CA_FILE: pebble.trust,
-    });
+    lab = await CertificateLab.open();
+    ({ berth, between, pebble } = lab);
   }, 300_000);
   afterAll(async () => {
-    await berth.stop();
-    await between[Symbol.asyncDispose]();
-    await pebble[Symbol.asyncDispose]();
+    await lab[Symbol.asyncDispose]();
   }, 120_000);
 
   beforeEach(() => {

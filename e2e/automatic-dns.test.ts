@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { freePort } from "../packages/server/src/edge/testing/harness.ts";
 import { hookScript, recordsIn } from "../packages/server/src/reconcile/testing/pebble-records.ts";
 import { Pebble, pebbleMissing } from "../packages/server/src/reconcile/testing/pebble.ts";
-import { issued, project, secureGet, stateOf } from "./automatic.ts";
+import { askingOf, issued, project, secureGet, stateOf } from "./automatic.ts";
 import { TestBerth, until, webApp } from "./harness.ts";
 
 describe.skipIf(pebbleMissing() !== undefined)("automatic certificates by dns-01", () => {
@@ -23,11 +23,7 @@ describe.skipIf(pebbleMissing() !== undefined)("automatic certificates by dns-01
     await writeFile(hook, hookScript(pebble.records));
     await chmod(hook, 0o755);
     berth = await TestBerth.start({
-      BERTH_HTTPS_PORT: "0",
-      BERTH_ACME_DIRECTORY: pebble.directory,
-      BERTH_ACME_CONTACT: "ops@example.org",
-      BERTH_ACME_TERMS_AGREED: "1",
-      BERTH_ACME_CA_FILE: pebble.trust,
+      ...askingOf(pebble.directory, pebble),
       BERTH_ACME_EAB_KID: "kid-1",
       BERTH_ACME_EAB_KEY: "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W",
       BERTH_ACME_CHALLENGE: "dns-01",

@@ -2,12 +2,11 @@
 import { createServer } from "node:http";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { AutomaticCertificate } from "@berth/contract/resources/certificates.ts";
-import { freePort } from "../packages/server/src/edge/testing/harness.ts";
 import { testCertificate } from "../packages/server/src/edge/testing/certificates.ts";
-import { Between } from "../packages/server/src/reconcile/testing/between.ts";
-import { Pebble, pebbleMissing } from "../packages/server/src/reconcile/testing/pebble.ts";
-import { issued, project, stateOf } from "./automatic.ts";
-import { TestBerth, until, webApp } from "./harness.ts";
+import type { Between } from "../packages/server/src/reconcile/testing/between.ts";
+import { pebbleMissing, type Pebble } from "../packages/server/src/reconcile/testing/pebble.ts";
+import { CertificateLab, issued, project, stateOf } from "./automatic.ts";
+import { type TestBerth, until, webApp } from "./harness.ts";
 
 const minute = 60_000;
 const acme = "urn:ietf:params:acme:error";
@@ -16,27 +15,17 @@ describe.skipIf(pebbleMissing() !== undefined)("a certificate that cannot be had
   let berth: TestBerth;
   let pebble: Pebble;
   let between: Between;
+  let lab: CertificateLab;
   beforeAll(async () => {
-    const port = await freePort();
     // Every third nonce is refused: every sentence has to be said again now and then.
-    pebble = await Pebble.start({ httpPort: port, blocked: ["blocked.example.org"], refusedNonces: 30 });
-    between = await Between.start(pebble);
-    berth = await TestBerth.start({
-      BERTH_HTTPS_PORT: "0",
-      BERTH_ROUTER_PORT: String(port),
-      BERTH_ACME_DIRECTORY: between.directory,
-      BERTH_ACME_CONTACT: "ops@example.org",
-      BERTH_ACME_TERMS_AGREED: "1",
-      BERTH_ACME_CA_FILE: pebble.trust,
-    });
+    lab = await CertificateLab.open({ blocked: ["blocked.example.org"], refusedNonces: 30 });
+    ({ berth, between, pebble } = lab);
   }, 300_000);
   beforeEach(() => {
     between.allow();
   });
   afterAll(async () => {
-    await berth.stop();
-    await between[Symbol.asyncDispose]();
-    await pebble[Symbol.asyncDispose]();
+    await lab[Symbol.asyncDispose]();
   }, 120_000);
 
   /** Deploys one component at the host, and waits until its certificate failed. */

@@ -1,32 +1,21 @@
 // Certificates that Berth gets by itself, from a real authority: a domain in a Compose file is all that anybody writes, and it is served over HTTPS.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { freePort } from "../packages/server/src/edge/testing/harness.ts";
-import { Between } from "../packages/server/src/reconcile/testing/between.ts";
-import { Pebble, pebbleMissing } from "../packages/server/src/reconcile/testing/pebble.ts";
-import { TestBerth, until, webApp } from "./harness.ts";
-import { issued, project, secureGet, stateOf } from "./automatic.ts";
+import type { Between } from "../packages/server/src/reconcile/testing/between.ts";
+import { pebbleMissing, type Pebble } from "../packages/server/src/reconcile/testing/pebble.ts";
+import { type TestBerth, until, webApp } from "./harness.ts";
+import { CertificateLab, issued, project, secureGet, stateOf } from "./automatic.ts";
 
 describe.skipIf(pebbleMissing() !== undefined)("automatic certificates", () => {
   let berth: TestBerth;
   let pebble: Pebble;
   let between: Between;
+  let lab: CertificateLab;
   beforeAll(async () => {
-    const port = await freePort();
-    pebble = await Pebble.start({ httpPort: port });
-    between = await Between.start(pebble);
-    berth = await TestBerth.start({
-      BERTH_HTTPS_PORT: "0",
-      BERTH_ROUTER_PORT: String(port),
-      BERTH_ACME_DIRECTORY: between.directory,
-      BERTH_ACME_CONTACT: "ops@example.org",
-      BERTH_ACME_TERMS_AGREED: "1",
-      BERTH_ACME_CA_FILE: pebble.trust,
-    });
+    lab = await CertificateLab.open();
+    ({ berth, between, pebble } = lab);
   }, 300_000);
   afterAll(async () => {
-    await berth.stop();
-    await between[Symbol.asyncDispose]();
-    await pebble[Symbol.asyncDispose]();
+    await lab[Symbol.asyncDispose]();
   }, 120_000);
 
   test("two hosts get their certificates at once, are served with them, and plain requests are sent there", async () => {

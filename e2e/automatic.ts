@@ -1,7 +1,46 @@
 // What the tests of automatic certificates share.
 import { request } from "node:https";
 import type { AutomaticCertificate } from "@berth/contract/resources/certificates.ts";
-import { until, type Files, type TestBerth } from "./harness.ts";
+import { freePort } from "../packages/server/src/edge/testing/harness.ts";
+import { Between } from "../packages/server/src/reconcile/testing/between.ts";
+import { Pebble } from "../packages/server/src/reconcile/testing/pebble.ts";
+import { TestBerth, until, type Files } from "./harness.ts";
+
+/** What makes a server get its certificates from this authority. */
+export const askingOf = (directory: string, { trust }: Pebble): Record<string, string> => ({
+  BERTH_HTTPS_PORT: "0",
+  BERTH_ACME_DIRECTORY: directory,
+  BERTH_ACME_CONTACT: "ops@example.org",
+  BERTH_ACME_TERMS_AGREED: "1",
+  BERTH_ACME_CA_FILE: trust,
+});
+
+/** An authority, a server that gets its certificates from it by http-01, and between them what may hold up their talk. */
+export class CertificateLab implements AsyncDisposable {
+  readonly pebble: Pebble;
+  readonly between: Between;
+  readonly berth: TestBerth;
+
+  private constructor(pebble: Pebble, between: Between, berth: TestBerth) {
+    this.pebble = pebble;
+    this.between = between;
+    this.berth = berth;
+  }
+
+  static async open(options: Omit<Parameters<typeof Pebble.start>[0], "httpPort"> = {}): Promise<CertificateLab> {
+    const httpPort = await freePort();
+    const pebble = await Pebble.start({ ...options, httpPort });
+    const between = await Between.start(pebble);
+    const berth = await TestBerth.start({ ...askingOf(between.directory, pebble), BERTH_ROUTER_PORT: String(httpPort) });
+    return new CertificateLab(pebble, between, berth);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.berth.stop();
+    await this.between[Symbol.asyncDispose]();
+    await this.pebble[Symbol.asyncDispose]();
+  }
+}
 
 /** A web component at these hosts. */
 export const project = (app: Files, ...hosts: readonly string[]): Files => ({

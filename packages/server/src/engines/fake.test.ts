@@ -1,8 +1,8 @@
 // The fake conforms to what it stands for, and its time is the test's.
-import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { describeEngine } from "./conformance.ts";
 import type { Does } from "./conformance/lab.ts";
+import { plainWorkload } from "./conformance/workload.ts";
 import type { Instance, Ref, Workload } from "./engine.ts";
 import { FakeEngine, type Behaviour } from "./fake.ts";
 
@@ -15,29 +15,16 @@ const behaviours: Readonly<Record<Does, Behaviour>> = {
 };
 
 function workload(does: Does, over: Partial<Workload> & { readonly ref: Ref }): Workload {
-  return {
-    stackId: "stack-1",
-    kind: "worker",
-    releaseHash: `sha256:${createHash("sha256")
-      .update(JSON.stringify([does, over]))
-      .digest("hex")}`,
-    releaseNumber: 1,
-    artifact: { kind: "bundle", digest: `sha256:${"0".repeat(64)}` },
-    command: { shell: does },
-    workdir: ".",
-    artifactEnv: {},
-    env: {},
-    secretValues: [],
-    ports: does === "serve" ? [{ name: "http", protocol: "http" }] : [],
-    volumes: [],
-    resources: {},
-    probes: {},
-    restart: "always",
-    gracePeriod: 2_000,
-    securityProfile: "restricted",
-    tools: [],
-    ...over,
-  };
+  return plainWorkload(
+    does,
+    {
+      kind: "worker",
+      artifact: { kind: "bundle", digest: `sha256:${"0".repeat(64)}` },
+      command: { shell: does },
+      ports: does === "serve" ? [{ name: "http", protocol: "http" }] : [],
+    },
+    over,
+  );
 }
 
 /** Its programs say hello as soon as somebody ensures them. */

@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { createHash, randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -15,7 +15,7 @@ import type { Builder } from "../builder.ts";
 import { folderBlobs, type TestBlobs } from "../testing/blobs.ts";
 import { buildkitMissing, startBuildkitd, type TestBuildkit } from "../testing/buildkit.ts";
 import { debianMissing, debianTar } from "../testing/debian.ts";
-import { buildFiles, exported, filesIn, imageOf, type Asked, type Run } from "../testing/imagelab.ts";
+import { buildFiles, exported, filesIn, imageOf, processesRunning, until, type Asked, type Run } from "../testing/imagelab.ts";
 import { layoutOf } from "../testing/ocilayout.ts";
 import { BuildkitUnreachable, callBuildctl } from "./buildctl.ts";
 import { createBuildkitBuilder, type BuildkitBuilderDeps } from "./buildkit.ts";
@@ -63,26 +63,7 @@ describe.skipIf(missing !== undefined)(`image builds by buildkit${missing === un
   const build = (dockerfile: string, asked?: Asked): Promise<Run> =>
     buildFiles(builder, blobs, { Dockerfile: `FROM ${base}\n${dockerfile}` }, asked);
 
-  /** Processes of this machine that sleep for this test. */
-  function sleeping(): number {
-    return readdirSync("/proc").filter((pid) => {
-      try {
-        return (
-          /^\d+$/.test(pid) &&
-          readFileSync(`/proc/${pid}/cmdline`, "utf8") === `sleep\0${napping}\0` &&
-          !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ")
-        );
-      } catch (error) {
-        if (["ENOENT", "ESRCH"].includes((error as NodeJS.ErrnoException).code ?? "")) return false;
-        throw error;
-      }
-    }).length;
-  }
-
-  async function until(look: () => boolean, what: string): Promise<void> {
-    for (const end = Date.now() + 30_000; !look(); await new Promise((resolve) => setTimeout(resolve, 50)))
-      if (Date.now() > end) throw new Error(`waited 30 s for ${what}`);
-  }
+  const sleeping = (): number => processesRunning(["sleep", napping]);
 
   /** Records of the cache, as `buildctl du` describes them. */
   async function cached(): Promise<{ readonly description: string; readonly size: number }[]> {

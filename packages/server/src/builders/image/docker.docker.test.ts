@@ -1,19 +1,20 @@
 // Image builds by a real Docker daemon, from a stored source to a container that answers.
-import { createReadStream, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { createReadStream, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { stripTypeScriptTypes } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { BuildPlan, BuildStep } from "@berth/contract/buildplan.ts";
+import type { BuildStep } from "@berth/contract/buildplan.ts";
 import { planOf, type Files } from "../../core/buildplan/tree.fixture.ts";
 import type { Catalogue } from "../../core/image/catalogue.ts";
 import { DockerApi } from "../../docker/api.ts";
 import { readFrames } from "../../docker/frames.ts";
 import { dockerdMissing, startDockerd, type TestDaemon } from "../../docker/testing/daemon.ts";
 import { importImage } from "../bases/import.ts";
-import type { Builder, BuildEvent, BuildOutcome, BuildRequest } from "../builder.ts";
+import type { Builder } from "../builder.ts";
 import { folderBlobs, type TestBlobs } from "../testing/blobs.ts";
 import { debianMissing, debianTar } from "../testing/debian.ts";
+import { buildFiles, imageOf, processesRunning, until, type Asked, type Run } from "../testing/imagelab.ts";
 import { folderTar, streamOf } from "../testing/tarball.ts";
 import { createDockerBuilder } from "./docker.ts";
 
@@ -49,7 +50,6 @@ describe.skipIf(missing !== undefined)(`image builds by docker${missing === unde
   let api: DockerApi;
   let blobs: TestBlobs;
   let builder: Builder;
-  let count = 0;
 
   beforeAll(async () => {
     daemon = await startDockerd();
@@ -72,37 +72,10 @@ describe.skipIf(missing !== undefined)(`image builds by docker${missing === unde
     rmSync(dir, { recursive: true, force: true });
   });
 
-  interface Run {
-    readonly outcome: BuildOutcome;
-    readonly steps: string[];
-    readonly lines: string[];
-  }
-  async function build(files: Files, more: Partial<BuildRequest> & { steps?: BuildStep[]; signal?: AbortSignal } = {}): Promise<Run> {
-    const { steps = [], signal = never, ...given } = more;
-    const texts = Object.fromEntries(
-      Object.entries(files).map(([path, content]) => [path, typeof content === "string" ? content : JSON.stringify(content)]),
-    );
-    const detected = planOf(files);
-    const plan: BuildPlan = { ...detected, steps: [...detected.steps, ...steps] };
-    const { digest } = await blobs.put(streamOf(await folderTar(texts)));
-    count += 1;
-    const run: Run = { outcome: { ok: false, cause: { code: "none", params: {}, evidence: [] } }, steps: [], lines: [] };
-    const take = (event: BuildEvent): void => {
-      if (event.type === "log") run.lines.push(event.line.text);
-      else run.steps.push(`${event.name} ${event.state}`);
-    };
-    const request: BuildRequest = {
-      id: `build-${count}`,
-      stackId: "s1",
-      stackName: "shop",
-      sourceDigest: digest,
-      plan,
-      env: {},
-      secretValues: [],
-      deadline: 120_000,
-      ...given,
-    };
-    return { ...run, outcome: await builder.build(request, take, signal) };
+  function build(files: Files, more: Asked & { steps?: BuildStep[] } = {}): Promise<Run> {
+    const { steps = [], ...asked } = more;
+    const plan = planOf(files);
+    return buildFiles(builder, blobs, files, { ...asked, plan: { ...plan, steps: [...plan.steps, ...steps] } });
   }
 
   /** The image's container, started; with the address at which it listens. */
@@ -128,35 +101,11 @@ describe.skipIf(missing !== undefined)(`image builds by docker${missing === unde
     }
   }
 
-  /** Processes of this daemon's containers that run `sleep 300`. */
-  function sleeping(): number {
-    return readdirSync("/proc").filter((pid) => {
-      try {
-        return (
-          /^\d+$/.test(pid) &&
-          readFileSync(`/proc/${pid}/cmdline`, "utf8") === `sleep\0${napping}\0` &&
-          !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ")
-        );
-      } catch (error) {
-        if (["ENOENT", "ESRCH"].includes((error as NodeJS.ErrnoException).code ?? "")) return false;
-        throw error;
-      }
-    }).length;
-  }
-
-  async function until(look: () => boolean, what: string): Promise<void> {
-    for (const end = Date.now() + 30_000; !look(); await new Promise((resolve) => setTimeout(resolve, 50)))
-      if (Date.now() > end) throw new Error(`waited 30 s for ${what}`);
-  }
-
-  function digestOf({ outcome, lines }: Run): string {
-    if (!outcome.ok) throw new Error(`${JSON.stringify(outcome.cause)}\n${lines.join("\n")}`);
-    return outcome.digest;
-  }
+  const sleeping = (): number => processesRunning(["sleep", napping]);
 
   it("make an image whose program runs as nobody, is the first process and takes SIGTERM", async () => {
     const run = await build(hello);
-    const digest = digestOf(run);
+    const digest = imageOf(run);
     expect(digest).toMatch(/^sha256:[0-9a-f]{64}$/);
     expect(run.outcome).toMatchObject({ processes: ["web"], size: expect.any(Number) as number });
     const { Config } = await api.json<{ Config: Record<string, unknown> }>("GET", `/images/${digest}/json`);
@@ -173,7 +122,7 @@ describe.skipIf(missing !== undefined)(`image builds by docker${missing === unde
   });
 
   it("serve a static site, with nothing else in its folder", async () => {
-    const digest = digestOf(await build({ "index.html": "<p>one", "about/index.html": "<p>two" }));
+    const digest = imageOf(await build({ "index.html": "<p>one", "about/index.html": "<p>two" }));
     const { id, url } = await started(digest);
     expect(await answerOf(url)).toBe("<p>one");
     expect(await answerOf(`${url}about/`)).toBe("<p>two");
@@ -191,7 +140,7 @@ describe.skipIf(missing !== undefined)(`image builds by docker${missing === unde
     const make = step("build", "cp deps/lock made && echo built");
     const steps = [install, make];
     const first = await build({ ...hello, lock: "1" }, { steps });
-    digestOf(first);
+    imageOf(first);
     expect(first.steps).toEqual(["install started", "install finished", "build started", "build finished"]);
     expect(first.lines).toEqual(expect.arrayContaining(["installed", "built"]));
     const changed = { ...hello, "server.js": `${String(hello["server.js"])}\n// changed`, lock: "1" };
@@ -201,7 +150,7 @@ describe.skipIf(missing !== undefined)(`image builds by docker${missing === unde
     expect(third.steps).toEqual(["install started", "install finished", "build started", "build finished"]);
     // Dependencies are a layer of their own, which a change of the code leaves as it is.
     const layers = async (run: Run): Promise<readonly string[]> =>
-      (await api.json<{ RootFS: { Layers: string[] } }>("GET", `/images/${digestOf(run)}/json`)).RootFS.Layers;
+      (await api.json<{ RootFS: { Layers: string[] } }>("GET", `/images/${imageOf(run)}/json`)).RootFS.Layers;
     const [one, two] = [await layers(first), await layers(second)];
     expect(two.slice(0, -1)).toEqual(one.slice(0, -1));
     expect(two.at(-1)).not.toBe(one.at(-1));
@@ -266,8 +215,8 @@ describe.skipIf(missing !== undefined)(`image builds by docker${missing === unde
     });
     expect(run.lines).toContain("token=***");
     expect(run.lines.join("\n")).not.toContain("hunter2");
-    expect(JSON.stringify(await api.json("GET", `/images/${digestOf(run)}/json`))).not.toContain("hunter2");
-    expect(JSON.stringify(await api.json("GET", `/images/${digestOf(run)}/history`))).not.toContain("hunter2");
+    expect(JSON.stringify(await api.json("GET", `/images/${imageOf(run)}/json`))).not.toContain("hunter2");
+    expect(JSON.stringify(await api.json("GET", `/images/${imageOf(run)}/history`))).not.toContain("hunter2");
   });
 
   it("end with what they run when they are cancelled, and at their deadline", async () => {

@@ -1,4 +1,5 @@
 // For tests of image builders: a source becomes a build, and an image's content is looked at without starting it.
+import { readFileSync, readdirSync } from "node:fs";
 import type { Builder, BuildEvent, BuildOutcome, BuildRequest } from "../builder.ts";
 import type { DetectOptions } from "../../core/buildplan/detect.ts";
 import { planOf, type Files } from "../../core/buildplan/tree.fixture.ts";
@@ -75,4 +76,25 @@ export async function exported(api: DockerApi, image: string): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of (await api.stream("GET", `/images/${image}/get`)) as AsyncIterable<Buffer>) chunks.push(chunk);
   return Buffer.concat(chunks);
+}
+
+/** Living processes of this machine with exactly these arguments. */
+export function processesRunning(command: readonly string[]): number {
+  return readdirSync("/proc").filter((pid) => {
+    try {
+      return (
+        /^\d+$/.test(pid) &&
+        readFileSync(`/proc/${pid}/cmdline`, "utf8") === `${command.join("\0")}\0` &&
+        !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ")
+      );
+    } catch (error) {
+      if (["ENOENT", "ESRCH"].includes((error as NodeJS.ErrnoException).code ?? "")) return false;
+      throw error;
+    }
+  }).length;
+}
+
+export async function until(look: () => boolean, what: string): Promise<void> {
+  for (const end = Date.now() + 30_000; !look(); await new Promise((resolve) => setTimeout(resolve, 50)))
+    if (Date.now() > end) throw new Error(`waited 30 s for ${what}`);
 }

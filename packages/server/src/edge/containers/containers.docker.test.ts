@@ -6,7 +6,8 @@ import { debianMissing, debianTar } from "../../builders/testing/debian.ts";
 import { dockerdMissing } from "../../docker/testing/daemon.ts";
 import type { InstanceRecord, LogLine, Ref, Workload } from "../../engines/engine.ts";
 import { until } from "../testing/agent-processes.ts";
-import { ContainersLab, never } from "./testing/lab.ts";
+import { never } from "../testing/engine-lab.ts";
+import { ContainersLab } from "./testing/lab.ts";
 
 const missing = dockerdMissing() ?? debianMissing();
 

@@ -10,17 +10,17 @@ import { buffer } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { zstdCompressSync } from "node:zlib";
 import { pack } from "tar-stream";
-import type { Fence, Instance, LogLine, LogOptions, Ref, TrackTarget, Workload } from "../../../engines/engine.ts";
+import { plainWorkload } from "../../../engines/conformance/workload.ts";
+import type { LogLine, LogOptions, Ref, Workload } from "../../../engines/engine.ts";
 import { LocalEngine } from "../../../engines/local/engine.ts";
 import { livingStat } from "../../../os/process.ts";
 import { Cgroups } from "../../../sandbox/cgroups.ts";
 import { AgentProcesses, until, type AgentProcess } from "../../testing/agent-processes.ts";
+import { EngineLab, installation, never } from "../../testing/engine-lab.ts";
 import { ProcessTable, signalAll } from "../procfs.ts";
 import { readSpec } from "../record.ts";
 
-export { until };
-export const never = new AbortController().signal;
-export const installation = "lab";
+export { installation, never, until };
 export const isRoot = process.getuid?.() === 0;
 const agentEntry = fileURLToPath(new URL("../main.ts", import.meta.url));
 const collectorEntry = fileURLToPath(new URL("../../collector/main.ts", import.meta.url));
@@ -33,15 +33,15 @@ export interface LabOptions {
   readonly withoutCollector?: boolean;
 }
 
-export class Lab implements AsyncDisposable {
+export class Lab extends EngineLab implements AsyncDisposable {
   readonly home: string;
   readonly engine: LocalEngine;
   readonly blobs = new Map<string, Buffer>();
   readonly #options: LabOptions;
   readonly #processes: AgentProcesses;
-  #generation = 0;
 
   private constructor(home: string, options: LabOptions) {
+    super();
     this.home = home;
     this.#options = options;
     this.#processes = new AgentProcesses(home, { agent: agentEntry, collector: collectorEntry }, options.asUser);
@@ -96,7 +96,6 @@ export class Lab implements AsyncDisposable {
     return this.#processes.running;
   }
 
-  /** What agent and collector had to say. */
   get complaints(): string {
     return this.#processes.complaints;
   }
@@ -118,65 +117,15 @@ export class Lab implements AsyncDisposable {
     return digest;
   }
 
-  fence(generation: number = (this.#generation += 1), epoch = 1): Fence {
-    return { installation, epoch, generation };
-  }
-
   async workload(files: Readonly<Record<string, string>>, over: Partial<Workload> = {}): Promise<Workload> {
     const digest = await this.bundle({ README: "a bundle is never empty", ...files });
-    return {
-      ref: { stack: "shop", component: "web" },
-      stackId: "stack-1",
-      kind: "web",
-      releaseHash: `sha256:${createHash("sha256")
-        .update(digest + JSON.stringify(over))
-        .digest("hex")}`,
-      releaseNumber: 1,
-      artifact: { kind: "bundle", digest },
-      command: { exec: ["/bin/sh", "run.sh"] },
-      workdir: ".",
-      artifactEnv: {},
-      env: {},
-      secretValues: [],
-      ports: [],
-      volumes: [],
-      resources: {},
-      probes: {},
-      restart: "always",
-      gracePeriod: 2_000,
-      securityProfile: "restricted",
-      tools: [],
-      ...over,
-    };
+    return plainWorkload(digest, { kind: "web", artifact: { kind: "bundle", digest }, command: { exec: ["/bin/sh", "run.sh"] } }, over);
   }
 
-  /** Prepares and ensures. */
-  async run(workload: Workload, over: Partial<TrackTarget> = {}): Promise<void> {
-    const fence = this.fence();
-    await this.engine.prepare(workload, fence, never);
+  protected override async prepared(): Promise<void> {
     // In the product client and agent are the same user; here the client is the tests' root.
     const { asUser } = this.#options;
     if (asUser !== undefined) spawnSync("chown", ["-R", `${asUser}:${asUser}`, join(this.home, "stacks")]);
-    await this.engine.ensure({ ref: workload.ref, track: "stable", workload, restart: 0, replicas: 1, ...over }, fence, never);
-  }
-
-  async instances(ref: Ref = { stack: "shop", component: "web" }): Promise<readonly Instance[]> {
-    return (await this.engine.observe(ref, never))?.instances ?? [];
-  }
-
-  /** The only instance, once the condition holds. */
-  async instance(condition: (instance: Instance) => boolean, label: string, timeout?: number, ref?: Ref): Promise<Instance> {
-    let last: Instance | undefined;
-    return until(
-      async () => {
-        [last] = await this.instances(ref);
-        return last !== undefined && condition(last) ? last : undefined;
-      },
-      label,
-      timeout,
-    ).catch((error: unknown) => {
-      throw new Error(`${String(error)}; last seen: ${JSON.stringify(last)}; ${this.complaints}`);
-    });
   }
 
   async logs(options: Partial<LogOptions> = {}, ref: Ref = { stack: "shop", component: "web" }): Promise<LogLine[]> {
