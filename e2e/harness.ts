@@ -22,6 +22,8 @@ export const serverProgram =
 export const serverCommand = (): readonly string[] => [process.execPath, serverProgram];
 
 export type Files = Readonly<Record<string, string>>;
+/** What a source consists of. */
+export type Contents = Readonly<Record<string, string | Buffer>>;
 export interface Answer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
@@ -152,7 +154,7 @@ export class TestBerth {
       .filter((line) => line.includes("a request failed"));
   }
 
-  async upload(stack: string, files: Files): Promise<string> {
+  async upload(stack: string, files: Contents): Promise<string> {
     const bytes = await archive(files);
     const source = await this.client.uploadSource({
       params: { stack },
@@ -167,7 +169,7 @@ export class TestBerth {
   async up(
     stack: string,
     project: Files,
-    contexts?: Readonly<Record<string, Files>>,
+    contexts?: Readonly<Record<string, Contents>>,
     more: Partial<PlanRequest> = {},
   ): Promise<Deployment> {
     const plan = await this.plan(stack, project, contexts, more);
@@ -178,7 +180,7 @@ export class TestBerth {
   async plan(
     stack: string,
     project: Files,
-    contexts: Readonly<Record<string, Files>> = { ".": project },
+    contexts: Readonly<Record<string, Contents>> = { ".": project },
     more: Partial<PlanRequest> = {},
   ): Promise<StackPlan> {
     let request: PlanRequest = { files: {}, absent: [], composeFiles: [], variables: {}, profiles: [], sources: {}, ...more };
@@ -220,7 +222,7 @@ export class TestBerth {
   }
 
   /** Deploys and waits until every rollout has succeeded. */
-  async deployed(stack: string, project: Files, contexts?: Readonly<Record<string, Files>>): Promise<Rollout[]> {
+  async deployed(stack: string, project: Files, contexts?: Readonly<Record<string, Contents>>): Promise<Rollout[]> {
     const made = await this.up(stack, project, contexts);
     const ended = await Promise.all(made.rollouts.map((rollout) => this.ended(stack, rollout.component, rollout.number)));
     const bad = ended.find((rollout) => rollout.phase !== "succeeded");
@@ -262,7 +264,7 @@ export async function until<T>(
   }
 }
 
-export async function archive(files: Files): Promise<Buffer> {
+export async function archive(files: Contents): Promise<Buffer> {
   const pack = tar.pack();
   for (const [name, text] of Object.entries(files)) pack.entry({ name }, text);
   pack.finalize();

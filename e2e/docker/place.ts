@@ -23,14 +23,14 @@ export class DockerPlace implements AsyncDisposable {
     this.berth = berth;
   }
 
-  /** `settings`: more of the server's config.json. */
-  static async open(settings: object = {}): Promise<DockerPlace> {
+  /** `settings`: more of the server's config.json; `env`: of its environment. */
+  static async open(settings: object = {}, env: Readonly<Record<string, string>> = {}): Promise<DockerPlace> {
     const daemon = await startDockerd();
     const api = new DockerApi(daemon.endpoint);
     try {
       await importImage(api, createReadStream(await debianTar(["nodejs"])), { reference: base, env: { PATH: path } });
       const berth = await TestBerth.start(
-        { BERTH_ENGINE: "docker", BERTH_DOCKER_HOST: daemon.url },
+        { BERTH_ENGINE: "docker", BERTH_DOCKER_HOST: daemon.url, ...env },
         {
           images: { os: base, runtimes: [{ runtime: "node", version: "18", build: base, run: base }], tools: [] },
           networks: { base: daemon.subnet.replace(/\.0\.0\/16$/, ".128.0/17"), size: 25 },

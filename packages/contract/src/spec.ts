@@ -133,6 +133,8 @@ export const BuildSpec = Type.Object(
     dockerfile: Type.Optional(Text(1024)),
     target: Type.Optional(Text(255)),
     args: Type.Optional(Type.Record(Type.String(), Text(131_072), { maxProperties: 1000 })),
+    /** By the id that a `RUN --mount=type=secret` asks for: the secret of the stack that it is shown. */
+    secrets: Type.Optional(Type.Record(Type.String({ pattern: "^[A-Za-z0-9_.-]{1,253}$" }), Name, { maxProperties: 500 })),
   },
   { additionalProperties: false },
 );

@@ -173,7 +173,7 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
   const isRoot = process.getuid?.() === 0;
   const findTool = createToolFinder(config.home, config.systemPath.split(":"));
   // For what it says before a build; builds are run by the thread that works. What one stack's user can execute, all can.
-  const imageBuilder = openImageBuilder(config, installation.id, blobs);
+  const imageBuilder = openImageBuilder(config, paths, installation.id, blobs);
   const builder = imageBuilder ?? createHostBuilder({ home: config.home, blobs, findTool, uidFor: () => (isRoot ? gitUser : undefined) });
   const readTree = (digest: string, signal: AbortSignal): ReturnType<typeof readSourceTree> =>
     readSourceTree(blobs, digest, filesOfInterest, signal);

@@ -1,7 +1,7 @@
 // Settings are read once and refused in words when they are wrong; here those of the router.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { readConfig, type Config } from "./config.ts";
 import { parseEdgeConfig } from "./edge/config.ts";
@@ -74,6 +74,30 @@ it("reads where certificates are got from; without it, nowhere", () => {
     binding: { kid: "k", key: "s" },
     proof: { type: "dns-01", hook: "/opt/dns", deadline: 300_000 },
   });
+});
+
+it("reads where images are built by BuildKit; without it, by the engine's own daemon", () => {
+  const docker = { BERTH_ENGINE: "docker", PATH: dirname(process.execPath) };
+  expect(read({}, docker).buildkit).toBeUndefined();
+  const program = process.execPath;
+  expect(read({ buildkit: { address: "unix:///run/b.sock", program, cacheBytes: 1e9 } }, docker).buildkit).toEqual({
+    address: "unix:///run/b.sock",
+    program,
+    cacheBytes: 1e9,
+  });
+  const remote = { ...docker, BERTH_BUILDKIT: "tcp://build.test:1234", BERTH_BUILDKIT_CERTS: "/etc/b", BERTH_BUILDCTL: program };
+  expect(read({}, remote).buildkit?.tls).toEqual({ ca: "/etc/b/ca.pem", cert: "/etc/b/cert.pem", key: "/etc/b/key.pem" });
+});
+
+it.each([
+  [{ BERTH_BUILDKIT: "unix:///b" }, "nothing here runs images"],
+  [{ BERTH_ENGINE: "docker", BERTH_BUILDKIT: "b.sock" }, "BERTH_BUILDKIT is no address of a buildkitd: b.sock."],
+  [{ BERTH_ENGINE: "docker", BERTH_BUILDKIT: "tcp://build.test:1234" }, "leads to build.test without encryption"],
+  [{ BERTH_ENGINE: "docker", BERTH_BUILDKIT: "unix:///b", BERTH_BUILDKIT_CACHE: "10G" }, "BERTH_BUILDKIT_CACHE is 10G."],
+  [{ BERTH_ENGINE: "docker", BERTH_BUILDKIT: "unix:///b", PATH: "/nowhere" }, "there is no buildctl on the PATH"],
+  [{ BERTH_ENGINE: "docker", BERTH_BUILDKIT: "unix:///b", BERTH_BUILDCTL: "/nowhere/buildctl" }, "BERTH_BUILDCTL is no program"],
+])("refuses %j for BuildKit in words", (env, sentence) => {
+  expect(() => read({}, env)).toThrow(sentence);
 });
 
 it.each([

@@ -23,6 +23,7 @@ import {
   type GivenAcme,
   type Listen,
 } from "./config-values.ts";
+import { buildkit, type BuildkitChoice, type GivenBuildkit } from "./config-buildkit.ts";
 import type { Catalogue } from "./core/image/catalogue.ts";
 
 export interface Config {
@@ -35,6 +36,8 @@ export interface Config {
   readonly cluster: { readonly name: string; readonly chosen: boolean };
   /** What this machine's cluster is made of: processes, or containers of a Docker daemon (`docker`: where that listens). */
   readonly engine: EngineChoice;
+  /** What builds images; undefined = the engine's own daemon. */
+  readonly buildkit: BuildkitChoice | undefined;
   /** The base images that images are built on. */
   readonly images: Catalogue;
   /** Where the networks of stacks come from where instances are containers; undefined = the agent's own choice. */
@@ -119,6 +122,7 @@ interface ConfigFile {
   readonly cluster?: string;
   readonly engine?: string;
   readonly dockerHost?: string;
+  readonly buildkit?: GivenBuildkit;
   readonly images?: unknown;
   readonly networks?: unknown;
   readonly host?: string;
@@ -167,15 +171,18 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
           : join(value(env, "XDG_RUNTIME_DIR") ?? "", "berth"));
   const file = readFile(join(home, "config.json"));
   const databaseUrl = value(env, "DATABASE_URL") ?? file.databaseUrl;
+  const engineChoice = engine(
+    value(env, "BERTH_ENGINE") ?? file.engine,
+    value(env, "BERTH_DOCKER_HOST") ?? file.dockerHost ?? value(env, "DOCKER_HOST"),
+  );
+  const systemPath = value(env, "PATH") ?? fallbackPath;
   return {
     home,
     runDir,
     databaseUrl: databaseUrl === undefined ? undefined : checkedUrl(databaseUrl),
     cluster: cluster(value(env, "BERTH_CLUSTER") ?? file.cluster),
-    engine: engine(
-      value(env, "BERTH_ENGINE") ?? file.engine,
-      value(env, "BERTH_DOCKER_HOST") ?? file.dockerHost ?? value(env, "DOCKER_HOST"),
-    ),
+    engine: engineChoice,
+    buildkit: buildkit(givenBuildkit(env, file.buildkit ?? {}), engineChoice, systemPath),
     images: catalogue(file.images),
     networks: networks(file.networks),
     api: listen(value(env, "BERTH_HOST") ?? file.host, value(env, "BERTH_PORT") ?? file.port, 7420, "BERTH_PORT"),
@@ -228,7 +235,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
       [],
     gitLoopback: value(env, "BERTH_GIT_LOOPBACK") === "1" || file.gitLoopback === true,
     childEnv: { PATH: value(env, "PATH") ?? fallbackPath, HOME: homedir(), LANG: "C.UTF-8" },
-    systemPath: value(env, "PATH") ?? fallbackPath,
+    systemPath,
     networkEnv: networkEnvOf(env),
     managed: value(env, "BERTH_MANAGED") !== undefined,
     service: {
@@ -273,6 +280,15 @@ function givenAcme(env: NodeJS.ProcessEnv, file: GivenAcme): GivenAcme {
     caFile: value(env, "BERTH_ACME_CA_FILE") ?? file.caFile,
   };
   return Object.fromEntries(Object.entries(from).filter(([, found]) => found !== undefined));
+}
+
+function givenBuildkit(env: NodeJS.ProcessEnv, file: GivenBuildkit): GivenBuildkit {
+  return {
+    address: value(env, "BERTH_BUILDKIT") ?? file.address,
+    program: value(env, "BERTH_BUILDCTL") ?? file.program,
+    certificates: value(env, "BERTH_BUILDKIT_CERTS") ?? file.certificates,
+    cacheBytes: value(env, "BERTH_BUILDKIT_CACHE") ?? file.cacheBytes,
+  };
 }
 
 /** What builds are told of how this machine reaches the network. */

@@ -22,6 +22,8 @@ export interface Paths {
   readonly secretsKey: string;
   readonly auditKey: string;
   readonly tmp: string;
+  /** Sources while images are built of them. */
+  readonly imageBuilds: string;
   readonly compiled: string;
 }
 
@@ -45,6 +47,7 @@ export function pathsOf(home: string, run: string): Paths {
     secretsKey: join(home, "secrets.key"),
     auditKey: join(home, "audit.key"),
     tmp: join(home, "tmp"),
+    imageBuilds: join(home, "image-builds"),
     compiled: join(home, "compiled"),
   };
 }

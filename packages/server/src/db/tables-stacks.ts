@@ -237,6 +237,8 @@ export interface BuildOptions {
   readonly dockerfile?: string;
   readonly target?: string;
   readonly args?: Record<string, string>;
+  /** By the id that a step asks for: the secret of the stack. */
+  readonly secrets?: Record<string, string>;
   readonly deadline?: number;
 }
 

@@ -8,20 +8,24 @@ import type { SourceTree } from "../core/buildplan/source.ts";
 import { detectBuildPlan } from "../core/buildplan/detect.ts";
 import { duration } from "../core/words.ts";
 import type { Db } from "../db/pool.ts";
+import type { SecretBox } from "../db/secretbox.ts";
 import type { BuildLogs } from "../resources/builds/log.ts";
 import * as store from "../resources/builds/store.ts";
 import { stackEvent, wakeComponent } from "../resources/intent.ts";
 import { waitingForBuild } from "../resources/rollouts/store.ts";
+import { openNewest } from "../resources/secrets/store.ts";
 import { findOrigin } from "../resources/sources/store.ts";
 import { findCluster, findStackById, type StackRow } from "../resources/stacks/store.ts";
 import type { BuildPlaces } from "./build-places.ts";
 import { watchForCancel } from "./cancel-watch.ts";
+import { secretCause } from "./component/workload.ts";
 import type { HandlerContext } from "./loop.ts";
 import { enqueue, type Commit } from "./queue.ts";
 
 export interface BuildLoopDeps {
   readonly db: Db;
   readonly builder: Builder;
+  readonly secretBox: SecretBox;
   readonly logs: BuildLogs;
   readonly readSourceTree: (digest: string, signal: AbortSignal) => Promise<SourceTree>;
   readonly clock: () => Date;
@@ -92,6 +96,8 @@ export async function runBuild(deps: BuildLoopDeps, buildId: string, { signal, c
     journal.expect(detected.plan.steps.length);
     const lacking = await deps.builder.check(detected.plan, stack.id);
     if (lacking !== undefined) return await end(deps, stack, build, commit, { failed: lacking });
+    const opened = await openBuildSecrets(deps, build);
+    if ("lacking" in opened) return await end(deps, stack, build, commit, { failed: opened.lacking });
     const origin = await findOrigin(deps.db, build.source_id);
     const cancelled = new AbortController();
     const watch = watchForCancel(() => store.cancelledBy(deps.db, build.id), cancelled, signal);
@@ -106,6 +112,7 @@ export async function runBuild(deps: BuildLoopDeps, buildId: string, { signal, c
           sourceDigest: build.source_digest,
           plan: detected.plan,
           env: build.options.args ?? {},
+          secrets: opened.secrets,
           ...(origin === undefined ? {} : { origin }),
           secretValues: [],
           deadline: build.options.deadline ?? deps.deadline,
@@ -134,6 +141,20 @@ export async function runBuild(deps: BuildLoopDeps, buildId: string, { signal, c
     }
   } finally {
     await journal.flush();
+  }
+}
+
+/** The newest values, as they are when the build begins. */
+async function openBuildSecrets(
+  { db, secretBox }: Pick<BuildLoopDeps, "db" | "secretBox">,
+  { stack_id, options }: store.BuildRow,
+): Promise<{ readonly secrets: Readonly<Record<string, string>> } | { readonly lacking: Cause }> {
+  try {
+    return { secrets: await openNewest(db, secretBox, stack_id, options.secrets ?? {}) };
+  } catch (error) {
+    const lacking = secretCause(error);
+    if (lacking === undefined) throw error;
+    return { lacking };
   }
 }
 

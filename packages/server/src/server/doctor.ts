@@ -2,6 +2,7 @@
 import type { Check } from "@berth/contract/resources/installation.ts";
 import { sql } from "kysely";
 import type { BlobStore } from "../blobs/store.ts";
+import { callBuildctl, type Buildkit } from "../builders/image/buildctl.ts";
 import type { Config } from "../config.ts";
 import { refusalOf, type ServerFacts } from "../db/outside.ts";
 import type { Db } from "../db/pool.ts";
@@ -29,6 +30,15 @@ export interface DoctorDeps {
   readonly findTool: (name: string) => Promise<string | undefined>;
 }
 
+const imageBuilder = (buildkit: Buildkit): Looking => ({
+  name: "image builder",
+  why: "Nothing can be built from source; what runs goes on.",
+  next: "Start buildkitd, or see whether BERTH_BUILDKIT leads to it; without that setting the engine's own daemon builds.",
+  look: async (within) => {
+    await callBuildctl(buildkit, ["debug", "workers"], within);
+    return ok(`BuildKit answers at ${buildkit.address}`);
+  },
+});
 const answering = "See whether database and edge answer.";
 /** Of the time that a check has, what is left for everything but reading bundles. */
 const readingShare = 0.6;
@@ -89,6 +99,7 @@ function ofParts({ db, place, config, paths, elsewhere, clock }: DoctorDeps): Lo
               ),
           },
         ]),
+    ...(config.buildkit === undefined ? [] : [imageBuilder(config.buildkit)]),
     {
       name: "work queue",
       why: "What was asked for waits until this work succeeds.",

@@ -2,7 +2,9 @@
 import type { BlobStore } from "../blobs/store.ts";
 import type { Config } from "../config.ts";
 import { EdgeTraffic } from "../engines/edge-traffic.ts";
+import { createBuildkitBuilder } from "../builders/image/buildkit.ts";
 import { createDockerBuilder } from "../builders/image/docker.ts";
+import { loadIntoDocker } from "../builders/image/output.ts";
 import { parseEndpoint } from "../docker/endpoint.ts";
 import { DockerApi } from "../docker/api.ts";
 import { staticServerText } from "../edge/agent/static-install.ts";
@@ -27,16 +29,30 @@ export function openEngine(config: Pick<Config, "engine">, paths: Paths, cluster
 export const noBlobs: BlobStore["open"] = () => Promise.reject(new Error("nothing is unpacked here"));
 
 /** The builder of images where instances are containers; undefined where they are processes. */
-export function openImageBuilder(config: Config, installation: string, blobs: BlobStore): (Builder & { close(): void }) | undefined {
-  if (config.engine.kind !== "docker") return undefined;
-  const api = new DockerApi(parseEndpoint(config.engine.docker));
-  const builder = createDockerBuilder({
-    api,
+export function openImageBuilder(
+  config: Config,
+  paths: Paths,
+  installation: string,
+  blobs: BlobStore,
+): (Builder & { close(): void }) | undefined {
+  const { engine, buildkit } = config;
+  if (engine.kind !== "docker") return undefined;
+  const api = new DockerApi(parseEndpoint(engine.docker));
+  const common = {
     blobs,
     catalogue: config.images,
     labels: { "berth.installation": installation },
     staticServer: () => staticServerText(),
-    memory: config.builds.memory,
-  });
+  };
+  const builder =
+    buildkit === undefined
+      ? createDockerBuilder({ ...common, api, memory: config.builds.memory })
+      : createBuildkitBuilder({
+          ...common,
+          buildkit,
+          output: loadIntoDocker(api),
+          folder: paths.imageBuilds,
+          ...(buildkit.cacheBytes === undefined ? {} : { cacheBytes: buildkit.cacheBytes }),
+        });
   return { ...builder, close: () => api.close() };
 }

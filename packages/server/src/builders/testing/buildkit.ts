@@ -16,6 +16,10 @@ const version = "0.26.3";
 const programs = ["buildctl", "buildkitd"] as const;
 
 export interface TestBuildkit extends AsyncDisposable {
+  /** Ends it; what it keeps stays. */
+  down(): Promise<void>;
+  /** Starts it again, at the same address. */
+  up(): Promise<void>;
   readonly buildkit: Buildkit;
   log(): string;
 }
@@ -71,8 +75,11 @@ export async function startBuildkitd(): Promise<TestBuildkit> {
       ...["--config", at("buildkitd.toml"), "--root", at("root"), "--addr", buildkit.address],
       ...["--oci-worker=true", "--containerd-worker=false", "--oci-worker-net=host"],
     ];
-    child = await startConfined(place, { kind: "buildkitd", argv, hidden: ["/etc/buildkit"] }, () => answering(buildkit));
-    return { buildkit, log: () => readFileSync(at("log"), "utf8"), [Symbol.asyncDispose]: stop };
+    const up = async (): Promise<void> => {
+      child = await startConfined(place, { kind: "buildkitd", argv, hidden: ["/etc/buildkit"] }, () => answering(buildkit));
+    };
+    await up();
+    return { buildkit, up, down: () => endConfined(child), log: () => readFileSync(at("log"), "utf8"), [Symbol.asyncDispose]: stop };
   } catch (error) {
     await stop();
     throw error;

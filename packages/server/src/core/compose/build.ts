@@ -4,9 +4,16 @@ import type { Environment } from "./input.ts";
 import { keyed } from "./merge.ts";
 import { isRemote, normalise, outside } from "./paths.ts";
 import { get, isNull, type Tree } from "./tree.ts";
+import { readGrants } from "./secrets.ts";
 import { checkKeys, complain, mappingOf, refuse, textOf, type Place } from "./values.ts";
 
-export function readBuild(place: Place & { readonly environment: Environment }, tree: Tree | undefined): BuildSpec | undefined {
+export interface BuildPlace extends Place {
+  readonly environment: Environment;
+  /** What the top of the file calls a secret -> what the stack does. */
+  readonly secrets: ReadonlyMap<string, string>;
+}
+
+export function readBuild(place: BuildPlace, tree: Tree | undefined): BuildSpec | undefined {
   if (tree === undefined) return undefined;
   if (tree.type === "scalar") return { context: contextOf(place, tree) };
   const build = mappingOf(place, tree, "build");
@@ -23,12 +30,21 @@ export function readBuild(place: Place & { readonly environment: Environment }, 
     );
   const target = textOf(place, get(build, "target"), "target");
   const args = readArgs(place, get(build, "args"));
+  const secrets = readBuildSecrets(place, get(build, "secrets"));
   return {
     context: contextOf(place, get(build, "context")),
     ...(dockerfile === undefined ? {} : { dockerfile }),
     ...(target === undefined ? {} : { target }),
     ...(args === undefined ? {} : { args }),
+    ...(secrets === undefined ? {} : { secrets }),
   };
+}
+
+/** Each under the id that a step asks for: its target, or its own name. */
+function readBuildSecrets(place: BuildPlace, tree: Tree | undefined): Record<string, string> | undefined {
+  const grants = readGrants(place, "secrets", tree, [...place.secrets.keys()]);
+  if (grants.length === 0) return undefined;
+  return Object.fromEntries(grants.map(({ source, file }) => [file, place.secrets.get(source) ?? source]));
 }
 
 function contextOf(place: Place, tree: Tree | undefined): string {

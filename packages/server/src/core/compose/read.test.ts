@@ -84,6 +84,11 @@ describe("a component from a service", () => {
       "build: {context: ./x/../y, dockerfile: D, target: t, args: [A=1, B=2]}",
       { build: { context: "y", dockerfile: "D", target: "t", args: { A: "1", B: "2" } }, securityProfile: "baseline" },
     ],
+    [
+      "secrets of a build",
+      "build: {context: ., secrets: [db_password, {source: db_password, target: /run/secrets/npm.token}]}\nsecrets: {db_password: {external: true}}",
+      { build: { context: ".", secrets: { db_password: "db-password", "npm.token": "db-password" } }, secrets: {} },
+    ],
     ["build argument from nowhere is left out", "build: {context: ., args: [GONE]}", { build: { context: "." } }],
     [
       "x-berth in full",
@@ -108,7 +113,8 @@ describe("a component from a service", () => {
       { schedule: { cron: "0 * * * MON-FRI", timeZone: "Europe/Berlin", overlap: "replace", deadline: 600_000, startingDeadline: 90_000 } },
     ],
   ])("%s", (_, lines, expected) => {
-    const text = lines.startsWith("build:") ? yaml(`services:\n  a:\n    ${lines}\n`) : service(lines);
+    const [build = "", ...top] = lines.split("\n");
+    const text = lines.startsWith("build:") ? yaml(`services:\n  a:\n    ${build}\n${top.join("\n")}\n`) : service(lines);
     expect(specOf(text)).toMatchObject(expected);
   });
 

@@ -130,6 +130,8 @@ function valueOf(
 export interface Granted {
   readonly source: string;
   readonly variable: string;
+  /** Its name below /run/secrets. */
+  readonly file: string;
   readonly at: Position;
 }
 
@@ -167,7 +169,7 @@ export function readGrants(place: Place, key: "secrets" | "configs", tree: Tree 
       continue;
     }
     const variable = toVariable(file ?? source);
-    grants.set(variable, { source, variable, at: item.at });
+    grants.set(variable, { source, variable, file: file ?? source, at: item.at });
   }
   return [...grants.values()];
 }

@@ -25,6 +25,7 @@ const samples: Readonly<Record<string, unknown>> = {
   "service.expose": [80],
   "service.volumes": ["data:/data"],
   "service.secrets": ["key"],
+  "build.secrets": ["key"],
   "service.configs": ["text"],
   "service.depends_on": ["other"],
   "service.healthcheck": { test: ["NONE"] },

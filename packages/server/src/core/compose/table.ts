@@ -46,7 +46,10 @@ const buildRules: readonly KeyRule[] = [
   refused("entitlements", "a build gets no extra rights", "Remove it."),
   refused("privileged", "a build gets no extra rights", "Remove it.", [false]),
   refused("ssh", "a build gets no keys", "Fetch private sources before the build, or set a deploy key for the source."),
-  refused("secrets", "a build gets no secrets yet", "Use an argument for what is not secret, or fetch it before the build."),
+  honoured(
+    "secrets",
+    "secrets of the stack for steps of a Dockerfile that ask for them by `RUN --mount=type=secret`, with BuildKit; no other step sees them",
+  ),
   refused("network", "a build has its own network", "Remove it.", ["default"]),
   harmless("cache_from", "builds of one stack share a cache"),
   harmless("cache_to", "builds of one stack share a cache"),

@@ -40,6 +40,12 @@ function writeService(spec: ComponentSpec): Record<string, unknown> {
             dockerfile: literal(spec.build.dockerfile),
             target: literal(spec.build.target),
             args: spec.build.args === undefined ? undefined : mapped(spec.build.args, literal),
+            secrets:
+              spec.build.secrets === undefined
+                ? undefined
+                : Object.entries(spec.build.secrets).map(([id, secret]) =>
+                    id === secret ? literal(secret) : { source: literal(secret), target: literal(id) },
+                  ),
           }),
     image: spec.build === undefined ? literal(spec.image) : undefined,
     command: command.words,

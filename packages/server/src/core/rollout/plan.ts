@@ -59,6 +59,8 @@ export interface Memory {
    * where it carries the same: an order of a holder that died may still be on its way, and only a newer number keeps it out.
    */
   readonly entry?: { readonly generation: number };
+  /** The revision of which as many as are wanted were there at the last look: what is missing of it since then was lost, and not just never started. */
+  readonly whole?: string;
 }
 export const emptyMemory: Memory = { draining: {} };
 

@@ -197,13 +197,11 @@ async function recordIdle(loaded: Loaded, context: PassContext): Promise<void> {
 
 /** Without a rollout in the way: the stable release, so many times. */
 async function keep(deps: ComponentLoopDeps, loaded: Loaded, context: PassContext): Promise<Next> {
-  const wasHealthy = loaded.component.state === "healthy" && loaded.component.ready === loaded.component.replicas;
   const { target, done } = await step(deps, loaded, loaded.stable, context).catch(async (error: unknown) => {
     await tellWhy(loaded, context, secretCause(error));
     throw error;
   });
-  const missing = done.actions.find((action) => action.type === "ensure");
-  if (wasHealthy && missing !== undefined && loaded.rollout === undefined)
+  if (done.instancesLost && loaded.rollout === undefined)
     await noteRepair(deps, loaded, context, "instances", "missing instances were started");
   if (done.routesLost && loaded.rollout === undefined)
     await noteRepair(deps, loaded, context, "routes", "the router had lost its routes and got them again");

@@ -24,6 +24,8 @@ export interface TrackStep {
   readonly progress: Progress;
   readonly memory: Memory;
   readonly actions: readonly Action[];
+  /** Instances that were there when it was last looked at are gone, and others were started for them. */
+  readonly instancesLost: boolean;
   /** The edge has forgotten the entry that was in force, or fell back to an older one. */
   readonly routesLost: boolean;
   /** ms that the slowest of the instances that are not of the wanted revision may take to drain and to end. */
@@ -80,14 +82,21 @@ export async function stepTrack(
     memory.entry,
     context,
   );
-  const leaving = instances.filter(
-    ({ revision }) => revision.releaseHash !== desired.revision?.releaseHash || revision.restart !== desired.revision.restart,
-  );
+  const isWanted = ({ revision }: Instance): boolean =>
+    revision.releaseHash === desired.revision?.releaseHash && revision.restart === desired.revision.restart;
+  const leaving = instances.filter((instance) => !isWanted(instance));
+  const there = instances.filter((one) => isWanted(one) && one.phase !== "stopping" && decided.draining[one.id] === undefined).length;
+  const whole = desired.revision === undefined ? undefined : wholeOf(desired.revision, desired.replicas);
   return {
     instances,
     progress: decided.progress,
     actions: decided.actions,
-    memory: { draining: decided.draining, ...(entry === undefined ? {} : { entry }) },
+    memory: {
+      draining: decided.draining,
+      ...(entry === undefined ? {} : { entry }),
+      ...(whole === undefined || there < desired.replicas ? {} : { whole }),
+    },
+    instancesLost: whole !== undefined && memory.whole === whole && decided.actions.some((action) => action.type === "ensure"),
     routesLost: applied.generation < (memory.entry?.generation ?? 0),
     leaveTime: Math.max(
       0,
@@ -98,6 +107,9 @@ export async function stepTrack(
     ),
   };
 }
+
+const wholeOf = ({ releaseHash, restart }: NonNullable<Desired["revision"]>, replicas: number): string =>
+  `${String(replicas)} of ${releaseHash}/${String(restart)}`;
 
 /** The definitions of the releases that run, by hash, each instance's own: what it is told when it leaves is what its release says, not what the next one says. */
 async function specsOf(

@@ -7,7 +7,7 @@ import { newestVersions } from "../secrets/store.ts";
 import type { StackHandle } from "../stacks/service.ts";
 import { newestConfigs } from "./store.ts";
 
-/** Errors: `secret_not_found` when the spec names a secret that is not set. `coming` are versions that secrets get before the release is made. */
+/** Errors: `secret_not_found` when the spec names a secret that is not set, for its instances or for its build. `coming` are versions that secrets get before the release is made. */
 export async function resolveIntent(
   trx: Db,
   stack: Pick<StackHandle, "id" | "runEnv">,
@@ -16,13 +16,16 @@ export async function resolveIntent(
   coming: ReadonlyMap<string, number> = new Map(),
 ): Promise<{ config: Record<string, string>; secretRefs: Record<string, SecretRef> }> {
   const config = await newestConfigs(trx, stack.id, componentId);
-  const versions = await newestVersions(trx, stack.id, Object.values(spec.secrets));
+  const forBuild = Object.values(spec.build?.secrets ?? {});
+  const versions = await newestVersions(trx, stack.id, [...Object.values(spec.secrets), ...forBuild]);
+  const versionOf = (secret: string): number => {
+    const version = coming.get(secret) ?? versions.get(secret);
+    if (version === undefined) throw new BerthError("secret_not_found", { secret });
+    return version;
+  };
+  forBuild.forEach(versionOf);
   const secretRefs = Object.fromEntries(
-    Object.entries(spec.secrets).map(([variable, secret]) => {
-      const version = coming.get(secret) ?? versions.get(secret);
-      if (version === undefined) throw new BerthError("secret_not_found", { secret });
-      return [variable, { secret, version }];
-    }),
+    Object.entries(spec.secrets).map(([variable, secret]) => [variable, { secret, version: versionOf(secret) }]),
   );
   return { config: resolveConfig(config.stack?.values ?? {}, spec, config.component?.values ?? {}, stack.runEnv), secretRefs };
 }

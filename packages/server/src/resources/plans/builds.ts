@@ -48,6 +48,7 @@ export function neededBuilds(
       ...(spec.build.dockerfile === undefined ? {} : { dockerfile: spec.build.dockerfile }),
       ...(spec.build.target === undefined ? {} : { target: spec.build.target }),
       ...(spec.build.args === undefined ? {} : { args: spec.build.args }),
+      ...(spec.build.secrets === undefined ? {} : { secrets: spec.build.secrets }),
     };
     const key = buildKey(source, options);
     const known = builds.get(key);

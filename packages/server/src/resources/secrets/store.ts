@@ -61,6 +61,22 @@ function openOne(box: SecretBox, stackId: string, row: { name: string; version: 
   }
 }
 
+/** The newest value of each of these secrets, by the keys that name them. Errors: `secret_not_found`, `secret_unreadable`. */
+export async function openNewest(
+  trx: Db,
+  secretBox: SecretBox,
+  stackId: string,
+  named: Readonly<Record<string, string>>,
+): Promise<Record<string, string>> {
+  const versions = await newestVersions(trx, stackId, Object.values(named));
+  const refs = Object.entries(named).map(([key, secret]) => {
+    const version = versions.get(secret);
+    if (version === undefined) throw new BerthError("secret_not_found", { secret });
+    return [key, { secret, version }] as const;
+  });
+  return openSecrets(trx, secretBox, stackId, Object.fromEntries(refs));
+}
+
 /** The newest version of each of these secrets; unknown names are left out. */
 export async function newestVersions(trx: Db, stackId: string, names: readonly string[]): Promise<Map<string, number>> {
   if (names.length === 0) return new Map();
@@ -117,6 +133,7 @@ export async function listSecrets(
           sql<
             string[]
           >`coalesce((select array_agg(c.name order by c.name) from components c where c.stack_id = n.stack_id and (exists (select 1 from jsonb_each_text(c.spec -> 'secrets') e where e.value = n.name)
+        or exists (select 1 from jsonb_each_text(c.spec #> '{build,secrets}') e where e.value = n.name)
         or exists (select 1 from releases r, jsonb_each(r.secret_refs) e where r.id = c.stable_release_id and e.value ->> 'secret' = n.name))), '{}')`.as(
             "used_by",
           ),
