@@ -21,7 +21,7 @@ export function partsOf(berth: Pick<TestBerth, "home" | "serverPid">): Parts {
     "edge primary": primary,
     // Forked by the cluster module: their arguments name no home.
     router: primary.flatMap(family).filter((pid) => /\b(edge-router\.js|router\/main\.ts)\b/.test(commandOf(pid).join(" "))),
-    agent: named(/\b(edge-agent\.js|agent\/main\.ts)\b/),
+    agent: named(/\b(edge-(agent|containers)\.js|(agent|containers)\/main\.ts)\b/),
     collector: named(/\b(edge-collector\.js|collector\/main\.ts)\b/),
   };
 }

@@ -23,8 +23,8 @@ import { runInContainer } from "./exec.ts";
 const backoff = { first: 1_000, most: 30_000 };
 const proven = 10_000;
 const steadyAfter = 60_000;
-/** ms between two looks at the port of a component that named no probe. */
-const unaskedPeriod = 5_000;
+/** ms between two looks at the port of a component that named no probe: the daemon tells of its end, and the router of a refused connection. */
+const unaskedPeriod = 20_000;
 
 export interface ContainedDeps {
   readonly daemon: Daemon;
