@@ -42,7 +42,7 @@ import { watchEdge } from "./server/edge-watch.ts";
 import { logKeeping } from "./server/keeping.ts";
 import { openKeys } from "./server/keys.ts";
 import { listenOn } from "./server/listen.ts";
-import { openEngine, openImageBuilder, openTraffic } from "./server/machine.ts";
+import { createBaseCheck, openEngine, openImageBuilder, openTraffic } from "./server/machine.ts";
 import { createMetrics } from "./server/metrics.ts";
 import { openNode, rememberCluster } from "./server/node.ts";
 import { createPlaces, whereIs } from "./server/places.ts";
@@ -173,12 +173,12 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
   const isRoot = process.getuid?.() === 0;
   const findTool = createToolFinder(config.home, config.systemPath.split(":"));
   // For what it says before a build; builds are run by the thread that works. What one stack's user can execute, all can.
-  const imageBuilder = openImageBuilder(config, installation.id, blobs);
+  const imageBuilder = openImageBuilder(config, paths, installation.id, blobs);
   const builder = imageBuilder ?? createHostBuilder({ home: config.home, blobs, findTool, uidFor: () => (isRoot ? gitUser : undefined) });
   const readTree = (digest: string, signal: AbortSignal): ReturnType<typeof readSourceTree> =>
     readSourceTree(blobs, digest, filesOfInterest, signal);
   const metrics = createMetrics();
-  const deps: ResourceDeps = { db, access, tokens, blobs, secretBox, places, clock };
+  const deps: ResourceDeps = { db, access, tokens, blobs, secretBox, places, clock, isOnOldBases: createBaseCheck(config, paths) };
   const gitDeps = {
     blobs,
     tmpDir: paths.tmp,

@@ -23,7 +23,7 @@ import {
   type GivenAcme,
   type Listen,
 } from "./config-values.ts";
-import type { Catalogue } from "./core/image/catalogue.ts";
+import type { GivenCatalogue } from "./core/image/bases.ts";
 
 export interface Config {
   /** Absolute. State lives here; see paths.ts. */
@@ -35,8 +35,8 @@ export interface Config {
   readonly cluster: { readonly name: string; readonly chosen: boolean };
   /** What this machine's cluster is made of: processes, or containers of a Docker daemon (`docker`: where that listens). */
   readonly engine: EngineChoice;
-  /** The base images that images are built on. */
-  readonly images: Catalogue;
+  /** Base images that config.json names, instead of those that were made here or that makers publish. */
+  readonly images: GivenCatalogue;
   /** Where the networks of stacks come from where instances are containers; undefined = the agent's own choice. */
   readonly networks: { readonly base: string; readonly size: number } | undefined;
   readonly api: Listen;

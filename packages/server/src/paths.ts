@@ -22,6 +22,9 @@ export interface Paths {
   readonly secretsKey: string;
   readonly auditKey: string;
   readonly tmp: string;
+  /** Base images that were made here: their record, and where they are made. */
+  readonly images: string;
+  readonly bases: string;
   readonly compiled: string;
 }
 
@@ -45,6 +48,8 @@ export function pathsOf(home: string, run: string): Paths {
     secretsKey: join(home, "secrets.key"),
     auditKey: join(home, "audit.key"),
     tmp: join(home, "tmp"),
+    images: join(home, "images"),
+    bases: join(home, "images", "bases.json"),
     compiled: join(home, "compiled"),
   };
 }

@@ -64,7 +64,7 @@ export async function startWork({ config, address, installation, cluster, doors 
   const places = await createPlaces(db, { cluster, engine, traffic });
   const logs = createBuildLogs(paths.buildLogs, blobs);
   const groups = config.cgroups === "auto" ? Cgroups.open(config.home, "builds") : undefined;
-  const imageBuilder = openImageBuilder(config, installation.id, blobs);
+  const imageBuilder = openImageBuilder(config, paths, installation.id, blobs);
   const builder =
     imageBuilder ??
     createHostBuilder({

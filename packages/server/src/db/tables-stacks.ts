@@ -238,6 +238,8 @@ export interface BuildOptions {
   readonly target?: string;
   readonly args?: Record<string, string>;
   readonly deadline?: number;
+  /** Where volumes are mounted: folders of the image that its program may write to. */
+  readonly writable?: string[];
 }
 
 /** What a rollout showed so far: its deadline counts from the last time that one of these numbers moved. */

@@ -106,6 +106,7 @@ export async function runBuild(deps: BuildLoopDeps, buildId: string, { signal, c
           sourceDigest: build.source_digest,
           plan: detected.plan,
           env: build.options.args ?? {},
+          ...(build.options.writable === undefined ? {} : { writable: build.options.writable }),
           ...(origin === undefined ? {} : { origin }),
           secretValues: [],
           deadline: build.options.deadline ?? deps.deadline,

@@ -1,8 +1,12 @@
 // How a server reaches the cluster that this machine is: by the sockets of its edge. Both keep nothing that matters, so that each thread has its own.
+import type { BuildPlan } from "@berth/contract/buildplan.ts";
 import type { BlobStore } from "../blobs/store.ts";
 import type { Config } from "../config.ts";
 import { EdgeTraffic } from "../engines/edge-traffic.ts";
+import { readBases } from "../builders/bases/record.ts";
 import { createDockerBuilder } from "../builders/image/docker.ts";
+import { catalogueOf, newestOf } from "../core/image/bases.ts";
+import { imageRecipe } from "../core/image/recipe.ts";
 import { parseEndpoint } from "../docker/endpoint.ts";
 import { DockerApi } from "../docker/api.ts";
 import { staticServerText } from "../edge/agent/static-install.ts";
@@ -27,16 +31,36 @@ export function openEngine(config: Pick<Config, "engine">, paths: Paths, cluster
 export const noBlobs: BlobStore["open"] = () => Promise.reject(new Error("nothing is unpacked here"));
 
 /** The builder of images where instances are containers; undefined where they are processes. */
-export function openImageBuilder(config: Config, installation: string, blobs: BlobStore): (Builder & { close(): void }) | undefined {
+export function openImageBuilder(
+  config: Config,
+  paths: Paths,
+  installation: string,
+  blobs: BlobStore,
+): (Builder & { close(): void }) | undefined {
   if (config.engine.kind !== "docker") return undefined;
   const api = new DockerApi(parseEndpoint(config.engine.docker));
   const builder = createDockerBuilder({
     api,
     blobs,
-    catalogue: config.images,
+    catalogue: () => catalogueOf(config.images, readBases(paths.bases).bases),
     labels: { "berth.installation": installation },
     staticServer: () => staticServerText(),
     memory: config.builds.memory,
   });
   return { ...builder, close: () => api.close() };
+}
+
+/** See `ResourceDeps.isOnOldBases`: what a plan's own recipe names, as far as it was made here. Dockerfiles of projects name theirs themselves. */
+export function createBaseCheck(config: Config, paths: Paths): (plan: BuildPlan, builtAt: Date) => boolean {
+  return (plan, builtAt) => {
+    if (config.engine.kind !== "docker") return false;
+    const { bases } = readBases(paths.bases);
+    const outcome = bases.length === 0 ? undefined : imageRecipe(plan, catalogueOf(config.images, bases));
+    if (outcome?.ok !== true) return false;
+    const named = outcome.recipe.stages.flatMap(({ from, instructions }) => [
+      from,
+      ...instructions.flatMap((one) => (one.type === "copy" && one.from !== undefined ? one.from : [])),
+    ]);
+    return (newestOf(named, bases) ?? 0) > builtAt.getTime();
+  };
 }
