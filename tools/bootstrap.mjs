@@ -18,6 +18,7 @@ const programs = {
   "bench:queue": { file: "bench/queue/main.ts", build: true, ownNode: true },
   "bench:supervise": { file: "bench/supervise/main.ts", build: true, ownNode: true },
   "bench:deploy": { file: "bench/deploy/main.ts", build: true, ownNode: true },
+  "bench:images": { file: "bench/images/main.ts", ownNode: true },
 };
 
 const wanted = 20;
