@@ -19,6 +19,7 @@ const programs = {
   "bench:supervise": { file: "bench/supervise/main.ts", build: true, ownNode: true },
   "bench:docker": { file: "bench/docker/main.ts", build: true, ownNode: true },
   "bench:deploy": { file: "bench/deploy/main.ts", build: true, ownNode: true },
+  "bench:images": { file: "bench/images/main.ts", ownNode: true },
 };
 
 const wanted = 20;

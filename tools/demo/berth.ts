@@ -63,7 +63,7 @@ export async function must(what: string, args: readonly string[], server?: strin
 }
 
 /** Runs `berth ARGS` on this terminal, so that its own progress is seen; resolves to its exit code. */
-export async function show(args: readonly string[], options: { readonly cwd: string; readonly server: string }): Promise<number> {
+export async function show(args: readonly string[], options: { readonly cwd: string; readonly server?: string }): Promise<number> {
   const child = spawn(join(root, "bin", "berth"), args, {
     cwd: options.cwd,
     env: demoEnv(options.server),

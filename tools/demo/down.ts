@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { forgetCredential } from "../../packages/cli/src/credentials.ts";
 import type { Progress } from "../progress.mjs";
+import { leftovers, removeLeftovers } from "./daemon.ts";
 import { DemoError, ask, must, parse, stack } from "./berth.ts";
 import { forgetRecord, places, readRecord, removeEmptyConfig, removeMade, type Places, type Record_ } from "./record.ts";
 
@@ -23,6 +24,7 @@ export async function takeDown(progress: Progress): Promise<void> {
 
 /** The whole installation is the demo's. */
 async function removeAll(progress: Progress, where: Places, record: Record_): Promise<void> {
+  const left = leftovers();
   const step = progress.step("Stopping what runs, the router, the server and its database");
   const stopped = await ask(["server", "stop", "--all"]);
   if (stopped.code !== 0) {
@@ -34,6 +36,11 @@ async function removeAll(progress: Progress, where: Places, record: Record_): Pr
     );
   }
   step.done("Stopped what ran, the router, the server and its database");
+  if (left !== undefined) {
+    const removing = progress.step("Removing its containers, volumes and images from Docker");
+    const images = await removeLeftovers(left);
+    removing.done(`Removed its containers, volumes and ${images} images from Docker`);
+  }
   // The token is worth nothing without its server; only the command line's memory of it is left.
   if (record.url !== undefined) await forgetCredential(where.configDir, record.url);
   // The home goes last but one and takes the record along: until then a broken-off run can be repeated.

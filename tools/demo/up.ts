@@ -2,9 +2,11 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { readConfig } from "../../packages/server/src/config.ts";
 import { seconds, type Progress } from "../progress.mjs";
 import { DemoError, ask, must, parse, root, show, stack } from "./berth.ts";
 import { fetchThrough } from "./fetch.ts";
+import { checkEngine, haveBases, settleEngine, type DemoEngine } from "./engine.ts";
 import { openRecord, places, writeRecord, type Record_ } from "./record.ts";
 
 interface ServerStatus {
@@ -16,9 +18,11 @@ interface ComponentRow {
   readonly urls: readonly string[];
 }
 
-/** `started`: epoch ms of the command. */
-export async function bringUp(progress: Progress, started: number): Promise<void> {
+/** `started`: epoch ms of the command; `wanted`: what instances are, if the command said so. */
+export async function bringUp(progress: Progress, started: number, wanted: DemoEngine | undefined): Promise<void> {
   const where = places();
+  const engine = wanted ?? readConfig().engine.kind;
+  await checkEngine(engine, where);
   let record = openRecord(where);
   const keep = (change: Partial<Record_>): void => {
     record = { ...record, ...change };
@@ -32,6 +36,8 @@ export async function bringUp(progress: Progress, started: number): Promise<void
     progress.line("  A second one beside it: BERTH_HOME=~/berth-demo npm run demo");
   }
   keep({ from: root });
+  settleEngine(engine, where, record);
+  await haveBases(progress);
   const url = await startServer(progress, record, keep);
   await signIn(progress, url);
   if (!record.stack && (await stackExists(url))) {
@@ -41,7 +47,7 @@ export async function bringUp(progress: Progress, started: number): Promise<void
     );
   }
   keep({ stack: true });
-  await deploy(progress, url);
+  await deploy(progress, url, engine);
   const urls = await publicUrls(url);
   progress.line("");
   for (const address of urls) await lookAt(progress, address);
@@ -108,8 +114,9 @@ async function stackExists(url: string): Promise<boolean> {
   return (await ask(["stacks", "show", stack, "--json"], url)).code === 0;
 }
 
-async function deploy(progress: Progress, url: string): Promise<void> {
-  const files = hasPython() ? [] : ["--file", "compose.yaml", "--file", "compose.without-python.yaml"];
+async function deploy(progress: Progress, url: string, engine: DemoEngine): Promise<void> {
+  // Containers bring their own.
+  const files = engine === "docker" || hasPython() ? [] : ["--file", "compose.yaml", "--file", "compose.without-python.yaml"];
   if (files.length > 0) {
     progress.note(
       "There is no python3 on this machine, so the API of the guestbook is left out. To have it: apt install python3 (or dnf, pacman, ...), then run this again.",

@@ -36,6 +36,8 @@ import { command as componentsDeploy } from "./commands/components/deploy.ts";
 import { command as dailyDoctor } from "./commands/daily/doctor.ts";
 import { command as dailyEdge } from "./commands/daily/edge.ts";
 import { command as dailyEvents } from "./commands/daily/events.ts";
+import { command as imagesBuild } from "./commands/images/build.ts";
+import { command as imagesList } from "./commands/images/list.ts";
 import { command as instancesExec } from "./commands/instances/exec.ts";
 import { command as dailyInit } from "./commands/daily/init.ts";
 import { command as dailyLogin } from "./commands/daily/login.ts";
@@ -140,6 +142,8 @@ export const registry = registryOf(
     componentsUsage,
     componentsDeploy,
     componentsLogs,
+    imagesList,
+    imagesBuild,
     instancesList,
     instancesExec,
     releasesList,

@@ -42,7 +42,7 @@ import { watchEdge } from "./server/edge-watch.ts";
 import { logKeeping } from "./server/keeping.ts";
 import { openKeys } from "./server/keys.ts";
 import { listenOn } from "./server/listen.ts";
-import { openEngine, openImageBuilder, openTraffic } from "./server/machine.ts";
+import { createBaseCheck, openEngine, openImageBuilder, openTraffic } from "./server/machine.ts";
 import { createMetrics } from "./server/metrics.ts";
 import { openNode, rememberCluster } from "./server/node.ts";
 import { createPlaces, whereIs } from "./server/places.ts";
@@ -178,7 +178,7 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
   const readTree = (digest: string, signal: AbortSignal): ReturnType<typeof readSourceTree> =>
     readSourceTree(blobs, digest, filesOfInterest, signal);
   const metrics = createMetrics();
-  const deps: ResourceDeps = { db, access, tokens, blobs, secretBox, places, clock };
+  const deps: ResourceDeps = { db, access, tokens, blobs, secretBox, places, clock, isOnOldBases: createBaseCheck(config, paths) };
   const gitDeps = {
     blobs,
     tmpDir: paths.tmp,

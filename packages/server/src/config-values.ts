@@ -4,7 +4,7 @@ import { isAbsolute } from "node:path";
 import { namePattern } from "@berth/contract/names.ts";
 import { Type } from "typebox";
 import { Value } from "typebox/value";
-import { publicCatalogue, type Catalogue } from "./core/image/catalogue.ts";
+import type { GivenCatalogue } from "./core/image/bases.ts";
 import { isPool } from "./core/pool.ts";
 import type { AcmeProof, AcmeSettings } from "./core/acme.ts";
 import { routerLimits } from "./core/router-limits.ts";
@@ -71,10 +71,10 @@ const Images = Type.Object(
   { additionalProperties: false },
 );
 
-/** What is said takes the place of what the makers of each runtime publish: a list as a whole. */
-export function catalogue(given: unknown): Catalogue {
-  if (given === undefined) return publicCatalogue;
-  if (Value.Check(Images, given)) return { ...publicCatalogue, ...given };
+/** What `images` names; `catalogueOf` tells what takes whose place. Errors: see `ConfigError`. */
+export function catalogue(given: unknown): GivenCatalogue {
+  if (given === undefined) return {};
+  if (Value.Check(Images, given)) return given;
   const [first] = Value.Errors(Images, given);
   throw new ConfigError(
     `images${first?.instancePath ?? ""} in config.json ${first?.message ?? "is not valid"}.`,

@@ -24,7 +24,7 @@ import {
   type Listen,
 } from "./config-values.ts";
 import { buildkit, type BuildkitChoice, type GivenBuildkit } from "./config-buildkit.ts";
-import type { Catalogue } from "./core/image/catalogue.ts";
+import type { GivenCatalogue } from "./core/image/bases.ts";
 
 export interface Config {
   /** Absolute. State lives here; see paths.ts. */
@@ -38,8 +38,8 @@ export interface Config {
   readonly engine: EngineChoice;
   /** What builds images; undefined = the engine's own daemon. */
   readonly buildkit: BuildkitChoice | undefined;
-  /** The base images that images are built on. */
-  readonly images: Catalogue;
+  /** Base images that config.json names, instead of those that were made here or that makers publish. */
+  readonly images: GivenCatalogue;
   /** Where the networks of stacks come from where instances are containers; undefined = the agent's own choice. */
   readonly networks: { readonly base: string; readonly size: number } | undefined;
   readonly api: Listen;

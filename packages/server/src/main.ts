@@ -40,6 +40,7 @@ const usage = {
 
 async function main(args: readonly string[]): Promise<number> {
   if (args[0] === "backup" || args[0] === "restore") return backup(args[0], args.slice(1));
+  if (args[0] === "images") return images(args.slice(1));
   const noun = args[0] === "edge" ? "edge" : "server";
   const [verb = noun === "edge" ? "status" : "run", ...rest] = args[0] === noun ? args.slice(1) : args;
   if (verb === "--help" || verb === "-h" || verb === "help") {
@@ -63,6 +64,16 @@ async function backup(noun: "backup" | "restore", args: readonly string[]): Prom
     const paths = pathsOf(config.home, config.runDir);
     return noun === "backup" ? backupCommand(config, paths, args) : restoreCommand(config, paths, args);
   });
+}
+
+async function images(args: readonly string[]): Promise<number> {
+  const config = readConfig();
+  const paths = pathsOf(config.home, config.runDir);
+  try {
+    return await (await import("./server/images/command.ts")).imagesCommand(config, paths, args);
+  } catch (error) {
+    throw fromFileSystem(error, paths.home) ?? error;
+  }
 }
 
 async function serverVerb(verb: string, args: readonly string[], config: Config, paths: Paths): Promise<number | undefined> {

@@ -24,6 +24,9 @@ export interface Paths {
   readonly tmp: string;
   /** Sources while images are built of them. */
   readonly imageBuilds: string;
+  /** Base images that were made here: their record, and where they are made. */
+  readonly images: string;
+  readonly bases: string;
   readonly compiled: string;
 }
 
@@ -48,6 +51,8 @@ export function pathsOf(home: string, run: string): Paths {
     auditKey: join(home, "audit.key"),
     tmp: join(home, "tmp"),
     imageBuilds: join(home, "image-builds"),
+    images: join(home, "images"),
+    bases: join(home, "images", "bases.json"),
     compiled: join(home, "compiled"),
   };
 }

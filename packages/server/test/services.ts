@@ -66,6 +66,7 @@ export function useServices(change: (deps: HandlerDeps) => Partial<HandlerDeps> 
       tokens: createTokenCheck(db),
       secretBox: openSecretBox(join(home, "secrets.key")),
       places: { engine: () => engine, traffic: () => traffic, standard: "local", owns: () => true },
+      isOnOldBases: () => false,
       builder: { check: () => Promise.resolve(undefined) },
       buildLogs: createBuildLogs(join(home, "builds"), blobs),
       events: createEventReader({ db, epoch: 1 }),

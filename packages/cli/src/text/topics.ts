@@ -16,6 +16,7 @@ export const nounSummaries: Readonly<Record<string, string>> = {
   volumes: "data that outlives releases",
   events: "what happened",
   audit: "who did what",
+  images: "base images that builds use",
   clusters: "places that run instances",
   tokens: "your API tokens",
   users: "who may sign in",

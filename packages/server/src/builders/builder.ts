@@ -45,6 +45,8 @@ export interface BuildRequest {
   readonly env: Readonly<Record<string, string>>;
   /** Build secrets by name: steps that ask for one see it, and nothing of it stays in the image. Builders that cannot promise that refuse the plan. */
   readonly secrets?: Readonly<Record<string, string>>;
+  /** Absolute paths of volumes: what an engine makes of an empty volume has the owner that the image's folder has. */
+  readonly writable?: readonly string[];
   /** Where the source came from, as far as that is known: for the image's labels. */
   readonly origin?: { readonly url: string; readonly revision: string };
   /** Values that no log line, cause or event may show; `secrets` are never shown in any case. */

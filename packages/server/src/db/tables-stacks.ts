@@ -240,6 +240,8 @@ export interface BuildOptions {
   /** By the id that a step asks for: the secret of the stack. */
   readonly secrets?: Record<string, string>;
   readonly deadline?: number;
+  /** Where volumes are mounted: folders of the image that its program may write to. */
+  readonly writable?: string[];
 }
 
 /** What a rollout showed so far: its deadline counts from the last time that one of these numbers moved. */

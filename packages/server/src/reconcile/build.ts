@@ -113,6 +113,7 @@ export async function runBuild(deps: BuildLoopDeps, buildId: string, { signal, c
           plan: detected.plan,
           env: build.options.args ?? {},
           secrets: opened.secrets,
+          ...(build.options.writable === undefined ? {} : { writable: build.options.writable }),
           ...(origin === undefined ? {} : { origin }),
           secretValues: [],
           deadline: build.options.deadline ?? deps.deadline,

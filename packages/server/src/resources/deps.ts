@@ -1,4 +1,5 @@
 // What services are given. app.ts constructs it once; nothing here is reached for globally.
+import type { BuildPlan } from "@berth/contract/buildplan.ts";
 import type { BlobStore } from "../blobs/store.ts";
 import type { Access } from "../db/permissions.ts";
 import type { Db } from "../db/pool.ts";
@@ -25,4 +26,6 @@ export interface ResourceDeps {
   readonly secretBox: SecretBox;
   readonly places: Places;
   readonly clock: () => Date;
+  /** Whether an image that was built from the plan at that time stands on base images that were made anew since: then it is built again. */
+  readonly isOnOldBases: (plan: BuildPlan, builtAt: Date) => boolean;
 }

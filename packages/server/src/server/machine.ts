@@ -1,10 +1,14 @@
 // How a server reaches the cluster that this machine is: by the sockets of its edge. Both keep nothing that matters, so that each thread has its own.
+import type { BuildPlan } from "@berth/contract/buildplan.ts";
 import type { BlobStore } from "../blobs/store.ts";
 import type { Config } from "../config.ts";
 import { EdgeTraffic } from "../engines/edge-traffic.ts";
 import { createBuildkitBuilder } from "../builders/image/buildkit.ts";
-import { createDockerBuilder } from "../builders/image/docker.ts";
 import { loadIntoDocker } from "../builders/image/output.ts";
+import { readBases } from "../builders/bases/record.ts";
+import { createDockerBuilder } from "../builders/image/docker.ts";
+import { catalogueOf, newestOf } from "../core/image/bases.ts";
+import { imageRecipe } from "../core/image/recipe.ts";
 import { parseEndpoint } from "../docker/endpoint.ts";
 import { DockerApi } from "../docker/api.ts";
 import { staticServerText } from "../edge/agent/static-install.ts";
@@ -40,7 +44,7 @@ export function openImageBuilder(
   const api = new DockerApi(parseEndpoint(engine.docker));
   const common = {
     blobs,
-    catalogue: config.images,
+    catalogue: () => catalogueOf(config.images, basesFor(config, paths)),
     labels: { "berth.installation": installation },
     staticServer: () => staticServerText(),
   };
@@ -55,4 +59,24 @@ export function openImageBuilder(
           ...(buildkit.cacheBytes === undefined ? {} : { cacheBytes: buildkit.cacheBytes }),
         });
   return { ...builder, close: () => api.close() };
+}
+
+/** Base images that were made here, for a builder that can see them: BuildKit does not look into the daemon. */
+function basesFor({ buildkit }: Config, paths: Paths): ReturnType<typeof readBases>["bases"] {
+  return buildkit === undefined ? readBases(paths.bases).bases : [];
+}
+
+/** See `ResourceDeps.isOnOldBases`: what a plan's own recipe names, as far as it was made here. Dockerfiles of projects name theirs themselves. */
+export function createBaseCheck(config: Config, paths: Paths): (plan: BuildPlan, builtAt: Date) => boolean {
+  return (plan, builtAt) => {
+    if (config.engine.kind !== "docker") return false;
+    const bases = basesFor(config, paths);
+    const outcome = bases.length === 0 ? undefined : imageRecipe(plan, catalogueOf(config.images, bases));
+    if (outcome?.ok !== true) return false;
+    const named = outcome.recipe.stages.flatMap(({ from, instructions }) => [
+      from,
+      ...instructions.flatMap((one) => (one.type === "copy" && one.from !== undefined ? one.from : [])),
+    ]);
+    return (newestOf(named, bases) ?? 0) > builtAt.getTime();
+  };
 }

@@ -1,7 +1,7 @@
 // Makes a minimal Debian root file system with debootstrap, for images that are not pulled from anywhere. Runs as root; what it mounts meanwhile is seen by nobody else.
-import { spawn } from "node:child_process";
 import { mkdtemp, readdir, rm, truncate, writeFile, mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { confined, output, run, type Running } from "./programs.ts";
 
 export interface DebianOptions {
   /** `bookworm` is Debian 12. */
@@ -13,6 +13,8 @@ export interface DebianOptions {
   /** A folder on a file system with room for 500 MB where devices and programs work (no `nodev`, `noexec`). */
   readonly scratch: string;
   readonly signal?: AbortSignal | undefined;
+  /** What debootstrap finds in its environment; undefined: this process's own. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
 }
 
 /** Emptied: what an image does not need, or what differs from one run to the next. */
@@ -49,25 +51,33 @@ path-exclude /usr/share/man/*
 export async function* debianRoot(options: DebianOptions): AsyncGenerator<Buffer> {
   const folder = await mkdtemp(join(options.scratch, "debian-"));
   try {
-    const include = options.include === undefined || options.include.length === 0 ? [] : [`--include=${options.include.join(",")}`];
-    // Of its own mount namespace: debootstrap mounts /proc, and may be killed before it unmounts it.
-    for await (const _ of output(
-      "unshare",
-      ["--mount", "debootstrap", "--variant=minbase", ...include, options.suite, folder, options.mirror],
-      options,
-    ));
+    await bootstrap(folder, options);
     await strip(folder);
-    yield* output(
-      "tar",
-      ["--create", "--sort=name", "--numeric-owner", "--mtime=@0", "--one-file-system", "--directory", folder, "."],
-      options,
-    );
+    yield* packRoot(folder, options);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-async function strip(folder: string): Promise<void> {
+/** Makes the root file system in an empty folder. Throws ProgramFailed with debootstrap's last words. */
+export async function bootstrap(folder: string, options: Omit<DebianOptions, "scratch">): Promise<void> {
+  const include = options.include === undefined || options.include.length === 0 ? [] : [`--include=${options.include.join(",")}`];
+  await run(confined(["debootstrap", "--variant=minbase", ...include, options.suite, folder, options.mirror]), {
+    ...options,
+    name: "debootstrap",
+  });
+}
+
+/** All of a root file system: sorted by name, without times, owners by number. */
+export function packRoot(folder: string, running: Running): AsyncGenerator<Buffer> {
+  return output(
+    ["tar", "--create", "--sort=name", "--numeric-owner", "--mtime=@0", "--one-file-system", "--directory", folder, "."],
+    running,
+  );
+}
+
+/** Takes away what no image needs, and makes packages that are installed later leave it out as well. May be repeated. */
+export async function strip(folder: string): Promise<void> {
   for (const path of emptied)
     for (const entry of await readdir(join(folder, path)).catch(none))
       await rm(join(folder, path, entry), { recursive: true, force: true });
@@ -78,6 +88,8 @@ async function strip(folder: string): Promise<void> {
   await truncate(join(folder, "etc/machine-id"), 0).catch(absent);
   await mkdir(join(folder, "var/lib/apt/lists/partial"), { recursive: true });
   await mkdir(join(folder, "var/cache/apt/archives/partial"), { recursive: true });
+  // Java's packages link their manuals by update-alternatives, which wants the folder.
+  await mkdir(join(folder, "usr/share/man/man1"), { recursive: true });
   await writeFile(join(folder, "etc/dpkg/dpkg.cfg.d/slim"), dpkgRules);
   // Installing a package in an image starts no service.
   await writeFile(join(folder, "usr/sbin/policy-rc.d"), "#!/bin/sh\nexit 101\n", { mode: 0o755 });
@@ -91,62 +103,4 @@ function absent(error: unknown): undefined {
 function none(error: unknown): string[] {
   absent(error);
   return [];
-}
-
-const keptWords = 4_000;
-
-/** What a program prints, as it comes. Throws with its last words unless it ends well; ends it when the consumer leaves or the signal says so. */
-async function* output(
-  program: string,
-  args: readonly string[],
-  { signal }: { readonly signal?: AbortSignal | undefined },
-): AsyncGenerator<Buffer> {
-  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], detached: true });
-  const ended = new Promise<string>((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", (code, killed) => {
-      resolve(code === 0 ? "" : `ended with ${String(code ?? killed)}`);
-    });
-  });
-  // It is awaited below, but not before the output ends.
-  ended.catch(() => undefined);
-  let words = "";
-  const keep = (text: Buffer): void => {
-    words = (words + text.toString()).slice(-keptWords);
-  };
-  child.stderr.on("data", keep);
-  const kill = (): void => {
-    if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) process.kill(-child.pid, "SIGKILL");
-  };
-  signal?.addEventListener("abort", kill, { once: true });
-  try {
-    signal?.throwIfAborted();
-    for await (const chunk of child.stdout as AsyncIterable<Buffer>) {
-      // debootstrap tells its troubles there, and nothing else of ours is text of a few KB at the end of a failure.
-      keep(chunk.subarray(-keptWords));
-      yield chunk;
-    }
-    const trouble = await ended;
-    signal?.throwIfAborted();
-    if (trouble !== "") throw new Error(`${program} ${trouble}: ${words.trim()}`);
-  } finally {
-    signal?.removeEventListener("abort", kill);
-    kill();
-  }
-}
-
-/** The suite and mirror that this machine's own packages come from; undefined when they are not Debian's. */
-export async function machineMirror(): Promise<{ readonly suite: string; readonly mirror: string } | undefined> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of output(
-    "apt-get",
-    ["indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT) $(TRUSTED)", "Created-By: Packages"],
-    {},
-  ))
-    chunks.push(chunk);
-  for (const line of Buffer.concat(chunks).toString().split("\n")) {
-    const [mirror = "", suite = "", component = ""] = line.split(" ");
-    if (component === "main" && /\/debian\/?$/.test(mirror) && /^[a-z]+$/.test(suite)) return { suite, mirror };
-  }
-  return undefined;
 }

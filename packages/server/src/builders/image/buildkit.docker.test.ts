@@ -46,7 +46,7 @@ describe.skipIf(missing !== undefined)(`image builds by buildkit${missing === un
     const layouts = { [base]: await layoutOf(await debianTar(), { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" }) };
     const output = loadIntoDocker(api);
     const staticServer = (): Promise<string> => Promise.resolve("");
-    deps = { blobs, catalogue, staticServer, buildkit: buildkitd.buildkit, output, folder, labels: {}, layouts };
+    deps = { blobs, catalogue: () => catalogue, staticServer, buildkit: buildkitd.buildkit, output, folder, labels: {}, layouts };
     builder = createBuildkitBuilder(deps);
   });
   afterEach(() => {

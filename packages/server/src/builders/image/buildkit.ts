@@ -186,7 +186,7 @@ export function createBuildkitBuilder(deps: BuildkitBuilderDeps): Builder {
 
   return {
     kind: "image",
-    check: (plan) => Promise.resolve(checkImagePlan(plan, deps.catalogue, "buildkit")),
+    check: (plan) => Promise.resolve(checkImagePlan(plan, deps.catalogue(), "buildkit")),
     build,
     // Results of its steps have no name by which they could be found: they go by age, as the cache is bounded.
     forget: async (stackId) => {

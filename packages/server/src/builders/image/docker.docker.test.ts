@@ -61,7 +61,7 @@ describe.skipIf(missing !== undefined)(`image builds by docker${missing === unde
     builder = createDockerBuilder({
       api,
       blobs,
-      catalogue,
+      catalogue: () => catalogue,
       labels: { "berth.installation": "test" },
       staticServer: () => Promise.resolve(server),
     });
@@ -172,7 +172,7 @@ describe.skipIf(missing !== undefined)(`image builds by docker${missing === unde
     const other = createDockerBuilder({
       api,
       blobs,
-      catalogue: { ...catalogue, os: "127.0.0.1:9/none:1" },
+      catalogue: () => ({ ...catalogue, os: "127.0.0.1:9/none:1" }),
       labels: {},
       staticServer: () => Promise.resolve(""),
     });

@@ -98,7 +98,7 @@ export function createDockerBuilder(deps: DockerBuilderDeps): Builder {
 
   return {
     kind: "image",
-    check: (plan) => Promise.resolve(checkImagePlan(plan, deps.catalogue, "classic")),
+    check: (plan) => Promise.resolve(checkImagePlan(plan, deps.catalogue(), "classic")),
     build,
     // What the daemon keeps is one cache for all: it is pruned by age and size, not by stack.
     forget: () => Promise.resolve(),

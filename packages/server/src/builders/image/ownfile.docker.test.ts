@@ -38,7 +38,13 @@ describe.skipIf(missing !== undefined)(`a Dockerfile of one's own${missing === u
     const env = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" };
     const tar = await debianTar();
     await importImage(api, createReadStream(tar), { reference: base, env });
-    const common = { api, blobs, catalogue, labels: { "berth.installation": "test" }, staticServer: () => Promise.resolve("") };
+    const common = {
+      api,
+      blobs,
+      catalogue: () => catalogue,
+      labels: { "berth.installation": "test" },
+      staticServer: () => Promise.resolve(""),
+    };
     builders.set("docker", createDockerBuilder(common));
     const layouts = { [base]: await layoutOf(tar, env) };
     const { buildkit } = buildkitd;

@@ -12,7 +12,8 @@ import { readOwnFile, refuseOwnFile, refusePlan, type Dialect } from "./ownfile.
 
 export interface Preparing {
   readonly blobs: BlobReader;
-  readonly catalogue: Catalogue;
+  /** Asked whenever a base is needed: it changes while the server runs. */
+  readonly catalogue: () => Catalogue;
   /** The text of Berth's own file server for static sites. */
   readonly staticServer: () => Promise<string>;
 }
@@ -42,7 +43,7 @@ export async function prepareBuild(
     if (refused !== undefined) return { ok: false, cause: refused };
     return { ok: true, build: { script: ownScript(found.file), ignored: found.file.ignored, extra: [] } };
   }
-  const outcome = imageRecipe(request.plan, deps.catalogue, Object.keys(request.env));
+  const outcome = imageRecipe(request.plan, deps.catalogue(), Object.keys(request.env), request.writable);
   if (!outcome.ok) return outcome;
   const { recipe } = outcome;
   const extra = recipe.needsStaticServer ? [{ path: staticServer.inContext, content: Buffer.from(await deps.staticServer()) }] : [];

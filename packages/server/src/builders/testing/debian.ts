@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { withLock } from "../../os/lock.ts";
-import { debianRoot, machineMirror } from "../bases/debian.ts";
+import { debianRoot } from "../bases/debian.ts";
+import { machineMirror } from "../bases/sources.ts";
 
 const script = join(import.meta.dirname, "..", "bases", "debian.ts");
 
@@ -19,7 +20,7 @@ export function debianMissing(): string | undefined {
 
 /** The path of its tar archive, 100 MB, with these packages beyond the essential ones. Takes two minutes the first time, and again when the script changes. */
 export async function debianTar(include: readonly string[] = []): Promise<string> {
-  const source = await machineMirror();
+  const source = machineMirror();
   if (source === undefined) throw new Error("this machine's packages are not Debian's");
   const key = createHash("sha256")
     .update(readFileSync(script))

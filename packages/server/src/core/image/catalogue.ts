@@ -33,6 +33,8 @@ export interface ToolImage {
 export interface Catalogue {
   /** Where programs run that need nothing but the operating system. */
   readonly os: string;
+  /** Programs find certificates of authorities in it; where that is not known, the image's own build stage supplies them. */
+  readonly osCertificates?: true;
   /** The first that fits is taken: of one runtime, what most projects should get comes first. */
   readonly runtimes: readonly RuntimeBase[];
   readonly tools: readonly ToolImage[];

@@ -275,3 +275,15 @@ describe("the catalogue", () => {
     });
   });
 });
+
+it("makes the folders of volumes the program's own, and takes certificates only where the system has none", () => {
+  const plan = planOf({ "go.mod": "module x\n\ngo 1.24\n", "main.go": "package main\nfunc main() {}\n" }, { prefer: "image" });
+  const written = (catalogue: Catalogue): string => {
+    const outcome = imageRecipe(plan, catalogue, [], ["/data", "/with space"]);
+    if (!outcome.ok) throw new Error(outcome.cause.code);
+    return writeDockerfile(outcome.recipe);
+  };
+  expect(written(publicCatalogue)).toContain("RUN mkdir -p /data '/with space' && chown 10001:10001 /app /data '/with space'\n");
+  expect(written(publicCatalogue)).toContain("COPY --from=build /etc/ssl/certs /etc/ssl/certs\n");
+  expect(written({ ...publicCatalogue, osCertificates: true })).not.toContain("/etc/ssl/certs");
+});

@@ -62,10 +62,16 @@ export interface Recipe {
 export type RecipeOutcome = { readonly ok: true; readonly recipe: Recipe } | { readonly ok: false; readonly cause: Cause };
 
 /**
- * The recipe of a plan that was detected from the project's own files; `args` names the user's environment for build steps: build arguments, in no layer of the image.
+ * The recipe of a plan that was detected from the project's own files; `args` names the user's environment for build steps: build arguments, in no layer of the image;
+ * `writable` are folders that belong to the program, for volumes.
  * Causes: `base_missing`, `tool_not_in_images`, `dockerfile_needs_container_engine` (the repository's own Dockerfile has no recipe: builders of images build it as it is).
  */
-export function imageRecipe(plan: BuildPlan, catalogue: Catalogue, args: readonly string[] = []): RecipeOutcome {
+export function imageRecipe(
+  plan: BuildPlan,
+  catalogue: Catalogue,
+  args: readonly string[] = [],
+  writable: readonly string[] = [],
+): RecipeOutcome {
   if (plan.kind === "dockerfile")
     return { ok: false, cause: cause("dockerfile_needs_container_engine", { dir: plan.root === "." ? "The folder" : plan.root }) };
   const wanted = runtimeOf(plan);
@@ -117,7 +123,7 @@ export function imageRecipe(plan: BuildPlan, catalogue: Catalogue, args: readonl
     instructions: [
       ...runTools.instructions,
       // Programs of compiled languages bring no certificates of their own.
-      ...(plan.kind === "go" || plan.kind === "rust"
+      ...((plan.kind === "go" || plan.kind === "rust") && catalogue.osCertificates !== true
         ? [{ type: "copy", from: "build", sources: ["/etc/ssl/certs"], target: "/etc/ssl/certs" } satisfies Instruction]
         : []),
       { type: "env", env: runEnv(plan) },
@@ -127,7 +133,7 @@ export function imageRecipe(plan: BuildPlan, catalogue: Catalogue, args: readonl
       // A folder that is copied into keeps its own owner. Programs may write beside their code, as on a machine.
       {
         type: "run",
-        command: { shell: `chown ${imageUser} ${imageRoot}${needsStaticServer ? ` && ${installStaticServer}` : ""}` },
+        command: { shell: `${ownFolders(writable)}${needsStaticServer ? ` && ${installStaticServer}` : ""}` },
         caches: [],
         network: false,
       },
@@ -152,6 +158,12 @@ export function imageRecipe(plan: BuildPlan, catalogue: Catalogue, args: readonl
       needsStaticServer,
     },
   };
+}
+
+function ownFolders(writable: readonly string[]): string {
+  const folders = writable.map(shellWord);
+  const made = folders.length === 0 ? "" : `mkdir -p ${folders.join(" ")} && `;
+  return `${made}chown ${[imageUser, imageRoot, ...folders].join(" ")}`;
 }
 
 const installStaticServer = `printf '#!/bin/sh\\nexec node ${staticServer.inImage} "$@"\\n' > ${staticServer.program} && chmod 755 ${staticServer.program}`;

@@ -6,7 +6,7 @@ import { BerthError } from "../../core/errors.ts";
 import type { Db } from "../../db/pool.ts";
 import { enqueue } from "../../reconcile/queue.ts";
 import { queueBuild } from "../builds/retry.ts";
-import { findReusable, type BuildRow } from "../builds/store.ts";
+import type { BuildRow } from "../builds/store.ts";
 import type { Call } from "../call.ts";
 import { defineComponent } from "../components/definition.ts";
 import { requestRemoval } from "../components/service.ts";
@@ -19,7 +19,7 @@ import { insertSecret, newestVersions, readableSecrets } from "../secrets/store.
 import { claimSource, findSource } from "../sources/store.ts";
 import type { StackHandle } from "../stacks/service.ts";
 import { updateStack } from "../stacks/store.ts";
-import type { NeededBuild } from "./builds.ts";
+import { reusableBuild, type NeededBuild } from "./builds.ts";
 import { isLive } from "./live.ts";
 
 export interface PlanBody {
@@ -172,7 +172,7 @@ async function buildFor(
   const source = await findSource(trx, { stackId: stack.id, principal: call.principal.id }, needed.source);
   if (source === undefined) throw new BerthError("not_found", { kind: "source", name: needed.source, hint: "Upload the folder first." });
   await claimSource(trx, source.id, stack.id);
-  const known = await findReusable(trx, stack.id, needed.key);
+  const known = await reusableBuild(deps, trx, stack.id, needed.key);
   if (known !== undefined && (known.artifact_digest === null || (await isArtifactStored(deps, stack.cluster, known.artifact_digest))))
     return { id: known.id, number: known.number, row: known };
   return queueBuild(trx, call, stack, {

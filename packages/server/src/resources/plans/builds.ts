@@ -7,6 +7,9 @@ import { contentHash } from "../../core/canonical.ts";
 import { BerthError } from "../../core/errors.ts";
 import type { BuildOptions } from "../../db/tables-stacks.ts";
 import type { SourceTree } from "../../core/buildplan/source.ts";
+import type { Db } from "../../db/pool.ts";
+import { findReusable, type BuildRow } from "../builds/store.ts";
+import type { ResourceDeps } from "../deps.ts";
 
 export interface NeededBuild {
   readonly context: string;
@@ -34,6 +37,8 @@ export function neededBuilds(
   components: Readonly<Record<string, ComponentSpec>>,
   sources: ReadonlyMap<string, ContextSource>,
   prefer: BuildOptions["prefer"],
+  /** Folders that an earlier build of these was given already. */
+  before: readonly string[] = [],
 ): NeededBuild[] {
   const builds = new Map<string, NeededBuild>();
   for (const [name, spec] of Object.entries(components)) {
@@ -42,6 +47,10 @@ export function neededBuilds(
     if (from === undefined)
       throw new BerthError("invalid_request", { reason: `the context ${spec.build.context} of ${name} has no source` });
     const { source, root } = from;
+    // Components that share a context share an image.
+    const sharing = Object.values(components).filter(({ build }) => build?.context === spec.build?.context);
+    const mounted = sharing.flatMap(({ volumes }) => volumes.filter(({ readOnly }) => readOnly !== true).map(({ path }) => path));
+    const writable = prefer === "image" ? [...new Set([...mounted, ...before])].sort() : [];
     const options: BuildOptions = {
       prefer,
       ...(root === "." ? {} : { root }),
@@ -49,12 +58,25 @@ export function neededBuilds(
       ...(spec.build.target === undefined ? {} : { target: spec.build.target }),
       ...(spec.build.args === undefined ? {} : { args: spec.build.args }),
       ...(spec.build.secrets === undefined ? {} : { secrets: spec.build.secrets }),
+      ...(writable.length === 0 ? {} : { writable }),
     };
     const key = buildKey(source, options);
     const known = builds.get(key);
     builds.set(key, { context: spec.build.context, source, key, options, components: [...(known?.components ?? []), name] });
   }
   return [...builds.values()];
+}
+
+/** A build with these inputs that succeeded on the base images of now, or is under way. */
+export async function reusableBuild(
+  { isOnOldBases }: Pick<ResourceDeps, "isOnOldBases">,
+  trx: Db,
+  stackId: string,
+  key: string,
+): Promise<BuildRow | undefined> {
+  const known = await findReusable(trx, stackId, key);
+  if (known === undefined || known.plan === null || known.started_at === null) return known;
+  return isOnOldBases(known.plan, known.started_at) ? undefined : known;
 }
 
 /** What detection is told; the same for the plan that is shown and for the build that is run. */

@@ -10,20 +10,21 @@ import { diffFields } from "../../core/release/diff.ts";
 import { pendingConfig, pendingSecrets } from "../../core/release/pending.ts";
 import { chooseCommand, resolveConfig } from "../../core/release/release.ts";
 import type { Db } from "../../db/pool.ts";
-import { findReusable, type BuildRow } from "../builds/store.ts";
+import type { BuildRow } from "../builds/store.ts";
 import { wantedRoutes } from "../../core/traffic-entry.ts";
 import type { ComponentRow } from "../components/store.ts";
 import { resolveIntent } from "../config/resolve.ts";
-import type { Places } from "../deps.ts";
+import type { Places, ResourceDeps } from "../deps.ts";
 import { findRelease } from "../releases/store.ts";
 import { openRollout } from "../rollouts/store.ts";
 import type { StackHandle } from "../stacks/service.ts";
-import { planError, type NeededBuild } from "./builds.ts";
+import { planError, reusableBuild, type NeededBuild } from "./builds.ts";
 import { fitted, isLive } from "./live.ts";
 
 export interface Planned {
   readonly db: Db;
   readonly places: Pick<Places, "traffic">;
+  readonly isOnOldBases: ResourceDeps["isOnOldBases"];
   /** undefined for a stack that is yet to be made. */
   readonly stack: StackHandle | undefined;
   readonly stackName: string;
@@ -56,7 +57,7 @@ export async function changeOf(at: Planned, { name, spec, row, build }: PlannedC
   if (missing.length > 0) throw lacking(at, name, build?.plan, missing);
   const serves = row === undefined ? undefined : await served(at.db, row);
   const fields = row === undefined ? [] : changedFields(at, row, spec, serves?.spec ?? row.spec);
-  const known = build === undefined || at.stack === undefined ? undefined : await findReusable(at.db, at.stack.id, build.needed.key);
+  const known = build === undefined || at.stack === undefined ? undefined : await reusableBuild(at, at.db, at.stack.id, build.needed.key);
   const live = row !== undefined && (await isLive(at.db, { component: row, spec, intent, siblings }, known)) && fields.length === 0;
   const shown = new Set(fields.filter(({ path }) => path.startsWith("env.")).map(({ path }) => path.slice("env.".length)));
   return {

@@ -45,6 +45,7 @@ export function createDeployService(deps: ResourceDeps, components: ComponentSer
           { [name]: spec },
           new Map([[context, { source, root }]]),
           deps.places.engine(stack.cluster).kind === "local" ? "process" : "image",
+          built?.options.writable,
         );
         // Asked for by name, so it is released even when nothing changed: its instances are replaced and verified again.
         const accepted = await applyDefinition(

@@ -131,6 +131,7 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
       const at: Planned = {
         db: deps.db,
         places: deps.places,
+        isOnOldBases: deps.isOnOldBases,
         stack,
         stackName: name,
         cluster,
