@@ -16,6 +16,7 @@ import {
   hsts,
   level,
   networks,
+  registry,
   limits,
   listen,
   whole,
@@ -37,6 +38,8 @@ export interface Config {
   readonly engine: EngineChoice;
   /** The base images that images are built on. */
   readonly images: Catalogue;
+  /** What images that Berth built are pushed to, `host[:port]/prefix`; undefined: they stay with the daemon that built them. */
+  readonly registry: string | undefined;
   /** Where the networks of stacks come from where instances are containers; undefined = the agent's own choice. */
   readonly networks: { readonly base: string; readonly size: number } | undefined;
   readonly api: Listen;
@@ -120,6 +123,7 @@ interface ConfigFile {
   readonly engine?: string;
   readonly dockerHost?: string;
   readonly images?: unknown;
+  readonly registry?: string;
   readonly networks?: unknown;
   readonly host?: string;
   readonly port?: number;
@@ -177,6 +181,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
       value(env, "BERTH_DOCKER_HOST") ?? file.dockerHost ?? value(env, "DOCKER_HOST"),
     ),
     images: catalogue(file.images),
+    registry: registry(value(env, "BERTH_REGISTRY") ?? file.registry),
     networks: networks(file.networks),
     api: listen(value(env, "BERTH_HOST") ?? file.host, value(env, "BERTH_PORT") ?? file.port, 7420, "BERTH_PORT"),
     router: listen(

@@ -17,6 +17,7 @@ import { findCluster, findStackById, type StackRow } from "../resources/stacks/s
 import type { BuildPlaces } from "./build-places.ts";
 import { watchForCancel } from "./cancel-watch.ts";
 import type { HandlerContext } from "./loop.ts";
+import { recordPushed } from "../resources/registries/pushed.ts";
 import { enqueue, type Commit } from "./queue.ts";
 
 export interface BuildLoopDeps {
@@ -27,6 +28,8 @@ export interface BuildLoopDeps {
   readonly clock: () => Date;
   readonly limits: { readonly total: number; readonly perStack: number };
   readonly places: BuildPlaces;
+  /** Where a build's image is pushed to; absent: it stays where it is built. */
+  readonly destination?: (of: { readonly team: string; readonly stack: string; readonly context: string }) => string;
   /** ms a build may take unless its options say otherwise. */
   readonly deadline: number;
 }
@@ -93,6 +96,7 @@ export async function runBuild(deps: BuildLoopDeps, buildId: string, { signal, c
     const lacking = await deps.builder.check(detected.plan, stack.id);
     if (lacking !== undefined) return await end(deps, stack, build, commit, { failed: lacking });
     const origin = await findOrigin(deps.db, build.source_id);
+    const repository = deps.destination?.({ team: stack.team, stack: stack.name, context: build.context });
     const cancelled = new AbortController();
     const watch = watchForCancel(() => store.cancelledBy(deps.db, build.id), cancelled, signal);
     try {
@@ -107,6 +111,7 @@ export async function runBuild(deps: BuildLoopDeps, buildId: string, { signal, c
           plan: detected.plan,
           env: build.options.args ?? {},
           ...(origin === undefined ? {} : { origin }),
+          ...(repository === undefined ? {} : { destination: { repository, tag: tagOf(build) } }),
           secretValues: [],
           deadline: build.options.deadline ?? deps.deadline,
         },
@@ -119,9 +124,7 @@ export async function runBuild(deps: BuildLoopDeps, buildId: string, { signal, c
         stack,
         build,
         commit,
-        outcome.ok
-          ? { succeeded: { digest: outcome.digest, size: outcome.size }, steps: journal.steps() }
-          : { failed: outcome.cause, steps: journal.steps() },
+        outcome.ok ? { succeeded: outcome, steps: journal.steps() } : { failed: outcome.cause, steps: journal.steps() },
       );
     } catch (error) {
       await journal.flush();
@@ -137,8 +140,15 @@ export async function runBuild(deps: BuildLoopDeps, buildId: string, { signal, c
   }
 }
 
+/** For people. Nobody can guess it: a build of another stack could be built upon it by its name. */
+function tagOf({ number, id }: Pick<store.BuildRow, "number" | "id">): string {
+  return `build-${String(number)}-${id.replaceAll("-", "").slice(0, 12)}`;
+}
+
 type End = (
-  { readonly succeeded: { readonly digest: string; readonly size: number } } | { readonly failed: Cause } | { readonly cancelled: string }
+  | { readonly succeeded: { readonly digest: string; readonly size: number; readonly reference?: string } }
+  | { readonly failed: Cause }
+  | { readonly cancelled: string }
 ) & { readonly steps?: Build["steps"] };
 
 async function end(deps: BuildLoopDeps, stack: StackRow, build: store.BuildRow, commit: Commit, how: End): Promise<void> {
@@ -154,7 +164,11 @@ async function end(deps: BuildLoopDeps, stack: StackRow, build: store.BuildRow, 
         kind: deps.builder.kind === "image" ? "image" : "bundle",
         size: how.succeeded.size,
       });
-      if (!(await store.updateBuild(trx, build.id, { ...common, phase: "succeeded", artifactDigest: how.succeeded.digest }))) return;
+      const { digest, reference } = how.succeeded;
+      const artifact = { artifactDigest: digest, ...(reference === undefined ? {} : { artifactReference: reference }) };
+      // Also of a build that was cancelled in this moment: what is in the registry is known, and goes when nothing needs it.
+      if (reference !== undefined) await recordPushed(trx, reference);
+      if (!(await store.updateBuild(trx, build.id, { ...common, phase: "succeeded", ...artifact }))) return;
       await stackEvent(trx, scope, {
         code: "build_succeeded",
         params: {

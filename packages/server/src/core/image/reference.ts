@@ -10,6 +10,9 @@ export interface RegistryLogin {
   readonly plainHttp: boolean;
 }
 
+/** Who is to ask a registry; undefined: nobody in particular. `readable`: false when its password cannot be opened here. */
+export type FindLogin = (registry: string) => Promise<(RegistryLogin & { readonly readable: boolean }) | undefined>;
+
 /** For names that begin with no host: which registry those mean is the daemon's own affair. */
 export const defaultRegistry = "default";
 

@@ -70,15 +70,38 @@ export interface VolumesAnswer {
 export interface ImageAnswer {
   readonly there: boolean;
 }
+/** Who is to ask a registry: said anew with each order, and kept nowhere. */
+export interface RegistryUser {
+  readonly host: string;
+  readonly username: string;
+  readonly password: string;
+}
+/** Names an image that is looked for. */
 export interface ResolveRequest {
   readonly name: string;
+  readonly login?: RegistryUser;
+}
+/** An image is on its way: the same question later finds it there, or fails. */
+export interface Pending {
+  readonly pending: true;
 }
 export interface DoorAnswer {
   readonly address: string;
 }
+/** Images of this installation that may go, unless they stand in `keep`; times are Unix ms. */
+export interface SweepRequest {
+  readonly keep: readonly string[];
+  readonly from: number;
+  readonly before: number;
+  readonly prefix?: string;
+}
+export interface SweepAnswer {
+  readonly removed: number;
+}
 export interface PrepareRequest {
   readonly workload: Workload;
   readonly fence: Fence;
+  readonly login?: RegistryUser;
 }
 export interface ForgetLogsAnswer {
   readonly forgotten: boolean;
