@@ -12,7 +12,7 @@ import type { RegistryLogin } from "../../core/image/reference.ts";
 import { dockerdMissing } from "../../docker/testing/daemon.ts";
 import { registryMissing, startRegistry, type TestRegistry } from "../../docker/testing/registry.ts";
 import { StillPreparing, type Ref } from "../../engines/engine.ts";
-import { ContainersLab, never } from "./testing/lab.ts";
+import { ContainersLab, installation, never } from "./testing/lab.ts";
 
 const missing = dockerdMissing() ?? debianMissing() ?? registryMissing();
 const patience = { trouble: 4_000, stalled: 10_000, pause: 100 };
@@ -159,6 +159,37 @@ describe.skipIf(missing !== undefined)(`images of a registry${missing === undefi
     }
     // One pull, whoever asked and left.
     expect(registry.requests.filter((one) => one.startsWith("GET") && one.includes("private/slow/blobs")).length).toBeLessThanOrEqual(2);
+  });
+
+  it("that Berth built and nobody needs leave the host; everybody else's stay, and so does what a container is made of", async () => {
+    const prefix = `${registry.host}/berth`;
+    const build = async (name: string, of = installation, berthBuild = name): Promise<string> => {
+      const reference = `berth/${name}:${berthBuild}`;
+      const labels = { "berth.installation": of, "berth.build": berthBuild };
+      return importImage(lab.api, streamOf(await folderTar({ name })), { reference, labels, cmd: ["/x"] });
+    };
+    const [old, kept, used, foreign, upon] = [
+      await build("old"),
+      await build("kept"),
+      await build("used"),
+      await build("foreign", "another"),
+      await build("upon"),
+    ];
+    // Somebody's own, with the labels of what he built it upon.
+    await lab.api.json("POST", `/images/${upon}/tag`, { query: { repo: "mine", tag: "1" } });
+    await lab.api.json("POST", `/images/${old}/tag`, { query: { repo: `${prefix}/default/shop/web`, tag: "build-1" } });
+    const container = await lab.api.json<{ Id: string }>("POST", "/containers/create", { body: { Image: used } });
+    const there = async (image: string): Promise<boolean> =>
+      (await lab.api.json<{ Id: string }[]>("GET", "/images/json")).some(({ Id }) => Id === image);
+    const sweep = (from: number, before: number): Promise<number> =>
+      lab.engine.removeImages({ keep: [kept], from: new Date(from), before: new Date(before), prefix }, never);
+    const later = Date.now() + 60_000;
+    expect([await sweep(0, Date.now() - 3_600_000), await sweep(later, later)]).toEqual([0, 0]);
+    expect(await sweep(0, later)).toBe(1);
+    expect(await Promise.all([old, kept, used, foreign, upon].map(there))).toEqual([false, true, true, true, true]);
+    await lab.api.json("DELETE", `/containers/${container.Id}`);
+    expect(await sweep(0, later)).toBe(1);
+    expect(await there(used)).toBe(false);
   });
 
   describe("are pushed", () => {
