@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { importImage } from "../../builders/bases/import.ts";
+import type { Builder, BuildEvent, BuildRequest } from "../../builders/builder.ts";
+import { pushing } from "../../builders/image/pushing.ts";
 import { pushImage } from "../../builders/image/push.ts";
 import { debianMissing, debianTar } from "../../builders/testing/debian.ts";
 import { folderTar, streamOf } from "../../builders/testing/tarball.ts";
@@ -238,6 +240,31 @@ describe.skipIf(missing !== undefined)(`images of a registry${missing === undefi
         ok: false,
         cause: { code: "image_push_failed", params: { reason: expect.stringContaining("500") as string } },
       });
+    });
+
+    it("as a part of their build: its deadline ends them, and without a destination nothing is pushed", async () => {
+      const { image, repository, tag } = await order("pushed/built");
+      const events: BuildEvent[] = [];
+      const done = { ok: true, digest: image, size: 1, processes: [], tools: [] } as const;
+      const inner = { kind: "image", build: () => Promise.resolve(done) } as unknown as Builder;
+      const builder = pushing(inner, { api: lab.api, login: (host) => Promise.resolve(lab.logins.get(host)), clock: () => new Date() });
+      const request = { id: "b", deadline: 60_000, secretValues: [], destination: { repository, tag } } as unknown as BuildRequest;
+      const build = (over: Partial<BuildRequest> = {}) => builder.build({ ...request, ...over }, (event) => events.push(event), never);
+      expect(await builder.build({ ...request, destination: undefined } as unknown as BuildRequest, () => undefined, never)).toEqual(done);
+      know("", false);
+      expect(await build()).toMatchObject({ ok: false, cause: { code: "registry_unreadable" } });
+      know();
+      const held = Promise.withResolvers<void>();
+      registry.fault = (method) => (method === "PATCH" ? { until: held.promise } : undefined);
+      expect(await build({ deadline: 1_000 })).toMatchObject({ ok: false, cause: { code: "build_deadline" } });
+      held.resolve();
+      registry.fault = undefined;
+      const built = await build();
+      expect(built).toMatchObject({ ok: true, reference: expect.stringContaining(`${repository}@sha256:`) as string });
+      expect(built.ok ? built.reference : "").toContain(built.ok ? built.digest : "-");
+      const lines = events.map((event) => (event.type === "log" ? event.line.text : ""));
+      expect(lines.join("\n")).toContain(`Pushed ${repository}@`);
+      expect(lines.join("\n")).not.toContain(login.password);
     });
 
     it("until they are cancelled", async () => {

@@ -15,6 +15,12 @@ interface Progress {
   readonly status?: string;
 }
 
+/** How an image is asked for. `patient`: whoever asks does so again when it takes long. */
+export interface Asking {
+  readonly login?: Login;
+  readonly patient?: true;
+}
+
 export interface PullLimits {
   /** ms that one question waits for the end of a pull. */
   readonly wait: number;
@@ -48,7 +54,7 @@ export class Pulls {
    * Fetches the image unless the host has it. `reference` is a name, a name with a digest, or the id of an image that was built on this host. `pending`: it is still
    * under way, ask again. Errors: EngineFailure.
    */
-  async have(reference: string, login: Login): Promise<"there" | "pending"> {
+  async have(reference: string, { login, patient }: Asking): Promise<"there" | "pending"> {
     if ((await this.#daemon.image(reference)) !== undefined) {
       this.#forget(reference);
       return "there";
@@ -57,7 +63,7 @@ export class Pulls {
     if (reference.startsWith("sha256:")) throw new EngineFailure(cause("image_gone", { image: reference }), { retryable: false });
     const pull = this.#pulls.get(reference) ?? this.#begin(reference, login);
     pull.asked();
-    if (!pull.over) await within(pull.ended, this.#limits.wait);
+    if (!pull.over) await (patient === true ? within(pull.ended, this.#limits.wait) : pull.ended);
     if (!pull.over) return "pending";
     this.#forget(reference);
     if (pull.failure !== undefined) throw pull.failure;
@@ -72,7 +78,8 @@ export class Pulls {
     const given = new AbortController();
     const unasked = setTimeout(() => {
       given.abort(new Error("nobody asks for it any more"));
-      this.#pulls.delete(reference);
+      // Another one may have been begun since this one ended.
+      if (this.#pulls.get(reference) === pull) this.#pulls.delete(reference);
     }, this.#limits.unasked).unref();
     const stalled = setTimeout(() => given.abort(stalledFailure(reference, this.#limits.stalled)), this.#limits.stalled).unref();
     const ended = pullImage(this.#daemon, reference, login, () => void stalled.refresh(), given.signal)
@@ -132,14 +139,14 @@ interface Distribution {
 export async function resolveImage(
   { daemon, pulls }: { readonly daemon: Daemon; readonly pulls: Pulls },
   name: string,
-  login: Login,
+  asking: Asking,
   signal: AbortSignal,
 ): Promise<ResolvedImage | "pending"> {
   const pinned = digestOf(name);
   if (pinned !== undefined) return { reference: name, digest: pinned, size: 0 };
-  const digest = await askRegistry(daemon, name, login, signal);
+  const digest = await askRegistry(daemon, name, asking.login, signal);
   if (typeof digest === "string") return { reference: `${repositoryOf(name)}@${digest}`, digest, size: 0 };
-  if ((await pulls.have(name, login)) === "pending") return "pending";
+  if ((await pulls.have(name, asking)) === "pending") return "pending";
   const image = await daemon.image(name);
   if (image === undefined) throw new EngineFailure(cause("image_gone", { image: name }), { retryable: false });
   const known = image.RepoDigests?.find((one) => one.startsWith(`${repositoryOf(name)}@`));

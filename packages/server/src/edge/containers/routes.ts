@@ -40,8 +40,9 @@ type WithPulls = ContainerRoutes & { readonly pulls: Pulls };
 const departure = 30_000;
 
 const login = Type.Optional(Type.Object({ host: Type.String(), username: Type.String(), password: Type.String() }));
-const ResolveBody = Type.Object({ name: Type.String({ minLength: 1, maxLength: 1024 }), login });
-const PrepareBody = Type.Object({ workload: WorkloadSchema, fence: FenceSchema, login });
+const patient = Type.Optional(Type.Literal(true));
+const ResolveBody = Type.Object({ name: Type.String({ minLength: 1, maxLength: 1024 }), login, patient });
+const PrepareBody = Type.Object({ workload: WorkloadSchema, fence: FenceSchema, login, patient });
 
 export function containerRoutes(routes: ContainerRoutes): ServerDeps["more"] {
   const deps: WithPulls = { ...routes, pulls: new Pulls(routes.daemon) };
@@ -58,6 +59,9 @@ export function containerRoutes(routes: ContainerRoutes): ServerDeps["more"] {
         return openDoor(deps, first, { stack: second, component: call.path[4] ?? "" });
       case "POST v1/images":
         return resolve(deps, call);
+      // What older control planes ask.
+      case "GET v1/images":
+        return deps.daemon.image(first).then((image) => ({ there: image !== undefined }) satisfies ImageAnswer);
       case "POST v1/held-images":
         return held(deps, call);
       case "POST v1/image-sweeps":
@@ -77,7 +81,7 @@ async function prepare({ daemon, pulls, networks, fences }: WithPulls, call: Cal
   const body = await read(call, PrepareBody);
   const workload = body.workload as unknown as Workload;
   fences.pass(workload.ref, body.fence);
-  if (workload.artifact.kind === "image" && (await pulls.have(workload.artifact.reference, body.login)) === "pending")
+  if (workload.artifact.kind === "image" && (await pulls.have(workload.artifact.reference, body)) === "pending")
     return { pending: true } satisfies Pending;
   const { installation } = daemon;
   for (const { volume } of workload.volumes)
@@ -93,7 +97,7 @@ async function prepare({ daemon, pulls, networks, fences }: WithPulls, call: Cal
 
 async function resolve(deps: WithPulls, call: Call): Promise<ResolvedImage | Pending> {
   const body = await read(call, ResolveBody);
-  const found = await resolveImage(deps, body.name, body.login, leaving(call));
+  const found = await resolveImage(deps, body.name, body, leaving(call));
   return found === "pending" ? { pending: true } : found;
 }
 

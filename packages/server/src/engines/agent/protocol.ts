@@ -80,8 +80,9 @@ export interface RegistryUser {
 export interface ResolveRequest {
   readonly name: string;
   readonly login?: RegistryUser;
+  readonly patient?: true;
 }
-/** An image is on its way: the same question later finds it there, or fails. */
+/** An image is on its way: the same question later finds it there, or fails. Answered to those that say by `patient` that they ask again; others wait. */
 export interface Pending {
   readonly pending: true;
 }
@@ -102,6 +103,7 @@ export interface PrepareRequest {
   readonly workload: Workload;
   readonly fence: Fence;
   readonly login?: RegistryUser;
+  readonly patient?: true;
 }
 export interface ForgetLogsAnswer {
   readonly forgotten: boolean;

@@ -56,7 +56,7 @@ export class DockerEngine extends AgentEngine {
   async prepare(workload: Workload, fence: Fence, signal: AbortSignal): Promise<void> {
     const image = workload.artifact.kind === "image" ? workload.artifact.reference : "";
     await this.#asking<object>(image, (login) =>
-      this.agent.call("POST", "/v1/prepare", { workload, fence, ...login } satisfies PrepareRequest, signal),
+      this.agent.call("POST", "/v1/prepare", { workload, fence, patient: true, ...login } satisfies PrepareRequest, signal),
     );
   }
 
@@ -77,7 +77,7 @@ export class DockerEngine extends AgentEngine {
 
   async resolveImage(name: string, signal: AbortSignal): Promise<ResolvedImage> {
     return this.#asking<ResolvedImage>(name, (login) =>
-      this.agent.call("POST", "/v1/images", { name, ...login } satisfies ResolveRequest, signal),
+      this.agent.call("POST", "/v1/images", { name, patient: true, ...login } satisfies ResolveRequest, signal),
     );
   }
 
