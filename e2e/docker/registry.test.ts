@@ -27,6 +27,8 @@ describe.skipIf(missing !== undefined)(`a registry${missing === undefined ? "" :
     ({ api, berth } = place);
     const { host, username, password } = registry.login;
     await berth.client.setRegistry({ params: { registry: host }, body: { username, password } });
+    // What is large of all that is built here: it is compressed once, and no rollout waits for it.
+    await push("others/base");
   }, 900_000);
   afterEach(() => {
     if (registry !== undefined) registry.fault = undefined;
@@ -35,6 +37,17 @@ describe.skipIf(missing !== undefined)(`a registry${missing === undefined ? "" :
     await place?.[Symbol.asyncDispose]();
     await registry?.[Symbol.asyncDispose]();
   }, 120_000);
+
+  const push = async (name: string): Promise<void> => {
+    await api.json("POST", `/images/${base}/tag`, { query: { repo: `${registry.host}/${name}`, tag: "1" } });
+    const answer = await api.stream("POST", `/images/${registry.host}/${name}/push`, {
+      query: { tag: "1" },
+      headers: authHeader(registry.login),
+      timeout: Infinity,
+    });
+    for await (const line of readNdjson<{ error?: string }>(answer)) expect(line.error).toBeUndefined();
+    await api.json("DELETE", `/images/${registry.host}/${name}:1`);
+  };
 
   interface Image {
     readonly Id: string;
@@ -113,17 +126,6 @@ describe.skipIf(missing !== undefined)(`a registry${missing === undefined ? "" :
   });
 
   test("gives private images from outside to who may have them, and what Berth pushed for a stack to no other", async () => {
-    const push = async (name: string): Promise<void> => {
-      await api.json("POST", `/images/${base}/tag`, { query: { repo: `${registry.host}/${name}`, tag: "1" } });
-      const answer = await api.stream("POST", `/images/${registry.host}/${name}/push`, {
-        query: { tag: "1" },
-        headers: authHeader(registry.login),
-        timeout: Infinity,
-      });
-      for await (const line of readNdjson<{ error?: string }>(answer)) expect(line.error).toBeUndefined();
-      await api.json("DELETE", `/images/${registry.host}/${name}:1`);
-    };
-    await push("others/base");
     const compose = (image: string): Files => ({
       "compose.yaml": `services: {job: {image: '${image}', command: sleep 1000, x-berth: {kind: worker}}}\n`,
     });
@@ -173,6 +175,29 @@ describe.skipIf(missing !== undefined)(`a registry${missing === undefined ? "" :
     expect(await inRegistry("killed", await artifactOf("killed", 1))).toBe(true);
     const { items } = await berth.client.listBuilds({ params: { stack: "killed" } });
     expect(items).toMatchObject([{ phase: "succeeded" }]);
+  });
+
+  test("goes on with a pull when the server was killed in its middle", async () => {
+    await berth.deployed("killed", webApp("later"));
+    const first = await artifactOf("killed", 1);
+    await until(async () => {
+      await prune();
+      return (await images()).some((one) => one.RepoDigests?.some((name) => name.endsWith(first)) === true) ? undefined : true;
+    }, "the host has it no more");
+    const held = Promise.withResolvers<void>();
+    const begun = Promise.withResolvers<void>();
+    registry.fault = (method, path) => {
+      if (method !== "GET" || !path.includes("/killed/source/blobs/")) return undefined;
+      begun.resolve();
+      return { until: held.promise };
+    };
+    const { rollouts } = await berth.client.rollbackComponent({ params: { stack: "killed", component: "web" }, body: { release: 1 } });
+    await begun.promise;
+    process.kill(berth.serverPid(), "SIGKILL");
+    await berth.startServer();
+    held.resolve();
+    expect(await berth.ended("killed", "web", rollouts[0]?.number ?? 0)).toMatchObject({ phase: "succeeded" });
+    expect((await berth.get("web.killed.localhost")).body).toMatch(/^late web-/);
   });
 
   test("is rid of what nobody needs any more, and of nothing else", async () => {
