@@ -221,7 +221,9 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
               config,
               paths,
               clock,
-              ...(prefix === undefined || !mine ? {} : { registry: registryCheck(prefix, () => openRegistry(config, logins)) }),
+              ...(prefix === undefined || imageBuilder === undefined || !mine
+                ? {}
+                : { registry: registryCheck(prefix, () => openRegistry(config, logins)) }),
               findTool: async (name) => {
                 const tool = await findTool(name, "*", isRoot ? gitUser : undefined);
                 return tool.ok ? `${tool.version} at ${tool.path}` : undefined;
