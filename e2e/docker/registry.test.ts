@@ -141,7 +141,7 @@ describe.skipIf(missing !== undefined)(`a registry${missing === undefined ? "" :
     expect((await berth.cli(["registries", "list"])).said).toContain(host);
     const ended = await up("outside", `${host}/others/base:1`);
     expect(ended).toMatchObject({ phase: "succeeded" });
-    expect(await up("thief", `${host}/berth/default/shop/source@${await artifactOf("shop", 1)}`)).toMatchObject({
+    expect(await up("thief", `${host}/berth/default/shop/source:build-1`)).toMatchObject({
       phase: "failed",
       cause: { code: "image_of_others" },
     });
