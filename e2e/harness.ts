@@ -73,14 +73,16 @@ export class TestBerth {
     });
   }
 
-  /** `berth` as a user types it in a folder, signed in; `said` is both streams. */
-  async cli(args: readonly string[], cwd = this.home): Promise<{ readonly code: number; readonly said: string }> {
+  /** `berth` as a user types it in a folder, signed in; `said` is both streams. `input`: what he pipes in. */
+  async cli(args: readonly string[], cwd = this.home, input?: string): Promise<{ readonly code: number; readonly said: string }> {
     const program = join(import.meta.dirname, "..", "packages", "cli", "src", "main.ts");
     try {
       // What follows `--` is somebody else's.
       const end = args.includes("--") ? args.indexOf("--") : args.length;
       const own = [...args.slice(0, end), "--server", this.url, "--token", this.token, ...args.slice(end)];
-      const { stdout, stderr } = await run(process.execPath, [program, ...own], { env: this.env, cwd });
+      const running = run(process.execPath, [program, ...own], { env: this.env, cwd });
+      if (input !== undefined) running.child.stdin?.end(input);
+      const { stdout, stderr } = await running;
       return { code: 0, said: stdout + stderr };
     } catch (error) {
       const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string };

@@ -57,6 +57,9 @@ import { command as eventsWatch } from "./commands/events/watch.ts";
 import { command as instancesList } from "./commands/instances/list.ts";
 import { command as knownHostsAdd } from "./commands/known-hosts/add.ts";
 import { command as knownHostsList } from "./commands/known-hosts/list.ts";
+import { command as registriesAdd } from "./commands/registries/add.ts";
+import { command as registriesList } from "./commands/registries/list.ts";
+import { command as registriesRemove } from "./commands/registries/remove.ts";
 import { command as releasesDiff } from "./commands/releases/diff.ts";
 import { command as releasesList } from "./commands/releases/list.ts";
 import { command as releasesShow } from "./commands/releases/show.ts";
@@ -189,6 +192,9 @@ export const registry = registryOf(
     certificatesRenew,
     certificatesSet,
     certificatesDelete,
+    registriesList,
+    registriesAdd,
+    registriesRemove,
     clustersList,
     clustersShow,
     tokensList,

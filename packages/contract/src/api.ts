@@ -8,6 +8,7 @@ import { configRoutes } from "./resources/config.ts";
 import { eventRoutes } from "./resources/events.ts";
 import { installationRoutes } from "./resources/installation.ts";
 import { planRoutes } from "./resources/plans.ts";
+import { registryRoutes } from "./resources/registries.ts";
 import { releaseRoutes } from "./resources/releases.ts";
 import { rolloutRoutes } from "./resources/rollouts.ts";
 import { sourceRoutes } from "./resources/sources.ts";
@@ -33,6 +34,7 @@ export const routes = {
   ...eventRoutes,
   ...clusterRoutes,
   ...certificateRoutes,
+  ...registryRoutes,
   ...adoptionRoutes,
 };
 export type Routes = typeof routes;

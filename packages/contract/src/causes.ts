@@ -249,7 +249,27 @@ export const causesEn = {
   },
   image_denied: {
     sentence: "The registry of {image} refused to hand it out.",
-    next: "Check that the name is right and that the credentials that are set for this registry may pull it.",
+    next: "Check that the name is right, and that there are credentials for this registry which may pull it: `berth registries list` shows for which there are any, `berth registries add` sets them.",
+  },
+  image_lost: {
+    sentence: "The registry has {image} no more, and this host has no copy of it.",
+    next: "Deploy it again from its source (`berth deploy`), or name an image that is there: nothing else brings it back.",
+  },
+  registry_unreadable: {
+    sentence: "{registry} does not hand out {image} to everybody, and the password that is kept for it cannot be opened on this server.",
+    next: "Set it again with `berth registries add {registry}`, asked of this server; `berth doctor` says which keys are missing.",
+  },
+  image_of_others: {
+    sentence: "Component {component} uses the image {image}, which Berth keeps there for the stack that it was built for.",
+    next: "Give the component `build:` with the same source instead, or push the image to another place.",
+  },
+  image_push_denied: {
+    sentence: "{image} was built, but its registry refused to take it.",
+    next: "Have an administrator set credentials that may push there: `berth registries add {registry}`. Then deploy again: what was built is still there.",
+  },
+  image_push_failed: {
+    sentence: "{image} was built, but could not be pushed: {reason}.",
+    next: "See whether the server's host reaches {registry} (`berth doctor`), and whether it has room on its disk; then deploy again: what was built is still there.",
   },
   image_other_platform: {
     sentence: "The image {image} was not built for this machine's processor.",

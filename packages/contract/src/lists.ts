@@ -45,6 +45,7 @@ export const lists = {
   clusters: { sort: ["name", "engine", "createdAt"], standard: "name", search: ["name"] },
   certificates: { sort: ["name", "notAfter", "updatedAt"], standard: "name", search: ["name", "subject", "hosts"] },
   automaticCertificates: { sort: ["host", "renewsAt"], standard: "host", search: ["host"] },
+  registries: { sort: ["host", "updatedAt"], standard: "host", search: ["host", "username"] },
   tokens: { sort: ["name", "createdAt", "expiresAt", "lastUsedAt"], standard: "name", search: ["name", "prefix"] },
   users: { sort: ["name", "createdAt"], standard: "name", search: ["name"] },
   teams: { sort: ["name", "createdAt"], standard: "name", search: ["name"] },

@@ -34,6 +34,7 @@ import { createHandlers } from "./resources/handlers.ts";
 import { staticServerText } from "./edge/agent/static-install.ts";
 import { ensureAdminToken } from "./server/admin-token.ts";
 import { gitUser } from "./server/build-users.ts";
+import { registryCheck } from "./server/doctor-registry.ts";
 import { runDoctor } from "./server/doctor.ts";
 import { ensureEdge, renewEdge, type EdgeStart } from "./server/edge-process.ts";
 import { clusterOf, noteOf, watchClaim } from "./server/claim.ts";
@@ -43,6 +44,7 @@ import { logKeeping } from "./server/keeping.ts";
 import { openKeys } from "./server/keys.ts";
 import { listenOn } from "./server/listen.ts";
 import { createBaseCheck, openEngine, openImageBuilder, openTraffic } from "./server/machine.ts";
+import { openLogins, openRegistry } from "./server/registries.ts";
 import { createMetrics } from "./server/metrics.ts";
 import { openNode, rememberCluster } from "./server/node.ts";
 import { createPlaces, whereIs } from "./server/places.ts";
@@ -163,7 +165,9 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
     return found;
   };
   const edge = mine ? await (startingEdge ?? startEdge(installation.id)) : undefined;
-  const engine = openEngine(config, paths, cluster, (digest) => blobs.open(digest));
+  const prefix = config.registry;
+  const logins = openLogins(db, secretBox);
+  const engine = openEngine(config, paths, cluster, (digest) => blobs.open(digest), logins.find);
   const places = await createPlaces(db, mine ? { cluster, engine, traffic } : undefined);
   if (mine) await takeOver({ db, places, cluster, installation, log }, life.signal);
   const access = createAccess(db);
@@ -173,7 +177,7 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
   const isRoot = process.getuid?.() === 0;
   const findTool = createToolFinder(config.home, config.systemPath.split(":"));
   // For what it says before a build; builds are run by the thread that works. What one stack's user can execute, all can.
-  const imageBuilder = openImageBuilder(config, paths, installation.id, blobs);
+  const imageBuilder = openImageBuilder(config, paths, installation.id, blobs, logins);
   const builder = imageBuilder ?? createHostBuilder({ home: config.home, blobs, findTool, uidFor: () => (isRoot ? gitUser : undefined) });
   const readTree = (digest: string, signal: AbortSignal): ReturnType<typeof readSourceTree> =>
     readSourceTree(blobs, digest, filesOfInterest, signal);
@@ -217,6 +221,9 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
               config,
               paths,
               clock,
+              ...(prefix === undefined || imageBuilder === undefined || !mine
+                ? {}
+                : { registry: registryCheck(prefix, () => openRegistry(config, logins)) }),
               findTool: async (name) => {
                 const tool = await findTool(name, "*", isRoot ? gitUser : undefined);
                 return tool.ok ? `${tool.version} at ${tool.path}` : undefined;

@@ -5,6 +5,7 @@ import { namePattern } from "@berth/contract/names.ts";
 import { Type } from "typebox";
 import { Value } from "typebox/value";
 import type { GivenCatalogue } from "./core/image/bases.ts";
+import { defaultRegistry, registryOf } from "./core/image/reference.ts";
 import { isPool } from "./core/pool.ts";
 import type { AcmeProof, AcmeSettings } from "./core/acme.ts";
 import { routerLimits } from "./core/router-limits.ts";
@@ -83,6 +84,18 @@ export function catalogue(given: unknown): GivenCatalogue {
 }
 
 const Networks = Type.Object({ base: Type.String(), size: Type.Integer({ minimum: 16, maximum: 26 }) }, { additionalProperties: false });
+
+/** Where images are pushed to: a host that can be told from a name, and a prefix of Berth's own, so that nothing beside it is ever touched. */
+export function registry(given: string | undefined): string | undefined {
+  if (given === undefined) return undefined;
+  const part = "[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*";
+  const isName = new RegExp(`^[a-z0-9.-]+(?::[0-9]{1,5})?(?:/${part})+$`).test(given) && given.length <= 160;
+  if (isName && registryOf(given) !== defaultRegistry) return given;
+  throw new ConfigError(
+    `BERTH_REGISTRY is ${given}.`,
+    "Write a host, with its port where it is not 443, and a prefix that is Berth's alone, in lower case: registry.example:5000/berth.",
+  );
+}
 
 /** A range of IPv4 addresses and the length of each stack's part of it. */
 export function networks(given: unknown): { readonly base: string; readonly size: number } | undefined {

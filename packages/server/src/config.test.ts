@@ -100,7 +100,17 @@ it.each([
   expect(() => read({}, env)).toThrow(sentence);
 });
 
+it("reads where images are pushed to; without it, nowhere", () => {
+  expect(read({}).registry).toBeUndefined();
+  expect(read({ registry: "registry.example/team/berth" }).registry).toBe("registry.example/team/berth");
+  expect(read({ registry: "a.example/x" }, { BERTH_REGISTRY: "127.0.0.1:5000/berth" }).registry).toBe("127.0.0.1:5000/berth");
+});
+
 it.each([
+  [{ registry: "registry.example" }, "BERTH_REGISTRY is registry.example."],
+  [{ registry: "nohost/berth" }, "BERTH_REGISTRY is nohost/berth."],
+  [{ registry: "https://registry.example/berth" }, "BERTH_REGISTRY is https://registry.example/berth."],
+  [{ registry: "registry.example/Berth" }, "BERTH_REGISTRY is registry.example/Berth."],
   [{ routerLimits: { connection: 5 } }, "routerLimits has no connection."],
   [{ routerLimits: { connections: 0 } }, "routerLimits has 0 as connections."],
   [{ routerLimits: { idleSeconds: "30" } }, 'routerLimits has "30" as idleSeconds.'],

@@ -16,6 +16,7 @@ import {
   hsts,
   level,
   networks,
+  registry,
   limits,
   listen,
   whole,
@@ -40,6 +41,8 @@ export interface Config {
   readonly buildkit: BuildkitChoice | undefined;
   /** Base images that config.json names, instead of those that were made here or that makers publish. */
   readonly images: GivenCatalogue;
+  /** What images that Berth built are pushed to, `host[:port]/prefix`; undefined: they stay with the daemon that built them. */
+  readonly registry: string | undefined;
   /** Where the networks of stacks come from where instances are containers; undefined = the agent's own choice. */
   readonly networks: { readonly base: string; readonly size: number } | undefined;
   readonly api: Listen;
@@ -124,6 +127,7 @@ interface ConfigFile {
   readonly dockerHost?: string;
   readonly buildkit?: GivenBuildkit;
   readonly images?: unknown;
+  readonly registry?: string;
   readonly networks?: unknown;
   readonly host?: string;
   readonly port?: number;
@@ -184,6 +188,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     engine: engineChoice,
     buildkit: buildkit(givenBuildkit(env, file.buildkit ?? {}), engineChoice, systemPath),
     images: catalogue(file.images),
+    registry: registry(value(env, "BERTH_REGISTRY") ?? file.registry),
     networks: networks(file.networks),
     api: listen(value(env, "BERTH_HOST") ?? file.host, value(env, "BERTH_PORT") ?? file.port, 7420, "BERTH_PORT"),
     router: listen(

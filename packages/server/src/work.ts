@@ -7,6 +7,7 @@ import { openBlobFolder } from "./blobs/folder.ts";
 import { createHostBuilder } from "./builders/host/build.ts";
 import { readSourceTree } from "./builders/source/tree.ts";
 import type { Config } from "./config.ts";
+import { repositoryFor } from "./core/image/reference.ts";
 import { filesOfInterest } from "./core/buildplan/interest.ts";
 import { removeOldIdempotency } from "./db/idempotency.ts";
 import { createListener } from "./db/listen.ts";
@@ -22,6 +23,7 @@ import { createBuildUsers } from "./server/build-users.ts";
 import { createHints } from "./server/hints.ts";
 import { startLoops } from "./server/loops.ts";
 import { openEngine, openImageBuilder, openTraffic } from "./server/machine.ts";
+import { openLogins, openRemover } from "./server/registries.ts";
 import type { Metrics } from "./server/metrics.ts";
 import { createPlaces } from "./server/places.ts";
 import { runSealer } from "./server/sealer.ts";
@@ -60,11 +62,13 @@ export async function startWork({ config, address, installation, cluster, doors 
   const blobs = await openBlobFolder(paths.blobs);
   const traffic = openTraffic(config, paths, cluster);
   traffic.setDoors(doors);
-  const engine = openEngine(config, paths, cluster, (digest) => blobs.open(digest));
+  const logins = openLogins(db, secretBox);
+  const engine = openEngine(config, paths, cluster, (digest) => blobs.open(digest), logins.find);
   const places = await createPlaces(db, { cluster, engine, traffic });
   const logs = createBuildLogs(paths.buildLogs, blobs);
   const groups = config.cgroups === "auto" ? Cgroups.open(config.home, "builds") : undefined;
-  const imageBuilder = openImageBuilder(config, paths, installation.id, blobs);
+  const prefix = config.registry;
+  const imageBuilder = openImageBuilder(config, paths, installation.id, blobs, logins);
   const builder =
     imageBuilder ??
     createHostBuilder({
@@ -100,6 +104,7 @@ export async function startWork({ config, address, installation, cluster, doors 
       secretBox,
       clock,
       installation: () => installation,
+      ...(prefix === undefined ? {} : { registry: prefix }),
       waitForHint: hints.waitForHint,
       overhear: hints.overhear,
       countRepair: (_stack, _component, what) => {
@@ -116,7 +121,9 @@ export async function startWork({ config, address, installation, cluster, doors 
       limits: config.builds,
       places: new BuildPlaces(config.builds.total),
       deadline: config.builds.deadline,
+      ...(imageBuilder === undefined || prefix === undefined ? {} : { destination: (of) => repositoryFor(prefix, of) }),
     },
+    images: { log, engine, ...(prefix === undefined ? {} : { registry: { prefix, open: () => openRemover(config, logins) } }) },
     acme: {
       db,
       places,

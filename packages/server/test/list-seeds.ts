@@ -54,6 +54,7 @@ export const listSeeds: Readonly<Partial<Record<RouteName, ListSeed>>> = {
   listClusters: { path: "/clusters", filters: { engine: is("engine", "docker") } },
   listCertificates: { path: "/certificates", filters: {} },
   listAutomaticCertificates: { path: "/automatic-certificates", filters: {} },
+  listRegistries: { path: "/registries", filters: {} },
   listTokens: { path: "/tokens", filters: {} },
   listUsers: { path: "/users", filters: {} },
   listTeams: { path: "/teams", filters: {} },
@@ -375,6 +376,19 @@ export async function seedLists(db: Db): Promise<void> {
         cluster: "local",
         wanted: true,
         ...(n === 0 ? {} : { renew_at: day(n % 3) }),
+      })),
+    )
+    .execute();
+  await db
+    .insertInto("registries")
+    .values(
+      ["registry.example", "registry.example:5000", "default", "127.0.0.1:5000", "mirror.example"].map((host, n) => ({
+        host,
+        username: n % 2 === 0 ? "berth" : "ada",
+        ciphertext: "x",
+        plain_http: n === 3,
+        updated_at: day(n % 3),
+        updated_by: "admin",
       })),
     )
     .execute();

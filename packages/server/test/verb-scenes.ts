@@ -27,6 +27,7 @@ let made = 0;
 const unique = (): string => `x${(made += 1)}`;
 const files = { "package.json": JSON.stringify({ name: "hello", scripts: { start: "node server.js" } }), "server.js": "1" };
 const { certificate: chain, key: certificateKey } = testCertificate({ hosts: ["verbs.example.org"] });
+const anyRegistry = { username: "berth", password: "x" };
 const anyCertificate = { chain, key: certificateKey };
 const folder = {
   files: {},
@@ -334,6 +335,17 @@ export const scenes: Readonly<Record<string, Readonly<Record<string, Make>>>> = 
       };
     },
   },
+  Registry: {
+    there: async ({ handlers, call }) => {
+      const host = `${unique()}.example:5000`;
+      await handlers.setRegistry({ params: { registry: host }, body: anyRegistry }, call());
+      return {
+        params: { registry: host },
+        look: { path: "/registries?limit=500" },
+        pick: (answer) => (answer["items"] as Record<string, unknown>[]).find((item) => item["host"] === host),
+      };
+    },
+  },
   AutomaticCertificate: {
     there: async ({ deps: { db } }) => {
       const host = `${unique()}.example.org`;
@@ -458,6 +470,9 @@ export const calls: Readonly<
   "Me.createToken": { createToken: () => ({ body: { name: "made" } }) },
   "Me.trustHost": { addKnownHost: () => ({ body: { line: `${unique()}.example ssh-ed25519 AAAA` } }) },
   "Me.addCertificate": { setCertificate: () => ({ params: { certificate: unique() }, body: anyCertificate }) },
+  "Me.addRegistry": { setRegistry: () => ({ params: { registry: `${unique()}.example` }, body: anyRegistry }) },
+  "Registry.set": { setRegistry: () => ({ body: anyRegistry }) },
+  "Registry.delete": { deleteRegistry: () => ({}) },
   "Certificate.set": { setCertificate: () => ({ body: anyCertificate }) },
   "Certificate.delete": { deleteCertificate: () => ({}) },
   "AutomaticCertificate.renew": { renewCertificate: () => ({}) },

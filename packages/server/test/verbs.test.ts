@@ -198,7 +198,7 @@ describe.each([...verbsOf.keys()].filter((object) => scenes[object] !== undefine
       }
     }
     // Nobody sees one of these who may not do all with it.
-    const always = object === "Token" || object === "Certificate" || object === "AutomaticCertificate";
+    const always = object === "Token" || object === "Certificate" || object === "Registry" || object === "AutomaticCertificate";
     expect({ opened: opened > 0, closed: closed > 0 || always || object === "StackPlan" }).toEqual({ opened: true, closed: true });
   });
 });

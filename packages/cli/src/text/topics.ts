@@ -9,6 +9,7 @@ export const nounSummaries: Readonly<Record<string, string>> = {
   sources: "where code came from",
   certificates: "certificates that HTTPS is served with",
   credentials: "keys and tokens for private git repositories",
+  registries: "credentials for images of private registries",
   "known-hosts": "ssh host keys that git may trust",
   config: "environment variables of a stack or component",
   secrets: "values that nobody can read back",

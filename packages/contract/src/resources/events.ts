@@ -5,7 +5,7 @@ import { lists } from "../lists.ts";
 import { Instant, Name, PointInTime, Text } from "../names.ts";
 import { ListQuery, Page, type Route } from "../route.ts";
 
-/** `code` is a key of `eventsEn`; objects are named by `topic`: `stack:S`, `component:S/C`, `rollout:S/C/N`, `build:S/N`, `task:S/N`, `volume:S/V`, `certificate:HOST`, `cluster:C`. */
+/** `code` is a key of `eventsEn`; objects are named by `topic`: `stack:S`, `component:S/C`, `rollout:S/C/N`, `build:S/N`, `task:S/N`, `volume:S/V`, `certificate:HOST`, `registry:HOST`, `cluster:C`. */
 export const Event = Type.Object(
   {
     id: Type.String({ description: "Also the SSE id; goes back as Last-Event-ID." }),
@@ -141,6 +141,8 @@ export const eventsEn = {
   certificate_issued: "{authority} gave a certificate for {host}, good until {until}.",
   certificate_failed: "{host} got no certificate from {authority}; it is tried again at {next}.",
   certificate_proof_left: "What proved {host} to the authority could not be taken back.",
+  registry_keeps_images:
+    "{registry} deletes nothing that is pushed there: images that nobody needs any more have to be removed by its own means.",
   cron_missed: "A run of {component} at {scheduledFor} was missed.",
 } as const;
 export type EventCode = keyof typeof eventsEn;

@@ -49,6 +49,8 @@ export interface BuildRequest {
   readonly writable?: readonly string[];
   /** Where the source came from, as far as that is known: for the image's labels. */
   readonly origin?: { readonly url: string; readonly revision: string };
+  /** Where the image is pushed to; absent: it stays with the daemon that built it. */
+  readonly destination?: { readonly repository: string; readonly tag: string };
   /** Values that no log line, cause or event may show; `secrets` are never shown in any case. */
   readonly secretValues: readonly string[];
   /** ms that the build may take from the call of `build`. */
@@ -77,6 +79,8 @@ export type BuildOutcome =
   | {
       readonly ok: true;
       readonly digest: string;
+      /** The name with a digest by which it is fetched; absent: it is where it was built. */
+      readonly reference?: string;
       readonly size: number;
       readonly processes: readonly string[];
       readonly tools: readonly UsedTool[];

@@ -32,12 +32,18 @@ export function meVerbs(may: May): Allowed {
     createToken: {},
     trustHost: { permission: "installation.manage" },
     addCertificate: { permission: "installation.manage" },
+    addRegistry: { permission: "installation.manage" },
     logout: {},
   });
 }
 
 /** Only who may do all of it sees a certificate. */
 export function certificateVerbs(): Allowed {
+  return allowedVerbs(() => true, { set: {}, delete: {} });
+}
+
+/** Only who may do all of it sees a registry. */
+export function registryVerbs(): Allowed {
   return allowedVerbs(() => true, { set: {}, delete: {} });
 }
 

@@ -109,6 +109,11 @@ export interface StackTables {
     plan: JsonOrNull<BuildPlan>;
     steps: JsonDefault<Build["steps"]>;
     artifact_digest: string | null;
+    /** 0010: what is fetched; null: it is where it was built. */ artifact_reference: ColumnType<
+      string | null,
+      string | null | undefined,
+      string | null
+    >;
     log_digest: string | null;
     cause: JsonOrNull<Cause>;
     cancel_requested_by: string | null;
@@ -228,6 +233,20 @@ export interface CertificateTables {
     updated_at: Time;
     updated_by: string;
   };
+}
+
+/** 0010_registries.sql */
+export interface RegistryTables {
+  registries: {
+    host: string;
+    username: string;
+    ciphertext: string;
+    plain_http: boolean;
+    created_at: Time;
+    updated_at: Time;
+    updated_by: string;
+  };
+  pushed_images: { repository: string; digest: string; pushed_at: Time; refused_at: TimeOrNull };
 }
 
 /** `root`: the folder inside the source that is built; all of it when absent. */

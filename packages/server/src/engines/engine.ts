@@ -213,7 +213,7 @@ export interface Engine {
   capabilities(signal: AbortSignal): Promise<Capabilities>;
   /** Pure: what would be applied, for people to read and diff. Secret values are left out. */
   render(workload: Workload): { readonly name: string; readonly body: unknown }[];
-  /** Unpacks or pulls, makes volumes and config objects. May be long; changes nothing that runs. Errors: coded causes as EngineFailure. */
+  /** Unpacks or pulls, makes volumes and config objects. Changes nothing that runs. Errors: coded causes as EngineFailure; StillPreparing for what takes long. */
   prepare(workload: Workload, fence: Fence, signal: AbortSignal): Promise<void>;
   ensure(target: TrackTarget, fence: Fence, signal: AbortSignal): Promise<void>;
   /** Asks these instances to end (SIGTERM, after `grace` ms SIGKILL) and forgets them; returns when told, `observe` shows them go. Unknown id = success. */
@@ -256,12 +256,25 @@ export interface Engine {
    * Absent: siblings are reached on the machine's loopback.
    */
   door?(ref: Ref, stackId: string, signal: AbortSignal): Promise<string>;
-  /** What a name of an image stands for now: a reference that never stands for another one. Errors: EngineFailure. Absent: the place runs no images. */
+  /** What a name of an image stands for now: a reference that never stands for another one. Errors: EngineFailure, StillPreparing. Absent: the place runs no images. */
   resolveImage?(name: string, signal: AbortSignal): Promise<ResolvedImage>;
-  /** Whether the place has this image. Absent: artifacts lie in the blob store. */
+  /** Whether the place has this image or can still fetch it. Absent: artifacts lie in the blob store. */
   holdsImage?(reference: string, signal: AbortSignal): Promise<boolean>;
+  /**
+   * Removes images that this installation built and that were made between two instants, but for those in `keep` (digests, or ids of the place). `prefix`: what it
+   * pushed is named so. Absent: artifacts lie in the blob store.
+   */
+  removeImages?(
+    order: { readonly keep: readonly string[]; readonly from: Date; readonly before: Date; readonly prefix?: string },
+    signal: AbortSignal,
+  ): Promise<number>;
   /** A hint, never the truth: calls back when something of the ref may have changed. Ends when the signal fires or the connection is lost. */
   watch?(onChange: (ref: Ref) => void, signal: AbortSignal): Promise<void>;
+}
+
+/** What was asked for is still being fetched, and goes on: nothing failed, and the same call is made again later. */
+export class StillPreparing extends Error {
+  override readonly name = "StillPreparing";
 }
 
 /** A failure of an engine with the cause that the user should see. */

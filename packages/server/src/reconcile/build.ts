@@ -20,6 +20,7 @@ import type { BuildPlaces } from "./build-places.ts";
 import { watchForCancel } from "./cancel-watch.ts";
 import { secretCause } from "./component/workload.ts";
 import type { HandlerContext } from "./loop.ts";
+import { recordPushed } from "../resources/registries/pushed.ts";
 import { enqueue, type Commit } from "./queue.ts";
 
 export interface BuildLoopDeps {
@@ -31,6 +32,8 @@ export interface BuildLoopDeps {
   readonly clock: () => Date;
   readonly limits: { readonly total: number; readonly perStack: number };
   readonly places: BuildPlaces;
+  /** Where a build's image is pushed to; absent: it stays where it is built. */
+  readonly destination?: (of: { readonly team: string; readonly stack: string; readonly context: string }) => string;
   /** ms a build may take unless its options say otherwise. */
   readonly deadline: number;
 }
@@ -99,6 +102,7 @@ export async function runBuild(deps: BuildLoopDeps, buildId: string, { signal, c
     const opened = await openBuildSecrets(deps, build);
     if ("lacking" in opened) return await end(deps, stack, build, commit, { failed: opened.lacking });
     const origin = await findOrigin(deps.db, build.source_id);
+    const repository = deps.destination?.({ team: stack.team, stack: stack.name, context: build.context });
     const cancelled = new AbortController();
     const watch = watchForCancel(() => store.cancelledBy(deps.db, build.id), cancelled, signal);
     try {
@@ -115,6 +119,7 @@ export async function runBuild(deps: BuildLoopDeps, buildId: string, { signal, c
           secrets: opened.secrets,
           ...(build.options.writable === undefined ? {} : { writable: build.options.writable }),
           ...(origin === undefined ? {} : { origin }),
+          ...(repository === undefined ? {} : { destination: { repository, tag: tagOf(build) } }),
           secretValues: [],
           deadline: build.options.deadline ?? deps.deadline,
         },
@@ -127,9 +132,7 @@ export async function runBuild(deps: BuildLoopDeps, buildId: string, { signal, c
         stack,
         build,
         commit,
-        outcome.ok
-          ? { succeeded: { digest: outcome.digest, size: outcome.size }, steps: journal.steps() }
-          : { failed: outcome.cause, steps: journal.steps() },
+        outcome.ok ? { succeeded: outcome, steps: journal.steps() } : { failed: outcome.cause, steps: journal.steps() },
       );
     } catch (error) {
       await journal.flush();
@@ -159,8 +162,15 @@ async function openBuildSecrets(
   }
 }
 
+/** For people. Nobody can guess it: a build of another stack could be built upon it by its name. */
+function tagOf({ number, id }: Pick<store.BuildRow, "number" | "id">): string {
+  return `build-${String(number)}-${id.replaceAll("-", "").slice(0, 12)}`;
+}
+
 type End = (
-  { readonly succeeded: { readonly digest: string; readonly size: number } } | { readonly failed: Cause } | { readonly cancelled: string }
+  | { readonly succeeded: { readonly digest: string; readonly size: number; readonly reference?: string } }
+  | { readonly failed: Cause }
+  | { readonly cancelled: string }
 ) & { readonly steps?: Build["steps"] };
 
 async function end(deps: BuildLoopDeps, stack: StackRow, build: store.BuildRow, commit: Commit, how: End): Promise<void> {
@@ -176,7 +186,11 @@ async function end(deps: BuildLoopDeps, stack: StackRow, build: store.BuildRow, 
         kind: deps.builder.kind === "image" ? "image" : "bundle",
         size: how.succeeded.size,
       });
-      if (!(await store.updateBuild(trx, build.id, { ...common, phase: "succeeded", artifactDigest: how.succeeded.digest }))) return;
+      const { digest, reference } = how.succeeded;
+      const artifact = { artifactDigest: digest, ...(reference === undefined ? {} : { artifactReference: reference }) };
+      // Also of a build that was cancelled in this moment: what is in the registry is known, and goes when nothing needs it.
+      if (reference !== undefined) await recordPushed(trx, reference);
+      if (!(await store.updateBuild(trx, build.id, { ...common, phase: "succeeded", ...artifact }))) return;
       await stackEvent(trx, scope, {
         code: "build_succeeded",
         params: {

@@ -7,6 +7,7 @@ import type { BuildLogs } from "../resources/builds/log.ts";
 import { removeTombstonesBefore } from "../db/tombstones.ts";
 import { deleteExpiredPlans } from "../resources/plans/store.ts";
 import { deleteOldHooks } from "../resources/tasks/hooks.ts";
+import { letGoOfBuilds, removeImages, type ImageKeeping } from "./images.ts";
 import { deleteOldTasks } from "../resources/tasks/store.ts";
 
 export interface RetentionLimits {
@@ -36,8 +37,16 @@ export const defaultRetention: RetentionLimits = {
 };
 
 export async function retain(
-  deps: { readonly db: Db; readonly blobs: BlobStore; readonly buildLogs: Pick<BuildLogs, "files" | "remove">; readonly clock: () => Date },
+  deps: {
+    readonly db: Db;
+    readonly blobs: BlobStore;
+    readonly buildLogs: Pick<BuildLogs, "files" | "remove">;
+    readonly clock: () => Date;
+    /** Absent where there are none. */
+    readonly images?: Omit<ImageKeeping, "db" | "clock">;
+  },
   limits: RetentionLimits,
+  signal: AbortSignal = new AbortController().signal,
 ): Promise<{ readonly blobs: number }> {
   const { db } = deps;
   const now = deps.clock();
@@ -56,6 +65,7 @@ export async function retain(
     and not exists (select 1 from releases r where r.build_id = b.id) and not exists (select 1 from rollouts o where o.build_id = b.id and o.ended_at is null)`.execute(
     db,
   );
+  await letGoOfBuilds(db, { before: new Date(now.getTime() - limits.blobGrace) });
   await sql`delete from sources s where created_at < ${new Date(now.getTime() - limits.blobGrace)} and not exists (select 1 from builds b where b.source_id = s.id)
     and id not in (select id from (select id, row_number() over (partition by stack_id order by created_at desc) as age from sources where stack_id is not null) aged where age <= ${limits.builds})`.execute(
     db,
@@ -69,6 +79,8 @@ export async function retain(
   const raisedAt = installation?.raised_at.getTime() ?? 0;
   const keptBefore = raisedAt + limits.blobsAfterRestore > now.getTime() ? raisedAt : 0;
   await removeKeptLogs(deps, keptBefore, now.getTime());
+  const window = { from: new Date(keptBefore), before: new Date(now.getTime() - limits.blobGrace) };
+  if (deps.images !== undefined) await removeImages({ ...deps.images, db, clock: deps.clock }, window, signal);
   return { blobs: await removeUnreferencedBlobs(deps, keptBefore, now.getTime() - limits.blobGrace) };
 }
 

@@ -1,6 +1,6 @@
 // Tasks: started at most once by the engine under the row's id, then watched until they end. A process that died in between asks the engine what became of them.
 import { cause, type Cause } from "@berth/contract/causes.ts";
-import { EngineFailure, type TaskState } from "../engines/engine.ts";
+import { EngineFailure, StillPreparing, type TaskState } from "../engines/engine.ts";
 import { stackEvent, wakeComponent } from "../resources/intent.ts";
 import { findRelease } from "../resources/releases/store.ts";
 import { releasing } from "../resources/rollouts/store.ts";
@@ -40,6 +40,7 @@ export async function reconcileTask(
       await engine.prepare(workload, installation, signal);
       await engine.startTask({ id: task.id, workload, command: task.command, deadline: task.deadline, tty: false }, installation, signal);
     } catch (error) {
+      if (error instanceof StillPreparing) return { again: new Date(deps.clock().getTime() + 1_000) };
       const hopeless = hopelessCause(error);
       if (hopeless === undefined) throw error;
       return end(deps, loaded, task, commit, { phase: "failed", cause: hopeless });

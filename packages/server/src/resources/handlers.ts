@@ -22,6 +22,8 @@ import { createDeployService } from "./plans/deploy.ts";
 import { createExportService } from "./plans/export.ts";
 import { planHandlers } from "./plans/routes.ts";
 import { createPlanService, type PlanDeps } from "./plans/service.ts";
+import { registryHandlers } from "./registries/routes.ts";
+import { createRegistryService } from "./registries/service.ts";
 import { releaseHandlers } from "./releases/routes.ts";
 import { createReleaseService } from "./releases/service.ts";
 import { rolloutHandlers } from "./rollouts/routes.ts";
@@ -60,6 +62,7 @@ export function createHandlers(deps: HandlerDeps, facts: InstallationFacts): Han
     ...eventHandlers(createEventService(deps, stacks)),
     ...clusterHandlers(createClusterService(deps)),
     ...certificateHandlers(certificates),
+    ...registryHandlers(createRegistryService(deps)),
     ...adoptionHandlers(createAdoptionService(deps)),
   };
 }

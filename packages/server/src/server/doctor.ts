@@ -27,6 +27,8 @@ export interface DoctorDeps {
   /** Why nothing runs here. */ readonly elsewhere?: string;
   readonly config: Config;
   readonly paths: Paths;
+  /** The registry that images are pushed to, and who asks it; absent: there is none. */
+  readonly registry?: Looking;
   readonly findTool: (name: string) => Promise<string | undefined>;
 }
 
@@ -44,7 +46,8 @@ const answering = "See whether database and edge answer.";
 const readingShare = 0.6;
 
 export async function runDoctor(deps: DoctorDeps, signal: AbortSignal): Promise<Check[]> {
-  return runChecks([...ofParts(deps), ...ofState(deps), ...ofMachine(deps)], signal);
+  const { registry } = deps;
+  return runChecks([...ofParts(deps), ...(registry === undefined ? [] : [registry]), ...ofState(deps), ...ofMachine(deps)], signal);
 }
 
 /** Parts that run. */

@@ -8,6 +8,7 @@ import { useTestDatabase } from "../../test/database.ts";
 import { silentLog } from "../db/log.ts";
 import { giveUpSecretKeys, mergeSecretKeys, openSecretBox, rotateSecretKey, type SecretBox } from "../db/secretbox.ts";
 import { insertSecret } from "../resources/secrets/store.ts";
+import { putRegistry } from "../resources/registries/store.ts";
 import * as credentials from "../resources/sources/credentials.ts";
 import { sealedSecrets } from "./doctor-kept.ts";
 import { lookAtKeys, openKeys } from "./keys.ts";
@@ -21,7 +22,7 @@ beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "berth-keys-"));
   keyFile = join(folder, "secrets.key");
   const { db } = database();
-  await sql`truncate stacks, clusters, certificates cascade`.execute(db);
+  await sql`truncate stacks, clusters, certificates, registries cascade`.execute(db);
   stackId = await stackOn("local");
 });
 afterEach(() => {
@@ -230,4 +231,14 @@ test("what another server's keys seal is not asked of this one", async () => {
   // A server that drives no cluster opens none of it.
   rmSync(keyFile);
   await openKeys({ db: database().db, keyFile, cluster: undefined, log: silentLog });
+});
+
+test("the passwords of registries are nobody's alone, and count like certificates", async () => {
+  const theirs = openSecretBox(join(folder, "theirs.key"));
+  await putRegistry(database().db, theirs, { host: "registry.example", username: "berth", password: "x", plainHttp: false, by: "admin" });
+  const refused = await refusal(start());
+  expect(refused).toMatchObject({ reason: "keys_missing", message: expect.stringContaining("1 registry password") as string });
+  await add(readFileSync(join(folder, "theirs.key"), "utf8"));
+  await start();
+  expect(await doctor()).toMatchObject({ status: "ok" });
 });

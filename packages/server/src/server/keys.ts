@@ -10,6 +10,7 @@ import { DatabaseRefused } from "../db/refused.ts";
 import { KeyFileDamaged, openSecretBox, secretBoxOf, type SecretBox } from "../db/secretbox.ts";
 import type { Paths } from "../paths.ts";
 import { certificateIdentity } from "../resources/certificates/store.ts";
+import { registryIdentity } from "../resources/registries/store.ts";
 import { secretIdentity } from "../resources/secrets/store.ts";
 import { credentialIdentity } from "../resources/sources/credentials.ts";
 import { clusterOf } from "./claim.ts";
@@ -20,6 +21,7 @@ export interface SealedCount {
   readonly secret: number;
   readonly credential: number;
   readonly certificate: number;
+  readonly registry: number;
 }
 type Kind = keyof SealedCount;
 
@@ -42,7 +44,7 @@ export interface KeyState {
   /** Keys that the file has by name, and that open nothing. */ readonly spoilt: readonly string[];
 }
 
-/** `cluster`: the one that this home drives. Secrets of another one are sealed with the keys of its server, and are not looked at; certificates are nobody's alone. */
+/** `cluster`: the one that this home drives. Secrets of another one are sealed with the keys of its server, and are not looked at; certificates and registries are nobody's alone. */
 export async function lookAtKeys(db: Db, keyFile: string, cluster: string): Promise<KeyState> {
   const rows = await sealedRows(db, cluster);
   const box = boxOf(keyFile);
@@ -88,7 +90,7 @@ export async function clusterHere(db: Db, config: Config, paths: Paths): Promise
 }
 
 export function isNothing(count: SealedCount): boolean {
-  return count.secret + count.credential + count.certificate === 0;
+  return count.secret + count.credential + count.certificate + count.registry === 0;
 }
 
 /** `2 secrets and 1 certificate`. */
@@ -98,6 +100,7 @@ export function countText(count: SealedCount): string {
       [count.secret, "secret"],
       [count.credential, "repository credential"],
       [count.certificate, "certificate"],
+      [count.registry, "registry password"],
     ] as const
   ).flatMap(([many, what]) => (many === 0 ? [] : [`${String(many)} ${what}${many === 1 ? "" : "s"}`]));
   return parts.length === 0 ? "nothing sealed" : parts.join(", ").replace(/, (?=[^,]*$)/, " and ");
@@ -168,6 +171,8 @@ function opens(box: SecretBox, { kind, samples }: SealedRow): boolean {
         return credentialIdentity(sample.stack, sample.name);
       case "certificate":
         return certificateIdentity(sample.name);
+      case "registry":
+        return registryIdentity(sample.name);
     }
   };
   return samples.some((sample) => {
@@ -183,11 +188,11 @@ function opens(box: SecretBox, { kind, samples }: SealedRow): boolean {
 
 function total(rows: readonly SealedRow[], of: (row: SealedRow) => number): SealedCount {
   const sum = (kind: Kind): number => rows.reduce((all, row) => (row.kind === kind ? all + of(row) : all), 0);
-  return { secret: sum("secret"), credential: sum("credential"), certificate: sum("certificate") };
+  return { secret: sum("secret"), credential: sum("credential"), certificate: sum("certificate"), registry: sum("registry") };
 }
 
 /**
- * By key. Certificates are the whole installation's, sealed by whichever server was asked: they count where no other server could have been. Left out are
+ * By key. Certificates and passwords of registries are the whole installation's, sealed by whichever server was asked: they count where no other server could have been. Left out are
  * what lasts no longer than a day: answers kept for repeated requests, and plans.
  */
 async function sealedRows(db: Db, cluster: string): Promise<SealedRow[]> {
@@ -197,8 +202,8 @@ async function sealedRows(db: Db, cluster: string): Promise<SealedRow[]> {
       select 'secret' as kind, stack_id::text as stack, name, version, ciphertext, version = max(version) over (partition by stack_id, name) as newest
       from secrets where stack_id in (select id from ours)
       union all select 'credential', stack_id::text, name, 0, ciphertext, true from credentials where stack_id in (select id from ours)
-      union all select 'certificate', '', name, 0, ciphertext, true from certificates
-      where not exists (select 1 from clusters where engine = 'local' and node_id is not null and name <> ${cluster})
+      union all select * from (select 'certificate', '', name, 0, ciphertext, true from certificates union all select 'registry', '', host, 0, ciphertext, true from registries) shared
+      where not exists (select 1 from clusters where node_id is not null and name <> ${cluster})
     )
     select split_part(ciphertext, '.', 2) as key, kind, count(distinct (stack, name))::int as count, (count(*) filter (where newest))::int as newest,
       (array_agg(json_build_object('stack', stack, 'name', name, 'version', version, 'ciphertext', ciphertext)))[1:5] as samples

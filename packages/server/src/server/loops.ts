@@ -26,6 +26,7 @@ export interface LoopsDeps {
   readonly blobs: BlobStore;
   readonly component: ComponentLoopDeps;
   readonly build: BuildLoopDeps;
+  readonly images: NonNullable<Parameters<typeof retain>[0]["images"]>;
   readonly acme: HostDeps;
   readonly resync: ResyncDeps;
   /** Work of the installation that is due now and then: sealing the audit log, forgetting old keys. */
@@ -87,7 +88,11 @@ export function startLoops(deps: LoopsDeps): { stop(): Promise<void> } {
       1,
       async (_row, { signal }) => {
         await deps.housekeeping(signal);
-        await retain({ db: deps.db, blobs: deps.blobs, buildLogs: deps.build.logs, clock: deps.component.clock }, defaultRetention);
+        await retain(
+          { db: deps.db, blobs: deps.blobs, buildLogs: deps.build.logs, clock: deps.component.clock, images: deps.images },
+          defaultRetention,
+          signal,
+        );
         return again(10 * minute);
       },
       10 * minute,

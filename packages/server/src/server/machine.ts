@@ -9,6 +9,8 @@ import { readBases } from "../builders/bases/record.ts";
 import { createDockerBuilder } from "../builders/image/docker.ts";
 import { catalogueOf, newestOf } from "../core/image/bases.ts";
 import { imageRecipe } from "../core/image/recipe.ts";
+import { pushing } from "../builders/image/pushing.ts";
+import type { FindLogin } from "../core/image/reference.ts";
 import { parseEndpoint } from "../docker/endpoint.ts";
 import { DockerApi } from "../docker/api.ts";
 import { staticServerText } from "../edge/agent/static-install.ts";
@@ -17,15 +19,23 @@ import type { AgentEngine } from "../engines/agent/engine.ts";
 import { DockerEngine } from "../engines/docker/engine.ts";
 import { LocalEngine } from "../engines/local/engine.ts";
 import type { Paths } from "../paths.ts";
+import type { Logins } from "./registries.ts";
 
 export function openTraffic(config: Config, paths: Paths, cluster: string): EdgeTraffic {
   return new EdgeTraffic({ socketPath: paths.edgeSocket, home: paths.home, cluster, router: config.router, now: Date.now });
 }
 
-export function openEngine(config: Pick<Config, "engine">, paths: Paths, cluster: string, openBlob: BlobStore["open"]): AgentEngine {
+/** `login`: absent for whoever pulls nothing. */
+export function openEngine(
+  config: Pick<Config, "engine">,
+  paths: Paths,
+  cluster: string,
+  openBlob: BlobStore["open"],
+  login?: FindLogin,
+): AgentEngine {
   const sockets = { agentSocket: paths.agentSocket, logsSocket: paths.logsSocket, cluster };
   return config.engine.kind === "docker"
-    ? new DockerEngine(sockets)
+    ? new DockerEngine({ ...sockets, ...(login === undefined ? {} : { login }) })
     : new LocalEngine({ ...sockets, home: paths.home, openBlob: (digest) => openBlob(digest) });
 }
 
@@ -38,6 +48,7 @@ export function openImageBuilder(
   paths: Paths,
   installation: string,
   blobs: BlobStore,
+  logins: Logins,
 ): (Builder & { close(): void }) | undefined {
   const { engine, buildkit } = config;
   if (engine.kind !== "docker") return undefined;
@@ -50,7 +61,7 @@ export function openImageBuilder(
   };
   const builder =
     buildkit === undefined
-      ? createDockerBuilder({ ...common, api, memory: config.builds.memory })
+      ? createDockerBuilder({ ...common, api, memory: config.builds.memory, logins: logins.readable })
       : createBuildkitBuilder({
           ...common,
           buildkit,
@@ -58,7 +69,7 @@ export function openImageBuilder(
           folder: paths.imageBuilds,
           ...(buildkit.cacheBytes === undefined ? {} : { cacheBytes: buildkit.cacheBytes }),
         });
-  return { ...builder, close: () => api.close() };
+  return { ...pushing(builder, { api, login: logins.find, clock: () => new Date() }), close: () => api.close() };
 }
 
 /** Base images that were made here, for a builder that can see them: BuildKit does not look into the daemon. */

@@ -2,11 +2,13 @@
 // containers, and closing the connection ends it. Podman's service takes the same calls, but what it runs goes on then: it is not for this builder.
 import type { Readable } from "node:stream";
 import { cause } from "@berth/contract/causes.ts";
+import type { RegistryLogin } from "../../core/image/reference.ts";
 import { createMask } from "../../core/mask.ts";
 import { duration } from "../../core/words.ts";
 import type { DockerApi } from "../../docker/api.ts";
 import { DockerError } from "../../docker/errors.ts";
 import { readNdjson } from "../../docker/ndjson.ts";
+import { authsHeader } from "../../docker/registry-auth.ts";
 import type { Builder, BuildEvent, BuildOutcome, BuildRequest } from "../builder.ts";
 import { BuildLog, logBounds, type LogBounds } from "../log.ts";
 import { readBuild } from "./answer.ts";
@@ -19,6 +21,8 @@ export interface DockerBuilderDeps extends Preparing {
   readonly api: DockerApi;
   /** On every image that this builder makes. The daemon's own images of stages have none: it keeps them as its cache, with the build arguments in their history. */
   readonly labels: Readonly<Record<string, string>>;
+  /** Of all registries that base images may come from. */
+  readonly logins?: () => Promise<readonly RegistryLogin[]>;
   readonly clock?: () => Date;
   readonly log?: LogBounds;
   /** Bytes of memory that each step may use; undefined: no limit. */
@@ -64,6 +68,8 @@ export function createDockerBuilder(deps: DockerBuilderDeps): Builder {
       ...extra,
     ];
     const context = buildContext(deps.blobs, { source: request.sourceDigest, root: plan.root, ignored, extra: added }, signal);
+    const logins = (await deps.logins?.()) ?? [];
+    const auths = logins.length === 0 ? {} : authsHeader(logins, await standardRegistry(deps.api, signal));
     let answer: Readable;
     try {
       answer = await deps.api.stream("POST", "/build", {
@@ -78,7 +84,7 @@ export function createDockerBuilder(deps: DockerBuilderDeps): Builder {
           ...(deps.memory === undefined ? {} : { memory: String(deps.memory), memswap: String(deps.memory) }),
           ...(deps.network === undefined ? {} : { networkmode: deps.network }),
         },
-        headers: { "content-type": "application/x-tar" },
+        headers: { "content-type": "application/x-tar", ...auths },
         body: context,
         signal,
         // The whole context comes before the first word of an answer; the deadline bounds both.
@@ -105,4 +111,10 @@ export function createDockerBuilder(deps: DockerBuilderDeps): Builder {
     // The daemon ends a build when the connection does: a crashed control plane leaves none.
     sweep: () => Promise.resolve(),
   };
+}
+
+/** What the daemon calls the registry of names without a host. */
+async function standardRegistry(api: DockerApi, signal: AbortSignal): Promise<string> {
+  const info = await api.json<{ readonly IndexServerAddress?: string }>("GET", "/info", { signal });
+  return info.IndexServerAddress ?? "";
 }

@@ -28,6 +28,7 @@ export const ReleaseRecord = Type.Object(
         image: Type.Optional(
           Type.Object({ reference: Type.Optional(Type.String()), entrypoint: Type.Optional(Type.Array(Type.String())) }),
         ),
+        reference: Type.Optional(Type.String()),
         workdir: Type.String(),
         env: Texts,
         tools: Type.Array(Type.Object({ name: Type.String(), wanted: Type.String() })),

@@ -18,6 +18,8 @@ export interface ReleaseRuntime {
   readonly tools: readonly { readonly name: string; readonly wanted: string }[];
   /** An image that starts as it says itself. `reference`: one from outside, by its digest or by the id that the cluster's host has it under; `entrypoint` takes the place of the image's own. */
   readonly image?: { readonly reference?: string; readonly entrypoint?: readonly string[] };
+  /** Where what Berth built is fetched from, by its digest; absent: it is where it was built. */
+  readonly reference?: string;
   /** Run once each, as tasks: before this release goes live, and after the stack's first one. */
   readonly hooks?: { readonly release?: Command; readonly postdeploy?: Command };
 }
@@ -28,6 +30,11 @@ export interface ReleaseContent {
   readonly secretRefs: Readonly<Record<string, SecretRef>>;
   readonly spec: ComponentSpec;
   readonly runtime: ReleaseRuntime;
+}
+
+/** How what was built starts, with where it is fetched from. */
+export function builtRuntime(runtime: ReleaseRuntime, reference: string | null): ReleaseRuntime {
+  return reference === null ? runtime : { ...runtime, reference };
 }
 
 /** Replicas are operational and no part of a release: a rollback never un-scales. */

@@ -5,14 +5,15 @@ import { DockerError } from "../../docker/errors.ts";
 import { Type } from "typebox";
 import { label } from "../../engines/docker/labels.ts";
 import { volumeName } from "../../engines/docker/container.ts";
-import type { DoorAnswer, ImageAnswer, VolumesAnswer } from "../../engines/agent/protocol.ts";
+import type { DoorAnswer, ImageAnswer, Pending, SweepAnswer, VolumesAnswer } from "../../engines/agent/protocol.ts";
 import type { Ref, ResolvedImage, Workload } from "../../engines/engine.ts";
 import { FenceSchema, type Fences } from "../agent/fences.ts";
 import type { Call } from "../agent/http.ts";
 import { read, WorkloadSchema, type ServerDeps } from "../agent/server.ts";
 import type { Containers } from "./containers.ts";
 import type { Daemon } from "./daemon.ts";
-import { haveImage, resolveImage } from "./images.ts";
+import { isHeld, Pulls, resolveImage } from "./images.ts";
+import { sweepImages } from "./sweep.ts";
 import type { Doors } from "./doors.ts";
 import type { Networks } from "./networks.ts";
 import type { ContainerTasks } from "./tasks.ts";
@@ -26,13 +27,25 @@ export interface ContainerRoutes {
   readonly tasks: ContainerTasks;
 }
 
+const SweepBody = Type.Object({
+  keep: Type.Array(Type.String()),
+  from: Type.Number(),
+  before: Type.Number(),
+  prefix: Type.Optional(Type.String({ minLength: 1 })),
+});
+
+type WithPulls = ContainerRoutes & { readonly pulls: Pulls };
+
 /** ms that the removal of a volume waits for containers that are leaving. */
 const departure = 30_000;
 
-const ResolveBody = Type.Object({ name: Type.String({ minLength: 1, maxLength: 1024 }) });
-const PrepareBody = Type.Object({ workload: WorkloadSchema, fence: FenceSchema });
+const login = Type.Optional(Type.Object({ host: Type.String(), username: Type.String(), password: Type.String() }));
+const patient = Type.Optional(Type.Literal(true));
+const ResolveBody = Type.Object({ name: Type.String({ minLength: 1, maxLength: 1024 }), login, patient });
+const PrepareBody = Type.Object({ workload: WorkloadSchema, fence: FenceSchema, login, patient });
 
-export function containerRoutes(deps: ContainerRoutes): ServerDeps["more"] {
+export function containerRoutes(routes: ContainerRoutes): ServerDeps["more"] {
+  const deps: WithPulls = { ...routes, pulls: new Pulls(routes.daemon) };
   return (key, call) => {
     const [, , first = "", second = ""] = call.path;
     switch (key) {
@@ -46,8 +59,13 @@ export function containerRoutes(deps: ContainerRoutes): ServerDeps["more"] {
         return openDoor(deps, first, { stack: second, component: call.path[4] ?? "" });
       case "POST v1/images":
         return resolve(deps, call);
+      // What older control planes ask.
       case "GET v1/images":
         return deps.daemon.image(first).then((image) => ({ there: image !== undefined }) satisfies ImageAnswer);
+      case "POST v1/held-images":
+        return held(deps, call);
+      case "POST v1/image-sweeps":
+        return sweep(deps, call);
       case "GET v1/volumes":
         return listVolumes(deps, first);
       case "DELETE v1/volumes":
@@ -58,12 +76,13 @@ export function containerRoutes(deps: ContainerRoutes): ServerDeps["more"] {
   };
 }
 
-/** Fetches the image and makes volumes and the network. Ends with the connection of whoever asked. */
-async function prepare({ daemon, networks, fences }: ContainerRoutes, call: Call): Promise<object> {
+/** Fetches the image and makes volumes and the network; `pending` while the image is on its way. */
+async function prepare({ daemon, pulls, networks, fences }: WithPulls, call: Call): Promise<object> {
   const body = await read(call, PrepareBody);
   const workload = body.workload as unknown as Workload;
   fences.pass(workload.ref, body.fence);
-  if (workload.artifact.kind === "image") await haveImage(daemon, workload.artifact.reference, leaving(call));
+  if (workload.artifact.kind === "image" && (await pulls.have(workload.artifact.reference, body)) === "pending")
+    return { pending: true } satisfies Pending;
   const { installation } = daemon;
   for (const { volume } of workload.volumes)
     await daemon.createVolume(volumeName(installation, workload.stackId, volume), {
@@ -76,9 +95,19 @@ async function prepare({ daemon, networks, fences }: ContainerRoutes, call: Call
   return {};
 }
 
-async function resolve({ daemon }: ContainerRoutes, call: Call): Promise<ResolvedImage> {
-  const { name } = await read(call, ResolveBody);
-  return resolveImage(daemon, name, leaving(call));
+async function resolve(deps: WithPulls, call: Call): Promise<ResolvedImage | Pending> {
+  const body = await read(call, ResolveBody);
+  const found = await resolveImage(deps, body.name, body, leaving(call));
+  return found === "pending" ? { pending: true } : found;
+}
+
+async function held({ daemon }: WithPulls, call: Call): Promise<ImageAnswer> {
+  const body = await read(call, ResolveBody);
+  return { there: await isHeld(daemon, body.name, body.login, leaving(call)) };
+}
+
+async function sweep({ daemon }: WithPulls, call: Call): Promise<SweepAnswer> {
+  return { removed: await sweepImages(daemon, await read(call, SweepBody)) };
 }
 
 /** Fires when whoever asked is gone. */

@@ -70,15 +70,40 @@ export interface VolumesAnswer {
 export interface ImageAnswer {
   readonly there: boolean;
 }
+/** Who is to ask a registry: said anew with each order, and kept nowhere. */
+export interface RegistryUser {
+  readonly host: string;
+  readonly username: string;
+  readonly password: string;
+}
+/** Names an image that is looked for. */
 export interface ResolveRequest {
   readonly name: string;
+  readonly login?: RegistryUser;
+  readonly patient?: true;
+}
+/** An image is on its way: the same question later finds it there, or fails. Answered to those that say by `patient` that they ask again; others wait. */
+export interface Pending {
+  readonly pending: true;
 }
 export interface DoorAnswer {
   readonly address: string;
 }
+/** Images of this installation that may go, unless they stand in `keep`; times are Unix ms. */
+export interface SweepRequest {
+  readonly keep: readonly string[];
+  readonly from: number;
+  readonly before: number;
+  readonly prefix?: string;
+}
+export interface SweepAnswer {
+  readonly removed: number;
+}
 export interface PrepareRequest {
   readonly workload: Workload;
   readonly fence: Fence;
+  readonly login?: RegistryUser;
+  readonly patient?: true;
 }
 export interface ForgetLogsAnswer {
   readonly forgotten: boolean;

@@ -1,15 +1,38 @@
 // The Docker engine: containers of one daemon (Docker or podman), which the edge's agent of containers makes and watches.
 import { holdsSecret } from "../workload.ts";
-import { AgentEngine } from "../agent/engine.ts";
-import type { DoorAnswer, ImageAnswer, PrepareRequest, ResolveRequest, VolumesAnswer } from "../agent/protocol.ts";
+import { cause } from "@berth/contract/causes.ts";
+import { registryOf, type FindLogin } from "../../core/image/reference.ts";
+import { AgentEngine, type AgentEngineDeps } from "../agent/engine.ts";
+import type {
+  DoorAnswer,
+  ImageAnswer,
+  Pending,
+  PrepareRequest,
+  ResolveRequest,
+  SweepAnswer,
+  SweepRequest,
+  VolumesAnswer,
+} from "../agent/protocol.ts";
 import { containerBody, containerName } from "./container.ts";
 import { label, splitVariable } from "./labels.ts";
-import type { Fence, Ref, ResolvedImage, VolumePort, Workload } from "../engine.ts";
+import { EngineFailure, StillPreparing, type Fence, type Ref, type ResolvedImage, type VolumePort, type Workload } from "../engine.ts";
+
+export interface DockerEngineDeps extends AgentEngineDeps {
+  /** Absent where nothing is pulled. */
+  readonly login?: FindLogin;
+}
 
 export class DockerEngine extends AgentEngine {
   readonly kind = "docker";
   protected readonly rendered = "container";
   protected readonly unreached = { isolation: ["namespace"], volumes: "mount" } as const;
+
+  readonly #login: FindLogin;
+
+  constructor(deps: DockerEngineDeps) {
+    super(deps);
+    this.#login = deps.login ?? (() => Promise.resolve(undefined));
+  }
 
   /** The body of the daemon's create call; id and address are given when it is made. */
   override render(workload: Workload): { readonly name: string; readonly body: unknown }[] {
@@ -31,7 +54,10 @@ export class DockerEngine extends AgentEngine {
   }
 
   async prepare(workload: Workload, fence: Fence, signal: AbortSignal): Promise<void> {
-    await this.agent.call("POST", "/v1/prepare", { workload, fence } satisfies PrepareRequest, signal);
+    const image = workload.artifact.kind === "image" ? workload.artifact.reference : "";
+    await this.#asking<object>(image, (login) =>
+      this.agent.call("POST", "/v1/prepare", { workload, fence, patient: true, ...login } satisfies PrepareRequest, signal),
+    );
   }
 
   async forget(
@@ -50,12 +76,43 @@ export class DockerEngine extends AgentEngine {
   }
 
   async resolveImage(name: string, signal: AbortSignal): Promise<ResolvedImage> {
-    return (await this.agent.call("POST", "/v1/images", { name } satisfies ResolveRequest, signal)) as ResolvedImage;
+    return this.#asking<ResolvedImage>(name, (login) =>
+      this.agent.call("POST", "/v1/images", { name, patient: true, ...login } satisfies ResolveRequest, signal),
+    );
   }
 
   async holdsImage(reference: string, signal: AbortSignal): Promise<boolean> {
-    const answer = (await this.agent.call("GET", `/v1/images/${encodeURIComponent(reference)}`, undefined, signal)) as ImageAnswer;
+    const answer = await this.#asking<ImageAnswer>(reference, (login) =>
+      this.agent.call("POST", "/v1/held-images", { name: reference, ...login } satisfies ResolveRequest, signal),
+    );
     return answer.there;
+  }
+
+  /** A call that may ask a registry, with who is to ask it. Credentials go over the agent's socket and into nothing that is kept. */
+  async #asking<T>(image: string, call: (login: Pick<PrepareRequest, "login">) => Promise<unknown>): Promise<T> {
+    // An id names nothing in a registry.
+    const found = image === "" || image.startsWith("sha256:") ? undefined : await this.#login(registryOf(image));
+    const login = found?.readable === true ? { host: found.host, username: found.username, password: found.password } : undefined;
+    let answer: T | Pending;
+    try {
+      answer = (await call(login === undefined ? {} : { login })) as T | Pending;
+    } catch (error) {
+      if (found?.readable !== false || !(error instanceof EngineFailure) || error.failure.code !== "image_denied") throw error;
+      throw new EngineFailure(cause("registry_unreadable", { registry: found.host, image }, error.failure.evidence), {
+        retryable: false,
+        cause: error,
+      });
+    }
+    if (answer !== undefined && (answer as Partial<Pending>).pending === true) throw new StillPreparing(`${image} is being pulled`);
+    return answer as T;
+  }
+
+  async removeImages(
+    { from, before, ...order }: { readonly keep: readonly string[]; readonly from: Date; readonly before: Date; readonly prefix?: string },
+    signal: AbortSignal,
+  ): Promise<number> {
+    const body: SweepRequest = { ...order, from: from.getTime(), before: before.getTime() };
+    return ((await this.agent.call("POST", "/v1/image-sweeps", body, signal)) as SweepAnswer).removed;
   }
 
   readonly volumes: VolumePort = {

@@ -16,6 +16,8 @@ export interface ComponentLoopDeps {
   readonly waitForHint: (ref: Ref, ms: number, signal: AbortSignal) => Promise<void>;
   /** The same for who does not work on the component: the hint goes on to the component's loop. */
   readonly overhear: (ref: Ref, ms: number, signal: AbortSignal) => Promise<void>;
+  /** What is below it in a registry belongs to the stacks that it was built for: `registry.example/berth`. */
+  readonly registry?: string;
   /** Counts a repair of drift, for the metric that should stay flat. */
   readonly countRepair: (stack: string, component: string, what: string) => void;
 }

@@ -13,7 +13,7 @@ import {
 import { emptyMemory, type Memory, type Progress } from "../../core/rollout/plan.ts";
 import type { Trx } from "../../db/transaction.ts";
 import type { RolloutProgress } from "../../db/tables-stacks.ts";
-import { EngineFailure } from "../../engines/engine.ts";
+import { EngineFailure, StillPreparing } from "../../engines/engine.ts";
 import { openTombstone, settleTombstone } from "../../db/tombstones.ts";
 import { deleteComponent } from "../../resources/components/store.ts";
 import { stackEvent } from "../../resources/intent.ts";
@@ -46,7 +46,13 @@ export async function passComponent(
 ): Promise<{ readonly next: Next; readonly loaded: Loaded | undefined }> {
   const loaded = await loadComponent(deps.db, componentId);
   if (loaded === undefined) return { next: undefined, loaded };
-  return { next: await pass(deps, loaded, context), loaded };
+  try {
+    return { next: await pass(deps, loaded, context), loaded };
+  } catch (error) {
+    // Its turn goes to others meanwhile: what fetches it goes on by itself (promise 4).
+    if (error instanceof StillPreparing) return { next: idle, loaded };
+    throw error;
+  }
 }
 
 async function pass(deps: ComponentLoopDeps, loaded: Loaded, context: PassContext): Promise<Next> {

@@ -2,7 +2,8 @@
 // Each transition is one transaction on the rollout's row, and each phase can be taken up by another process from that row alone (promise 2).
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import type { RolloutPhase } from "@berth/contract/resources/rollouts.ts";
-import { chooseCommand, imageRuntime, releaseHash, type ReleaseContent } from "../../core/release/release.ts";
+import { isBelow } from "../../core/image/reference.ts";
+import { builtRuntime, chooseCommand, imageRuntime, releaseHash, type ReleaseContent } from "../../core/release/release.ts";
 import { componentState } from "../../core/rollout/outcome.ts";
 import { emptyMemory } from "../../core/rollout/plan.ts";
 import type { Db } from "../../db/pool.ts";
@@ -162,6 +163,9 @@ export async function beforeRolling(deps: ComponentLoopDeps, loaded: Loaded, rol
 
 /** An image from outside: what its name stands for is asked once, and recorded in the release. */
 async function resolveImage(deps: ComponentLoopDeps, loaded: Loaded, rollout: Open, image: string, context: PassContext): Promise<Next> {
+  // With the credentials of the whole installation, everybody could run what was built for others.
+  if (deps.registry !== undefined && isBelow(deps.registry, image))
+    return failRollout(deps, loaded, rollout, context, cause("image_of_others", { component: loaded.component.name, image }));
   const found = await deps.places.engine(loaded.stack.cluster).resolveImage?.(image, context.signal);
   if (found === undefined)
     return failRollout(deps, loaded, rollout, context, cause("image_needs_container_engine", { component: loaded.component.name, image }));
@@ -181,7 +185,8 @@ async function awaitBuild(deps: ComponentLoopDeps, loaded: Loaded, rollout: Open
     return failRollout(deps, loaded, rollout, context, build.cause ?? cause("internal", { reason: "the build ended without an artifact" }));
   const chosen = chooseCommand(loaded.component.name, rollout.spec, build.plan);
   if (!chosen.ok) return failRollout(deps, loaded, rollout, context, chosen.cause);
-  const built = { artifactDigest: build.artifact_digest, plan: build.plan, runtime: chosen.runtime };
+  const runtime = builtRuntime(chosen.runtime, build.artifact_reference);
+  const built = { artifactDigest: build.artifact_digest, plan: build.plan, runtime };
   return releaseBuilt(deps, loaded, rollout, built, build.id, context);
 }
 

@@ -56,7 +56,7 @@ function artifactOf({
 }: ReleaseRow): Pick<Workload, "artifact" | "workdir" | "artifactEnv" | "tools"> {
   return artifact_kind === "image"
     ? {
-        artifact: { kind: "image", reference: artifact_digest, ...runtime.image },
+        artifact: { kind: "image", reference: runtime.reference ?? artifact_digest, ...runtime.image },
         workdir: runtime.workdir === "." ? "." : posix.resolve(runtime.image === undefined ? imageRoot : "/", runtime.workdir),
         artifactEnv: {},
         tools: [],

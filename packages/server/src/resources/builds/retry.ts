@@ -26,12 +26,13 @@ export async function queueBuild(
   return { id, number };
 }
 
-/** The build itself while it has not ended badly, else a new one with the same inputs. */
+/** The build itself while it has not ended badly and its artifact was not removed, else a new one with the same inputs. */
 export async function retryBuildIn(trx: Db, call: Call, stack: StackHandle, buildId: string): Promise<string> {
-  const build = await store.findBuildById(trx, buildId);
+  const build = await store.findBuildById(trx, buildId, { lock: true });
   if (build === undefined)
     throw new BerthError("wrong_state", { verb: "Retrying", reason: "the build is no longer kept", hint: "Deploy again." });
-  if (build.phase !== "failed" && build.phase !== "cancelled") return build.id;
+  const isGone = build.phase === "succeeded" && build.artifact_digest === null;
+  if (build.phase !== "failed" && build.phase !== "cancelled" && !isGone) return build.id;
   const again = await queueBuild(trx, call, stack, {
     sourceId: build.source_id,
     sourceDigest: build.source_digest,

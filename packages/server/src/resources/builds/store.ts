@@ -22,6 +22,7 @@ export interface BuildRow {
   readonly plan: BuildPlan | null;
   readonly steps: Build["steps"];
   readonly artifact_digest: string | null;
+  readonly artifact_reference: string | null;
   readonly log_digest: string | null;
   readonly cause: Cause | null;
   readonly cancel_requested_by: string | null;
@@ -32,8 +33,14 @@ export interface BuildRow {
   readonly ended_at: Date | null;
 }
 
-export async function findBuildById(trx: Db, id: string): Promise<BuildRow | undefined> {
-  return trx.selectFrom("builds").selectAll().where("id", "=", id).executeTakeFirst();
+/** `lock`: what it has stays until the caller's transaction ends. */
+export async function findBuildById(trx: Db, id: string, { lock = false } = {}): Promise<BuildRow | undefined> {
+  return trx
+    .selectFrom("builds")
+    .selectAll()
+    .where("id", "=", id)
+    .$if(lock, (query) => query.forShare())
+    .executeTakeFirst();
 }
 
 /** Who asked for the end of a build; undefined when nobody did. A build that is gone went with its stack. */
@@ -48,16 +55,22 @@ export async function findBuild(trx: Db, stackId: string, number: number): Promi
 
 /** The newest succeeded build of this stack with the same inputs, or one that is still under way. */
 export async function findReusable(trx: Db, stackId: string, buildKey: string): Promise<BuildRow | undefined> {
-  return trx
-    .selectFrom("builds")
-    .selectAll()
-    .where("stack_id", "=", stackId)
-    .where("build_key", "=", buildKey)
-    .where("phase", "in", ["succeeded", "queued", "running"])
-    .where("cancel_requested_by", "is", null)
-    .orderBy("number", "desc")
-    .limit(1)
-    .executeTakeFirst();
+  return (
+    trx
+      .selectFrom("builds")
+      .selectAll()
+      .where("stack_id", "=", stackId)
+      .where("build_key", "=", buildKey)
+      .where("phase", "in", ["succeeded", "queued", "running"])
+      .where("cancel_requested_by", "is", null)
+      // One that succeeded and has none any more is of no use: nothing needed its image, and it was removed.
+      .where((is) => is.or([is("phase", "<>", "succeeded"), is("artifact_digest", "is not", null)]))
+      .orderBy("number", "desc")
+      .limit(1)
+      // Whoever removes what nothing needs waits for this transaction, and sees what it made of it.
+      .forShare()
+      .executeTakeFirst()
+  );
 }
 
 export interface NewBuild {
@@ -98,6 +111,7 @@ export interface BuildChange {
   readonly plan?: BuildPlan;
   readonly steps?: Build["steps"];
   readonly artifactDigest?: string;
+  readonly artifactReference?: string;
   readonly logDigest?: string;
   readonly cause?: Cause;
   readonly startedAt?: Date;
@@ -114,6 +128,7 @@ export async function updateBuild(trx: Db, id: string, change: BuildChange): Pro
       ...(change.plan === undefined ? {} : { plan: JSON.stringify(change.plan) }),
       ...(change.steps === undefined ? {} : { steps: JSON.stringify(change.steps) }),
       ...(change.artifactDigest === undefined ? {} : { artifact_digest: change.artifactDigest }),
+      ...(change.artifactReference === undefined ? {} : { artifact_reference: change.artifactReference }),
       ...(change.logDigest === undefined ? {} : { log_digest: change.logDigest }),
       ...(change.cause === undefined ? {} : { cause: JSON.stringify(change.cause) }),
       ...(change.startedAt === undefined ? {} : { started_at: change.startedAt }),

@@ -233,7 +233,8 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
           });
         }
         // What a registry has is fetched again.
-        if (release.runtime.image?.reference === undefined && !(await isArtifactStored(deps, stack.cluster, release.artifact_digest)))
+        const fetched = release.runtime.image?.reference ?? release.runtime.reference;
+        if (fetched === undefined && !(await isArtifactStored(deps, stack.cluster, release.artifact_digest)))
           throw new BerthError("wrong_state", {
             verb: "Rolling back",
             reason: `the artifact of release ${release.number} is no longer stored`,

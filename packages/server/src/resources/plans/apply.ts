@@ -173,7 +173,8 @@ async function buildFor(
   if (source === undefined) throw new BerthError("not_found", { kind: "source", name: needed.source, hint: "Upload the folder first." });
   await claimSource(trx, source.id, stack.id);
   const known = await reusableBuild(deps, trx, stack.id, needed.key);
-  if (known !== undefined && (known.artifact_digest === null || (await isArtifactStored(deps, stack.cluster, known.artifact_digest))))
+  const artifact = known?.artifact_reference ?? known?.artifact_digest ?? undefined;
+  if (known !== undefined && (artifact === undefined || (await isArtifactStored(deps, stack.cluster, artifact))))
     return { id: known.id, number: known.number, row: known };
   return queueBuild(trx, call, stack, {
     sourceId: source.id,

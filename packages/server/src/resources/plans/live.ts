@@ -1,7 +1,7 @@
 // Whether a release that a deployment would make now is the one that serves already: asked when a plan is shown and again when it is applied, so that both say the same.
 import type { BuildPlan } from "@berth/contract/buildplan.ts";
 import { fitAppEnv, generatedSecrets, injectedNames, type FittedIntent, type Intent } from "../../core/release/appenv.ts";
-import { chooseCommand, releaseHash } from "../../core/release/release.ts";
+import { builtRuntime, chooseCommand, releaseHash } from "../../core/release/release.ts";
 import type { ComponentSpec } from "@berth/contract/spec.ts";
 import type { Db } from "../../db/pool.ts";
 import type { BuildRow } from "../builds/store.ts";
@@ -46,5 +46,6 @@ export async function isLive(trx: Db, { component, spec, intent, siblings }: Can
   const { config, secretRefs, generate, missing } = await fitted(trx, component.stack_id, build.plan.app, intent, spec, siblings);
   if (generate.length > 0 || missing.length > 0) return false;
   const stable = await findRelease(trx, component.stable_release_id);
-  return stable?.hash === releaseHash({ artifactDigest: build.artifact_digest, config, secretRefs, spec, runtime: chosen.runtime });
+  const runtime = builtRuntime(chosen.runtime, build.artifact_reference);
+  return stable?.hash === releaseHash({ artifactDigest: build.artifact_digest, config, secretRefs, spec, runtime });
 }

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { importImage } from "../../../builders/bases/import.ts";
 import { debianTar } from "../../../builders/testing/debian.ts";
+import type { RegistryLogin } from "../../../core/image/reference.ts";
 import { DockerApi } from "../../../docker/api.ts";
 import { startDockerd, startPodman, type TestDaemon } from "../../../docker/testing/daemon.ts";
 import { DockerEngine } from "../../../engines/docker/engine.ts";
@@ -33,6 +34,8 @@ export class ContainersLab extends EngineLab implements AsyncDisposable {
   readonly processes: AgentProcesses;
   /** Debian, by its id. */
   readonly image: string;
+  /** Credentials of registries, by host. */
+  readonly logins = new Map<string, RegistryLogin & { readonly readable: boolean }>();
 
   private constructor(home: string, daemon: TestDaemon, api: DockerApi, image: string) {
     super();
@@ -44,6 +47,7 @@ export class ContainersLab extends EngineLab implements AsyncDisposable {
       agentSocket: join(home, "run", "agent.sock"),
       logsSocket: join(home, "run", "logs.sock"),
       cluster: "docker",
+      login: (registry) => Promise.resolve(this.logins.get(registry)),
     });
     this.processes = new AgentProcesses(home, entries);
   }

@@ -1,0 +1,259 @@
+// A registry beside a host with Docker: what is built is pushed, what runs is pulled by its digest, a rollback needs no cache of the host's, and what nobody
+// needs is deleted. The registry is a real one; it fails by way of a proxy.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import pg from "pg";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { silentLog } from "../../packages/server/src/db/log.ts";
+import { attachEmbedded } from "../../packages/server/src/db/embedded.ts";
+import type { DockerApi } from "../../packages/server/src/docker/api.ts";
+import { registryMissing, startRegistry, type TestRegistry } from "../../packages/server/src/docker/testing/registry.ts";
+import { readNdjson } from "../../packages/server/src/docker/ndjson.ts";
+import { authHeader } from "../../packages/server/src/docker/registry-auth.ts";
+import { until, webApp, type Files, type TestBerth } from "../harness.ts";
+import { base, DockerPlace, missing as noDocker } from "./place.ts";
+
+const missing = noDocker ?? registryMissing();
+
+describe.skipIf(missing !== undefined)(`a registry${missing === undefined ? "" : ` (${missing})`}`, () => {
+  let place: DockerPlace;
+  let registry: TestRegistry;
+  let api: DockerApi;
+  let berth: TestBerth;
+
+  beforeAll(async () => {
+    registry = await startRegistry();
+    place = await DockerPlace.open({ registry: `${registry.host}/berth` });
+    ({ api, berth } = place);
+    const { host, username, password } = registry.login;
+    await berth.client.setRegistry({ params: { registry: host }, body: { username, password } });
+    // What is large of all that is built here: it is compressed once, and no rollout waits for it.
+    await push("others/base");
+  }, 900_000);
+  afterEach(() => {
+    if (registry !== undefined) registry.fault = undefined;
+  });
+  afterAll(async () => {
+    await place?.[Symbol.asyncDispose]();
+    await registry?.[Symbol.asyncDispose]();
+  }, 120_000);
+
+  const push = async (name: string): Promise<void> => {
+    await api.json("POST", `/images/${base}/tag`, { query: { repo: `${registry.host}/${name}`, tag: "1" } });
+    const answer = await api.stream("POST", `/images/${registry.host}/${name}/push`, {
+      query: { tag: "1" },
+      headers: authHeader(registry.login),
+      timeout: Infinity,
+    });
+    for await (const line of readNdjson<{ error?: string }>(answer)) expect(line.error).toBeUndefined();
+    await api.json("DELETE", `/images/${registry.host}/${name}:1`);
+  };
+
+  interface Image {
+    readonly Id: string;
+    readonly RepoTags?: readonly string[] | null;
+    readonly RepoDigests?: readonly string[] | null;
+  }
+  const images = (): Promise<Image[]> => api.json<Image[]>("GET", "/images/json");
+  const artifactOf = async (stack: string, release: number): Promise<string> =>
+    (await berth.client.showRelease({ params: { stack, component: "web", release } })).artifact;
+  /** `docker image prune -a`, but for the base that only this host has. */
+  const prune = async (): Promise<void> => {
+    for (const { Id, RepoTags } of await images()) {
+      if (RepoTags?.includes(base) === true) continue;
+      // What a container is made of stays, as it does for the command.
+      await api.json("DELETE", `/images/${Id}`, { query: { force: false } }).catch(() => undefined);
+      for (const tag of RepoTags ?? []) await api.json("DELETE", `/images/${tag}`).catch(() => undefined);
+    }
+  };
+  const inRegistry = async (stack: string, digest: string): Promise<boolean> =>
+    (
+      await registry.ask("HEAD", `/v2/berth/default/${stack}/source/manifests/${digest}`, {
+        accept: "application/vnd.docker.distribution.manifest.v2+json",
+      })
+    ).status === 200;
+  const rollback = async (stack: string, to: number) => {
+    const { rollouts } = await berth.client.rollbackComponent({ params: { stack, component: "web" }, body: { release: to } });
+    return berth.ended(stack, "web", rollouts[0]?.number ?? 0);
+  };
+
+  test("has what was built under its digest, and a rollback gets it back after the host's images were pruned", async () => {
+    await berth.deployed("shop", webApp("one"));
+    const first = await artifactOf("shop", 1);
+    expect(await inRegistry("shop", first)).toBe(true);
+    await berth.deployed("shop", webApp("two"));
+    const gone = `${registry.host}/berth/default/shop/source@${first}`;
+    expect((await images()).flatMap((one) => one.RepoDigests ?? [])).toContain(gone);
+    await until(
+      async () => ((await api.json<object[]>("GET", "/containers/json", { query: { all: true } })).length === 1 ? true : undefined),
+      "the old container is gone",
+    );
+    await prune();
+    expect((await images()).flatMap((one) => one.RepoDigests ?? [])).not.toContain(gone);
+    expect(await rollback("shop", 1)).toMatchObject({ phase: "succeeded" });
+    expect((await berth.get("web.shop.localhost")).body).toMatch(/^one web-/);
+    // Stopped, pruned, and started again: nothing of a component's image has to be on its host.
+    await berth.client.stopComponent({ params: { stack: "shop", component: "web" } });
+    await until(
+      async () => ((await api.json<object[]>("GET", "/containers/json", { query: { all: true } })).length === 0 ? true : undefined),
+      "it has stopped",
+    );
+    await prune();
+    await berth.client.startComponent({ params: { stack: "shop", component: "web" } });
+    await until(async () => ((await berth.get("web.shop.localhost")).status === 200 ? true : undefined), "it answers again");
+  });
+
+  test("that has lost a digest fails the rollback with plain words, and the source can be deployed again", async () => {
+    await berth.deployed("lossy", webApp("one"));
+    await berth.deployed("lossy", webApp("two"));
+    const first = await artifactOf("lossy", 1);
+    expect((await registry.ask("DELETE", `/v2/berth/default/lossy/source/manifests/${first}`)).status).toBe(202);
+    await until(async () => ((await berth.get("web.lossy.localhost")).body.startsWith("two") ? true : undefined), "two serves");
+    await prune();
+    await until(async () => {
+      await prune();
+      return (await images()).some((one) => one.RepoDigests?.some((name) => name.endsWith(first)) === true) ? undefined : true;
+    }, "the host has it no more");
+    const ended = await rollback("lossy", 1);
+    expect(ended).toMatchObject({
+      phase: "failed",
+      cause: { code: "image_lost", params: { image: `${registry.host}/berth/default/lossy/source@${first}` } },
+    });
+    expect((await berth.get("web.lossy.localhost")).body).toMatch(/^two web-/);
+    // Not the build whose image is lost: it is built anew.
+    await berth.deployed("lossy", webApp("one"));
+    expect((await berth.get("web.lossy.localhost")).body).toMatch(/^one web-/);
+  });
+
+  test("gives private images from outside to who may have them, and what Berth pushed for a stack to no other", async () => {
+    const compose = (image: string): Files => ({
+      "compose.yaml": `services: {job: {image: '${image}', command: sleep 1000, x-berth: {kind: worker}}}\n`,
+    });
+    const { host, username, password } = registry.login;
+    await berth.client.deleteRegistry({ params: { registry: host } });
+    const up = async (stack: string, image: string) => {
+      const made = await berth.up(stack, compose(image));
+      return berth.ended(stack, "job", made.rollouts[0]?.number ?? 0);
+    };
+    expect(await up("outside", `${host}/others/base:1`)).toMatchObject({ phase: "failed", cause: { code: "image_denied" } });
+    const added = await berth.cli(["registries", "add", host, "--username", username, "--password-stdin"], undefined, `${password}\n`);
+    expect(added).toMatchObject({ code: 0 });
+    expect((await berth.cli(["registries", "list"])).said).toContain(host);
+    const ended = await up("outside", `${host}/others/base:1`);
+    expect(ended).toMatchObject({ phase: "succeeded" });
+    expect(await up("thief", `${host}/berth/default/shop/source:build-1`)).toMatchObject({
+      phase: "failed",
+      cause: { code: "image_of_others" },
+    });
+    // As the base of a build, too.
+    const own: Files = {
+      Dockerfile: `FROM ${host}/others/base:1\nCOPY server.js /\nCMD ["node", "/server.js"]\n`,
+      "server.js":
+        "require('http').createServer((_, answer) => answer.end('upon it')).listen(process.env.PORT); process.on('SIGTERM', () => process.exit(0));",
+      "compose.yaml": "services: {web: {build: ., ports: ['8080']}}\n",
+    };
+    await berth.deployed("upon", own);
+    expect((await berth.get("web.upon.localhost")).body).toBe("upon it");
+  });
+
+  test("goes on with a push when the server was killed in its middle", async () => {
+    const held = Promise.withResolvers<void>();
+    const begun = Promise.withResolvers<void>();
+    registry.fault = (method, path) => {
+      if (method !== "PUT" || !path.includes("/killed/source/manifests/")) return undefined;
+      begun.resolve();
+      return { until: held.promise };
+    };
+    const made = await berth.up("killed", webApp("late"));
+    await begun.promise;
+    process.kill(berth.serverPid(), "SIGKILL");
+    registry.fault = undefined;
+    held.resolve();
+    await berth.startServer();
+    expect(await berth.ended("killed", "web", made.rollouts[0]?.number ?? 0)).toMatchObject({ phase: "succeeded" });
+    expect((await berth.get("web.killed.localhost")).body).toMatch(/^late web-/);
+    expect(await inRegistry("killed", await artifactOf("killed", 1))).toBe(true);
+    const { items } = await berth.client.listBuilds({ params: { stack: "killed" } });
+    expect(items).toMatchObject([{ phase: "succeeded" }]);
+  });
+
+  test("goes on with a pull when the server was killed in its middle", async () => {
+    await berth.deployed("killed", webApp("later"));
+    const first = await artifactOf("killed", 1);
+    await until(async () => {
+      await prune();
+      return (await images()).some((one) => one.RepoDigests?.some((name) => name.endsWith(first)) === true) ? undefined : true;
+    }, "the host has it no more");
+    const held = Promise.withResolvers<void>();
+    const begun = Promise.withResolvers<void>();
+    registry.fault = (method, path) => {
+      if (method !== "GET" || !path.includes("/killed/source/blobs/")) return undefined;
+      begun.resolve();
+      return { until: held.promise };
+    };
+    const { rollouts } = await berth.client.rollbackComponent({ params: { stack: "killed", component: "web" }, body: { release: 1 } });
+    await begun.promise;
+    process.kill(berth.serverPid(), "SIGKILL");
+    await berth.startServer();
+    held.resolve();
+    expect(await berth.ended("killed", "web", rollouts[0]?.number ?? 0)).toMatchObject({ phase: "succeeded" });
+    expect((await berth.get("web.killed.localhost")).body).toMatch(/^late web-/);
+  });
+
+  test("is rid of what nobody needs any more, and of nothing else", async () => {
+    await berth.deployed("brief", webApp("brief"));
+    const digest = await artifactOf("brief", 1);
+    const kept = await artifactOf("shop", 1);
+    await berth.client.deleteStack({ params: { stack: "brief" } });
+    const client = new pg.Client(
+      await attachEmbedded({ home: berth.home, runDir: join(berth.home, "run"), log: silentLog, signal: AbortSignal.timeout(20_000) }),
+    );
+    await client.connect();
+    try {
+      await until(
+        async () =>
+          (
+            await client.query(
+              "select 1 from releases r join components c on c.id = r.component_id join stacks s on s.id = c.stack_id where s.name = 'brief'",
+            )
+          ).rowCount === 0
+            ? true
+            : undefined,
+        "its rows are gone",
+      );
+      // As if all of it had happened yesterday, in an installation that is older: after a restore, what was there before stays for a month.
+      await client.query("update installation set raised_at = raised_at - interval '60 days'");
+      await client.query("update artifacts set created_at = created_at - interval '1 day'");
+      await client.query("update pushed_images set pushed_at = pushed_at - interval '1 day'");
+      await client.query("update builds set ended_at = ended_at - interval '1 day'");
+      await until(
+        async () => {
+          await client.query("update due set due_at = now() where kind = 'retention'");
+          return (await inRegistry("brief", digest)) ? undefined : true;
+        },
+        "it is deleted",
+        30_000,
+        () => berth.log(),
+        1_000,
+      );
+      expect(await inRegistry("shop", kept)).toBe(true);
+      const { rows } = await client.query<{ digest: string }>("select digest from pushed_images");
+      expect(rows.map((row) => row.digest)).toContain(kept);
+      expect(rows.map((row) => row.digest)).not.toContain(digest);
+    } finally {
+      await client.end();
+    }
+  });
+
+  test("is asked with a password that stands nowhere", async () => {
+    const { password } = registry.login;
+    const { checks } = await berth.client.runDoctor();
+    expect(checks.find((check) => check.name === "registry")).toMatchObject({ status: "ok" });
+    expect(JSON.stringify(await berth.client.listRegistries({ query: {} }))).not.toContain(password);
+    expect(JSON.stringify(await berth.client.listEvents({ query: { limit: 200 } }))).not.toContain(password);
+    expect(JSON.stringify(await berth.client.listAudit({ query: { limit: 200 } }))).not.toContain(password);
+    const all = await api.json<{ Id: string }[]>("GET", "/containers/json", { query: { all: true } });
+    for (const { Id } of all) expect(JSON.stringify(await api.json("GET", `/containers/${Id}/json`))).not.toContain(password);
+    for (const file of ["server.log", "edge.log"]) expect(readFileSync(join(berth.home, "logs", file), "utf8")).not.toContain(password);
+  });
+});

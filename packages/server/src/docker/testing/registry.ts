@@ -1,0 +1,161 @@
+// A registry of a test's own: Debian's docker-registry behind a proxy that can fail as registries do. Everybody who asks has to sign in; images can be deleted.
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, request as httpRequest, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { missing } from "./daemon.ts";
+
+/** What becomes of a request instead of its answer. */
+export type Fault =
+  | { readonly status: number }
+  /** Closes the connection after so many bytes of the body that is larger: the request's, or the answer's. */
+  | { readonly cutAfter: number }
+  /** Waits with it until then. */
+  | { readonly until: Promise<unknown> };
+
+export interface TestRegistry extends AsyncDisposable {
+  /** Where daemons ask, by way of the proxy: `127.0.0.1:4711`. */
+  readonly host: string;
+  readonly login: { readonly host: string; readonly username: string; readonly password: string };
+  /** Asked for each request; undefined: it is passed on. */
+  fault: ((method: string, path: string) => Fault | undefined) | undefined;
+  /** `METHOD /path` of all requests so far. */
+  readonly requests: readonly string[];
+  /** Asks the registry itself, signed in; rejects nothing but a broken connection. */
+  ask(
+    method: string,
+    path: string,
+    options?: { readonly body?: string; readonly type?: string; readonly accept?: string },
+  ): Promise<Response>;
+}
+
+/** Made by bcrypt at its lowest cost. */
+const account = { name: "berth", password: "correct-horse-battery", hash: "$2b$04$xorRbnc8ZUeKIOKr/HMGsu7x1Qd6/E8GDS/aZ.eaFOh.0r5FAl/cq" };
+
+/** Why there can be none here; undefined when there can. */
+export const registryMissing = (): string | undefined => missing(["docker-registry"], "docker-registry");
+
+/** `deletes: false`: it says 405 to whoever wants something deleted. */
+export async function startRegistry({ deletes = true }: { readonly deletes?: boolean } = {}): Promise<TestRegistry> {
+  const folder = mkdtempSync(join(tmpdir(), "berth-registry-"));
+  writeFileSync(join(folder, "htpasswd"), `${account.name}:${account.hash}\n`);
+  writeFileSync(
+    join(folder, "config.yml"),
+    JSON.stringify({
+      version: "0.1",
+      log: { level: "info", formatter: "json" },
+      storage: { filesystem: { rootdirectory: join(folder, "data") }, delete: { enabled: deletes } },
+      http: { addr: "127.0.0.1:0", secret: "test", relativeurls: true },
+      auth: { htpasswd: { realm: "test", path: join(folder, "htpasswd") } },
+    }),
+  );
+  const child = spawn("docker-registry", ["serve", join(folder, "config.yml")], {
+    stdio: ["ignore", "ignore", "pipe"],
+    env: { PATH: process.env["PATH"] },
+  });
+  const proxy = new Proxy();
+  const stop = async (): Promise<void> => {
+    proxy.close();
+    if (child.exitCode === null && child.signalCode === null) {
+      const ended = once(child, "exit");
+      child.kill("SIGKILL");
+      await ended;
+    }
+    rmSync(folder, { recursive: true, force: true });
+  };
+  try {
+    const port = await listening(child);
+    await proxy.open(port);
+    const authorization = `Basic ${Buffer.from(`${account.name}:${account.password}`).toString("base64")}`;
+    return Object.assign(proxy, {
+      login: { host: proxy.host, username: account.name, password: account.password },
+      ask: (method: string, path: string, { body, type, accept }: { body?: string; type?: string; accept?: string } = {}) =>
+        fetch(`http://127.0.0.1:${String(port)}${path}`, {
+          method,
+          headers: { authorization, ...(type === undefined ? {} : { "content-type": type }), ...(accept === undefined ? {} : { accept }) },
+          ...(body === undefined ? {} : { body }),
+        }),
+      [Symbol.asyncDispose]: stop,
+    });
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** The port, once it says that it listens there. */
+async function listening(child: ChildProcess): Promise<number> {
+  const told: string[] = [];
+  const found = Promise.withResolvers<number>();
+  child.once("error", found.reject);
+  child.once("exit", () => found.reject(new Error(`docker-registry ended at its start:\n${told.join("\n")}`)));
+  if (child.stderr === null) throw new Error("no output");
+  createInterface({ input: child.stderr }).on("line", (line) => {
+    told.push(line);
+    const port = /listening on 127\.0\.0\.1:(\d+)/.exec(line)?.[1];
+    if (port !== undefined) found.resolve(Number(port));
+  });
+  return found.promise;
+}
+
+class Proxy {
+  fault: TestRegistry["fault"];
+  readonly requests: string[] = [];
+  host = "";
+  #to = 0;
+  readonly #server: Server;
+
+  constructor() {
+    this.#server = createServer((request, response) => {
+      this.#pass(request, response).catch((error: unknown) => response.destroy(error as Error));
+    });
+  }
+
+  async open(to: number): Promise<void> {
+    this.#to = to;
+    this.#server.listen(0, "127.0.0.1");
+    await once(this.#server, "listening");
+    this.host = `127.0.0.1:${String((this.#server.address() as AddressInfo).port)}`;
+  }
+
+  close(): void {
+    this.#server.close();
+    this.#server.closeAllConnections();
+  }
+
+  async #pass(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { method = "GET", url = "/" } = request;
+    this.requests.push(`${method} ${url}`);
+    const fault = this.fault?.(method, url);
+    if (fault !== undefined && "until" in fault) await fault.until;
+    if (fault !== undefined && "status" in fault) {
+      request.resume();
+      response.writeHead(fault.status, { "content-type": "text/plain" }).end("no");
+      return;
+    }
+    const left = fault !== undefined && "cutAfter" in fault ? fault.cutAfter : Infinity;
+    const cut = (stream: IncomingMessage): void => {
+      let bytes = 0;
+      stream.on("data", (chunk: Buffer) => {
+        bytes += chunk.length;
+        if (bytes > left) request.socket.destroy();
+      });
+    };
+    const { headers } = request;
+    const on = httpRequest({ host: "127.0.0.1", port: this.#to, method, path: url, headers }, (answer) => {
+      response.writeHead(answer.statusCode ?? 500, answer.headers);
+      cut(answer);
+      answer.pipe(response);
+      // What broke on one side is broken on the other.
+      answer.on("error", () => response.destroy());
+    });
+    on.on("error", () => response.destroy());
+    request.on("error", () => on.destroy());
+    cut(request);
+    request.pipe(on);
+  }
+}
