@@ -5,7 +5,7 @@ import { beforeEach, expect, test } from "vitest";
 import { defaultSpec, type ComponentSpec } from "@berth/contract/spec.ts";
 import { silentLog } from "../src/db/log.ts";
 import { transaction } from "../src/db/transaction.ts";
-import { letGoOfBuilds } from "../src/reconcile/images.ts";
+import { letGoOfBuilds } from "../src/resources/builds/let-go.ts";
 import { defaultRetention, retain } from "../src/reconcile/retention.ts";
 import { findReusable } from "../src/resources/builds/store.ts";
 import { retryBuildIn } from "../src/resources/builds/retry.ts";
@@ -187,10 +187,10 @@ test("an image stays that somebody is about to deploy in this moment", async () 
     await app.rollout(1, trx);
   });
   await found.promise;
-  await letGoOfBuilds(db, { before });
+  await letGoOfBuilds(db, before);
   cleaned.resolve();
   await deploying;
-  await letGoOfBuilds(db, { before });
+  await letGoOfBuilds(db, before);
   expect(await app.artifacts()).toEqual([digestOf("moment 1"), null]);
 });
 

@@ -2,45 +2,15 @@
 // needs stays (promise 5), and so does everything that Berth did not make itself.
 import { sql } from "kysely";
 import { registryOf } from "../core/image/reference.ts";
-import { appendEvents } from "../db/events.ts";
 import type { Log } from "../db/log.ts";
 import type { Db } from "../db/pool.ts";
-import { transaction } from "../db/transaction.ts";
 import { EngineFailure, type Engine } from "../engines/engine.ts";
-import { forgetPushed, notePushedStays, unneededImages, type PushedImage } from "../resources/registries/pushed.ts";
+import { forgetPushed, notePushedStays, unneededImages } from "../resources/registries/pushed.ts";
 
 /** Instants between which an image was made that may go. */
 export interface Window {
   readonly from: Date;
   readonly before: Date;
-}
-
-/** Builds whose artifact is let go in one transaction. */
-const batch = 100;
-
-/**
- * Lets go of images that only a build still names: no kept release, and no rollout that is under way. Whoever is about to use such a build holds its row meanwhile
- * (`findReusable`), so that what comes of that is seen here.
- */
-export async function letGoOfBuilds(db: Db, { before }: Pick<Window, "before">): Promise<void> {
-  const unused = sql`b.ended_at < ${before}
-    and not exists (select 1 from releases r where r.build_id = b.id or r.artifact_digest = b.artifact_digest)
-    and not exists (select 1 from rollouts o where o.build_id = b.id and o.ended_at is null)`;
-  for (;;) {
-    const done = await transaction(db, async (trx) => {
-      const { rows } = await sql<{ id: string }>`select b.id from builds b join artifacts a on a.digest = b.artifact_digest
-        where a.kind = 'image' and b.phase = 'succeeded' and ${unused} order by b.id limit ${batch} for update of b skip locked`.execute(
-        trx,
-      );
-      if (rows.length === 0) return true;
-      const ids = rows.map(({ id }) => id);
-      // Looked at once more, now that nobody else has them.
-      const { numAffectedRows = 0n } = await sql`update builds b set artifact_digest = null, artifact_reference = null
-        where b.id = any(${sql.val(ids)}::uuid[]) and ${unused}`.execute(trx);
-      return rows.length < batch || numAffectedRows === 0n;
-    });
-    if (done) return;
-  }
 }
 
 /** Of one registry. `repository` is without its host. */
@@ -75,7 +45,7 @@ export async function removeImages(deps: ImageKeeping, window: Window, signal: A
 }
 
 async function fromRegistry(deps: ImageKeeping, window: Window, signal: AbortSignal): Promise<void> {
-  const { db, log, registry } = deps;
+  const { db, log, clock, registry } = deps;
   if (registry === undefined) return;
   const images = await unneededImages(db, { ...window, prefix: registry.prefix, most });
   if (images.length === 0) return;
@@ -83,20 +53,12 @@ async function fromRegistry(deps: ImageKeeping, window: Window, signal: AbortSig
   for (const image of images) {
     const end = await client.remove(image.repository.slice(image.repository.indexOf("/") + 1), image.digest, signal);
     if (end === "gone") await forgetPushed(db, image);
-    else if (end === "stays") await noteStays(deps, image);
-    else {
+    else if (end === "stays") {
+      if (await notePushedStays(db, image, clock()))
+        log.warn({ registry: registryOf(image.repository) }, "the registry deletes nothing: images that nobody needs stay there");
+    } else {
       log.warn({ image, trouble: end.trouble }, "an image that nobody needs could not be deleted in the registry; it is tried again");
       return;
     }
   }
-}
-
-/** Said once of each registry. */
-async function noteStays({ db, log, clock }: ImageKeeping, image: PushedImage): Promise<void> {
-  await transaction(db, async (trx) => {
-    if (!(await notePushedStays(trx, image, clock()))) return;
-    const registry = registryOf(image.repository);
-    log.warn({ registry }, "the registry deletes nothing: images that nobody needs stay there");
-    await appendEvents(trx, [{ code: "registry_keeps_images", params: { registry }, topics: [`registry:${registry}`] }]);
-  });
 }

@@ -7,7 +7,8 @@ import type { BuildLogs } from "../resources/builds/log.ts";
 import { removeTombstonesBefore } from "../db/tombstones.ts";
 import { deleteExpiredPlans } from "../resources/plans/store.ts";
 import { deleteOldHooks } from "../resources/tasks/hooks.ts";
-import { letGoOfBuilds, removeImages, type ImageKeeping } from "./images.ts";
+import { letGoOfBuilds } from "../resources/builds/let-go.ts";
+import { removeImages, type ImageKeeping } from "./images.ts";
 import { deleteOldTasks } from "../resources/tasks/store.ts";
 
 export interface RetentionLimits {
@@ -65,7 +66,7 @@ export async function retain(
     and not exists (select 1 from releases r where r.build_id = b.id) and not exists (select 1 from rollouts o where o.build_id = b.id and o.ended_at is null)`.execute(
     db,
   );
-  await letGoOfBuilds(db, { before: new Date(now.getTime() - limits.blobGrace) });
+  await letGoOfBuilds(db, new Date(now.getTime() - limits.blobGrace));
   await sql`delete from sources s where created_at < ${new Date(now.getTime() - limits.blobGrace)} and not exists (select 1 from builds b where b.source_id = s.id)
     and id not in (select id from (select id, row_number() over (partition by stack_id order by created_at desc) as age from sources where stack_id is not null) aged where age <= ${limits.builds})`.execute(
     db,

@@ -13,6 +13,7 @@ import { pushing } from "../builders/image/pushing.ts";
 import type { FindLogin } from "../core/image/reference.ts";
 import { parseEndpoint } from "../docker/endpoint.ts";
 import { DockerApi } from "../docker/api.ts";
+import { standardRegistry } from "../docker/registry-auth.ts";
 import { staticServerText } from "../edge/agent/static-install.ts";
 import type { Builder } from "../builders/builder.ts";
 import type { AgentEngine } from "../engines/agent/engine.ts";
@@ -66,6 +67,10 @@ export function openImageBuilder(
           ...common,
           buildkit,
           output: loadIntoDocker(api),
+          logins: async (signal) => {
+            const all = await logins.readable();
+            return { all, standard: all.length === 0 ? "" : await standardRegistry(api, signal) };
+          },
           folder: paths.imageBuilds,
           ...(buildkit.cacheBytes === undefined ? {} : { cacheBytes: buildkit.cacheBytes }),
         });

@@ -11,20 +11,24 @@ import { planOf } from "../../core/buildplan/tree.fixture.ts";
 import type { Catalogue } from "../../core/image/catalogue.ts";
 import { DockerApi } from "../../docker/api.ts";
 import { dockerdMissing, startDockerd, type TestDaemon } from "../../docker/testing/daemon.ts";
+import { registryMissing, startRegistry } from "../../docker/testing/registry.ts";
+import { importImage } from "../bases/import.ts";
 import type { Builder } from "../builder.ts";
 import { folderBlobs, type TestBlobs } from "../testing/blobs.ts";
 import { buildkitMissing, startBuildkitd, type TestBuildkit } from "../testing/buildkit.ts";
 import { debianMissing, debianTar } from "../testing/debian.ts";
 import { buildFiles, exported, filesIn, imageOf, processesRunning, until, type Asked, type Run } from "../testing/imagelab.ts";
 import { layoutOf } from "../testing/ocilayout.ts";
+import { folderTar, streamOf } from "../testing/tarball.ts";
 import { BuildkitUnreachable, callBuildctl } from "./buildctl.ts";
 import { createBuildkitBuilder, type BuildkitBuilderDeps } from "./buildkit.ts";
 import { loadIntoDocker } from "./output.ts";
+import { pushImage } from "./push.ts";
 
 const base = "berth-test/debian:12";
 const catalogue: Catalogue = { os: base, runtimes: [], tools: [] };
 const never = new AbortController().signal;
-const missing = dockerdMissing() ?? debianMissing() ?? buildkitMissing();
+const missing = dockerdMissing() ?? debianMissing() ?? buildkitMissing() ?? registryMissing();
 /** Seconds, as nobody else on this machine sleeps. */
 const napping = `300.${process.pid}`;
 const secret = "hunter2-hunter2";
@@ -145,6 +149,23 @@ describe.skipIf(missing !== undefined)(`image builds by buildkit${missing === un
     await builder.forget("s1");
     expect(await seenBy("s1", "deps")).toBe("nothing\n");
     expect(await seenBy("s4", "deps")).toBe("kept\n");
+  });
+
+  it("take a private base image by the credentials of its registry, and tell who lacks them", async () => {
+    await using registry = await startRegistry();
+    const image = await importImage(api, streamOf(await folderTar({ hello: "from afar" })), { reference: "berth-test/private:1" });
+    const repository = `${registry.host}/berth/private`;
+    expect(
+      await pushImage(api, { image, repository, tag: "1", login: { ...registry.login, plainHttp: true }, say: () => undefined }, never),
+    ).toMatchObject({ ok: true });
+    const files = { Dockerfile: `FROM ${repository}:1\nCMD ["none"]` };
+    const refused = await buildFiles(builder, blobs, files);
+    expect(refused.outcome).toMatchObject({ ok: false, cause: { code: "base_image_missing", params: { image: `${repository}:1` } } });
+    const all = [{ ...registry.login, plainHttp: true }];
+    const knowing = createBuildkitBuilder({ ...deps, logins: () => Promise.resolve({ all, standard: "" }) });
+    const built = await buildFiles(knowing, blobs, files);
+    expect(await filesIn(api, imageOf(built), "/hello")).toEqual({ hello: "from afar" });
+    expect(JSON.stringify(built)).not.toContain(registry.login.password);
   });
 
   it("read files of BuildKit's own language without asking anybody for its reader", async () => {

@@ -5,8 +5,10 @@ import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { cause } from "@berth/contract/causes.ts";
 import { secretsOf } from "../../core/buildplan/needs.ts";
+import type { RegistryLogin } from "../../core/image/reference.ts";
 import { createMask } from "../../core/mask.ts";
 import { duration } from "../../core/words.ts";
+import { authVariable } from "../../docker/registry-auth.ts";
 import type { Builder, BuildEvent, BuildOutcome, BuildRequest } from "../builder.ts";
 import { unpack } from "../host/unpack.ts";
 import { BuildLog, logBounds, type LogBounds } from "../log.ts";
@@ -33,6 +35,8 @@ export interface BuildkitBuilderDeps extends Preparing {
   readonly folder: string;
   /** On every image that this builder makes. */
   readonly labels: Readonly<Record<string, string>>;
+  /** Of all registries that base images may come from; `standard`: what the registry of names without a host is called. */
+  readonly logins?: (signal: AbortSignal) => Promise<{ readonly all: readonly RegistryLogin[]; readonly standard: string }>;
   /** By the name that a Dockerfile uses. */
   readonly layouts?: Readonly<Record<string, LayoutImage>>;
   /** Bytes that BuildKit's cache may keep after a build; it forgets what was not used for longest. undefined: as buildkitd itself is configured. */
@@ -102,6 +106,7 @@ export function createBuildkitBuilder(deps: BuildkitBuilderDeps): Builder {
     });
     for (const name of Object.keys(request.env).filter(isReserved))
       log.say(`The build argument ${name} is Berth's own to set; it is left out.`);
+    const logins = await deps.logins?.(signal);
     const loadFailed = new AbortController();
     const run = startBuildctl(deps.buildkit, {
       args: buildArgs(folder, request, asked),
@@ -109,6 +114,7 @@ export function createBuildkitBuilder(deps: BuildkitBuilderDeps): Builder {
         HOME: join(folder, "home"),
         [mark]: folder,
         ...Object.fromEntries(asked.map(({ value }, index) => [secretVariable(index), value])),
+        ...(logins === undefined ? {} : authVariable(logins.all, logins.standard)),
       },
       onLine: (line) => reader.line(line),
       signal: AbortSignal.any([signal, loadFailed.signal]),

@@ -8,7 +8,7 @@ import { duration } from "../../core/words.ts";
 import type { DockerApi } from "../../docker/api.ts";
 import { DockerError } from "../../docker/errors.ts";
 import { readNdjson } from "../../docker/ndjson.ts";
-import { authsHeader } from "../../docker/registry-auth.ts";
+import { authsHeader, standardRegistry } from "../../docker/registry-auth.ts";
 import type { Builder, BuildEvent, BuildOutcome, BuildRequest } from "../builder.ts";
 import { BuildLog, logBounds, type LogBounds } from "../log.ts";
 import { readBuild } from "./answer.ts";
@@ -111,10 +111,4 @@ export function createDockerBuilder(deps: DockerBuilderDeps): Builder {
     // The daemon ends a build when the connection does: a crashed control plane leaves none.
     sweep: () => Promise.resolve(),
   };
-}
-
-/** What the daemon calls the registry of names without a host. */
-async function standardRegistry(api: DockerApi, signal: AbortSignal): Promise<string> {
-  const info = await api.json<{ readonly IndexServerAddress?: string }>("GET", "/info", { signal });
-  return info.IndexServerAddress ?? "";
 }

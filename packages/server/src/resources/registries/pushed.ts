@@ -1,6 +1,8 @@
 // SQL of the images that Berth pushed: the only ones that it may delete in a registry.
-import { digestOf, repositoryOf } from "../../core/image/reference.ts";
+import { digestOf, registryOf, repositoryOf } from "../../core/image/reference.ts";
+import { appendEvents } from "../../db/events.ts";
 import type { Db } from "../../db/pool.ts";
+import { transaction } from "../../db/transaction.ts";
 
 export interface PushedImage {
   readonly repository: string;
@@ -42,21 +44,25 @@ export async function forgetPushed(trx: Db, { repository, digest }: PushedImage)
   await trx.deleteFrom("pushed_images").where("repository", "=", repository).where("digest", "=", digest).execute();
 }
 
-/** Its registry deletes nothing: it is not asked again for this one. Answers whether that is news of this registry. */
-export async function notePushedStays(trx: Db, { repository, digest }: PushedImage, now: Date): Promise<boolean> {
-  const registry = repository.split("/")[0] ?? "";
-  const known = await trx
-    .selectFrom("pushed_images")
-    .select("digest")
-    .where("refused_at", "is not", null)
-    .where((is) => is.fn<boolean>("starts_with", ["repository", is.val(`${registry}/`)]))
-    .limit(1)
-    .executeTakeFirst();
-  await trx
-    .updateTable("pushed_images")
-    .set({ refused_at: now })
-    .where("repository", "=", repository)
-    .where("digest", "=", digest)
-    .execute();
-  return known === undefined;
+/** Its registry deletes nothing: it is not asked again for this one, and that is told once of each registry. Answers whether it was news. */
+export async function notePushedStays(db: Db, { repository, digest }: PushedImage, now: Date): Promise<boolean> {
+  const registry = registryOf(repository);
+  return transaction(db, async (trx) => {
+    const known = await trx
+      .selectFrom("pushed_images")
+      .select("digest")
+      .where("refused_at", "is not", null)
+      .where((is) => is.fn<boolean>("starts_with", ["repository", is.val(`${registry}/`)]))
+      .limit(1)
+      .executeTakeFirst();
+    await trx
+      .updateTable("pushed_images")
+      .set({ refused_at: now })
+      .where("repository", "=", repository)
+      .where("digest", "=", digest)
+      .execute();
+    if (known !== undefined) return false;
+    await appendEvents(trx, [{ code: "registry_keeps_images", params: { registry }, topics: [`registry:${registry}`] }]);
+    return true;
+  });
 }
