@@ -65,7 +65,7 @@ describe.skipIf(missing !== undefined)(`the Docker engine${missing === undefined
     const asks = webApp(
       "shop",
       `server.on("request", () => undefined);
-const ask = (url, answer) => http.get(url, (r) => r.pipe(answer)).on("error", (e) => { answer.statusCode = 502; answer.end(String(e)); });
+const ask = (url, answer) => http.get(url, (r) => r.pipe(answer.setHeader("x-answered", r.statusCode))).on("error", (e) => { answer.statusCode = 502; answer.end(String(e)); });
 server.removeAllListeners("request");
 server.on("request", (request, answer) => request.url === "/" ? answer.end("shop") : request.url === "/env" ? answer.end(JSON.stringify(process.env)) : ask("http://" + request.url.slice(1) + "/", answer));`,
     );
@@ -83,7 +83,11 @@ ${more}`,
       ...contexts,
       late: webApp("late"),
     });
-    expect((await berth.get("web.pair.localhost", "/late:9000")).body).toMatch(/^late late-/);
+    // The inner answer's status tells which of the two requests went wrong.
+    expect(await berth.get("web.pair.localhost", "/late:9000")).toMatchObject({
+      headers: { "x-answered": "200" },
+      body: expect.stringMatching(/^late late-/) as string,
+    });
     // Nobody of another stack has that name.
     await berth.deployed("other", asks);
     expect((await berth.get("web.other.localhost", "/api:9000")).status).toBe(502);
