@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { importImage } from "../../packages/server/src/builders/bases/import.ts";
 import { debianTar } from "../../packages/server/src/builders/testing/debian.ts";
 import { archive, until, type Files, type TestBerth } from "../harness.ts";
-import { base, DockerPlace, missing } from "./place.ts";
+import { DockerPlace, missing } from "./place.ts";
 
 const path = "/usr/lib/postgresql/15/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const stores = "berth-test/stores:1";
