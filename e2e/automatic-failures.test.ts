@@ -17,8 +17,8 @@ describe.skipIf(pebbleMissing() !== undefined)("a certificate that cannot be had
   let between: Between;
   let lab: CertificateLab;
   beforeAll(async () => {
-    // Every third nonce is refused: every sentence has to be said again now and then.
-    lab = await CertificateLab.open({ blocked: ["blocked.example.org"], refusedNonces: 30 });
+    // Every eighth nonce is refused: some sentences have to be said again. Berth says each up to six times, so that it gives up one in 200,000.
+    lab = await CertificateLab.open({ blocked: ["blocked.example.org"], refusedNonces: 12 });
     ({ berth, between, pebble } = lab);
   }, 300_000);
   beforeEach(() => {

@@ -41,7 +41,6 @@ export async function rollouts(
     const plan = await berth.plan(name, compose());
     const from = performance.now();
     const made = await berth.client.applyPlan({ params: { stack: name, plan: plan.id }, body: {} });
-    let answered = 0;
     await until(
       async () => ((await berth.get(`web.${name}.localhost`)).status === 200 ? true : undefined),
       "an answer",
@@ -49,7 +48,7 @@ export async function rollouts(
       () => berth.log(),
       10,
     );
-    answered = performance.now() - from;
+    const answered = performance.now() - from;
     const ended = await berth.ended(name, "web", made.rollouts[0]?.number ?? 0);
     if (ended.phase !== "succeeded") throw new Error(JSON.stringify(ended.cause));
     const whole = Date.parse(ended.endedAt ?? "") - Date.parse(ended.createdAt);

@@ -66,6 +66,15 @@ describe.skipIf(missing !== undefined)(`a registry${missing === undefined ? "" :
       for (const tag of RepoTags ?? []) await api.json("DELETE", `/images/${tag}`).catch(() => undefined);
     }
   };
+  /** Nothing of that image is on the host any more: also not under another of its names. */
+  const pruned = async (digest: string): Promise<void> => {
+    const id = (await images()).find((one) => one.RepoDigests?.some((name) => name.endsWith(digest)) === true)?.Id;
+    if (id === undefined) throw new Error(`the host does not have ${digest}`);
+    await until(async () => {
+      await prune();
+      return (await images()).some(({ Id }) => Id === id) ? undefined : true;
+    }, `the host has ${digest} no more`);
+  };
   const inRegistry = async (stack: string, digest: string): Promise<boolean> =>
     (
       await registry.ask("HEAD", `/v2/berth/default/${stack}/source/manifests/${digest}`, {
@@ -109,11 +118,7 @@ describe.skipIf(missing !== undefined)(`a registry${missing === undefined ? "" :
     const first = await artifactOf("lossy", 1);
     expect((await registry.ask("DELETE", `/v2/berth/default/lossy/source/manifests/${first}`)).status).toBe(202);
     await until(async () => ((await berth.get("web.lossy.localhost")).body.startsWith("two") ? true : undefined), "two serves");
-    await prune();
-    await until(async () => {
-      await prune();
-      return (await images()).some((one) => one.RepoDigests?.some((name) => name.endsWith(first)) === true) ? undefined : true;
-    }, "the host has it no more");
+    await pruned(first);
     const ended = await rollback("lossy", 1);
     expect(ended).toMatchObject({
       phase: "failed",
@@ -180,23 +185,30 @@ describe.skipIf(missing !== undefined)(`a registry${missing === undefined ? "" :
   test("goes on with a pull when the server was killed in its middle", async () => {
     await berth.deployed("killed", webApp("later"));
     const first = await artifactOf("killed", 1);
-    await until(async () => {
-      await prune();
-      return (await images()).some((one) => one.RepoDigests?.some((name) => name.endsWith(first)) === true) ? undefined : true;
-    }, "the host has it no more");
+    await pruned(first);
     const held = Promise.withResolvers<void>();
-    const begun = Promise.withResolvers<void>();
+    let pulling = false;
     registry.fault = (method, path) => {
       if (method !== "GET" || !path.includes("/killed/source/blobs/")) return undefined;
-      begun.resolve();
+      pulling = true;
       return { until: held.promise };
     };
     const { rollouts } = await berth.client.rollbackComponent({ params: { stack: "killed", component: "web" }, body: { release: 1 } });
-    await begun.promise;
+    const number = rollouts[0]?.number ?? 0;
+    await until(
+      async () => {
+        const { endedAt, cause } = await berth.client.showRollout({ params: { stack: "killed", component: "web", rollout: number } });
+        if (!pulling && endedAt !== undefined) throw new Error(`it ended without a pull: ${JSON.stringify(cause)}`);
+        return pulling ? true : undefined;
+      },
+      "the pull",
+      60_000,
+      () => `${registry.requests.slice(-10).join("\n")}\n${berth.log()}`,
+    );
     process.kill(berth.serverPid(), "SIGKILL");
     await berth.startServer();
     held.resolve();
-    expect(await berth.ended("killed", "web", rollouts[0]?.number ?? 0)).toMatchObject({ phase: "succeeded" });
+    expect(await berth.ended("killed", "web", number)).toMatchObject({ phase: "succeeded" });
     expect((await berth.get("web.killed.localhost")).body).toMatch(/^late web-/);
   });
 

@@ -1,7 +1,7 @@
 // Where images are built by BuildKit instead of the engine's own daemon.
-import { accessSync, constants } from "node:fs";
 import { delimiter, isAbsolute, join } from "node:path";
 import { ConfigError, type EngineChoice } from "./config-values.ts";
+import { findOnPath, isExecutable } from "./os/programs.ts";
 
 export interface BuildkitChoice {
   /** The client's program, by its absolute path. */
@@ -59,21 +59,11 @@ export function buildkit(given: GivenBuildkit, engine: EngineChoice, path: strin
 }
 
 function programOf(given: string | undefined, path: string): string {
-  const candidates = given === undefined ? path.split(delimiter).map((folder) => join(folder, "buildctl")) : [given];
-  const found = candidates.find((candidate) => isAbsolute(candidate) && isExecutable(candidate));
+  const named = given ?? findOnPath("buildctl", path.split(delimiter).filter(isAbsolute).join(delimiter));
+  const found = named !== undefined && isAbsolute(named) && isExecutable(named) ? named : undefined;
   if (found !== undefined) return found;
   throw new ConfigError(
     given === undefined ? "BERTH_BUILDKIT is set, and there is no buildctl on the PATH." : `BERTH_BUILDCTL is no program: ${given}.`,
     "Install BuildKit's client and name it by its whole path in BERTH_BUILDCTL.",
   );
-}
-
-function isExecutable(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK);
-    return true;
-  } catch {
-    // Not there, or not for us: another one is looked for.
-    return false;
-  }
 }

@@ -5,6 +5,7 @@ import { transaction } from "../src/db/transaction.ts";
 import { reconcileCron } from "../src/reconcile/cron.ts";
 import { insertRelease } from "../src/resources/releases/store.ts";
 import { updateTask } from "../src/resources/tasks/store.ts";
+import { componentRow } from "./rows.ts";
 import { useServices } from "./services.ts";
 
 const services = useServices();
@@ -20,14 +21,7 @@ async function cron(schedule: Partial<Schedule> = {}) {
   } = services();
   const stack = `cron-${(made += 1)}`;
   const spec: ComponentSpec = { ...defaultSpec("cron"), build: { context: "." }, schedule: { cron: "0 * * * *", ...schedule } };
-  await handlers.createStack({ body: { name: stack } }, call());
-  await handlers.setComponent({ params: { stack, component: "job" }, body: spec }, call());
-  const { id } = await db
-    .selectFrom("components as c")
-    .innerJoin("stacks as s", "s.id", "c.stack_id")
-    .select("c.id")
-    .where("s.name", "=", stack)
-    .executeTakeFirstOrThrow();
+  const { id } = await componentRow(services(), stack, "job", spec);
   const digest = `sha256:${String(made).padStart(64, "0")}`;
   await db.insertInto("artifacts").values({ digest, kind: "bundle", size: 1 }).execute();
   const release = await insertRelease(db, {

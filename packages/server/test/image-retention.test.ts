@@ -11,7 +11,7 @@ import { findReusable } from "../src/resources/builds/store.ts";
 import { retryBuildIn } from "../src/resources/builds/retry.ts";
 import { recordPushed } from "../src/resources/registries/pushed.ts";
 import { insertRelease } from "../src/resources/releases/store.ts";
-import { plainBuild, plainRollout, plainSource } from "./rows.ts";
+import { componentRow, plainBuild, plainRollout, plainSource } from "./rows.ts";
 import { useServices } from "./services.ts";
 
 const services = useServices();
@@ -69,20 +69,9 @@ const retainIn = (ms: number) =>
 
 /** A stack with builds 1 to `count`, each pushed, and what may be made of them. */
 async function stackWith(stack: string, count: number) {
-  const {
-    database: { db },
-    handlers,
-    call,
-  } = services();
+  const { db } = services().database;
   const spec: ComponentSpec = { ...defaultSpec("worker"), build: { context: "." } };
-  await handlers.createStack({ body: { name: stack } }, call());
-  await handlers.setComponent({ params: { stack, component: "app" }, body: spec }, call());
-  const row = await db
-    .selectFrom("components as c")
-    .innerJoin("stacks as s", "s.id", "c.stack_id")
-    .select(["c.id", "s.id as stack_id", "s.cluster_id"])
-    .where("s.name", "=", stack)
-    .executeTakeFirstOrThrow();
+  const row = await componentRow(services(), stack, "app", spec);
   const name = (n: number): string => `berth/default/${stack}/source@${digestOf(`${stack} ${String(n)}`)}`;
   const builds: string[] = [];
   for (let n = 1; n <= count; n += 1) {

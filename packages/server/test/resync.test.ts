@@ -4,6 +4,7 @@ import { defaultSpec } from "@berth/contract/spec.ts";
 import type { Instance } from "../src/engines/engine.ts";
 import { instanceView } from "../src/reconcile/component/observation.ts";
 import { resync } from "../src/reconcile/resync.ts";
+import { componentRow } from "./rows.ts";
 import { useServices } from "./services.ts";
 
 const services = useServices();
@@ -23,19 +24,8 @@ const instance = (id: string, change: Partial<Instance> = {}): Instance => ({
 
 /** A component that was last seen with these instances and that entry. */
 async function seen(stack: string, instances: readonly Instance[], generation?: number): Promise<string> {
-  const {
-    database: { db },
-    handlers,
-    call,
-  } = services();
-  await handlers.createStack({ body: { name: stack } }, call());
-  await handlers.setComponent({ params: { stack, component: "web" }, body: { ...defaultSpec("web"), build: { context: "." } } }, call());
-  const { id } = await db
-    .selectFrom("components as c")
-    .innerJoin("stacks as s", "s.id", "c.stack_id")
-    .select("c.id")
-    .where("s.name", "=", stack)
-    .executeTakeFirstOrThrow();
+  const { db } = services().database;
+  const { id } = await componentRow(services(), stack, "web", { ...defaultSpec("web"), build: { context: "." } });
   await db
     .updateTable("components")
     .set({

@@ -6,7 +6,7 @@ import { defaultSpec, type ComponentSpec } from "@berth/contract/spec.ts";
 import { retain, type RetentionLimits } from "../src/reconcile/retention.ts";
 import { insertRelease } from "../src/resources/releases/store.ts";
 import { openSnapshot } from "../src/db/snapshot.ts";
-import { plainBuild, plainRollout, plainSource, plainTask } from "./rows.ts";
+import { componentRow, plainBuild, plainRollout, plainSource, plainTask } from "./rows.ts";
 import { useServices } from "./services.ts";
 
 const services = useServices();
@@ -41,20 +41,9 @@ async function put(text: string): Promise<string> {
 
 /** A component with so many builds, each released: build n has source `<name> source n`, log `<name> log n` and artifact `<name> artifact n`. */
 async function component(stack: string, builds: number) {
-  const {
-    database: { db },
-    handlers,
-    call,
-  } = services();
+  const { db } = services().database;
   const spec: ComponentSpec = { ...defaultSpec("worker"), build: { context: "." } };
-  await handlers.createStack({ body: { name: stack } }, call());
-  await handlers.setComponent({ params: { stack, component: "app" }, body: spec }, call());
-  const row = await db
-    .selectFrom("components as c")
-    .innerJoin("stacks as s", "s.id", "c.stack_id")
-    .select(["c.id", "s.id as stack_id", "s.cluster_id"])
-    .where("s.name", "=", stack)
-    .executeTakeFirstOrThrow();
+  const row = await componentRow(services(), stack, "app", spec);
   const ids: { release: string; build: string }[] = [];
   for (let n = 1; n <= builds; n += 1) {
     const [source, log, artifact] = [

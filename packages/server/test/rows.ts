@@ -1,4 +1,6 @@
-// What the rows of tests have in common: the columns that whoever makes one does not care about.
+// What the rows of tests have in common: the columns that whoever makes one does not care about, and what a row belongs to.
+import type { ComponentSpec } from "@berth/contract/spec.ts";
+import type { TestServices } from "./services.ts";
 
 export const plainSource = {
   principal: "p",
@@ -55,3 +57,20 @@ export const plainTask = {
   created_by: "admin",
   cause: null,
 } as const;
+
+/** A new stack with one component of this definition: what rows made by hand refer to. */
+export async function componentRow(
+  { database: { db }, handlers, call }: TestServices,
+  stack: string,
+  component: string,
+  spec: ComponentSpec,
+) {
+  await handlers.createStack({ body: { name: stack } }, call());
+  await handlers.setComponent({ params: { stack, component }, body: spec }, call());
+  return db
+    .selectFrom("components as c")
+    .innerJoin("stacks as s", "s.id", "c.stack_id")
+    .select(["c.id", "s.id as stack_id", "s.cluster_id"])
+    .where("s.name", "=", stack)
+    .executeTakeFirstOrThrow();
+}

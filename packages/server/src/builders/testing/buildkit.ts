@@ -1,6 +1,6 @@
 // A buildkitd of a test's own, from programs that are compiled once and kept outside of the checkout: no distribution that tests run on has them.
 import { execFile, type ChildProcess } from "node:child_process";
-import { accessSync, constants, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
@@ -10,6 +10,7 @@ import { endConfined, missing, startConfined } from "../../docker/testing/daemon
 import { claimPlace, releasePlace } from "../../docker/testing/place.ts";
 import { withLock } from "../../os/lock.ts";
 import { BuildkitUnreachable, callBuildctl, type Buildkit } from "../image/buildctl.ts";
+import { findOnPath } from "../../os/programs.ts";
 
 const run = promisify(execFile);
 const version = "0.26.3";
@@ -100,15 +101,5 @@ async function answering(buildkit: Buildkit): Promise<void> {
 
 /** On the PATH, or where its own installation puts it. */
 function findGo(): string | undefined {
-  return [...(process.env["PATH"] ?? "").split(delimiter), "/usr/local/go/bin"]
-    .map((path) => join(path, "go"))
-    .find((path) => {
-      try {
-        accessSync(path, constants.X_OK);
-        return true;
-      } catch {
-        // Not there, or not for us.
-        return false;
-      }
-    });
+  return findOnPath("go", [process.env["PATH"] ?? "", "/usr/local/go/bin"].join(delimiter));
 }

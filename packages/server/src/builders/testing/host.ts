@@ -1,6 +1,6 @@
 // A host builder with a home of its own for tests: real folders, real programs, and as root a real other user.
 import { execFileSync } from "node:child_process";
-import { accessSync, chmodSync, constants, copyFileSync, mkdirSync, mkdtempSync, realpathSync, statSync } from "node:fs";
+import { chmodSync, constants, copyFileSync, mkdirSync, mkdtempSync, realpathSync, statSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
@@ -13,6 +13,7 @@ import { receiveUpload } from "../source/upload.ts";
 import { readTar } from "../untar.ts";
 import { folderBlobs, type TestBlobs } from "./blobs.ts";
 import { folderTar, streamOf } from "./tarball.ts";
+import { isExecutable } from "../../os/programs.ts";
 
 export interface TestHost {
   readonly home: string;
@@ -103,15 +104,6 @@ function findHere(dir: string): FindTool {
       binDir: dirname(path),
     });
   };
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function nodeFor(dir: string): string {

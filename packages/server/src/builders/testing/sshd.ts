@@ -1,9 +1,10 @@
 // A real OpenSSH server on loopback for tests, where this machine has one. It runs in a mount namespace of its own, with users that exist there alone.
 import { execFileSync, spawn, spawnSync, type ChildProcess } from "node:child_process";
-import { accessSync, constants, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { connect, createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { until } from "./host.ts";
+import { isExecutable } from "../../os/programs.ts";
 
 export interface SshServer {
   readonly user: string;
@@ -26,15 +27,6 @@ export function findSshd(): { readonly path: string } | { readonly missing: stri
   if (path === undefined) return { missing: "there is no sshd (apt-get install openssh-server)" };
   if (spawnSync("unshare", [...namespace, "--", "true"]).status !== 0) return { missing: "this user may make no mount namespace here" };
   return { path };
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** Starts the server; `dir` is a new folder of the test's that other users may pass. */

@@ -117,10 +117,15 @@ describe.skipIf(!possible && process.env["BERTH_REQUIRE_ALL"] !== "1")("as root,
     const version = (): string => readFileSync(join(home, "postgres/data/PG_VERSION"), "utf8").trim();
     await expect(upgrade({ programs: "/nonexistent" })).rejects.toMatchObject({ reason: "no_binaries" });
     const stopped = new AbortController();
-    setTimeout(() => {
-      stopped.abort(new Error("stopped"));
-    }, 1_500);
-    await expect(upgrade({ signal: stopped.signal })).rejects.toThrow();
+    const begun = setInterval(() => {
+      // The new folder is there, and nothing in it yet.
+      if (existsSync(join(home, "postgres/upgrade"))) stopped.abort(new Error("stopped"));
+    }, 1);
+    try {
+      await expect(upgrade({ signal: stopped.signal })).rejects.toThrow();
+    } finally {
+      clearInterval(begun);
+    }
     expect([
       version(),
       readdirSync(join(home, "postgres")).filter((name) => name.startsWith("upgrade") || name.startsWith("data.")),

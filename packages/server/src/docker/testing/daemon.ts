@@ -1,7 +1,7 @@
 // Starts a dockerd or a podman service of a test's own. It lives in its own process and mount namespace, so that one signal ends it with every shim, container
 // and mount, also when the test itself is killed; what remains visible on the machine (links, rules, control groups) is its place's.
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
-import { accessSync, closeSync, constants, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { sendSignal } from "../../builders/process.ts";
@@ -12,6 +12,7 @@ import { DockerUnreachable } from "../errors.ts";
 import { applyFirewall, networkRules } from "./firewall.ts";
 import { claimPlace, releasePlace, removeGroups, type Place } from "./place.ts";
 import { makeTls } from "./tls.ts";
+import { findOnPath, isExecutable } from "../../os/programs.ts";
 
 export interface TestDaemon extends AsyncDisposable {
   readonly kind: "docker" | "podman";
@@ -292,15 +293,7 @@ export function missing(programs: readonly string[], packages: string): string |
 }
 
 function isProgram(name: string): boolean {
-  return (name.startsWith("/") ? [name] : searchPath.split(delimiter).map((folder) => join(folder, name))).some((path) => {
-    try {
-      accessSync(path, constants.X_OK);
-      return true;
-    } catch {
-      // Not there, or not for us.
-      return false;
-    }
-  });
+  return name.startsWith("/") ? isExecutable(name) : findOnPath(name, searchPath) !== undefined;
 }
 
 /** Whether an overlay can be mounted here is asked of the kernel: it depends on the file system of the folder. */

@@ -1,5 +1,5 @@
 // What making base images needs of this machine, and why it cannot be done where something is missing: said before anything is begun.
-import { accessSync, constants, existsSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import process from "node:process";
 import { openApt } from "../../builders/bases/apt.ts";
@@ -13,6 +13,7 @@ import { parseEndpoint } from "../../docker/endpoint.ts";
 import { DockerUnreachable } from "../../docker/errors.ts";
 import type { Paths } from "../../paths.ts";
 import { ImagesRefused } from "./refused.ts";
+import { isExecutable } from "../../os/programs.ts";
 
 /** Whose package each comes from. */
 const programs = { debootstrap: "debootstrap", "apt-get": "apt", setpriv: "util-linux", unshare: "util-linux", tar: "tar" } as const;
@@ -73,9 +74,9 @@ export function makingDeps(
     );
   const path = [...config.systemPath.split(delimiter), ...systemFolders];
   for (const [program, name] of Object.entries(programs))
-    if (!path.some((folder) => isProgram(join(folder, program))))
+    if (!path.some((folder) => isExecutable(join(folder, program))))
       throw new ImagesRefused("program_missing", `${program} is not installed.`, `Install it: apt-get install ${name}`);
-  const npm = path.map((folder) => join(folder, "npm")).find(isProgram);
+  const npm = path.map((folder) => join(folder, "npm")).find(isExecutable);
   if (npm === undefined)
     throw new ImagesRefused("program_missing", "npm is not installed.", "Install it: it comes with Node.js, or as the package npm.");
   const sources = sourcesOf(given);
@@ -106,14 +107,4 @@ function sourcesOf(given: GivenSources | undefined): DebianSources {
       : `${given.file} names no source of Debian's ${given.suite} with its component main.`,
     "Name them: `berth images build --sources FILE --suite bookworm`, where FILE is written as sources.list(5) says.",
   );
-}
-
-function isProgram(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch (error) {
-    if (error instanceof Error && "code" in error) return false;
-    throw error;
-  }
 }
