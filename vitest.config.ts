@@ -44,8 +44,7 @@ export default defineConfig({
           name: "docker",
           include: [`packages/server/src/${docker}`, "e2e/docker/**/*.test.ts"],
           exclude: [...outside, long],
-          // Each file has daemons of its own; one at a time is what a small machine bears.
-          fileParallelism: false,
+          // Each file has daemons and addresses of its own.
           testTimeout: 240_000,
           hookTimeout: 300_000,
         },
