@@ -1,5 +1,7 @@
 // The main job on the Docker engine: the same server, commands and truth as with processes, over a real dockerd.
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -91,6 +93,37 @@ ${more}`,
     // Nobody of another stack has that name.
     await berth.deployed("other", asks);
     expect((await berth.get("web.other.localhost", "/api:9000")).status).toBe(502);
+  });
+
+  test("fails a release whose siblings could not reach it, because another program has its address, and says who", async () => {
+    const compose = (more: string): Files => ({ "compose.yaml": `services:\n  web: {build: web, ports: ["8080"]}\n${more}` });
+    const sibling = `  api: {build: api, expose: ["9000"], environment: {PORT: "9000"}}\n`;
+    const contexts = { web: webApp("web"), api: webApp("api") };
+    await berth.deployed("taken", compose(""), { web: contexts.web });
+    const [web] = await containers("taken");
+    const { HostConfig } = await api.json<{ HostConfig: { Mounts: { Source: string; Target: string }[] } }>(
+      "GET",
+      `/containers/${web?.Id ?? ""}/json`,
+    );
+    const hosts = readFileSync(HostConfig.Mounts.find(({ Target }) => Target === "/etc/hosts")?.Source ?? "", "utf8");
+    const first = /^(\d+\.\d+\.\d+\.)(\d+) web$/m.exec(hosts);
+    const address = `${first?.[1] ?? ""}${String(Number(first?.[2]) + 1)}`;
+    const other = createServer().listen(9000, address);
+    try {
+      await once(other, "listening");
+      const made = await berth.up("taken", compose(sibling), contexts);
+      const number = made.rollouts.find(({ component }) => component === "api")?.number ?? 0;
+      expect(await berth.ended("taken", "api", number)).toMatchObject({
+        phase: "failed",
+        cause: {
+          code: "inner_address_unavailable",
+          params: { address: `${address}:9000`, reason: `node (pid ${String(process.pid)}) listens there` },
+        },
+      });
+    } finally {
+      other.close();
+    }
+    await berth.deployed("taken", compose(sibling), contexts);
   });
 
   test("runs an image from outside as it is: its entry point, a volume, and rights that it drops itself", async () => {

@@ -95,6 +95,10 @@ export const causesEn = {
     next: "Stop that program or choose another port; programs should listen on the one that the environment variable PORT names.",
   },
   port_unavailable: { sentence: "Port {port} could not be opened: {reason}.", next: "Choose another port." },
+  inner_address_unavailable: {
+    sentence: "The address {address}, at which the other components of the stack reach this one, could not be opened: {reason}.",
+    next: "End that program, then deploy again. For containers, `networks` in the server's config.json says which addresses Berth uses.",
+  },
   never_ready: {
     sentence: "The instance never became ready: {check} failed {failures} times in {waited}, the last time with {last}.",
     next: "Find out from `berth logs` what it waits for; if it only needs longer, give it a startup probe; else mend the probe's path or port.",

@@ -375,6 +375,39 @@ describe("ports", () => {
     }
   }, 120_000);
 
+  it("where siblings come are told as such, with who has that very address", async () => {
+    const port = await freePort();
+    const taken = ["127.0.0.1", "127.0.0.7"].map((at) => createTcpServer().listen(port, at));
+    const owner = spawn(
+      process.execPath,
+      ["-e", `require("net").createServer().listen(${String(port)}, "127.0.0.8", () => console.log("up"))`],
+      { stdio: ["ignore", "pipe", "inherit"] },
+    );
+    const problems = async (more: Partial<TrafficPort> = {}): Promise<unknown> => {
+      await apply([], {}, { internal: port, ...more });
+      return (await edge.traffic.applied(ref, never)).problems.map(({ code, params }) => [
+        code,
+        params["address"] ?? params["port"],
+        params["reason"],
+      ]);
+    };
+    try {
+      await Promise.all([...taken.map((one) => once(one, "listening")), once(owner.stdout, "data")]);
+      const mine = `node (pid ${String(process.pid)}) listens there`;
+      expect(await problems()).toEqual([["inner_address_unavailable", `127.0.0.1:${String(port)}`, mine]]);
+      // Containers do not come to the loopback.
+      expect(await problems({ inside: { host: "127.0.0.9", port } })).toEqual([["port_taken", port, undefined]]);
+      expect(await problems({ inside: { host: "127.0.0.8", port } })).toEqual([
+        ["port_taken", port, undefined],
+        ["inner_address_unavailable", `127.0.0.8:${String(port)}`, `node (pid ${String(owner.pid)}) listens there`],
+      ]);
+    } finally {
+      owner.kill("SIGKILL");
+      for (const one of taken) one.close();
+      await apply([]);
+    }
+  });
+
   it("that another component has stay with it, and pass on when it goes", async () => {
     const port = await freePort();
     const [a, b] = [await instance("u1"), await instance("u2")];

@@ -141,6 +141,8 @@ export interface ListenerProblem {
   readonly host: string;
   readonly port: number;
   readonly code: string;
+  /** It is where the other components of the stack come. */
+  readonly siblings?: boolean;
 }
 export interface InstanceCounts {
   readonly instance: string;

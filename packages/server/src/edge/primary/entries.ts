@@ -25,7 +25,7 @@ export class Entries {
   readonly #deps: EntriesDeps;
   readonly #inForce = new Map<string, { readonly generation: number; readonly digest: string }>();
   readonly #running = new Map<string, Promise<unknown>>();
-  readonly #owners = new Map<number, { readonly at: number; readonly text: string }>();
+  readonly #owners = new Map<string, { readonly at: number; readonly text: string }>();
   #pause: PromiseWithResolvers<void> | undefined;
 
   constructor(deps: EntriesDeps) {
@@ -140,21 +140,26 @@ export class Entries {
   }
 
   async #cause(problem: ListenerProblem): Promise<Cause> {
-    const { port, code } = problem;
+    const { host, port, code, siblings } = problem;
+    if (siblings === true) {
+      const reason = code === "EADDRINUSE" ? `${await this.#owner(port, host)} listens there` : code;
+      return cause("inner_address_unavailable", { address: `${host}:${String(port)}`, reason });
+    }
     if (code !== "EADDRINUSE")
       return cause("port_unavailable", { port, reason: code === "EACCES" ? "this user may not use ports below 1024" : code });
     return cause("port_taken", { port, owner: await this.#owner(port) });
   }
 
-  async #owner(port: number): Promise<string> {
-    const known = this.#owners.get(port);
+  async #owner(port: number, host = ""): Promise<string> {
+    const key = `${host}:${String(port)}`;
+    const known = this.#owners.get(key);
     const now = this.#deps.now();
     if (known !== undefined && now - known.at < ownerFor) return known.text;
-    const owner = await portOwner(port);
+    const owner = await portOwner(port, host === "" ? undefined : host);
     const own = owner !== undefined && (owner.pid === process.pid || this.#deps.fleet.pids.includes(owner.pid));
     // Not which component: the reader may not know of it (promise 8).
     const text = own ? "another component" : (owner?.text ?? "another program");
-    this.#owners.set(port, { at: now, text });
+    this.#owners.set(key, { at: now, text });
     return text;
   }
 }

@@ -132,9 +132,13 @@ export class Listeners {
   }
 
   #problems(): ListenerProblem[] {
-    return [...this.#listeners.values()].flatMap(({ problem, host, port, target }) =>
-      problem === undefined ? [] : [{ ref: target.component.ref, host, port, code: problem }],
-    );
+    return [...this.#listeners.values()].flatMap(({ problem, host, port, target }) => {
+      if (problem === undefined) return [];
+      const { inside, internal } = target.spec;
+      // Containers come to the address of their network, and programs of the machine alone to the loopback then.
+      const needed = inside ?? { host: "127.0.0.1", port: internal };
+      return [{ ref: target.component.ref, host, port, code: problem, siblings: host === needed.host && port === needed.port }];
+    });
   }
 
   #report(): void {

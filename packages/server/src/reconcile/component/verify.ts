@@ -31,12 +31,14 @@ export async function verifyThroughRouter(
 ): Promise<Verdict> {
   const traffic = deps.places.traffic(loaded.stack.cluster);
   const ref = { stack: loaded.stack.name, component: loaded.component.name };
-  // A TCP port has no URL to fetch: that the edge listens on it is what can be known.
+  // A TCP port has no URL to fetch, and where siblings come nobody else does: that the edge listens there is what can be known.
   const published = new Set(release.spec.ports.map((port) => port.published));
   const closed =
     release.spec.ports.length === 0
       ? undefined
-      : (await traffic.applied(ref, context.signal)).problems.find(({ params }) => published.has(Number(params["port"])));
+      : (await traffic.applied(ref, context.signal)).problems.find(
+          ({ code, params }) => code === "inner_address_unavailable" || published.has(Number(params["port"])),
+        );
   if (closed !== undefined) return { ok: false, cause: closed, attempts: attempts.port };
   const verified: Verified[] = [];
   for (const route of wantedRoutes(ref.stack, ref.component, release.spec)) {
