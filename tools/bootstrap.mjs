@@ -17,6 +17,7 @@ const programs = {
   "bench:logs": { file: "bench/logs/main.ts", build: true, ownNode: true },
   "bench:queue": { file: "bench/queue/main.ts", build: true, ownNode: true },
   "bench:supervise": { file: "bench/supervise/main.ts", build: true, ownNode: true },
+  "bench:builds": { file: "bench/builds/main.ts", build: true, ownNode: true },
   "bench:docker": { file: "bench/docker/main.ts", build: true, ownNode: true },
   "bench:deploy": { file: "bench/deploy/main.ts", build: true, ownNode: true },
   "bench:images": { file: "bench/images/main.ts", ownNode: true },

@@ -16,8 +16,8 @@ interface Packed {
   readonly content: Buffer;
 }
 
-/** `folder`: where the packages' archives are put. */
-export async function startRegistry(modules: string, names: readonly string[], folder: string): Promise<Registry> {
+/** `folder`: where the packages' archives are put. `host`: where it listens. */
+export async function startRegistry(modules: string, names: readonly string[], folder: string, host = "127.0.0.1"): Promise<Registry> {
   const packed = new Map(names.map((name): [string, Packed] => [name, pack(join(modules, name), folder)]));
   const server = createServer((request, answer) => {
     const path = decodeURIComponent((request.url ?? "/").slice(1));
@@ -27,8 +27,8 @@ export async function startRegistry(modules: string, names: readonly string[], f
     else if (archive !== undefined) answer.end(archive.content);
     else answer.writeHead(404).end("{}");
   });
-  const url = (): string => `http://127.0.0.1:${String((server.address() as AddressInfo).port)}/`;
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const url = (): string => `http://${host}:${String((server.address() as AddressInfo).port)}/`;
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
   return {
     url: url(),
     async [Symbol.asyncDispose]() {
@@ -39,12 +39,9 @@ export async function startRegistry(modules: string, names: readonly string[], f
 }
 
 function pack(path: string, folder: string): Packed {
-  const said = execFileSync("npm", ["pack", path, "--json", "--ignore-scripts", "--pack-destination", folder], {
-    encoding: "utf8",
-    stdio: ["ignore", "pipe", "ignore"],
-  });
-  const [{ filename: file } = { filename: "" }] = JSON.parse(said) as { readonly filename: string }[];
   const manifest = JSON.parse(readFileSync(join(path, "package.json"), "utf8")) as Packed["manifest"];
+  const file = `${manifest.name.replaceAll(/[@/]/g, "-")}-${manifest.version}.tgz`;
+  execFileSync("tar", ["-czf", join(folder, file), "--transform", "s,^[.],package,", "-C", path, "."]);
   return { manifest, file, content: readFileSync(join(folder, file)) };
 }
 

@@ -76,7 +76,7 @@ class BuildReader {
     if (match !== undefined) {
       this.#end("finished");
       this.#instruction = match;
-      this.#reading.log.say(this.#instruction);
+      if (this.#at()?.hidden !== true) this.#reading.log.say(this.#instruction);
       const name = this.#at()?.step;
       if (name !== undefined)
         this.#current = { name, log: this.#reading.log.step(name), from: performance.now(), cached: false, started: false };

@@ -156,6 +156,22 @@ describe.skipIf(missing !== undefined)(`image builds by docker${missing === unde
     expect(two.at(-1)).not.toBe(one.at(-1));
   });
 
+  it("take nothing from what another stack has built, and forget what a stack had", async () => {
+    const steps = [step("install", "echo of this stack alone", { inputs: ["server.js"] })];
+    const of = async (stackId: string): Promise<unknown> => (await build(hello, { steps, stackId })).steps;
+    const ran = ["install started", "install finished"];
+    expect(await of("one")).toEqual(ran);
+    expect(await of("one")).toEqual(["install cached"]);
+    expect(await of("two")).toEqual(ran);
+    await builder.forget("one");
+    expect(await of("one")).toEqual(ran);
+    expect(await of("two")).toEqual(["install cached"]);
+    // How far a build came counts as well, when its next step fails.
+    const failing = [...steps, step("build", "exit 3")];
+    expect((await build(hello, { steps: failing, stackId: "three" })).steps).toEqual([...ran, "build started", "build failed"]);
+    expect((await build(hello, { steps: failing, stackId: "three" })).steps).toEqual(["install cached", "build started", "build failed"]);
+  });
+
   it("tell which step failed, how, and by which line; and leave no container", async () => {
     const { outcome, steps } = await build(hello, {
       steps: [step("build", "echo fine; echo 'TypeError: x is not a function' >&2; exit 3")],

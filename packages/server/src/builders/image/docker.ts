@@ -11,6 +11,7 @@ import { readNdjson } from "../../docker/ndjson.ts";
 import { authsHeader, standardRegistry } from "../../docker/registry-auth.ts";
 import type { Builder, BuildEvent, BuildOutcome, BuildRequest } from "../builder.ts";
 import { BuildLog, logBounds, type LogBounds } from "../log.ts";
+import { forgetCache, withAdditions, withKnownLines } from "./additions.ts";
 import { readBuild } from "./answer.ts";
 import { buildContext } from "./context.ts";
 import { imageFacts } from "./facts.ts";
@@ -31,6 +32,8 @@ export interface DockerBuilderDeps extends Preparing {
   readonly network?: string;
 }
 
+/** ms that the daemon has to remove what is kept for a stack. */
+const patience = 60_000;
 const dockerfileName = ".berth-Dockerfile";
 /** All that the daemon uses a context's .dockerignore for is to take these two out; what else is ignored was never sent. */
 const dockerignore = `${dockerfileName}\n.dockerignore\n`;
@@ -56,12 +59,15 @@ export function createDockerBuilder(deps: DockerBuilderDeps): Builder {
 
   async function execute(
     request: BuildRequest,
-    { script, ignored, extra }: PreparedBuild,
+    prepared: PreparedBuild,
     log: BuildLog,
     onEvent: (event: BuildEvent) => void,
     signal: AbortSignal,
   ): Promise<BuildOutcome> {
     const { plan } = request;
+    const { ignored, extra } = prepared;
+    const labels = imageLabels(request, deps.labels);
+    const script = withAdditions(prepared.script, { stackId: request.stackId, labels, target: plan.target });
     const added = [
       { path: dockerfileName, content: Buffer.from(script.text) },
       { path: ".dockerignore", content: Buffer.from(dockerignore) },
@@ -79,7 +85,6 @@ export function createDockerBuilder(deps: DockerBuilderDeps): Builder {
           // A step's container is removed whatever becomes of it.
           rm: "true",
           forcerm: "true",
-          labels: JSON.stringify(imageLabels(request, deps.labels)),
           buildargs: JSON.stringify(request.env),
           ...(deps.memory === undefined ? {} : { memory: String(deps.memory), memswap: String(deps.memory) }),
           ...(deps.network === undefined ? {} : { networkmode: deps.network }),
@@ -93,7 +98,10 @@ export function createDockerBuilder(deps: DockerBuilderDeps): Builder {
     } catch (error) {
       // A Dockerfile that cannot be read is refused before the first step.
       if (script.own === undefined || !(error instanceof DockerError) || error.status !== 400) throw error;
-      return { ok: false, cause: cause("dockerfile_unusable", { where: script.own, reason: log.masked(error.message) }) };
+      return {
+        ok: false,
+        cause: cause("dockerfile_unusable", { where: script.own, reason: log.masked(withKnownLines(error.message, script)) }),
+      };
     }
     const built = await readBuild(readNdjson<unknown>(answer), { log, onEvent, script });
     if (!built.ok) return built;
@@ -106,8 +114,7 @@ export function createDockerBuilder(deps: DockerBuilderDeps): Builder {
     kind: "image",
     check: (plan) => Promise.resolve(checkImagePlan(plan, deps.catalogue(), "classic")),
     build,
-    // What the daemon keeps is one cache for all: it is pruned by age and size, not by stack.
-    forget: () => Promise.resolve(),
+    forget: (stackId) => forgetCache(deps.api, stackId, AbortSignal.timeout(patience)),
     // The daemon ends a build when the connection does: a crashed control plane leaves none.
     sweep: () => Promise.resolve(),
   };

@@ -18,6 +18,8 @@ export interface Script {
 export interface ScriptInstruction extends Instruction {
   /** What it is called in the build's log and steps; undefined for what only the image itself is made of. */
   readonly step?: string;
+  /** Berth put it there, and nobody has to know. */
+  readonly hidden?: true;
 }
 
 /** Steps are the plan's. */

@@ -127,11 +127,12 @@ describe.each(Object.entries(ecosystems))("%s", (_, files) => {
 
   it("copies every file that an install step needs before that step, and the sources after it", () => {
     const plan = planOf(files);
-    const build = stage(text(files), "build");
-    const sources = build.indexOf("COPY . ./");
+    const lines = text(files).split("\n");
+    const sources = lines.findIndex((line) => /^COPY (?:--chown=\S+ )?\. /.test(line));
     expect(sources).toBeGreaterThan(0);
+    const build = lines.slice(0, sources);
     for (const step of plan.steps.filter(({ inputs }) => inputs.length > 0)) {
-      const copied = build.slice(0, sources).filter((line) => line.startsWith("COPY"));
+      const copied = build.filter((line) => line.startsWith("COPY"));
       for (const file of step.inputs) expect(copied.some((line) => line.split(" ").includes(file))).toBe(true);
     }
   });
@@ -140,6 +141,25 @@ describe.each(Object.entries(ecosystems))("%s", (_, files) => {
     expect(text(files)).toBe(text(files));
     expect(text(files)).not.toMatch(/--mount|--network/);
   });
+});
+
+it("takes sources past the stage that builds when nothing is made of them", () => {
+  const plain = text({
+    "package.json": { scripts: { start: "node server.js" }, dependencies: { a: "1" } },
+    "package-lock.json": {},
+    "server.js": "",
+  });
+  expect(stage(plain, "build").slice(-3)).toEqual([
+    "COPY package.json package-lock.json ./",
+    "RUN npm ci --omit=dev --no-audit --no-fund",
+    "RUN rm -f package.json package-lock.json",
+  ]);
+  expect(stage(plain, "last").filter((line) => line.startsWith("COPY"))).toEqual([
+    "COPY --from=build --chown=10001:10001 /app /app",
+    "COPY --chown=10001:10001 . /app",
+  ]);
+  // Without any step there is nothing to build.
+  expect(text({ Procfile: "web: node server.js\n", "server.js": "" })).not.toContain("build");
 });
 
 it("tells which instruction is which step of the plan", () => {
@@ -239,7 +259,7 @@ describe("no value breaks out of its place", () => {
     const step = { name: "install" as const, command: { exec: ["x"] }, why: "y", outputs: [], network: true };
     const copies = (...inputs: string[]): string[] =>
       stage(writeDockerfile(recipeOf({ ...plan, steps: [{ ...step, inputs }] })), "build").filter((line) => line.startsWith("COPY"));
-    expect(copies("a.json", "p/x.patch")).toEqual(["COPY a.json ./", "COPY p/x.patch p/", "COPY . ./"]);
+    expect(copies("a.json", "p/x.patch")).toEqual(["COPY a.json ./", "COPY p/x.patch p/"]);
     for (const name of ["a b", "[x].patch", "$y", "it's", 'a"b', "a\\b", "p/*"]) expect(copies("a.json", name)).toEqual(["COPY . ./"]);
   });
 });

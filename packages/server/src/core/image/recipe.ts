@@ -92,6 +92,7 @@ export function imageRecipe(
   const runTools = toolInstructions([...ranWith, ...(servedBeside ? [serverTool] : [])], base ?? server?.base, catalogue);
   if (!runTools.ok) return runTools;
 
+  const early = earlySteps(plan);
   const outputs = plan.steps.flatMap((step) => (step.inputs.length === 0 ? [] : step.outputs));
   const kept = outputs.filter((path) => !plan.exclude.includes(path));
   const dropped = [...new Set([...kept, ...plan.exclude, ...sourcesOf(plan), ...(needsStaticServer ? [staticServer.inContext] : [])])];
@@ -105,8 +106,15 @@ export function imageRecipe(
       { type: "env", env: Object.fromEntries(Object.entries(buildEnv(plan)).filter(([name]) => !args.includes(name))) },
       // After what never changes: every later step runs again when one of them changes.
       ...(args.length === 0 ? [] : [{ type: "arg", names: [...new Set(args)].sort() } satisfies Instruction]),
-      ...stepInstructions(plan),
+      ...earlyInstructions(plan, early),
     ],
+  };
+  // Nothing is made of the sources: they go past the stage that builds, and it is as it was when only they have changed.
+  const untouched = early.length === plan.steps.length && !needsStaticServer && kept.length === outputs.length && !isCompiled(plan);
+  const installed: Stage = { ...build, instructions: [...build.instructions, ...withoutInputs(early)] };
+  const whole: Stage = {
+    ...build,
+    instructions: [...build.instructions, { type: "copy", sources: ["."], target: "./" }, ...lateInstructions(plan, early)],
   };
   const code: Stage = {
     name: "code",
@@ -123,7 +131,7 @@ export function imageRecipe(
     instructions: [
       ...runTools.instructions,
       // Programs of compiled languages bring no certificates of their own.
-      ...((plan.kind === "go" || plan.kind === "rust") && catalogue.osCertificates !== true
+      ...(isCompiled(plan) && catalogue.osCertificates !== true
         ? [{ type: "copy", from: "build", sources: ["/etc/ssl/certs"], target: "/etc/ssl/certs" } satisfies Instruction]
         : []),
       { type: "env", env: runEnv(plan) },
@@ -137,14 +145,7 @@ export function imageRecipe(
         caches: [],
         network: false,
       },
-      ...kept.map((path): Instruction => ({
-        type: "copy",
-        from: "build",
-        owner: imageUser,
-        sources: [`${imageRoot}/${path}`],
-        target: `${imageRoot}/${path}`,
-      })),
-      { type: "copy", from: drops ? "code" : "build", owner: imageUser, sources: [imageRoot], target: imageRoot },
+      ...(untouched ? layersOfSources(plan) : layersOf(kept, drops ? "code" : "build")),
       { type: "user", user: imageUser },
       { type: "expose", port: imagePort },
       ...cmdOf(plan),
@@ -153,7 +154,7 @@ export function imageRecipe(
   return {
     ok: true,
     recipe: {
-      stages: drops ? [build, code, run] : [build, run],
+      stages: untouched ? (plan.steps.length === 0 ? [run] : [installed, run]) : drops ? [whole, code, run] : [whole, run],
       ignore: [".git", ...new Set([...outputs, ...plan.exclude])].sort(),
       needsStaticServer,
     },
@@ -168,24 +169,47 @@ function ownFolders(writable: readonly string[]): string {
 
 const installStaticServer = `printf '#!/bin/sh\\nexec node ${staticServer.inImage} "$@"\\n' > ${staticServer.program} && chmod 755 ${staticServer.program}`;
 
+const isCompiled = ({ kind }: BuildPlan): boolean => kind === "go" || kind === "rust";
+
+/** What steps left in folders of their own is a layer each; then the code, out of that stage. */
+function layersOf(kept: readonly string[], stage: string): Instruction[] {
+  const take = (from: string, path: string): Instruction => ({ type: "copy", from, owner: imageUser, sources: [path], target: path });
+  return [...kept.map((path) => take("build", `${imageRoot}/${path}`)), take(stage, imageRoot)];
+}
+
+/** All that steps left is a layer, and the sources are another one: in the order in which a build would meet them. */
+function layersOfSources(plan: BuildPlan): Instruction[] {
+  const sources: Instruction = { type: "copy", owner: imageUser, sources: ["."], target: imageRoot };
+  return plan.steps.length === 0
+    ? [sources]
+    : [{ type: "copy", from: "build", owner: imageUser, sources: [imageRoot], target: imageRoot }, sources];
+}
+
 /** Dependencies are installed from their lockfiles alone, before the sources come, as long as steps say which files they need. */
-function stepInstructions(plan: BuildPlan): Instruction[] {
+function earlySteps(plan: BuildPlan): readonly BuildStep[] {
   const first = plan.steps.findIndex((step) => step.inputs.length === 0 || !step.inputs.every(isPlainWord));
-  const early = first === -1 ? plan.steps : plan.steps.slice(0, first);
+  return first === -1 ? plan.steps : plan.steps.slice(0, first);
+}
+
+function earlyInstructions(plan: BuildPlan, early: readonly BuildStep[]): Instruction[] {
+  return early.flatMap((step) => [...copyInputs(step), runStep(plan, step)]);
+}
+
+/** What steps made, without what they made it from: that comes with the sources. */
+function withoutInputs(early: readonly BuildStep[]): Instruction[] {
+  const inputs = [...new Set(early.flatMap((step) => step.inputs))];
+  return inputs.length === 0
+    ? []
+    : [{ type: "run", command: { shell: `rm -f ${inputs.map(shellWord).join(" ")}` }, caches: [], network: false }];
+}
+
+function lateInstructions(plan: BuildPlan, early: readonly BuildStep[]): Instruction[] {
+  return plan.steps.slice(early.length).map((step) => runStep(plan, step));
+}
+
+function runStep(plan: BuildPlan, step: BuildStep): Instruction {
   const mounts = plan.caches.map(({ name }): CacheMount => ({ name, target: cacheFolder(name) }));
-  const run = (step: BuildStep): Instruction => ({
-    type: "run",
-    step: step.name,
-    command: step.command,
-    caches: mounts,
-    network: step.network,
-    why: step.why,
-  });
-  return [
-    ...early.flatMap((step) => [...copyInputs(step), run(step)]),
-    { type: "copy", sources: ["."], target: "./" },
-    ...plan.steps.slice(early.length).map(run),
-  ];
+  return { type: "run", step: step.name, command: step.command, caches: mounts, network: step.network, why: step.why };
 }
 
 /** Files of one folder in one instruction, each folder kept as it is. */
