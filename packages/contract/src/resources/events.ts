@@ -141,6 +141,8 @@ export const eventsEn = {
   certificate_issued: "{authority} gave a certificate for {host}, good until {until}.",
   certificate_failed: "{host} got no certificate from {authority}; it is tried again at {next}.",
   certificate_proof_left: "What proved {host} to the authority could not be taken back.",
+  image_moved: "{image} of {component} was moved: {to} after {from}; {by} said so.",
+  image_look_failed: "{image} of {component} could not be looked at.",
   registry_keeps_images:
     "{registry} deletes nothing that is pushed there: images that nobody needs any more have to be removed by its own means.",
   cron_missed: "A run of {component} at {scheduledFor} was missed.",
