@@ -58,6 +58,11 @@ export const errors = {
     detail: "Volume {volume} is used by {component}.",
     hint: "Remove it from the component or delete the component first.",
   },
+  volume_not_empty: {
+    status: 409,
+    detail: "There is something in that volume already.",
+    hint: "Choose another name, or delete that volume first: nothing is ever put over what is there.",
+  },
   idempotency_mismatch: {
     status: 409,
     detail: "This Idempotency-Key was used for another request.",

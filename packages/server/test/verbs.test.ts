@@ -18,6 +18,7 @@ const noVerbs: Readonly<Partial<Record<RouteName, string>>> = {
   login: "whoever calls it is not signed in yet",
   explainSource: "it only reads; the body is too much for a query",
   adopt: "each candidate says whether it is possible",
+  restoreVolume: "the volume need not be there yet, and its place has the last word",
   notifyRegistry: "registries call it, with a secret and no permission",
 };
 /** Objects that nothing acts on: facts, or what only later versions will change. */

@@ -134,6 +134,7 @@ export const eventsEn = {
   secret_generated: "Secret {secret} was made at random for {component}.",
   secret_deleted: "Secret {secret} was deleted.",
   volume_created: "Volume {volume} was created.",
+  volume_restored: "Volume {volume} was filled from an archive.",
   volume_deleted: "Volume {volume} was deleted.",
   task_created: "Task {task} of {component} was accepted.",
   task_started: "Task {task} of {component} started.",

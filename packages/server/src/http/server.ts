@@ -168,6 +168,10 @@ function addRoute(fastify: FastifyInstance, deps: HttpDeps, name: RouteName, rou
         });
       }
       const key = route.idempotent === true ? idempotencyKey(request) : undefined;
+      if (route.kind === "download") {
+        const bytes = (await handler(input, call)) as Readable;
+        return reply.type("application/octet-stream").send(bytes);
+      }
       if (key === undefined) return send(reply, route, await handler(input, call));
       const outcome = await deps.once(
         { principal: call.principal.id, key, hash: contentHash({ route: name, ...input }), status: route.status ?? 200 },
