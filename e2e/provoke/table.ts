@@ -54,6 +54,7 @@ const elsewhere: Partial<Record<CauseCode, Where>> = {
   build_deadline: { test: `${host}/endings.test.ts` },
   bundle_too_large: { test: `${host}/build.test.ts` },
   certificate_dates: { test: "packages/server/src/core/builderrors.test.ts" },
+  registry_unanswered: { test: "e2e/docker/webhooks.test.ts" },
   authority_unreachable: { test: automatic },
   authority_refused: { test: automatic },
   authority_rate_limited: { test: automatic },

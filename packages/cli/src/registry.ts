@@ -92,7 +92,13 @@ import { command as tokensDelete } from "./commands/tokens/delete.ts";
 import { command as tokensList } from "./commands/tokens/list.ts";
 import { command as usersList } from "./commands/users/list.ts";
 import { command as volumesDelete } from "./commands/volumes/delete.ts";
+import { command as volumesCopy } from "./commands/volumes/copy.ts";
 import { command as volumesList } from "./commands/volumes/list.ts";
+import { command as volumesRestore } from "./commands/volumes/restore.ts";
+import { command as volumesSnapshot } from "./commands/volumes/snapshot.ts";
+import { command as webhooksAdd } from "./commands/webhooks/add.ts";
+import { command as webhooksList } from "./commands/webhooks/list.ts";
+import { command as webhooksRemove } from "./commands/webhooks/remove.ts";
 import { registryOf } from "./tree.ts";
 
 /** In the order in which help lists them; what is not named comes behind. */
@@ -182,6 +188,9 @@ export const registry = registryOf(
     tasksLogs,
     tasksCreate,
     volumesList,
+    volumesSnapshot,
+    volumesRestore,
+    volumesCopy,
     volumesDelete,
     eventsList,
     eventsWatch,
@@ -195,6 +204,9 @@ export const registry = registryOf(
     registriesList,
     registriesAdd,
     registriesRemove,
+    webhooksList,
+    webhooksAdd,
+    webhooksRemove,
     clustersList,
     clustersShow,
     tokensList,

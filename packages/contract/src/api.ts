@@ -16,6 +16,7 @@ import { stackRoutes } from "./resources/stacks.ts";
 import { taskRoutes } from "./resources/tasks.ts";
 import { tokenRoutes } from "./resources/tokens.ts";
 import { volumeRoutes } from "./resources/volumes.ts";
+import { webhookRoutes } from "./resources/webhooks.ts";
 
 export const apiPrefix = "/api/v1";
 export const routes = {
@@ -35,6 +36,7 @@ export const routes = {
   ...clusterRoutes,
   ...certificateRoutes,
   ...registryRoutes,
+  ...webhookRoutes,
   ...adoptionRoutes,
 };
 export type Routes = typeof routes;

@@ -259,6 +259,10 @@ export const causesEn = {
     sentence: "The registry has {image} no more, and this host has no copy of it.",
     next: "Deploy it again from its source (`berth deploy`), or name an image that is there: nothing else brings it back.",
   },
+  registry_unanswered: {
+    sentence: "{registry} did not say what {image} stands for: {reason}.",
+    next: "Nothing has to be done when it was away for a while: it is asked again by itself. If that goes on, see whether the server's machine reaches {registry}.",
+  },
   registry_unreadable: {
     sentence: "{registry} does not hand out {image} to everybody, and the password that is kept for it cannot be opened on this server.",
     next: "Set it again with `berth registries add {registry}`, asked of this server; `berth doctor` says which keys are missing.",

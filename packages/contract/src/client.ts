@@ -104,6 +104,7 @@ function callOf(name: RouteName, route: Route, client: ClientOptions): (input?: 
         });
     case "json":
     case "upload":
+    case "webhook":
       return async (input = {}, options = {}) =>
         readJson(await send(client, name, route, input, options), urlOf(client.baseUrl, route, input));
     default:

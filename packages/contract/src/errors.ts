@@ -22,6 +22,11 @@ export const errors = {
   unauthenticated: { status: 401, detail: "There is no valid token with this request.", hint: "Run `berth login`." },
   token_expired: { status: 401, detail: "This token expired on {expiredAt}.", hint: "Run `berth login` or ask for a new token." },
   token_revoked: { status: 401, detail: "This token was revoked on {revokedAt}.", hint: "Run `berth login` or ask for a new token." },
+  webhook_refused: {
+    status: 401,
+    detail: "This does not come with the secret of the webhook.",
+    hint: "Send it as `Authorization: Bearer SECRET`, as `?secret=SECRET`, or sign with it (X-Hub-Signature-256); `berth webhooks add` makes a new one.",
+  },
   login_token_invalid: {
     status: 401,
     detail: "This one-time token is not valid, or was used already.",
@@ -52,6 +57,11 @@ export const errors = {
     status: 409,
     detail: "Volume {volume} is used by {component}.",
     hint: "Remove it from the component or delete the component first.",
+  },
+  volume_not_empty: {
+    status: 409,
+    detail: "There is something in that volume already.",
+    hint: "Choose another name, or delete that volume first: nothing is ever put over what is there.",
   },
   idempotency_mismatch: {
     status: 409,
@@ -92,6 +102,16 @@ export const errors = {
   compose_needs: { status: 422, detail: "The plan needs more files or variables: {list}.", hint: "Send them with the request." },
   archive_refused: { status: 422, detail: "The archive is refused: {reason}.", hint: "{hint}" },
   source_refused: { status: 422, detail: "The source is refused: {reason}.", hint: "{hint}" },
+  notification_unknown: {
+    status: 422,
+    detail: "This is not a notification of a registry that Berth understands: {reason}.",
+    hint: "Understood, as JSON: Docker Distribution (GitLab, too), Docker Hub, Harbor (both payload formats), GitHub (package, registry_package, ping) and Quay.",
+  },
+  webhook_unreadable: {
+    status: 422,
+    detail: "The secret of webhook {webhook} cannot be opened: the key that it is sealed with is not in the server's key file.",
+    hint: "Delete the webhook and make it again; whoever runs the server can add the key if it is found (`berth server key`).",
+  },
   certificate_refused: { status: 422, detail: "The certificate is refused: {reason}.", hint: "{hint}" },
   plan_not_possible: { status: 422, detail: "{reason}", hint: "{hint}" },
   env_required: {

@@ -46,6 +46,7 @@ export const lists = {
   certificates: { sort: ["name", "notAfter", "updatedAt"], standard: "name", search: ["name", "subject", "hosts"] },
   automaticCertificates: { sort: ["host", "renewsAt"], standard: "host", search: ["host"] },
   registries: { sort: ["host", "updatedAt"], standard: "host", search: ["host", "username"] },
+  webhooks: { sort: ["name", "registry", "createdAt"], standard: "name", search: ["name", "registry"] },
   tokens: { sort: ["name", "createdAt", "expiresAt", "lastUsedAt"], standard: "name", search: ["name", "prefix"] },
   users: { sort: ["name", "createdAt"], standard: "name", search: ["name"] },
   teams: { sort: ["name", "createdAt"], standard: "name", search: ["name"] },

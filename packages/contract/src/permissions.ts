@@ -9,6 +9,8 @@ export const permissionsEn = {
   "terminal.open": "Run commands inside instances",
   "secrets.read": "Read the values of secrets",
   "secrets.write": "Set and delete secrets and credentials",
+  "volumes.read": "Take what is in volumes out, as archives",
+  "volumes.write": "Put archives into new volumes",
   "volumes.delete": "Delete volumes with everything in them",
   "orders.approve": "Approve release orders of protected stacks",
   "tokens.manage": "See and revoke the tokens of other users",

@@ -8,8 +8,9 @@ export type RouteAccess = "public" | "signed-in" | { readonly permission: string
 /**
  * `json`: body and answer are JSON. `upload`: the body is a byte stream, the answer JSON. `events`: the answer is text/event-stream,
  * one `response` object per event's data, in the wire form of sse.ts (`event: end` when nothing will follow). `download`: the answer is a byte stream. `terminal`: a WebSocket that speaks terminal.ts.
+ * `webhook`: the body is JSON of somebody else's making, taken as its bytes, which may be signed; who sends it is found out from it and its headers.
  */
-export type RouteKind = "json" | "upload" | "events" | "download" | "terminal";
+export type RouteKind = "json" | "upload" | "events" | "download" | "terminal" | "webhook";
 
 export interface Route {
   readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";

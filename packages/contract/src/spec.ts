@@ -145,6 +145,11 @@ export const ComponentSpec = Type.Object(
     kind: ComponentKind,
     build: Type.Optional(BuildSpec),
     image: Type.Optional(Text(1024, { minLength: 1 })),
+    follow: Type.Optional(
+      Type.Boolean({
+        description: "When a registry says that the image's tag was moved, the new one is rolled out. No part of a release.",
+      }),
+    ),
     /** Which process type of the artifact runs; `web` for web components; otherwise the component's name, `web` when it has an http port, or `worker`. */
     process: Type.Optional(Type.String({ pattern: "^[A-Za-z0-9_-]{1,63}$" })),
     command: Type.Optional(Command),

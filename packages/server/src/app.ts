@@ -48,7 +48,7 @@ import { openLogins, openRegistry } from "./server/registries.ts";
 import { createMetrics } from "./server/metrics.ts";
 import { openNode, rememberCluster } from "./server/node.ts";
 import { createPlaces, whereIs } from "./server/places.ts";
-import { sweepTemporary } from "./server/sweep.ts";
+import { sweepTemporary, sweepVolumes } from "./server/sweep.ts";
 import { watchSchema } from "./server/schema-watch.ts";
 import { olderDatabase, takeOver } from "./server/takeover.ts";
 import { writeWhole } from "./os/files.ts";
@@ -261,6 +261,7 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
     },
   });
   await sweepTemporary(paths);
+  await sweepVolumes(paths);
   const url = await listenOn(http, config.api);
   if (mine) {
     await ensureAdminToken(db, paths.adminToken, clock());

@@ -23,7 +23,7 @@ import { createBuildUsers } from "./server/build-users.ts";
 import { createHints } from "./server/hints.ts";
 import { startLoops } from "./server/loops.ts";
 import { openEngine, openImageBuilder, openTraffic } from "./server/machine.ts";
-import { openLogins, openRemover } from "./server/registries.ts";
+import { askStanding, openLogins, openRemover } from "./server/registries.ts";
 import type { Metrics } from "./server/metrics.ts";
 import { createPlaces } from "./server/places.ts";
 import { runSealer } from "./server/sealer.ts";
@@ -124,6 +124,12 @@ export async function startWork({ config, address, installation, cluster, doors 
       ...(imageBuilder === undefined || prefix === undefined ? {} : { destination: (of) => repositoryFor(prefix, of) }),
     },
     images: { log, engine, ...(prefix === undefined ? {} : { registry: { prefix, open: () => openRemover(config, logins) } }) },
+    follow: {
+      db,
+      clock,
+      ask: (image, signal) => askStanding(config.networkEnv, logins, image, signal),
+      ...(prefix === undefined ? {} : { registry: prefix }),
+    },
     acme: {
       db,
       places,

@@ -55,6 +55,7 @@ export const listSeeds: Readonly<Partial<Record<RouteName, ListSeed>>> = {
   listCertificates: { path: "/certificates", filters: {} },
   listAutomaticCertificates: { path: "/automatic-certificates", filters: {} },
   listRegistries: { path: "/registries", filters: {} },
+  listWebhooks: { path: "/webhooks", filters: {} },
   listTokens: { path: "/tokens", filters: {} },
   listUsers: { path: "/users", filters: {} },
   listTeams: { path: "/teams", filters: {} },
@@ -389,6 +390,18 @@ export async function seedLists(db: Db): Promise<void> {
         plain_http: n === 3,
         updated_at: day(n % 3),
         updated_by: "admin",
+      })),
+    )
+    .execute();
+  await db
+    .insertInto("webhooks")
+    .values(
+      ["ci", "harbor", "hub", "quay", "nightly"].map((name, n) => ({
+        name,
+        registry: n % 2 === 0 ? "registry.example" : "default",
+        ciphertext: "x",
+        created_at: day(n % 3),
+        created_by: "admin",
       })),
     )
     .execute();

@@ -346,6 +346,17 @@ export const scenes: Readonly<Record<string, Readonly<Record<string, Make>>>> = 
       };
     },
   },
+  Webhook: {
+    there: async ({ handlers, call }) => {
+      const name = unique();
+      await handlers.createWebhook({ body: { name, registry: "registry.example" } }, call());
+      return {
+        params: { webhook: name },
+        look: { path: "/webhooks?limit=500" },
+        pick: (answer) => (answer["items"] as Record<string, unknown>[]).find((item) => item["name"] === name),
+      };
+    },
+  },
   AutomaticCertificate: {
     there: async ({ deps: { db } }) => {
       const host = `${unique()}.example.org`;
@@ -471,6 +482,8 @@ export const calls: Readonly<
   "Me.trustHost": { addKnownHost: () => ({ body: { line: `${unique()}.example ssh-ed25519 AAAA` } }) },
   "Me.addCertificate": { setCertificate: () => ({ params: { certificate: unique() }, body: anyCertificate }) },
   "Me.addRegistry": { setRegistry: () => ({ params: { registry: `${unique()}.example` }, body: anyRegistry }) },
+  "Me.addWebhook": { createWebhook: () => ({ body: { name: unique(), registry: "registry.example" } }) },
+  "Webhook.delete": { deleteWebhook: () => ({}) },
   "Registry.set": { setRegistry: () => ({ body: anyRegistry }) },
   "Registry.delete": { deleteRegistry: () => ({}) },
   "Certificate.set": { setCertificate: () => ({ body: anyCertificate }) },

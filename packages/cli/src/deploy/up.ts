@@ -12,6 +12,7 @@ export interface UpOptions {
   readonly profile: readonly string[];
   readonly image: string | undefined;
   readonly port: number | undefined;
+  readonly follow: boolean;
   readonly prune: boolean;
   readonly runEnv: string | undefined;
   readonly restart: boolean;
@@ -24,6 +25,8 @@ export interface UpOptions {
 export async function up(ctx: Context, folder: string, options: UpOptions): Promise<number> {
   if (options.image === undefined && options.port !== undefined)
     throw new UsageError("--port says where the program of an image listens.", "Add --image NAME.");
+  if (options.image === undefined && options.follow)
+    throw new UsageError("--follow is about the tag of an image.", "Add --image NAME, or `x-berth: { follow: true }` in the Compose file.");
   if (options.image !== undefined && options.file.length > 0)
     throw new UsageError("--image and --file say two things.", "Name the image in the Compose file, or leave that out.");
   const stack = await stackOf(ctx, folder, options.file);
@@ -56,12 +59,13 @@ export async function stackOf(ctx: Context, folder: string, composeFiles: readon
 }
 
 function overridesOf(options: UpOptions): PlanRequest["overrides"] {
-  const { kind, start, process, replicas, image, port } = options;
+  const { kind, start, process, replicas, image, port, follow: follows } = options;
   const overrides = {
     ...(kind === undefined ? {} : { kind }),
     ...(start === undefined ? {} : { command: { shell: start } }),
     ...(process === undefined ? {} : { process }),
     ...(image === undefined ? {} : { image }),
+    ...(follows ? { follow: true } : {}),
     ...(port === undefined ? {} : { ports: [{ name: "http", protocol: "http" as const, port }] }),
     ...(replicas === undefined ? {} : { replicas }),
   };

@@ -10,6 +10,7 @@ export const nounSummaries: Readonly<Record<string, string>> = {
   certificates: "certificates that HTTPS is served with",
   credentials: "keys and tokens for private git repositories",
   registries: "credentials for images of private registries",
+  webhooks: "how registries say that an image was pushed",
   "known-hosts": "ssh host keys that git may trust",
   config: "environment variables of a stack or component",
   secrets: "values that nobody can read back",

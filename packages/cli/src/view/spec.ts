@@ -11,7 +11,7 @@ export function specFacts(spec: ComponentSpec): (readonly [string, string | unde
   return [
     ["process", spec.process],
     ["command", command(spec.command)],
-    ["image", spec.image],
+    ["image", spec.image === undefined || spec.follow !== true ? spec.image : `${spec.image} (its tag is followed)`],
     ["schedule", spec.schedule === undefined ? undefined : `${spec.schedule.cron} (${spec.schedule.timeZone ?? "UTC"})`],
     [
       "domains",

@@ -65,6 +65,12 @@ export const Component = Type.Object(
     createdAt: Instant,
     updatedAt: Instant,
     nextRunAt: Type.Optional(Instant),
+    looked: Type.Optional(
+      Type.Object(
+        { at: Instant, cause: Type.Optional(Cause) },
+        { additionalProperties: false, description: "When its registry was asked last whether the tag that it follows was moved." },
+      ),
+    ),
     spec: ComponentSpec,
     allowed: Allowed,
   },

@@ -134,6 +134,7 @@ export const eventsEn = {
   secret_generated: "Secret {secret} was made at random for {component}.",
   secret_deleted: "Secret {secret} was deleted.",
   volume_created: "Volume {volume} was created.",
+  volume_restored: "Volume {volume} was filled from an archive.",
   volume_deleted: "Volume {volume} was deleted.",
   task_created: "Task {task} of {component} was accepted.",
   task_started: "Task {task} of {component} started.",
@@ -141,6 +142,8 @@ export const eventsEn = {
   certificate_issued: "{authority} gave a certificate for {host}, good until {until}.",
   certificate_failed: "{host} got no certificate from {authority}; it is tried again at {next}.",
   certificate_proof_left: "What proved {host} to the authority could not be taken back.",
+  image_moved: "{image} of {component} was moved: {to} after {from}; {by} said so.",
+  image_look_failed: "{image} of {component} could not be looked at.",
   registry_keeps_images:
     "{registry} deletes nothing that is pushed there: images that nobody needs any more have to be removed by its own means.",
   cron_missed: "A run of {component} at {scheduledFor} was missed.",

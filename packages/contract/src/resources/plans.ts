@@ -106,7 +106,9 @@ export const PlanRequest = Type.Object(
       }),
     ),
     component: Type.Optional(Name),
-    overrides: Type.Optional(Type.Partial(Type.Pick(ComponentSpec, ["kind", "command", "process", "replicas", "image", "ports"]))),
+    overrides: Type.Optional(
+      Type.Partial(Type.Pick(ComponentSpec, ["kind", "command", "process", "replicas", "image", "follow", "ports"])),
+    ),
     prune: Type.Optional(Type.Boolean({ description: "Remove components that the file no longer has." })),
     runEnv: Type.Optional(RunEnv),
   },

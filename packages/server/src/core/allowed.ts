@@ -33,6 +33,7 @@ export function meVerbs(may: May): Allowed {
     trustHost: { permission: "installation.manage" },
     addCertificate: { permission: "installation.manage" },
     addRegistry: { permission: "installation.manage" },
+    addWebhook: { permission: "installation.manage" },
     logout: {},
   });
 }
@@ -45,6 +46,11 @@ export function certificateVerbs(): Allowed {
 /** Only who may do all of it sees a registry. */
 export function registryVerbs(): Allowed {
   return allowedVerbs(() => true, { set: {}, delete: {} });
+}
+
+/** Only who may do all of it sees a webhook. */
+export function webhookVerbs(): Allowed {
+  return allowedVerbs(() => true, { delete: {} });
 }
 
 /** Only who may do all of it sees one. */

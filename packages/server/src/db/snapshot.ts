@@ -117,7 +117,7 @@ async function readFacts(client: pg.Client): Promise<Omit<Snapshot, "tables" | "
   ).rows.map((row) => row.digest);
   const secretKeys = (
     await client.query<{ id: string }>(
-      "select distinct split_part(ciphertext, '.', 2) as id from (select ciphertext from secrets union all select ciphertext from credentials union all select ciphertext from certificates union all select ciphertext from acme_accounts union all select ciphertext from registries) sealed order by 1",
+      "select distinct split_part(ciphertext, '.', 2) as id from (select ciphertext from secrets union all select ciphertext from credentials union all select ciphertext from certificates union all select ciphertext from acme_accounts union all select ciphertext from registries union all select ciphertext from webhooks) sealed order by 1",
     )
   ).rows.map((row) => row.id);
   return {

@@ -171,6 +171,7 @@ export interface StackTables {
     ends_as: "failed" | "aborted" | null;
     progress: JsonDefault<RolloutProgress>;
     created_by: string;
+    /** 0011: where its image is, when that was found before it was accepted. */ image_reference: string | null;
     created_at: Time;
     started_at: TimeOrNull;
     ended_at: TimeOrNull;
@@ -247,6 +248,21 @@ export interface RegistryTables {
     updated_by: string;
   };
   pushed_images: { repository: string; digest: string; pushed_at: Time; refused_at: TimeOrNull };
+}
+
+/** 0011_webhooks.sql */
+export interface WebhookTables {
+  webhooks: { name: string; registry: string; ciphertext: string; created_at: Time; created_by: string; notified_at: TimeOrNull };
+  image_looks: {
+    component_id: string;
+    asked_by: string;
+    asked: Big;
+    looked: Big;
+    asked_at: Time;
+    looked_at: TimeOrNull;
+    failures: Generated<number>;
+    cause: JsonOrNull<Cause>;
+  };
 }
 
 /** `root`: the folder inside the source that is built; all of it when absent. */

@@ -1,7 +1,7 @@
 // The tables as the program sees them, one interface per migration. Must never describe a column that no migration makes.
 import type { ColumnType, Generated, JSONColumnType } from "kysely";
 import type { AcmeTables } from "./tables-acme.ts";
-import type { CertificateTables, HookTables, RegistryTables, StackTables } from "./tables-stacks.ts";
+import type { CertificateTables, HookTables, RegistryTables, StackTables, WebhookTables } from "./tables-stacks.ts";
 
 /** An instant; left out on insert where the table has a default. */
 type At = ColumnType<Date, Date | string | undefined, Date | string>;
@@ -95,4 +95,4 @@ export interface Foundation {
 }
 
 /** Everything; the interface of each later migration is added to the list. */
-export interface Database extends Foundation, StackTables, HookTables, CertificateTables, AcmeTables, RegistryTables {}
+export interface Database extends Foundation, StackTables, HookTables, CertificateTables, AcmeTables, RegistryTables, WebhookTables {}

@@ -53,6 +53,18 @@ describe.skipIf(missing !== undefined)(`a registry${missing === undefined ? "" :
     expect(await asked.removeManifest("berth/never/there", digest, never)).toBe("gone");
   });
 
+  it("is asked what a tag stands for, and says which tag it does not know", async () => {
+    using asked = client(registry);
+    const digest = await put(registry, "shop/moving");
+    expect(await asked.digestOf("shop/moving", "1", never)).toBe(digest);
+    await expect(asked.digestOf("shop/moving", "2", never)).rejects.toMatchObject({ status: 404 });
+    using wrong = client(registry, "wrong");
+    await expect(wrong.digestOf("shop/moving", "1", never)).rejects.toMatchObject({ status: 401 });
+    registry.fault = () => ({ status: 503 });
+    await expect(asked.digestOf("shop/moving", "1", never)).rejects.toMatchObject({ status: 503 });
+    registry.fault = undefined;
+  });
+
   it("may delete nothing, and that is told apart from a refusal", async () => {
     const digest = await put(strict, "berth/shop/web");
     using asked = client(strict);

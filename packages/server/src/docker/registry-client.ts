@@ -28,6 +28,14 @@ export interface RegistryTarget {
   readonly proxies: Readonly<Record<string, string>>;
 }
 
+/** A list of platforms before the image of one: what a daemon would ask for by the tag. */
+const manifests = [
+  "application/vnd.oci.image.index.v1+json",
+  "application/vnd.docker.distribution.manifest.list.v2+json",
+  "application/vnd.oci.image.manifest.v1+json",
+  "application/vnd.docker.distribution.manifest.v2+json",
+].join(", ");
+
 /** ms for one answer. */
 const patience = 20_000;
 
@@ -69,16 +77,32 @@ export class RegistryClient implements Disposable {
     return status === 405 ? "stays" : "gone";
   }
 
+  /** The digest that a tag stands for now. Errors: RegistryRefused (404: there is no such tag), RegistryUnreachable. */
+  async digestOf(repository: string, tag: string, signal: AbortSignal): Promise<string> {
+    const path = `/v2/${repository}/manifests/${tag}`;
+    const { headers } = await this.#ask("HEAD", path, `${repository}:pull`, [200], signal, { accept: manifests });
+    const digest = headers["docker-content-digest"];
+    if (typeof digest !== "string" || !/^sha256:[0-9a-f]{64}$/.test(digest)) throw new RegistryUnreachable("it does not say the digest");
+    return digest;
+  }
+
   [Symbol.dispose](): void {
     void this.#dispatcher.destroy();
   }
 
-  async #ask(method: Dispatcher.HttpMethod, path: string, scope: string, good: readonly number[], signal: AbortSignal): Promise<Answer> {
+  async #ask(
+    method: Dispatcher.HttpMethod,
+    path: string,
+    scope: string,
+    good: readonly number[],
+    signal: AbortSignal,
+    more: Record<string, string> = {},
+  ): Promise<Answer> {
     const url = new URL(path, this.#base).href;
-    let answer = await this.#send(method, url, {}, signal);
+    let answer = await this.#send(method, url, more, signal);
     if (answer.status === 401) {
       const authorization = await this.#authorization(String(answer.headers["www-authenticate"] ?? ""), scope, signal);
-      if (authorization !== undefined) answer = await this.#send(method, url, { authorization }, signal);
+      if (authorization !== undefined) answer = await this.#send(method, url, { ...more, authorization }, signal);
     }
     if (!good.includes(answer.status)) throw new RegistryRefused(answer.status, wordsOf(answer.text));
     return answer;

@@ -17,7 +17,12 @@ export class AwayEngine implements Engine {
   constructor(cluster: string, server: string) {
     this.#refusal = () => elsewhere(cluster, server);
     this.#notice = { code: "other_server", params: { cluster, server } };
-    this.volumes = { list: () => this.#refuse(), remove: () => this.#refuse() };
+    this.volumes = {
+      list: () => this.#refuse(),
+      remove: () => this.#refuse(),
+      snapshot: () => this.#refuse(),
+      restore: () => this.#refuse(),
+    };
   }
 
   #refuse(): Promise<never> {

@@ -1,5 +1,6 @@
 // What every engine does alike, as one suite of tests: it runs over the fake and over each real engine. Whoever writes a planner may rely on it, and on nothing else.
 import { describe, vi } from "vitest";
+import { archives } from "./conformance/archives.ts";
 import { tasksAndQuestions } from "./conformance/calls.ts";
 import { instancesAndOrders } from "./conformance/instances.ts";
 import { whatIsKept } from "./conformance/kept.ts";
@@ -14,6 +15,7 @@ export function describeEngine(name: string, open: () => Promise<Place>): void {
     const lab = new Lab(open);
     instancesAndOrders(lab);
     whatIsKept(lab);
+    archives(lab);
     tasksAndQuestions(lab);
   });
 }

@@ -1,6 +1,6 @@
 // The two ports over which the planner acts: Engine (what runs) and Traffic (who is sent to it).
 // An engine makes no product decisions: it makes what it is told so, and reports what it sees. It never imports db, http or another engine.
-import type { Duplex } from "node:stream";
+import type { Duplex, Readable } from "node:stream";
 import type { Cause } from "@berth/contract/causes.ts";
 import type { Command, ComponentKind, ComponentSpec, Port, Probe, VolumeMount } from "@berth/contract/spec.ts";
 
@@ -198,6 +198,23 @@ export interface VolumePort {
   ): Promise<{ readonly name: string; readonly bytes: number; readonly usedBy: readonly string[] }[]>;
   /** Deletes the content for good; absent = success. */
   remove(stack: string, name: string, signal: AbortSignal): Promise<void>;
+  /**
+   * The content as a tar archive, while it is read: names begin with `./`. Of one that is in use, each file is in it as it was at its moment. Whoever asked reads or destroys
+   * the stream. Errors: `not_found` when there is no content yet, `wrong_state` where it is out of reach.
+   */
+  snapshot(stack: string, name: string, signal: AbortSignal): Promise<Readable>;
+  /**
+   * Puts an archive's content into a volume, which is made when it is not there; all of it or nothing. Errors: `volume_not_empty`, `volume_in_use`, `archive_refused`, `storage_full`,
+   * `wrong_state` where it is out of reach or under way already.
+   */
+  restore(volume: VolumeRef, archive: Readable, signal: AbortSignal): Promise<void>;
+}
+
+/** `stack`: the stack's id, `stackName` what people call it. */
+export interface VolumeRef {
+  readonly stack: string;
+  readonly stackName: string;
+  readonly name: string;
 }
 
 export interface ResolvedImage {

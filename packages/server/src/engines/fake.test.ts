@@ -41,6 +41,7 @@ describeEngine("fake", async () => {
   const engine = new Talking({ now: Date.now });
   return {
     engine,
+    owners: "kept",
     workload: async (does, over) => {
       const made = workload(does, over);
       engine.behave(made.releaseHash, behaviours[does]);

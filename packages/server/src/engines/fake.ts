@@ -1,5 +1,6 @@
 // An engine in memory that behaves as the real ones do (the conformance suite runs over it too): for tests of the planner, with a clock that the test holds.
 // Nothing happens by itself: what became of an instance is worked out from the time that has passed whenever somebody looks.
+import { FakeVolumes } from "./fake-volumes.ts";
 import { holdsSecret } from "./workload.ts";
 import { PassThrough, type Duplex } from "node:stream";
 import { cause, type Cause } from "@berth/contract/causes.ts";
@@ -22,7 +23,6 @@ import {
   type TaskState,
   type TrackTarget,
   type Usage,
-  type VolumePort,
   type Workload,
 } from "./engine.ts";
 
@@ -70,7 +70,6 @@ export class FakeEngine implements Engine {
   readonly #fences = new Map<string, Fence>();
   readonly #behaviours = new Map<string, Behaviour>();
   readonly #tasks = new Map<string, FakeTask>();
-  readonly #volumes = new Map<string, Set<string>>();
   readonly #lines: (LogLine & { readonly ref: Ref })[] = [];
   readonly #watchers = new Set<(ref: Ref) => void>();
   #counter = 0;
@@ -134,9 +133,10 @@ export class FakeEngine implements Engine {
     this.#pass(workload.ref, fence);
     const { prepareFails, retryable } = this.#behaviour(workload);
     if (prepareFails !== undefined) throw new EngineFailure(prepareFails, { retryable: retryable === true });
-    const volumes = this.#volumes.get(workload.stackId) ?? new Set<string>();
-    for (const mount of workload.volumes) volumes.add(mount.volume);
-    this.#volumes.set(workload.stackId, volumes);
+    this.volumes.ensure(
+      workload.stackId,
+      workload.volumes.map((mount) => mount.volume),
+    );
   }
 
   async ensure(target: TrackTarget, fence: Fence, signal: AbortSignal): Promise<void> {
@@ -310,19 +310,11 @@ export class FakeEngine implements Engine {
     this.#forgetEnded();
     if (this.#instances.some((one) => one.target.ref.stack === stack.name)) return false;
     for (let at = this.#lines.length - 1; at >= 0; at -= 1) if (this.#lines[at]?.ref.stack === stack.name) this.#lines.splice(at, 1);
-    if (stack.volumes === "none") this.#volumes.delete(stack.id);
+    if (stack.volumes === "none") this.volumes.forget(stack.id);
     return true;
   }
 
-  readonly volumes: VolumePort = {
-    list: async (stack) =>
-      [...(this.#volumes.get(stack) ?? [])].map((name) => ({ name, bytes: 0, usedBy: this.#volumeUsers(stack, name) })),
-    remove: async (stack, name) => {
-      const [component] = this.#volumeUsers(stack, name);
-      if (component !== undefined) throw new BerthError("volume_in_use", { volume: name, component });
-      this.#volumes.get(stack)?.delete(name);
-    },
-  };
+  readonly volumes = new FakeVolumes((stack, name) => this.#volumeUsers(stack, name));
 
   watch(onChange: (ref: Ref) => void, signal: AbortSignal): Promise<void> {
     this.#enter("watch", undefined, undefined, signal);

@@ -61,7 +61,7 @@ describe("every route", () => {
         .filter(([, route]) => route.access === "public")
         .map(([name]) => name)
         .sort(),
-    ).toEqual(["login", "showInstallation"]);
+    ).toEqual(["login", "notifyRegistry", "showInstallation"]);
   });
 
   test("that lists is paged, and one that makes something takes an Idempotency-Key", () => {

@@ -41,6 +41,7 @@ const contentTypes: Record<Route["kind"], string> = {
   events: "text/event-stream",
   download: "application/octet-stream",
   terminal: "application/json",
+  webhook: "application/json",
 };
 
 function operation(name: string, route: Route, schemas: Json): Json {

@@ -41,6 +41,7 @@ const bodies: Record<string, unknown> = {
   fetchSource: { url: "https://example.com/x.git" },
   setCredential: { kind: "token", token: "x" },
   addKnownHost: { line: "example.com ssh-ed25519 AAAA" },
+  createWebhook: { name: "x", registry: "registry.example" },
   setRegistry: { username: "x", password: "x" },
   setCertificate: { chain: "x", key: "x" },
   scaleComponent: { replicas: 1 },

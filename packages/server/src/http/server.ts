@@ -112,7 +112,9 @@ export async function createHttpServer(deps: HttpDeps): Promise<FastifyInstance>
   const methods = new Map<string, Set<string>>();
   for (const [name, route] of Object.entries(routes) as [RouteName, Route][]) {
     validators.set(name, compileValidation(route));
-    addRoute(fastify, deps, name, route, validators.get(name) ?? ((raw) => raw));
+    if (route.kind === "webhook")
+      await fastify.register((scope) => addWebhook(scope, deps, name, route, validators.get(name) ?? ((raw) => raw)));
+    else addRoute(fastify, deps, name, route, validators.get(name) ?? ((raw) => raw));
     const url = urlOf(route);
     const known = methods.get(url) ?? new Set();
     methods.set(url, known.add(route.method));
@@ -166,6 +168,10 @@ function addRoute(fastify: FastifyInstance, deps: HttpDeps, name: RouteName, rou
         });
       }
       const key = route.idempotent === true ? idempotencyKey(request) : undefined;
+      if (route.kind === "download") {
+        const bytes = (await handler(input, call)) as Readable;
+        return reply.type("application/octet-stream").send(bytes);
+      }
       if (key === undefined) return send(reply, route, await handler(input, call));
       const outcome = await deps.once(
         { principal: call.principal.id, key, hash: contentHash({ route: name, ...input }), status: route.status ?? 200 },
@@ -175,6 +181,38 @@ function addRoute(fastify: FastifyInstance, deps: HttpDeps, name: RouteName, rou
       return send(reply, route, outcome.response);
     },
   });
+}
+
+/** What registries send by themselves is small; bytes. */
+const webhookLimit = 1024 * 1024;
+
+/** Nothing is made of its body here: a signature is over the bytes as they came, and senders have media types of their own. */
+async function addWebhook(fastify: FastifyInstance, deps: HttpDeps, name: RouteName, route: Route, validate: Validate): Promise<void> {
+  fastify.removeAllContentTypeParsers();
+  fastify.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => {
+    done(null, body);
+  });
+  fastify.setErrorHandler((error, request, reply) => {
+    const large = (error as { code?: unknown }).code === "FST_ERR_CTP_BODY_TOO_LARGE";
+    return sendProblem(
+      deps,
+      large ? new BerthError("payload_too_large", { limit: webhookLimit, hint: "Send fewer at a time." }) : error,
+      request,
+      reply,
+    );
+  });
+  fastify.route({
+    method: route.method,
+    url: urlOf(route),
+    bodyLimit: webhookLimit,
+    handler: async (request, reply) => {
+      const call = await callOf(deps, route, request, reply);
+      const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+      const input = { ...validate({ params: request.params, query: request.query, body }), body, headers: request.headers };
+      return send(reply, route, await (deps.handlers[name] as (input: unknown, call: Call) => unknown)(input, call));
+    },
+  });
+  await Promise.resolve();
 }
 
 async function callOf(deps: HttpDeps, route: Route, request: FastifyRequest, reply: FastifyReply): Promise<Call> {

@@ -15,7 +15,7 @@ export type Validate = (raw: RawInput) => { readonly params: unknown; readonly q
 export function compileValidation(route: Route): Validate {
   const params = route.params === undefined ? undefined : checker(route.params, "path", fromText(route.params));
   const query = route.query === undefined ? checkEmpty : checker(route.query, "query", fromText(route.query));
-  const body = route.body === undefined || route.kind === "upload" ? undefined : checker(route.body, "body");
+  const body = route.body === undefined || route.kind === "upload" || route.kind === "webhook" ? undefined : checker(route.body, "body");
   return (raw) => {
     const checked = {
       params: params?.(raw.params),

@@ -1,4 +1,5 @@
 // What every service is told about a call, and the handler types that the route table demands.
+import type { IncomingHttpHeaders } from "node:http";
 import type { Readable } from "node:stream";
 import type { Routes, RouteName } from "@berth/contract/api.ts";
 import type { Input, Output, Route } from "@berth/contract/route.ts";
@@ -30,15 +31,22 @@ export interface Versioned<T> {
 /** An `events` handler resolves once the caller may have the stream, so that a refusal is a plain problem and not a stream that ends at once. */
 export type Handler<R extends Route> = R["kind"] extends "events"
   ? (input: Input<R>, call: Call) => Promise<AsyncIterable<Sent<Output<R>>>>
-  : R["kind"] extends "upload"
-    ? (input: Input<R> & { readonly body: Readable }, call: Call) => Promise<Output<R>>
-    : R["kind"] extends "terminal"
-      ? (input: Input<R>, call: Call) => Promise<Session>
-      : R extends { readonly versioned: true }
-        ? R["status"] extends 202 | 204
-          ? (input: Input<R>, call: Call) => Promise<Output<R>>
-          : (input: Input<R>, call: Call) => Promise<Versioned<Output<R>>>
-        : (input: Input<R>, call: Call) => Promise<Output<R>>;
+  : R["kind"] extends "download"
+    ? (input: Input<R>, call: Call) => Promise<Readable>
+    : R["kind"] extends "upload"
+      ? (input: Input<R> & { readonly body: Readable }, call: Call) => Promise<Output<R>>
+      : R["kind"] extends "webhook"
+        ? (
+            input: Omit<Input<R>, "body"> & { readonly body: Buffer; readonly headers: IncomingHttpHeaders },
+            call: Call,
+          ) => Promise<Output<R>>
+        : R["kind"] extends "terminal"
+          ? (input: Input<R>, call: Call) => Promise<Session>
+          : R extends { readonly versioned: true }
+            ? R["status"] extends 202 | 204
+              ? (input: Input<R>, call: Call) => Promise<Output<R>>
+              : (input: Input<R>, call: Call) => Promise<Versioned<Output<R>>>
+            : (input: Input<R>, call: Call) => Promise<Output<R>>;
 
 export type Handlers = { readonly [N in RouteName]: Handler<Routes[N]> };
 /** The handlers of one resource: `satisfies HandlersOf<typeof stackRoutes>` in its routes.ts. */

@@ -38,6 +38,8 @@ import { tokenHandlers } from "./tokens/routes.ts";
 import { createTokenService } from "./tokens/service.ts";
 import { volumeHandlers } from "./volumes/routes.ts";
 import { createVolumeService } from "./volumes/service.ts";
+import { webhookHandlers } from "./webhooks/routes.ts";
+import { createWebhookService } from "./webhooks/service.ts";
 
 export type HandlerDeps = PlanDeps & SourceDeps & { readonly buildLogs: BuildLogs; readonly events: EventReader };
 
@@ -63,6 +65,7 @@ export function createHandlers(deps: HandlerDeps, facts: InstallationFacts): Han
     ...clusterHandlers(createClusterService(deps)),
     ...certificateHandlers(certificates),
     ...registryHandlers(createRegistryService(deps)),
+    ...webhookHandlers(createWebhookService(deps)),
     ...adoptionHandlers(createAdoptionService(deps)),
   };
 }

@@ -73,6 +73,11 @@ export async function buryComponent(trx: Db, stack: StackScope, component: { rea
   await wakeComponent(trx, component.id, stack.cluster);
 }
 
+/** Puts the looks at a stack's followed images on their loop's list. */
+export async function wakeLooks(trx: Db, stackId: string, cluster: string): Promise<void> {
+  await enqueue(trx, { kind: "image-look", key: stackId, cluster });
+}
+
 /** Puts a component on its loop's list. */
 export async function wakeComponent(trx: Db, componentId: string, cluster: string): Promise<void> {
   await enqueue(trx, { kind: "component", key: componentId, cluster });

@@ -82,7 +82,7 @@ export async function sealedSecrets(db: Db, keyFile: string, cluster: string | u
     return {
       status: "warning",
       found: `${countText(state.givenUp)} cannot be opened, because the key was given up, and have no newer value`,
-      next: "`berth secrets list` marks the secrets: set them again, credentials, certificates and registries too. `berth server key --add FILE` brings the old values back if the key is found.",
+      next: "`berth secrets list` marks the secrets: set them again, credentials, certificates, registries and webhooks too. `berth server key --add FILE` brings the old values back if the key is found.",
     };
   return ok(isNothing(state.all) ? "none are kept yet" : `${countText(state.all)}, opened by the key file`);
 }

@@ -21,7 +21,7 @@ import { StartRefused } from "./refusal.ts";
 export const keyUsage = `Usage: berth server key [--json]
        berth server key --add FILE [--passphrase-file FILE]
        berth server key --accept-loss [--yes]
-  Says whether the key file of this home opens what its database holds sealed: secrets, credentials of repositories, keys of certificates, passwords of registries.
+  Says whether the key file of this home opens what its database holds sealed: secrets, credentials of repositories, keys of certificates, passwords of registries, secrets of webhooks.
   --add FILE         adds the keys of a copy of a key file, or of a backup that was made with keys; one that is here stays unless the added one opens more
   --accept-loss      goes on without the values that nothing opens; without --yes it says what is lost. What runs goes on with what it has
 `;
@@ -179,7 +179,7 @@ async function withSealed<T>(config: Config, paths: Paths, work: (db: Db, cluste
 }
 
 async function requireTables(db: Db): Promise<void> {
-  const { rows } = await sql<{ there: boolean }>`select to_regclass('registries') is not null as there`.execute(db);
+  const { rows } = await sql<{ there: boolean }>`select to_regclass('webhooks') is not null as there`.execute(db);
   if (rows[0]?.there !== true)
     throw new StartRefused("This database holds nothing of this version of Berth yet.", "`berth server start` makes or renews its tables.");
 }

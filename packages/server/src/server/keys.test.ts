@@ -9,6 +9,7 @@ import { silentLog } from "../db/log.ts";
 import { giveUpSecretKeys, mergeSecretKeys, openSecretBox, rotateSecretKey, type SecretBox } from "../db/secretbox.ts";
 import { insertSecret } from "../resources/secrets/store.ts";
 import { putRegistry } from "../resources/registries/store.ts";
+import { insertWebhook, webhookIdentity } from "../resources/webhooks/store.ts";
 import * as credentials from "../resources/sources/credentials.ts";
 import { sealedSecrets } from "./doctor-kept.ts";
 import { lookAtKeys, openKeys } from "./keys.ts";
@@ -22,7 +23,7 @@ beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "berth-keys-"));
   keyFile = join(folder, "secrets.key");
   const { db } = database();
-  await sql`truncate stacks, clusters, certificates, registries cascade`.execute(db);
+  await sql`truncate stacks, clusters, certificates, registries, webhooks cascade`.execute(db);
   stackId = await stackOn("local");
 });
 afterEach(() => {
@@ -231,6 +232,16 @@ test("what another server's keys seal is not asked of this one", async () => {
   // A server that drives no cluster opens none of it.
   rmSync(keyFile);
   await openKeys({ db: database().db, keyFile, cluster: undefined, log: silentLog });
+});
+
+test("the secrets of webhooks are counted, too", async () => {
+  const theirs = openSecretBox(join(folder, "theirs.key"));
+  const ciphertext = theirs.seal("x", webhookIdentity("ci"));
+  await insertWebhook(database().db, { name: "ci", registry: "registry.example", ciphertext, by: "admin" });
+  expect(await refusal(start())).toMatchObject({ reason: "keys_missing", message: expect.stringContaining("1 webhook secret") as string });
+  await add(readFileSync(join(folder, "theirs.key"), "utf8"));
+  await start();
+  expect(await doctor()).toMatchObject({ status: "ok" });
 });
 
 test("the passwords of registries are nobody's alone, and count like certificates", async () => {

@@ -13,6 +13,7 @@ import { certificateIdentity } from "../resources/certificates/store.ts";
 import { registryIdentity } from "../resources/registries/store.ts";
 import { secretIdentity } from "../resources/secrets/store.ts";
 import { credentialIdentity } from "../resources/sources/credentials.ts";
+import { webhookIdentity } from "../resources/webhooks/store.ts";
 import { clusterOf } from "./claim.ts";
 import { openNode } from "./node.ts";
 
@@ -22,6 +23,7 @@ export interface SealedCount {
   readonly credential: number;
   readonly certificate: number;
   readonly registry: number;
+  readonly webhook: number;
 }
 type Kind = keyof SealedCount;
 
@@ -90,7 +92,7 @@ export async function clusterHere(db: Db, config: Config, paths: Paths): Promise
 }
 
 export function isNothing(count: SealedCount): boolean {
-  return count.secret + count.credential + count.certificate + count.registry === 0;
+  return count.secret + count.credential + count.certificate + count.registry + count.webhook === 0;
 }
 
 /** `2 secrets and 1 certificate`. */
@@ -101,6 +103,7 @@ export function countText(count: SealedCount): string {
       [count.credential, "repository credential"],
       [count.certificate, "certificate"],
       [count.registry, "registry password"],
+      [count.webhook, "webhook secret"],
     ] as const
   ).flatMap(([many, what]) => (many === 0 ? [] : [`${String(many)} ${what}${many === 1 ? "" : "s"}`]));
   return parts.length === 0 ? "nothing sealed" : parts.join(", ").replace(/, (?=[^,]*$)/, " and ");
@@ -173,6 +176,8 @@ function opens(box: SecretBox, { kind, samples }: SealedRow): boolean {
         return certificateIdentity(sample.name);
       case "registry":
         return registryIdentity(sample.name);
+      case "webhook":
+        return webhookIdentity(sample.name);
     }
   };
   return samples.some((sample) => {
@@ -188,11 +193,17 @@ function opens(box: SecretBox, { kind, samples }: SealedRow): boolean {
 
 function total(rows: readonly SealedRow[], of: (row: SealedRow) => number): SealedCount {
   const sum = (kind: Kind): number => rows.reduce((all, row) => (row.kind === kind ? all + of(row) : all), 0);
-  return { secret: sum("secret"), credential: sum("credential"), certificate: sum("certificate"), registry: sum("registry") };
+  return {
+    secret: sum("secret"),
+    credential: sum("credential"),
+    certificate: sum("certificate"),
+    registry: sum("registry"),
+    webhook: sum("webhook"),
+  };
 }
 
 /**
- * By key. Certificates and passwords of registries are the whole installation's, sealed by whichever server was asked: they count where no other server could have been. Left out are
+ * By key. Certificates, passwords of registries and secrets of webhooks are the whole installation's, sealed by whichever server was asked: they count where no other server could have been. Left out are
  * what lasts no longer than a day: answers kept for repeated requests, and plans.
  */
 async function sealedRows(db: Db, cluster: string): Promise<SealedRow[]> {
@@ -202,7 +213,8 @@ async function sealedRows(db: Db, cluster: string): Promise<SealedRow[]> {
       select 'secret' as kind, stack_id::text as stack, name, version, ciphertext, version = max(version) over (partition by stack_id, name) as newest
       from secrets where stack_id in (select id from ours)
       union all select 'credential', stack_id::text, name, 0, ciphertext, true from credentials where stack_id in (select id from ours)
-      union all select * from (select 'certificate', '', name, 0, ciphertext, true from certificates union all select 'registry', '', host, 0, ciphertext, true from registries) shared
+      union all select * from (select 'certificate', '', name, 0, ciphertext, true from certificates union all select 'registry', '', host, 0, ciphertext, true from registries
+        union all select 'webhook', '', name, 0, ciphertext, true from webhooks) shared
       where not exists (select 1 from clusters where node_id is not null and name <> ${cluster})
     )
     select split_part(ciphertext, '.', 2) as key, kind, count(distinct (stack, name))::int as count, (count(*) filter (where newest))::int as newest,

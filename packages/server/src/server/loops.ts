@@ -9,6 +9,7 @@ import { reconcileHosts } from "../reconcile/acme/hosts.ts";
 import { reconcileCertificates } from "../reconcile/certificates.ts";
 import { reconcileComponent } from "../reconcile/component.ts";
 import { reconcileCron } from "../reconcile/cron.ts";
+import { reconcileLooks, type FollowDeps } from "../reconcile/follow.ts";
 import { startLoop, type Handler, type Loop, type LoopMetrics } from "../reconcile/loop.ts";
 import { resync, type ResyncDeps } from "../reconcile/resync.ts";
 import { defaultRetention, retain } from "../reconcile/retention.ts";
@@ -28,6 +29,7 @@ export interface LoopsDeps {
   readonly build: BuildLoopDeps;
   readonly images: NonNullable<Parameters<typeof retain>[0]["images"]>;
   readonly acme: HostDeps;
+  readonly follow: FollowDeps;
   readonly resync: ResyncDeps;
   /** Work of the installation that is due now and then: sealing the audit log, forgetting old keys. */
   readonly housekeeping: (signal: AbortSignal) => Promise<void>;
@@ -68,6 +70,7 @@ export function startLoops(deps: LoopsDeps): { stop(): Promise<void> } {
       const of = { db, places, clock, builder: deps.build.builder, buildLogs: deps.build.logs };
       return row.kind === "stack" ? reconcileStack(of, row.key, context) : reconcileVolume(of, row.key, context);
     }),
+    start(["image-look"], 4, (row, context) => reconcileLooks(deps.follow, row.key, context), 5 * minute),
     start(["resync"], 2, async (row, { signal, fence }) => {
       await resync(deps.resync, row.key, fence, signal);
       return again(resyncPeriod);

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { sweepCompiled, sweepTemporary } from "./sweep.ts";
+import { sweepCompiled, sweepTemporary, sweepVolumes } from "./sweep.ts";
 
 let home = "";
 beforeEach(() => {
@@ -31,7 +31,19 @@ test("fetches, with what still runs of them, and half-written uploads", async ()
 
 test("nothing, where nothing was ever begun", async () => {
   await sweepTemporary({ tmp: join(home, "tmp") });
+  await sweepVolumes({ home });
   await sweepCompiled({ compiled: join(home, "compiled") }, "1.0.0");
+});
+
+test("archives that did not come into their volumes, and no volume", async () => {
+  const stack = join(home, "stacks", "one");
+  for (const folder of ["volumes.new/data", "volumes/data"]) {
+    mkdirSync(join(stack, folder), { recursive: true });
+    writeFileSync(join(stack, folder, "file"), "");
+  }
+  await sweepVolumes({ home });
+  expect(readdirSync(stack)).toEqual(["volumes"]);
+  expect(readdirSync(join(stack, "volumes", "data"))).toEqual(["file"]);
 });
 
 test("compiled code of other versions", async () => {

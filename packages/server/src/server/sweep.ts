@@ -2,12 +2,19 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { sweepFetches } from "../builders/source/git.ts";
+import { removeTree } from "../os/remove.ts";
 import type { Paths } from "../paths.ts";
 
 /** Fetches, uploads and whatever else was under way: what had become of them is in the database and the blob store. */
 export async function sweepTemporary(paths: Pick<Paths, "tmp">): Promise<void> {
   await sweepFetches(paths.tmp);
   for (const name of await names(paths.tmp)) await rm(join(paths.tmp, name), { recursive: true, force: true });
+}
+
+/** Archives that were being unpacked for volumes: nothing of them has come into any. */
+export async function sweepVolumes(paths: Pick<Paths, "home">): Promise<void> {
+  const stacks = join(paths.home, "stacks");
+  for (const stack of await names(stacks)) await removeTree(join(stacks, stack, "volumes.new"));
 }
 
 /** Compiled code of other versions of Berth, which nobody will run again. */

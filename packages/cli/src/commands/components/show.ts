@@ -31,6 +31,8 @@ export const command = defineCommand({
       ],
       ["rollout", component.rollout === undefined ? undefined : `#${component.rollout.number} ${component.rollout.phase}`],
       ["next run", component.nextRunAt === undefined ? undefined : `${when(component.nextRunAt)} (${ago(component.nextRunAt, ctx.now())})`],
+      ["tag asked", component.looked === undefined ? undefined : ago(component.looked.at, ctx.now())],
+      ["not answered", component.looked?.cause === undefined ? undefined : causeLines(component.looked.cause, ctx.out.paint).join("\n")],
       ["URLs", component.urls.length === 0 ? undefined : component.urls.map(ctx.out.paint.link).join("\n")],
       [
         "for siblings",

@@ -15,6 +15,7 @@ export const command = defineCommand({
     file: texts("-f, --file <file>", "a Compose file, from the project's folder; repeatable, later ones override", "file"),
     profile: texts("--profile <name>", "a profile of the Compose file; repeatable"),
     image: text("--image <name>", "run this image; nothing of the folder is read"),
+    follow: flag("--follow", "with --image: roll out what its tag is moved to, when the registry says so (`berth webhooks`)"),
     port: integer("--port <n>", "with --image: where its program listens"),
     prune: flag("--prune", "remove components that the file no longer has"),
     runEnv: text("--run-env <name>", "injected into every component as RUN_ENV"),

@@ -12,6 +12,7 @@ import { readMounts } from "./mounts.ts";
 import { normalise, outside } from "./paths.ts";
 import { componentPorts, isTcpOnly, readExpose, readPorts, type DeclaredPort } from "./ports.ts";
 import { adoptFileVariables, readGrants, type TopConfigs } from "./secrets.ts";
+import { isFollowed } from "../image/reference.ts";
 import { get, type Mapping, type Tree } from "./tree.ts";
 import { checkKeys, complain, durationOf, itemsOf, refuse, textOf, textsOf, type Place } from "./values.ts";
 import { readVariables, type Variable } from "./variables.ts";
@@ -64,6 +65,7 @@ export function readService(place: ServicePlace, service: Mapping): ComponentSpe
     ...base,
     ...(build === undefined ? {} : { build }),
     ...(image === undefined ? {} : { image }),
+    ...(own?.follow === undefined ? {} : { follow: own.follow }),
     ...(own?.process === undefined ? {} : { process: own.process }),
     ...(command === undefined ? {} : { command }),
     ...(entrypoint === undefined ? {} : { entrypoint }),
@@ -254,6 +256,14 @@ function checkWhole(place: ServicePlace, service: Mapping, spec: ComponentSpec):
       "x-berth.schedule",
       `a component of the kind ${spec.kind} has no schedule`,
       "Leave `kind` out, or make it `cron`.",
+    );
+  if (spec.follow === true && !isFollowed(spec.image))
+    complain(
+      place,
+      service.at,
+      "x-berth.follow",
+      spec.image === undefined ? "what is built here has no tag to follow" : `\`${spec.image}\` says which image it is and never moves`,
+      "Name an `image` with a tag, or leave `follow` out.",
     );
   if (spec.domains.length > 0 && (spec.kind === "worker" || spec.kind === "cron"))
     complain(

@@ -42,6 +42,7 @@ const samples: Readonly<Record<string, unknown>> = {
   "service.x-berth": { kind: "worker" },
   "service.security_opt": ["seccomp:unconfined"],
   "berth.kind": "worker",
+  "berth.follow": false,
   "berth.domains": ["a.test"],
   "berth.schedule": "* * * * *",
   "berth.strategy": "recreate",

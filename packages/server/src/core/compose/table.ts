@@ -112,6 +112,10 @@ const dependencyRules: readonly KeyRule[] = [
 ];
 const berthRules: readonly KeyRule[] = [
   honoured("kind", "`web`, `worker`, `stateful` or `cron`, instead of what is inferred"),
+  honoured(
+    "follow",
+    "`true`: when the registry says that the tag of its `image` was moved, the new one is rolled out ([webhooks](registries.md#when-a-tag-moves))",
+  ),
   honoured("process", "which process type of the build it runs"),
   honoured(
     "domains",

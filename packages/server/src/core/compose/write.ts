@@ -94,6 +94,7 @@ function writeExtension(spec: ComponentSpec, command: Command | undefined, entry
   return present({
     kind: spec.kind,
     process: spec.process,
+    follow: spec.follow,
     command: command === undefined ? undefined : literalCommand(command),
     entrypoint: entrypoint === undefined ? undefined : literalCommand(entrypoint),
     ports: spec.ports,

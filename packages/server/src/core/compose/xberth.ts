@@ -11,6 +11,7 @@ import type { Protocol } from "./ports.ts";
 const taken = Type.Pick(ComponentSpec, [
   "kind",
   "process",
+  "follow",
   "domains",
   "schedule",
   "strategy",

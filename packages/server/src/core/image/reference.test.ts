@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { digestOf, isBelow, isLoopback, registryOf, repositoryFor, repositoryOf } from "./reference.ts";
+import { digestOf, isBelow, isFollowed, isLoopback, partsOf, registryOf, repositoryFor, repositoryOf } from "./reference.ts";
 
 const digest = `sha256:${"0a".repeat(32)}`;
 
@@ -13,6 +13,22 @@ it.each([
 ])("%s leads to %s", (name, registry, repository) => {
   expect({ registry: registryOf(name), repository: repositoryOf(name) }).toEqual({ registry, repository });
   expect(digestOf(name)).toBe(name.includes("@") ? digest : undefined);
+});
+
+it.each([
+  ["nginx", "default", "nginx", "latest"],
+  ["docker.io/library/nginx:1.29", "default", "nginx", "1.29"],
+  ["index.docker.io/shop/web", "default", "shop/web", "latest"],
+  ["library/nginx/x:2", "default", "library/nginx/x", "2"],
+  ["registry.example:5000/shop/web:v1", "registry.example:5000", "shop/web", "v1"],
+  ["localhost/web", "localhost", "web", "latest"],
+  [`host:5000/library/web:2@${digest}`, "host:5000", "library/web", "2"],
+])("%s has parts", (name, registry, repository, tag) => {
+  expect(partsOf(name)).toEqual({ registry, repository, tag });
+});
+
+it("follows tags, and not what names one image for ever", () => {
+  expect(["nginx", "host:5000/web:1", `web:1@${digest}`, undefined].map(isFollowed)).toEqual([true, true, false, false]);
 });
 
 it("trusts no other machine without TLS", () => {

@@ -27,6 +27,23 @@ export function repositoryOf(name: string): string {
   return name.replace(/@sha256:[0-9a-f]+$/, "").replace(/:[^:/@]+$/, "");
 }
 
+/** The parts of a name; a tag that it does not say is `latest`. The registry of names without a host has several names of its own. */
+export function partsOf(name: string): { readonly registry: string; readonly repository: string; readonly tag: string } {
+  const found = registryOf(name);
+  const standard = found === defaultRegistry || standardNames.has(found);
+  const whole = repositoryOf(name);
+  const path = found === defaultRegistry ? whole : whole.slice(whole.indexOf("/") + 1);
+  return {
+    registry: standard ? defaultRegistry : found,
+    repository: standard ? path.replace(/^library\/(?=[^/]+$)/, "") : path,
+    tag: /:([^:/@]+)$/.exec(name.replace(/@sha256:[0-9a-f]+$/, ""))?.[1] ?? "latest",
+  };
+}
+const standardNames = new Set(["docker.io", "index.docker.io", "registry-1.docker.io"]);
+
+/** Whether an image's name can stand for another image tomorrow. */
+export const isFollowed = (image: string | undefined): boolean => image !== undefined && !image.includes("@");
+
 /** The digest that a name ends with; undefined when it has none. */
 export function digestOf(name: string): string | undefined {
   return /@(sha256:[0-9a-f]{64})$/.exec(name)?.[1];

@@ -10,6 +10,7 @@ const fullSpec: Required<ComponentSpec> = {
   kind: "web",
   build: { context: "." },
   image: "nginx:1.27",
+  follow: true,
   process: "web",
   command: { exec: ["node", "a.js"] },
   entrypoint: { exec: ["tini"] },
@@ -36,6 +37,7 @@ const otherSpec: Required<ComponentSpec> = {
   kind: "worker",
   build: { context: "api" },
   image: "nginx:1.28",
+  follow: false,
   process: "api",
   command: { shell: "node a.js" },
   entrypoint: { exec: ["dumb-init"] },
@@ -83,14 +85,24 @@ describe("the hash of a release", () => {
     expect(Object.keys(fullSpec).toSorted()).toEqual(fields.toSorted());
     expect([Value.Check(ComponentSpec, fullSpec), Value.Check(ComponentSpec, otherSpec)]).toEqual([true, true]);
   });
-  it.each(fields.filter((field) => field !== "replicas"))("changes with the spec's %s, and with its absence", (field) => {
-    const changed = releaseHash({ ...content, spec: { ...fullSpec, [field]: otherSpec[field] } });
-    const { [field]: _, ...without } = fullSpec;
-    const absent = releaseHash({ ...content, spec: without as ComponentSpec });
-    expect(new Set([releaseHash(content), changed, absent]).size).toBe(3);
-  });
+  it.each(fields.filter((field) => field !== "replicas" && field !== "follow"))(
+    "changes with the spec's %s, and with its absence",
+    (field) => {
+      const changed = releaseHash({ ...content, spec: { ...fullSpec, [field]: otherSpec[field] } });
+      const { [field]: _, ...without } = fullSpec;
+      const absent = releaseHash({ ...content, spec: without as ComponentSpec });
+      expect(new Set([releaseHash(content), changed, absent]).size).toBe(3);
+    },
+  );
   it("does not change with the number of instances: a rollback never un-scales", () => {
     expect(releaseHash({ ...content, spec: { ...fullSpec, replicas: 7 } })).toBe(releaseHash(content));
+  });
+  it("does not change with what is followed: to begin with it replaces no instance", () => {
+    const { follow: _, ...without } = fullSpec;
+    expect([{ ...fullSpec, follow: false }, without].map((spec) => releaseHash({ ...content, spec }))).toEqual([
+      releaseHash(content),
+      releaseHash(content),
+    ]);
   });
   it.each<[string, Partial<ReleaseContent>]>([
     ["artifact", { artifactDigest: `sha256:${"b".repeat(64)}` }],

@@ -39,8 +39,20 @@ const account = { name: "berth", password: "correct-horse-battery", hash: "$2b$0
 /** Why there can be none here; undefined when there can. */
 export const registryMissing = (): string | undefined => missing(["docker-registry"], "docker-registry");
 
-/** `deletes: false`: it says 405 to whoever wants something deleted. */
-export async function startRegistry({ deletes = true }: { readonly deletes?: boolean } = {}): Promise<TestRegistry> {
+/** Whom it tells of what is pushed. */
+export interface Notified {
+  readonly url: string;
+  readonly authorization: string;
+}
+
+/** `deletes: false`: it says 405 to whoever wants something deleted. `notify` is asked once its address is known. */
+export async function startRegistry({
+  deletes = true,
+  notify,
+}: { readonly deletes?: boolean; readonly notify?: (host: string) => Promise<Notified> } = {}): Promise<TestRegistry> {
+  const proxy = new Proxy();
+  await proxy.open();
+  const told = await notify?.(proxy.host);
   const folder = mkdtempSync(join(tmpdir(), "berth-registry-"));
   writeFileSync(join(folder, "htpasswd"), `${account.name}:${account.hash}\n`);
   writeFileSync(
@@ -51,13 +63,28 @@ export async function startRegistry({ deletes = true }: { readonly deletes?: boo
       storage: { filesystem: { rootdirectory: join(folder, "data") }, delete: { enabled: deletes } },
       http: { addr: "127.0.0.1:0", secret: "test", relativeurls: true },
       auth: { htpasswd: { realm: "test", path: join(folder, "htpasswd") } },
+      ...(told === undefined
+        ? {}
+        : {
+            notifications: {
+              endpoints: [
+                {
+                  name: "berth",
+                  url: told.url,
+                  headers: { Authorization: [told.authorization] },
+                  timeout: "5s",
+                  threshold: 3,
+                  backoff: "1s",
+                },
+              ],
+            },
+          }),
     }),
   );
   const child = spawn("docker-registry", ["serve", join(folder, "config.yml")], {
     stdio: ["ignore", "ignore", "pipe"],
     env: { PATH: process.env["PATH"] },
   });
-  const proxy = new Proxy();
   const stop = async (): Promise<void> => {
     proxy.close();
     if (child.exitCode === null && child.signalCode === null) {
@@ -69,7 +96,7 @@ export async function startRegistry({ deletes = true }: { readonly deletes?: boo
   };
   try {
     const port = await listening(child);
-    await proxy.open(port);
+    proxy.to = port;
     const authorization = `Basic ${Buffer.from(`${account.name}:${account.password}`).toString("base64")}`;
     return Object.assign(proxy, {
       login: { host: proxy.host, username: account.name, password: account.password },
@@ -106,7 +133,8 @@ class Proxy {
   fault: TestRegistry["fault"];
   readonly requests: string[] = [];
   host = "";
-  #to = 0;
+  /** The registry's own port; 0: not yet. */
+  to = 0;
   readonly #server: Server;
 
   constructor() {
@@ -115,8 +143,7 @@ class Proxy {
     });
   }
 
-  async open(to: number): Promise<void> {
-    this.#to = to;
+  async open(): Promise<void> {
     this.#server.listen(0, "127.0.0.1");
     await once(this.#server, "listening");
     this.host = `127.0.0.1:${String((this.#server.address() as AddressInfo).port)}`;
@@ -146,7 +173,7 @@ class Proxy {
       });
     };
     const { headers } = request;
-    const on = httpRequest({ host: "127.0.0.1", port: this.#to, method, path: url, headers }, (answer) => {
+    const on = httpRequest({ host: "127.0.0.1", port: this.to, method, path: url, headers }, (answer) => {
       response.writeHead(answer.statusCode ?? 500, answer.headers);
       cut(answer);
       answer.pipe(response);

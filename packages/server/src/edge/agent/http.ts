@@ -35,7 +35,8 @@ export function serve(handler: Handler, onError: (error: unknown) => void): Serv
     };
     act().catch((error: unknown) => problem(response, error, onError));
   });
-  server.requestTimeout = 60_000;
+  // What is put into a volume may take hours; the socket is for Berth alone.
+  server.requestTimeout = 0;
   return server;
 }
 

@@ -3,7 +3,7 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import type { Workload } from "../../engines/engine.ts";
-import { removeTree } from "../../engines/local/remove.ts";
+import { removeTree } from "../../os/remove.ts";
 import { Departures } from "./departures.ts";
 import type { Supervised } from "./instance.ts";
 import type { Machine } from "./machine.ts";

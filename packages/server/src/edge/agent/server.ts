@@ -29,7 +29,7 @@ export interface ServerDeps {
   readonly capabilities: () => Capabilities | Promise<Capabilities>;
   readonly beginSession: BeginSession;
   /** Calls that only this kind of agent knows, by method, version and noun as in `PUT v1/stacks`; undefined = not known. */
-  readonly more: (key: string, call: Call) => Promise<object | undefined> | undefined;
+  readonly more: (key: string, call: Call) => Promise<object | "answered" | undefined> | undefined;
   readonly onError: (error: unknown) => void;
 }
 

@@ -64,6 +64,7 @@ export interface Image {
 
 export interface Volume {
   readonly Name: string;
+  /** Where the daemon has its content, on its own machine. */ readonly Mountpoint?: string;
   /** In the answer to `/system/df`; -1 = not known. */
   readonly UsageData?: { readonly Size: number } | null;
   readonly Labels?: Readonly<Record<string, string>> | null;
@@ -207,6 +208,10 @@ export class Daemon {
       const volume = one.Labels?.[label.volume];
       return volume === undefined ? [] : [{ volume, bytes: Math.max(0, sizes.get(one.Name) ?? 0) }];
     });
+  }
+
+  volume(name: string): Promise<Volume | undefined> {
+    return orAbsent(this.api.json<Volume>("GET", `/volumes/${name}`));
   }
 
   async createVolume(name: string, labels: Readonly<Record<string, string>>): Promise<void> {

@@ -3,13 +3,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { BerthError } from "../../core/errors.ts";
 import { DockerError } from "../../docker/errors.ts";
 import { Type } from "typebox";
-import { label } from "../../engines/docker/labels.ts";
-import { volumeName } from "../../engines/docker/container.ts";
+import { volumeLabels, volumeName } from "../../engines/docker/container.ts";
 import type { DoorAnswer, ImageAnswer, Pending, SweepAnswer, VolumesAnswer } from "../../engines/agent/protocol.ts";
 import type { Ref, ResolvedImage, Workload } from "../../engines/engine.ts";
 import { FenceSchema, type Fences } from "../agent/fences.ts";
 import type { Call } from "../agent/http.ts";
 import { read, WorkloadSchema, type ServerDeps } from "../agent/server.ts";
+import { Archives } from "./archives.ts";
 import type { Containers } from "./containers.ts";
 import type { Daemon } from "./daemon.ts";
 import { isHeld, Pulls, resolveImage } from "./images.ts";
@@ -34,7 +34,7 @@ const SweepBody = Type.Object({
   prefix: Type.Optional(Type.String({ minLength: 1 })),
 });
 
-type WithPulls = ContainerRoutes & { readonly pulls: Pulls };
+type WithPulls = ContainerRoutes & { readonly pulls: Pulls; readonly archives: Archives };
 
 /** ms that the removal of a volume waits for containers that are leaving. */
 const departure = 30_000;
@@ -45,7 +45,7 @@ const ResolveBody = Type.Object({ name: Type.String({ minLength: 1, maxLength: 1
 const PrepareBody = Type.Object({ workload: WorkloadSchema, fence: FenceSchema, login, patient });
 
 export function containerRoutes(routes: ContainerRoutes): ServerDeps["more"] {
-  const deps: WithPulls = { ...routes, pulls: new Pulls(routes.daemon) };
+  const deps: WithPulls = { ...routes, pulls: new Pulls(routes.daemon), archives: new Archives(routes) };
   return (key, call) => {
     const [, , first = "", second = ""] = call.path;
     switch (key) {
@@ -68,6 +68,10 @@ export function containerRoutes(routes: ContainerRoutes): ServerDeps["more"] {
         return sweep(deps, call);
       case "GET v1/volumes":
         return listVolumes(deps, first);
+      case "GET v1/archives":
+        return deps.archives.send(call, first, second);
+      case "PUT v1/archives":
+        return deps.archives.receive(call, { stackId: first, volume: second, stack: call.path[4] ?? "" });
       case "DELETE v1/volumes":
         return removeVolume(deps, first, second);
       default:
@@ -77,20 +81,20 @@ export function containerRoutes(routes: ContainerRoutes): ServerDeps["more"] {
 }
 
 /** Fetches the image and makes volumes and the network; `pending` while the image is on its way. */
-async function prepare({ daemon, pulls, networks, fences }: WithPulls, call: Call): Promise<object> {
+async function prepare({ daemon, pulls, archives, networks, fences }: WithPulls, call: Call): Promise<object> {
   const body = await read(call, PrepareBody);
   const workload = body.workload as unknown as Workload;
   fences.pass(workload.ref, body.fence);
   if (workload.artifact.kind === "image" && (await pulls.have(workload.artifact.reference, body)) === "pending")
     return { pending: true } satisfies Pending;
   const { installation } = daemon;
+  // A program must not find half of what is being put there.
+  if (workload.volumes.some(({ volume }) => archives.isFilling(workload.stackId, volume))) return { pending: true } satisfies Pending;
   for (const { volume } of workload.volumes)
-    await daemon.createVolume(volumeName(installation, workload.stackId, volume), {
-      [label.installation]: installation,
-      [label.stackId]: workload.stackId,
-      [label.stack]: workload.ref.stack,
-      [label.volume]: volume,
-    });
+    await daemon.createVolume(
+      volumeName(installation, workload.stackId, volume),
+      volumeLabels(installation, { stackId: workload.stackId, stack: workload.ref.stack, volume }),
+    );
   await networks.open(workload.stackId, workload.ref.stack);
   return {};
 }

@@ -1,4 +1,5 @@
 // Calls over a unix socket to the agent or the collector, and what their refusals mean to the planner.
+import type { Readable } from "node:stream";
 import { Pool, type Dispatcher } from "undici";
 import { cause } from "@berth/contract/causes.ts";
 import { errors, type ErrorCode } from "@berth/contract/errors.ts";
@@ -31,6 +32,31 @@ export class SocketClient {
     });
     if (answer.statusCode >= 400) throw problemOf(text) ?? this.unreachable(new Error(`status ${answer.statusCode}`), signal);
     return text === "" ? undefined : (JSON.parse(text) as unknown);
+  }
+
+  /** The answer's bytes as they come; whoever asked reads or destroys them. Errors: as of `call`, and the stream's own when the other side breaks off. */
+  async download(path: string, signal: AbortSignal): Promise<Readable> {
+    const answer = await this.#request("GET", path, undefined, signal);
+    if (answer.statusCode >= 400)
+      throw problemOf(await answer.body.text()) ?? this.unreachable(new Error(`status ${answer.statusCode}`), signal);
+    return answer.body;
+  }
+
+  /** Sends bytes; the stream is destroyed in the end, whatever happens. Errors: as of `call`, and what the stream failed of. */
+  async upload(path: string, body: Readable, signal: AbortSignal): Promise<void> {
+    let failed: Error | undefined;
+    body.once("error", (error) => (failed = error));
+    try {
+      const headers = { [protocolHeader]: protocolVersion, "content-type": "application/x-tar" };
+      const answer = await this.#pool.request({ method: "PUT", path, signal, headers, body, headersTimeout: 0 });
+      const text = await answer.body.text();
+      if (answer.statusCode >= 400) throw problemOf(text) ?? new Error(`status ${answer.statusCode}`);
+    } catch (error) {
+      if (error instanceof BerthError || error instanceof EngineFailure) throw error;
+      throw failed ?? this.unreachable(error, signal);
+    } finally {
+      body.destroy();
+    }
   }
 
   /** Lines of an endless answer, without empty ones. Ends when the other side or the signal ends it. */

@@ -11,6 +11,8 @@ export type Does = "serve" | "run" | "crash" | "end" | "stubborn";
 
 export interface Place extends AsyncDisposable {
   readonly engine: Engine;
+  /** Whose the files of a restored volume are: everybody's, as the archive says; one owner's (a stack has one user), or nobody's: nothing is unpacked. */
+  readonly owners: "kept" | "one" | "none";
   /** A prepared-for workload whose program does this; different `over` gives a different releaseHash. */
   workload(does: Does, over: Partial<Workload> & { readonly ref: Ref }): Promise<Workload>;
 }

@@ -39,6 +39,17 @@ const beyondBaseline = ["NET_RAW"];
 /** Port name -> the number that its program listens on. */
 export const portsOf = (workload: Workload): Record<string, number> => portNumbers(workload.ports);
 
+/** What a volume is known by, whoever makes it. */
+export const volumeLabels = (
+  installation: string,
+  { stackId, stack, volume }: { readonly stackId: string; readonly stack: string; readonly volume: string },
+): Record<string, string> => ({
+  [label.installation]: installation,
+  [label.stackId]: stackId,
+  [label.stack]: stack,
+  [label.volume]: volume,
+});
+
 /** The installation is in it: two of them may share a daemon. */
 export const volumeName = (installation: string, stackId: string, volume: string): string =>
   `berth-${short(installation)}-${stackId}-${volume}`.toLowerCase();

@@ -26,6 +26,7 @@ for (const [kind, missing] of [
       const lab = await ContainersLab.open(kind);
       return {
         engine: lab.engine,
+        owners: "kept",
         workload: (does, over) => Promise.resolve(lab.workload({ ...programs[does], ...over })),
         [Symbol.asyncDispose]: () => lab[Symbol.asyncDispose](),
       };

@@ -123,5 +123,13 @@ export class DockerEngine extends AgentEngine {
     remove: async (stackId, name, signal) => {
       await this.agent.call("DELETE", `/v1/volumes/${encodeURIComponent(stackId)}/${encodeURIComponent(name)}`, undefined, signal);
     },
+    snapshot: (stackId, name, signal) =>
+      this.agent.download(`/v1/archives/${encodeURIComponent(stackId)}/${encodeURIComponent(name)}`, signal),
+    restore: ({ stack, stackName, name }, archive, signal) =>
+      this.agent.upload(
+        `/v1/archives/${encodeURIComponent(stack)}/${encodeURIComponent(name)}/${encodeURIComponent(stackName)}`,
+        archive,
+        signal,
+      ),
   };
 }

@@ -22,7 +22,7 @@ import { gzipSync, zstdCompressSync } from "node:zlib";
 import { pack, type Pack } from "tar-stream";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { pruneReleases, unpackBundle } from "./bundle.ts";
-import { removeTree } from "./remove.ts";
+import { removeTree } from "../../os/remove.ts";
 import { findTool, toolFolder } from "./tools.ts";
 
 let dir = "";

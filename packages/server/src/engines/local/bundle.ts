@@ -7,7 +7,7 @@ import { pipeline } from "node:stream/promises";
 import { createGunzip, createZstdDecompress } from "node:zlib";
 import { extract } from "tar-stream";
 import { checkEntry, type ArchiveItem, type ArchiveLimits } from "../../core/archive.ts";
-import { removeTree } from "./remove.ts";
+import { removeTree } from "../../os/remove.ts";
 import type { RunAs } from "./tools.ts";
 
 /** Files that are written at the same time, and the largest that is kept in memory for it. */

@@ -1,14 +1,15 @@
 // The local engine: processes of this machine, which the edge's agent starts and watches. What lies in Berth's own folders (releases, volumes) it sees to itself.
-import { readdir, rm, stat } from "node:fs/promises";
+import { chmod, chown, mkdir, readdir, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Readable } from "node:stream";
 import { cause } from "@berth/contract/causes.ts";
 import { BerthError } from "../../core/errors.ts";
+import { fillFolder, packFolder } from "../agent/archive.ts";
 import { AgentEngine, type AgentEngineDeps } from "../agent/engine.ts";
 import type { FenceCheck, StackAnswer, StackUse } from "../agent/protocol.ts";
 import { EngineFailure, type Fence, type VolumePort, type Workload } from "../engine.ts";
 import { pruneReleases, unpackBundle } from "./bundle.ts";
-import { removeTree } from "./remove.ts";
+import { removeTree } from "../../os/remove.ts";
 import { findTool } from "./tools.ts";
 
 export interface LocalEngineDeps extends AgentEngineDeps {
@@ -25,6 +26,8 @@ export class LocalEngine extends AgentEngine {
   protected readonly rendered = "process";
   protected readonly unreached = { isolation: ["none"], volumes: "env" } as const;
   readonly #deps: LocalEngineDeps;
+  /** Folders of volumes that content is being put into. */
+  readonly #filling = new Set<string>();
 
   constructor(deps: LocalEngineDeps) {
     super(deps);
@@ -67,7 +70,7 @@ export class LocalEngine extends AgentEngine {
     if (!(await this.hasEnded({ id, name }, signal))) return false;
     const folder = dirname(this.#volumes(id));
     if (volumes === "kept") {
-      for (const part of ["releases", "home", "tmp"]) await removeTree(join(folder, part));
+      for (const part of ["releases", "home", "tmp", "volumes.new"]) await removeTree(join(folder, part));
       return true;
     }
     await removeTree(folder);
@@ -91,6 +94,34 @@ export class LocalEngine extends AgentEngine {
       // Whoever makes a volume of this name again means a new one, see Stacks.volume.
       await rm(join(dirname(this.#volumes(stack)), "volumes.made", name), { force: true });
     },
+    snapshot: async (stack, name, signal) => {
+      await this.#volumeUsers(stack, name);
+      const folder = join(this.#volumes(stack), name);
+      if ((await stat(folder).catch(() => undefined))?.isDirectory() !== true)
+        throw new BerthError("not_found", { kind: "volume", name, hint: "Nothing has used it yet, or its folder is gone." });
+      return packFolder(folder, signal);
+    },
+    restore: async ({ stack, name }, archive, signal) => {
+      const checkFree = async (): Promise<void> => {
+        const [component] = await this.#volumeUsers(stack, name);
+        if (component !== undefined) throw new BerthError("volume_in_use", { volume: name, component });
+      };
+      const folder = join(this.#volumes(stack), name);
+      if (this.#filling.has(folder)) throw underWay(name);
+      this.#filling.add(folder);
+      try {
+        const { dir, uid, gid } = (await this.agent.call("PUT", `/v1/stacks/${stack}`, undefined, signal)) as StackAnswer;
+        const owner = uid === undefined || gid === undefined ? undefined : { uid, gid };
+        // The stack's user passes through: it puts the content together itself.
+        const beside = join(dir, "volumes.new");
+        await mkdir(beside, { recursive: true, mode: 0o700 });
+        if (owner !== undefined) await chown(beside, 0, owner.gid);
+        await chmod(beside, owner === undefined ? 0o700 : 0o710);
+        await fillFolder({ folder, staging: join(beside, name), owner, checkFree }, archive, signal);
+      } finally {
+        this.#filling.delete(folder);
+      }
+    },
   };
 
   #volumes(stackId: string): string {
@@ -106,6 +137,13 @@ export class LocalEngine extends AgentEngine {
     ).usedBy;
   }
 }
+
+const underWay = (volume: string): BerthError =>
+  new BerthError("wrong_state", {
+    verb: "Restoring",
+    reason: `content is being put into volume ${volume} already`,
+    hint: "Wait until that has ended.",
+  });
 
 async function bytesBelow(folder: string): Promise<number> {
   let bytes = 0;

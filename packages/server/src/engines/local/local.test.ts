@@ -21,6 +21,7 @@ describeEngine("local", async () => {
   const lab = await Lab.open();
   return {
     engine: lab.engine,
+    owners: "one",
     workload: (does, over) => lab.workload({ "server.mjs": webProgram }, { ...programs[does], ...over }),
     [Symbol.asyncDispose]: () => lab[Symbol.asyncDispose](),
   };

@@ -2,7 +2,7 @@
 // Each transition is one transaction on the rollout's row, and each phase can be taken up by another process from that row alone (promise 2).
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import type { RolloutPhase } from "@berth/contract/resources/rollouts.ts";
-import { isBelow } from "../../core/image/reference.ts";
+import { digestOf, isBelow } from "../../core/image/reference.ts";
 import { builtRuntime, chooseCommand, imageRuntime, releaseHash, type ReleaseContent } from "../../core/release/release.ts";
 import { componentState } from "../../core/rollout/outcome.ts";
 import { emptyMemory } from "../../core/rollout/plan.ts";
@@ -166,7 +166,10 @@ async function resolveImage(deps: ComponentLoopDeps, loaded: Loaded, rollout: Op
   // With the credentials of the whole installation, everybody could run what was built for others.
   if (deps.registry !== undefined && isBelow(deps.registry, image))
     return failRollout(deps, loaded, rollout, context, cause("image_of_others", { component: loaded.component.name, image }));
-  const found = await deps.places.engine(loaded.stack.cluster).resolveImage?.(image, context.signal);
+  const found =
+    rollout.image_reference === null
+      ? await deps.places.engine(loaded.stack.cluster).resolveImage?.(image, context.signal)
+      : { reference: rollout.image_reference, digest: digestOf(rollout.image_reference) ?? "", size: 0 };
   if (found === undefined)
     return failRollout(deps, loaded, rollout, context, cause("image_needs_container_engine", { component: loaded.component.name, image }));
   const built = { artifactDigest: found.digest, plan: undefined, runtime: imageRuntime(rollout.spec, found.reference) };

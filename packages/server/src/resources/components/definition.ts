@@ -2,6 +2,7 @@
 import type { ComponentSpec } from "@berth/contract/spec.ts";
 import { canonicalJson } from "../../core/canonical.ts";
 import { BerthError } from "../../core/errors.ts";
+import { isFollowed } from "../../core/image/reference.ts";
 import { scheduleProblem } from "../../core/schedule.ts";
 import type { Db } from "../../db/pool.ts";
 import type { Call } from "../call.ts";
@@ -27,6 +28,13 @@ export async function defineComponent(
 ): Promise<{ component: store.ComponentRow; created: boolean; changed: boolean }> {
   const problem = spec.schedule === undefined ? undefined : scheduleProblem(spec.schedule);
   if (problem !== undefined) throw new BerthError("invalid_request", { reason: `the schedule of ${name} cannot be used: ${problem}` });
+  if (spec.follow === true && !isFollowed(spec.image))
+    throw new BerthError("invalid_request", {
+      reason:
+        spec.image === undefined
+          ? `${name} cannot follow a tag: what is built has none`
+          : `${name} cannot follow a tag: ${spec.image} names one image for ever`,
+    });
   const existing = await store.findComponent(trx, stack.id, name, { lock: true });
   if (existing?.delete_requested_at != null)
     throw new BerthError("wrong_state", {

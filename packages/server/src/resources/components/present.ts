@@ -35,6 +35,9 @@ export function presentComponent(
     ...(row.cause === null ? {} : { cause: row.cause }),
     ...(warnings.length === 0 ? {} : { warnings }),
     ...(row.observed_at === null ? {} : { observedAt: row.observed_at.toISOString() }),
+    ...(row.spec.follow !== true || row.looked_at === null
+      ? {}
+      : { looked: { at: row.looked_at.toISOString(), ...(row.look_cause === null ? {} : { cause: row.look_cause }) } }),
     ...(row.next_run_at === null ? {} : { nextRunAt: row.next_run_at.toISOString() }),
     createdAt: row.created_at.toISOString(),
     updatedAt: row.updated_at.toISOString(),

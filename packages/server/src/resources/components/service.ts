@@ -14,7 +14,7 @@ import type { Call, Versioned } from "../call.ts";
 import type { CertificateService } from "../certificates/service.ts";
 import { resolveIntent } from "../config/resolve.ts";
 import type { ResourceDeps } from "../deps.ts";
-import { audit, buryComponent, keepAnswer, stackEvent, wakeComponent } from "../intent.ts";
+import { audit, buryComponent, keepAnswer, stackEvent, wakeComponent, wakeLooks } from "../intent.ts";
 import { slice, toPage, type ListRequest } from "../page.ts";
 import { findRelease, findReleaseByNumber, newestRelease } from "../releases/store.ts";
 import { acceptRollouts, sameAgain } from "../rollouts/accept.ts";
@@ -182,6 +182,8 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
       const { stack } = await operate(call, stackName, name, "start", async (component, trx, at) => {
         if (!component.stopped) return undefined;
         await stackEvent(trx, at, { code: "component_started", component: name });
+        // What its tag was moved to meanwhile.
+        if (component.spec.follow === true) await wakeLooks(trx, at.id, at.cluster);
         return { stopped: false };
       });
       return (await view(call, stack, name)).body;

@@ -41,6 +41,9 @@ export interface ComponentListRow extends ComponentRow {
   readonly rollout_number: number | null;
   readonly rollout_phase: string | null;
   readonly rolling: boolean;
+  /** When its image was looked at last because somebody said that it was moved, and what kept that from an answer. */
+  readonly looked_at: Date | null;
+  readonly look_cause: Cause | null;
   /** A release that a rollback without a number goes to. */ readonly older: boolean;
   readonly routes: HostRoute[];
   readonly ports: { name: string; port: number }[];
@@ -138,8 +141,11 @@ export async function listComponents(trx: Db, query: ComponentListQuery): Promis
     .where("c.stack_id", "=", query.stackId)
     .leftJoin("releases as r", "r.id", "c.stable_release_id")
     .leftJoin("rollouts as o", (join) => join.onRef("o.component_id", "=", "c.id").onRef("o.number", "=", "c.last_rollout"))
+    .leftJoin("image_looks as l", "l.component_id", "c.id")
     .select(componentColumns)
     .select([
+      "l.looked_at",
+      "l.cause as look_cause",
       "r.number as release_number",
       "r.hash as release_hash",
       "r.created_at as release_created_at",

@@ -18,8 +18,8 @@ export interface Wanted {
   readonly spec: ComponentSpec;
   readonly config: Record<string, string>;
   readonly secretRefs: Record<string, SecretRef>;
-  /** A build whose outcome is released, the image that the spec names, or a release that is put live again. */
-  readonly from: { readonly build: string } | { readonly image: string } | { readonly release: string };
+  /** A build whose outcome is released, the image that the spec names (`reference`: what that was found to stand for already), or a release that is put live again. */
+  readonly from: { readonly build: string } | { readonly image: string; readonly reference?: string } | { readonly release: string };
 }
 
 /** A release put live again as it was, whole (promise 5), without waiting for other components. */
@@ -38,7 +38,7 @@ export interface Accepted {
 
 export async function acceptRollouts(
   trx: Db,
-  call: Call,
+  call: Pick<Call, "by">,
   stack: StackHandle,
   wanted: readonly Wanted[],
   reason: string,
@@ -69,6 +69,7 @@ export async function acceptRollouts(
       config: item.config,
       secretRefs: item.secretRefs,
       waitsFor,
+      imageReference: "image" in item.from ? (item.from.reference ?? null) : null,
     });
     // Somebody decided what is to run: what was left alone until then gives way to it.
     if (item.component.held) await updateComponent(trx, item.component.id, { held: false });

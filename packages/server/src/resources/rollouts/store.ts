@@ -31,6 +31,7 @@ export interface RolloutRow {
   readonly ends_as: "failed" | "aborted" | null;
   readonly progress: RolloutProgress;
   readonly created_by: string;
+  readonly image_reference: string | null;
   readonly created_at: Date;
   readonly started_at: Date | null;
   readonly ended_at: Date | null;
@@ -63,6 +64,7 @@ export interface NewRollout {
   readonly secretRefs: Record<string, SecretRef>;
   readonly waitsFor: readonly string[];
   readonly by: string;
+  readonly imageReference: string | null;
 }
 export async function insertRollout(trx: Db, rollout: NewRollout): Promise<string> {
   const { id } = await trx
@@ -82,6 +84,7 @@ export async function insertRollout(trx: Db, rollout: NewRollout): Promise<strin
       secret_refs: JSON.stringify(rollout.secretRefs),
       waits_for: [...rollout.waitsFor],
       created_by: rollout.by,
+      image_reference: rollout.imageReference,
       abort_requested_by: null,
       ends_as: null,
     })

@@ -51,7 +51,7 @@ export function createStackService(deps: ResourceDeps) {
         reason: `stack ${name} is being removed`,
         hint: "Wait until it is gone; then it can be made again.",
       });
-    return handle(row);
+    return stackHandle(row);
   }
 
   async function notFound(call: Call, name: string): Promise<BerthError> {
@@ -109,9 +109,9 @@ export function createStackService(deps: ResourceDeps) {
     if (id === undefined) throw new BerthError("conflict", { kind: "stack", name: wanted.name });
     const row = await store.findStackById(trx, id);
     if (row === undefined) throw new BerthError("internal");
-    await stackEvent(trx, handle(row), { code: "stack_created" });
+    await stackEvent(trx, stackHandle(row), { code: "stack_created" });
     await audit(trx, call, "stacks.create", `stack:${wanted.name}`, { team: team.name, cluster: cluster.name });
-    return handle(row);
+    return stackHandle(row);
   }
 
   async function view(call: Call, id: string, name: string, trx: Db = deps.db): Promise<Versioned<Stack>> {
@@ -214,7 +214,8 @@ export function createStackService(deps: ResourceDeps) {
   };
 }
 
-function handle(row: store.StackRow): StackHandle {
+/** A row as other resources and loops go by it. */
+export function stackHandle(row: store.StackRow): StackHandle {
   return {
     id: row.id,
     name: row.name,

@@ -7,6 +7,8 @@ export function volumeHandlers(volumes: VolumeService): HandlersOf<typeof volume
   return {
     listAllVolumes: ({ query }, call) => volumes.listAll(call, query),
     listVolumes: ({ params, query }, call) => volumes.list(call, params.stack, query),
+    snapshotVolume: ({ params }, call) => volumes.snapshot(call, params.stack, params.volume),
+    restoreVolume: ({ params, body }, call) => volumes.restore(call, params.stack, params.volume, body),
     deleteVolume: async ({ params }, call) => {
       await volumes.remove(call, params.stack, params.volume);
       return {};
