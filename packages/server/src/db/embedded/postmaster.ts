@@ -1,6 +1,7 @@
 // Finds, starts and stops the server process of a data folder. It runs detached and outlives Berth; it is believed to be ours
 // only when it works in our folder and answers, never because of what postmaster.pid says (promise 2).
-import { spawn } from "node:child_process";
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
 import { closeSync, openSync, readFileSync, readlinkSync, realpathSync, rmSync, truncateSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -109,8 +110,9 @@ async function launchOnce(
   const from = statSync(logFile, { throwIfNoEntry: false })?.size ?? 0;
   const log = openSync(logFile, "a", 0o600);
   let exited: string | undefined;
+  let child: ChildProcess;
   try {
-    const child = spawn(join(binaries.bin, "postgres"), ["-D", dataDir], {
+    child = spawn(join(binaries.bin, "postgres"), ["-D", dataDir], {
       ...account,
       cwd: dataDir,
       detached: true,
@@ -128,7 +130,13 @@ async function launchOnce(
     closeSync(log);
   }
   while (Date.now() < deadline) {
-    await sleep(8, undefined, { signal });
+    try {
+      await sleep(8, undefined, { signal });
+    } catch (error) {
+      // Nobody waits for it any more, and nobody would stop it.
+      await end(child);
+      throw error;
+    }
     const found = findPostmaster(dataDir);
     if (found?.ready === true) return found;
     if (exited !== undefined) return `${exited}\n${readFileSync(logFile, "latin1").slice(from).slice(-8192)}`;
@@ -138,6 +146,14 @@ async function launchOnce(
     "PostgreSQL was started but is not ready yet.",
     `Its log is ${logFile}. After a crash it may have much to replay: start Berth again in a moment.`,
   );
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  child.ref();
+  const gone = once(child, "exit");
+  child.kill("SIGINT");
+  await gone;
 }
 
 export type Answer = "answers" | "refuses_login" | "silent";

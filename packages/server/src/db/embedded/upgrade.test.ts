@@ -1,5 +1,5 @@
 // A folder of an older PostgreSQL, made by its real programs: moved whole, or left as it was.
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -130,6 +130,8 @@ describe.skipIf(!possible && process.env["BERTH_REQUIRE_ALL"] !== "1")("as root,
       version(),
       readdirSync(join(home, "postgres")).filter((name) => name.startsWith("upgrade") || name.startsWith("data.")),
     ]).toEqual(["15", []]);
+    // Nor does the new database that was just starting.
+    expect(spawnSync("pgrep", ["-f", join(home, "postgres/upgrade")], { encoding: "utf8" }).stdout).toBe("");
     const control = join(home, "postgres/data/global/pg_control");
     const whole = readFileSync(control);
     writeFileSync(control, Buffer.alloc(whole.length));
