@@ -1,6 +1,6 @@
 // A request body on its way to an endpoint. It never tears down the client's connection when an endpoint fails:
 // what the endpoint no longer wants is read and dropped, and the client still gets its answer.
-import type { IncomingMessage } from "node:http";
+import type { ClientRequest } from "./client.ts";
 
 /** Where a body goes to: a connection whose request's head was written. */
 export interface BodySink {
@@ -8,6 +8,8 @@ export interface BodySink {
   write(data: Buffer | string): boolean;
   cork(): void;
   uncork(): void;
+  /** It knows by itself where a body ends, whatever its length. */
+  readonly frames?: true;
   /** That was all. */
   uploaded(): void;
 }
@@ -22,7 +24,7 @@ export interface UploadOwner {
 }
 
 export class Upload {
-  readonly #req: IncomingMessage;
+  readonly #req: ClientRequest;
   readonly #chunked: boolean;
   readonly #owner: UploadOwner;
   readonly #watch: Set<Upload>;
@@ -37,7 +39,7 @@ export class Upload {
   #seenAt = -1;
 
   /** `chunked`: the length is not known beforehand. `most`: bytes at most. `watch`: where it is while it is being sent. */
-  constructor(req: IncomingMessage, chunked: boolean, most: number, owner: UploadOwner, watch: Set<Upload>) {
+  constructor(req: ClientRequest, chunked: boolean, most: number, owner: UploadOwner, watch: Set<Upload>) {
     this.#req = req;
     this.#chunked = chunked;
     this.#most = most;
@@ -86,12 +88,12 @@ export class Upload {
       this.#owner.onUploadTooLarge();
       return;
     }
-    if (!(this.#chunked ? writeChunk(to, chunk) : to.write(chunk))) this.#req.pause();
+    if (!(this.#chunked && to.frames === undefined ? writeChunk(to, chunk) : to.write(chunk))) this.#req.pause();
   };
 
   readonly #onEnd = (): void => {
     this.#watch.delete(this);
-    if (this.#chunked) this.#to?.write("0\r\n\r\n");
+    if (this.#chunked && this.#to?.frames === undefined) this.#to?.write("0\r\n\r\n");
     this.#to?.uploaded();
   };
 }
