@@ -13,6 +13,8 @@ export interface ClientRequest {
   readonly rawHeaders: string[];
   /** Nothing more of it comes. */
   readonly complete: boolean;
+  /** All of it was read. */
+  readonly readableEnded: boolean;
   readonly socket: Socket;
   /** Present: it came as a stream of HTTP/2. */
   readonly viaHttp2?: true;

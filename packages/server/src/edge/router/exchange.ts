@@ -276,6 +276,7 @@ export class Exchange implements AnswerSink, AnswerOwner, UploadOwner {
 
   onFailure(failure: Failure): void {
     const connection = this.#connection;
+    if (failure === "unprocessed") this.#upload?.takeBack();
     this.#settle();
     if (this.#ended || connection === undefined) return;
     if (failure === "refused") return this.#refused();

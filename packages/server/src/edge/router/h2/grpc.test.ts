@@ -236,6 +236,55 @@ describe("gRPC through the router", { timeout: 60_000 }, () => {
     await lead([at("i1", instance.port)]);
   });
 
+  it("sends a request again, with its body, that an instance did not act on because it asked for a new connection", async () => {
+    let served = 0;
+    let asked = 0;
+    const server = createHttp2Server();
+    server.on("session", (session) => {
+      let left = 20;
+      session.on("error", () => undefined);
+      session.on("stream", (stream) => {
+        stream.on("error", () => undefined);
+        const chunks: Buffer[] = [];
+        stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+        stream.on("end", () => {
+          served += 1;
+          stream.respond({ ":status": 200 });
+          stream.end(Buffer.concat(chunks));
+        });
+        left -= 1;
+        if (left > 0 || session.closed) return;
+        asked += 1;
+        session.close();
+      });
+    });
+    const on = await listening(server);
+    await lead([at("i4", on)]);
+    await edge.ready({ i4: true });
+    const session = await h2Client(port, host);
+    const failures: string[] = [];
+    await Promise.all(
+      Array.from({ length: 30 }, async (_, worker) => {
+        for (let n = 0; n < 40; n += 1) {
+          const body = randomBytes(100 + 300 * worker);
+          await ask(session, { ":path": "/" }, body).then(
+            (answer) => {
+              if (answer.status !== 200 || !answer.body.equals(body))
+                failures.push(`${String(answer.status)} ${answer.body.toString().slice(0, 200)}`);
+            },
+            (error: Error) => failures.push(error.message),
+          );
+        }
+      }),
+    );
+    session.destroy();
+    server.close();
+    expect(failures).toEqual([]);
+    expect(served).toBe(30 * 40);
+    expect(asked).toBeGreaterThan(10);
+    await lead([at("i1", instance.port)]);
+  });
+
   it("loses no call when one release takes over from another, nor one that is under way", async () => {
     await using next = await grpcInstance("next");
     await until(() => callOnce(secure, Buffer.from("x")).then(({ head }) => head.get("instance")[0] === "i1"));

@@ -1,9 +1,10 @@
 // A stream of HTTP/2 as an exchange sees it: a request that reads as one of HTTP/1.1 does, and an answer whose head goes out with the first byte behind it.
 // What nghttp2 lets through is well-formed (RFC 9113, 8.2 and 8.3); what is left to refuse here would be read differently by an endpoint.
-import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
+import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import type { IncomingHttpHeaders as HttpHeaders } from "node:http";
 import type { Socket } from "node:net";
 import type { AnswerOwner, ClientAnswer, ClientRequest } from "../client.ts";
+import { codes } from "./module.ts";
 
 /** A target that no route has and no endpoint gets: it is refused as malformed. */
 const malformedTarget = "malformed";
@@ -20,6 +21,7 @@ export class StreamRequest implements ClientRequest {
   readonly rawHeaders: string[];
   readonly socket: Socket;
   complete: boolean;
+  readableEnded = false;
   readonly #stream: ServerHttp2Stream;
   #onEnd: (() => void) | undefined;
 
@@ -85,6 +87,7 @@ export class StreamRequest implements ClientRequest {
   readonly #ended = (): void => {
     if (this.#stream.aborted || this.#stream.destroyed) return;
     this.complete = true;
+    this.readableEnded = true;
     this.#onEnd?.();
   };
 }
@@ -220,7 +223,7 @@ export class StreamAnswer implements ClientAnswer {
   }
 
   destroy(): void {
-    if (!this.#stream.closed) this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    if (!this.#stream.closed) this.#stream.close(codes.internalError);
   }
 
   #inform(fields: Record<string, string | number>): void {
@@ -261,7 +264,7 @@ export class StreamAnswer implements ClientAnswer {
 
   /** What is still on its way is nobody's: the client is told not to go on (RFC 9113, 8.1). */
   readonly #letGo = (): void => {
-    if (!this.#request.complete && !this.#stream.closed) this.#stream.close(constants.NGHTTP2_NO_ERROR);
+    if (!this.#request.complete && !this.#stream.closed) this.#stream.close(codes.noError);
   };
 }
 

@@ -1,11 +1,12 @@
 // Connections on which clients speak HTTP/2: one session each, whose streams are served as requests are. It bounds what a client may ask of a session, and ends one so
 // that no request is lost: first it asks for no further streams, and only when the client must have heard of it does it close (RFC 9113, 6.8).
-import { constants, performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream, type IncomingHttpHeaders } from "node:http2";
+import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import type { Duplex } from "node:stream";
 import type { Socket } from "node:net";
 import type { Direct, Http2Session, RouterContext } from "../context.ts";
 import { Exchange } from "../exchange.ts";
 import { StreamAnswer, StreamRequest } from "./incoming.ts";
+import { codes, endStream, nodeHttp2 } from "./module.ts";
 
 /** Requests of one connection at the same time. */
 const mostStreams = 128;
@@ -57,7 +58,7 @@ class ClientSession implements Http2Session {
     this.#socket = socket;
     this.#idleSince = ctx.now();
     this.#framesAt = this.#idleSince;
-    const session = performServerHandshake(socket, {
+    const session = nodeHttp2().performServerHandshake(socket, {
       maxSettings: 32,
       // However many there are within the size of a head, as with HTTP/1.1.
       maxHeaderListPairs: 4096,
@@ -91,7 +92,7 @@ class ClientSession implements Http2Session {
     const session = this.#session;
     if (this.#leaving || session.destroyed || session.closed) return;
     this.#leaving = true;
-    session.goaway(constants.NGHTTP2_NO_ERROR, lastStream);
+    session.goaway(codes.noError, lastStream);
     const close = (): void => {
       clearTimeout(timer);
       if (!session.destroyed) session.close();
@@ -129,7 +130,7 @@ class ClientSession implements Http2Session {
       const before = this.#slow.get(stream);
       if (before?.taken !== taken) slow.set(stream, { taken, since: now });
       else if (now - before.since < clientTimeout) slow.set(stream, before);
-      else stream.close(constants.NGHTTP2_CANCEL);
+      else stream.close(codes.cancel);
     }
     this.#slow = slow;
   }
@@ -139,7 +140,7 @@ class ClientSession implements Http2Session {
     this.#used = true;
     // It comes a turn after its head, and may be gone by then.
     if (stream.destroyed) return;
-    const request = new StreamRequest(stream, headers, raw, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0, this.#socket);
+    const request = new StreamRequest(stream, headers, raw, (flags & endStream) !== 0, this.#socket);
     const answer = new StreamAnswer(stream, request);
     this.#open.set(stream, answer);
     stream.once("close", () => {
@@ -155,7 +156,7 @@ class ClientSession implements Http2Session {
     const now = this.#deps.ctx.now();
     this.#frames = Math.min(frameBurst, this.#frames + ((now - this.#framesAt) * framesPerSecond) / 1000) - 1;
     this.#framesAt = now;
-    if (this.#frames < 0) this.#session.destroy(new Error("too many frames"), constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    if (this.#frames < 0) this.#session.destroy(new Error("too many frames"), codes.enhanceYourCalm);
   };
 }
 

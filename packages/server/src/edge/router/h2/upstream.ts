@@ -1,9 +1,10 @@
 // Sessions of one router with one endpoint that speaks HTTP/2 without TLS (h2c, by prior knowledge), and one stream of them for each request.
 // As with connections of HTTP/1.1: a stream never retries, and who asked is told what became of the request, once.
-import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream } from "node:http2";
+import type { ClientHttp2Session, ClientHttp2Stream } from "node:http2";
 import type { AnswerSink, Failure, UpstreamCall } from "../connection.ts";
 import { answerHead } from "../headers.ts";
 import type { BodySink, Upload } from "../upload.ts";
+import { codes, endStream, nodeHttp2 } from "./module.ts";
 
 export interface StreamPoolDeps {
   readonly host: string;
@@ -76,7 +77,7 @@ class EndpointSession {
     this.#connectBy = this.#idleSince + connectTimeout;
     // Not in the types yet: an answer may repeat a field, and is passed on as it is.
     const lenient: object = { strictSingleValueFields: false };
-    const session = connect(`http://${host.includes(":") ? `[${host}]` : host}:${String(port)}`, {
+    const session = nodeHttp2().connect(`http://${host.includes(":") ? `[${host}]` : host}:${String(port)}`, {
       // What the endpoint sends is the stack owner's own; its streams are as many as it says.
       maxSessionMemory: 1_000,
       maxHeaderListPairs: 4096,
@@ -176,7 +177,7 @@ export class UpstreamStream implements BodySink, UpstreamCall {
       this.#sink?.onInform(Number(headers[":status"]), withoutPseudo(raw));
     });
     stream.on("response", (headers, flags, raw: string[]) => {
-      this.#onHead(Number(headers[":status"]), raw, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0);
+      this.#onHead(Number(headers[":status"]), raw, (flags & endStream) !== 0);
     });
     stream.on("data", this.#onData);
     stream.on("trailers", (_headers, _flags, raw: string[]) => {
@@ -241,7 +242,7 @@ export class UpstreamStream implements BodySink, UpstreamCall {
     if (stream === undefined) return this.#fail(this.#session.connected ? "unprocessed" : "refused");
     if (this.answering) return this.#fail("broken");
     // Neither was acted on: the endpoint says so, or it never had a number (RFC 9113, 8.7).
-    const untouched = stream.rstCode === constants.NGHTTP2_REFUSED_STREAM || stream.id === undefined;
+    const untouched = stream.rstCode === codes.refusedStream || stream.id === undefined;
     this.#fail(untouched ? "unprocessed" : "broken");
   }
 
@@ -251,6 +252,7 @@ export class UpstreamStream implements BodySink, UpstreamCall {
 
   #onHead(status: number, raw: readonly string[], whole: boolean): void {
     this.answering = true;
+    this.#upload?.forget();
     this.#deadline = Infinity;
     this.#whole ||= whole;
     const sink = this.#sink;
@@ -287,7 +289,7 @@ export class UpstreamStream implements BodySink, UpstreamCall {
   }
 
   #cancel(): void {
-    if (this.#stream?.closed === false) this.#stream.close(constants.NGHTTP2_CANCEL);
+    if (this.#stream?.closed === false) this.#stream.close(codes.cancel);
   }
 
   #release(): void {
