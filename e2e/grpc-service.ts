@@ -10,10 +10,7 @@ export async function grpcService(version: string): Promise<Files> {
     platform: "node",
     logLevel: "silent",
     plugins: [
-      {
-        name: "program",
-        resolveId: (id) => (id === "program" ? fileURLToPath(new URL("./grpc-program.ts", import.meta.url)) : undefined),
-      },
+      { name: "program", resolveId: (id) => (id === "program" ? fileURLToPath(new URL("./grpc-program.ts", import.meta.url)) : undefined) },
     ],
   });
   const { output } = await made.generate({ format: "esm", codeSplitting: false });

@@ -71,7 +71,10 @@ test("pages are served in HTTP/2, and gRPC of every kind in TLS and without", as
     client.close();
   }
   const nobody = grpcClient(berth.router.port, "nobody.shop.localhost");
-  await expect(callOnce(nobody, Buffer.from("x"))).rejects.toMatchObject({ code: 12, details: expect.stringContaining("No component has this host") as string });
+  await expect(callOnce(nobody, Buffer.from("x"))).rejects.toMatchObject({
+    code: 12,
+    details: expect.stringContaining("No component has this host") as string,
+  });
   nobody.close();
 }, 240_000);
 
@@ -106,14 +109,19 @@ test("no request and no call is lost while releases change", async () => {
   try {
     for (const version of ["two", "three"]) {
       await deploy(version);
-      await until(async () => ((seen.page.get(version) ?? 0) > 20 && (seen.rpc.get(version) ?? 0) > 20 ? true : undefined), `answers of ${version}`);
+      await until(
+        async () => ((seen.page.get(version) ?? 0) > 20 && (seen.rpc.get(version) ?? 0) > 20 ? true : undefined),
+        `answers of ${version}`,
+      );
     }
   } finally {
     stopped = true;
     await Promise.all(working);
     for (const session of sessions) session.destroy();
   }
-  console.log(`HTTP/2 while releases changed: ${JSON.stringify({ page: Object.fromEntries(seen.page), rpc: Object.fromEntries(seen.rpc), failed: failed.length })}`);
+  console.log(
+    `HTTP/2 while releases changed: ${JSON.stringify({ page: Object.fromEntries(seen.page), rpc: Object.fromEntries(seen.rpc), failed: failed.length })}`,
+  );
   expect(failed).toEqual([]);
   for (const map of [seen.page, seen.rpc]) expect([...map.keys()]).toEqual(["one", "two", "three"]);
 }, 300_000);

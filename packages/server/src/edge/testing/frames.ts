@@ -28,7 +28,7 @@ export class FrameClient implements Disposable {
     socket.on("end", () => (this.closed = true));
   }
 
-  /** With prior knowledge, its settings sent. */
+  /** With prior knowledge, its settings sent. PING is answered. */
   static async open(port: number): Promise<FrameClient> {
     const socket = connectPlain({ host: "127.0.0.1", port });
     await once(socket, "connect");
@@ -51,12 +51,14 @@ export class FrameClient implements Disposable {
     while (this.#left.length >= 9) {
       const length = this.#left.readUIntBE(0, 3);
       if (this.#left.length < 9 + length) return;
-      this.frames.push({
+      const made: Frame = {
         type: this.#left.readUInt8(3),
         flags: this.#left.readUInt8(4),
         stream: this.#left.readUInt32BE(5),
         payload: this.#left.subarray(9, 9 + length),
-      });
+      };
+      this.frames.push(made);
+      if (made.type === frame.ping && (made.flags & flag.ack) === 0) this.send(encoded(frame.ping, flag.ack, 0, made.payload));
       this.#left = this.#left.subarray(9 + length);
     }
   }

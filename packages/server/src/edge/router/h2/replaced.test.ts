@@ -6,6 +6,7 @@ import { connect } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { testCertificate } from "../../testing/certificates.ts";
+import { encoded, flag, frame, FrameClient, requestFields } from "../../testing/frames.ts";
 import { answerOf, ask, h2Client, securePort } from "../../testing/h2.ts";
 import { endpoint, fence, host, never, TestEdge, until, webEntry } from "../../testing/harness.ts";
 
@@ -21,14 +22,25 @@ const slow: RequestListener = (req, res) => {
       clearInterval(timer);
       res.end("whole");
     }, 3_000);
-  } else setTimeout(() => res.end("ok"), 5);
+  } else {
+    served.set(req.url ?? "", (served.get(req.url ?? "") ?? 0) + 1);
+    setTimeout(() => res.end("ok"), 5);
+  }
 };
+/** How often the instance was asked for each path. */
+const served = new Map<string, number>();
 
-/** Asks one request after the other on a connection, with `side` at once, and connects anew when it is asked to. */
+let made = 0;
+
+/**
+ * Asks one request after the other on a connection, with `side` at once, and connects anew when it is asked to. What Node's client had not sent by then it closes with
+ * REFUSED_STREAM, which says that nobody acted on it (RFC 9113, 8.7): it is asked again on the next connection.
+ */
 class Caller {
   served = 0;
   connections = 0;
   readonly failures: string[] = [];
+  readonly unsent: string[] = [];
   readonly #stop = new AbortController();
   readonly #done: Promise<unknown>;
 
@@ -49,14 +61,19 @@ class Caller {
       this.connections += 1;
       await Promise.all(
         Array.from({ length: side }, async () => {
-          while (!this.#stop.signal.aborted && !session.closed && !session.destroyed)
-            await ask(session, { ":path": "/" }).then(
+          while (!this.#stop.signal.aborted && !session.closed && !session.destroyed) {
+            const path = this.unsent.pop() ?? `/${String(made++)}`;
+            await ask(session, { ":path": path }).then(
               ({ status, body }) => {
                 if (status === 200 && body.toString() === "ok") this.served += 1;
                 else this.failures.push(String(status));
               },
-              (error: Error) => this.failures.push(error.message),
+              (error: Error) => {
+                if (error.message.endsWith("NGHTTP2_REFUSED_STREAM")) this.unsent.push(path);
+                else this.failures.push(error.message);
+              },
             );
+          }
         }),
       );
     }
@@ -107,8 +124,8 @@ describe("clients of HTTP/2", { timeout: 120_000 }, () => {
     const before = (await edge.traffic.hello(never)).pid;
     await edge.traffic.upgrade({ node: process.execPath, entry }, never);
     const [code, last] = await away;
-    // The first word only says that streams should not be opened any more.
-    expect([code, last]).toEqual([0, 2 ** 31 - 1]);
+    // It names the stream that is under way, which is the only one.
+    expect([code, last]).toEqual([0, 1]);
     expect((await answered).body.toString()).toMatch(/^begun\.+whole$/);
     await until(() => callers.every(({ connections }) => connections > 1), 20_000, "new connections");
     await until(
@@ -120,11 +137,47 @@ describe("clients of HTTP/2", { timeout: 120_000 }, () => {
       30_000,
       "the next edge",
     );
-    const served = callers.map((caller) => caller.served);
-    await until(() => callers.every((caller, index) => caller.served > (served[index] ?? 0) + 100), 20_000);
+    const then = callers.map((caller) => caller.served);
+    await until(() => callers.every((caller, index) => caller.served > (then[index] ?? 0) + 100), 20_000);
     for (const caller of callers) await caller.stop();
-    expect(callers.flatMap(({ failures }) => failures)).toEqual([]);
+    expect(callers.flatMap(({ failures, unsent }) => [...failures, ...unsent])).toEqual([]);
+    // Each one once, also those that were asked again.
+    expect([...served].filter(([, times]) => times !== 1)).toEqual([]);
     expect(callers.reduce((sum, { served }) => sum + served, 0)).toBeGreaterThan(400);
+  });
+
+  it("have every request answered up to the one that they are told, and none behind it is acted on", async () => {
+    const { edge, made, port } = await serving({ succession: true });
+    await using _edge = edge;
+    await using _made = made;
+    expect(port).toBeGreaterThan(0);
+    const before = served.get("/") ?? 0;
+    using client = await FrameClient.open(edge.port);
+    const block = requestFields(host);
+    let sent = 0;
+    const more = (): void => {
+      client.send(encoded(frame.headers, flag.endStream | flag.endHeaders, 1 + 2 * sent, block));
+      sent += 1;
+    };
+    const answered = (): number => client.frames.filter(({ type, flags }) => type === frame.data && (flags & flag.endStream) !== 0).length;
+    for (let n = 0; n < 20; n += 1) more();
+    await until(() => answered() === 20);
+    await edge.traffic.upgrade({ node: process.execPath, entry }, never);
+    await until(
+      () => {
+        // Up to the moment in which it hears of it.
+        if (client.goneAway === undefined && sent - answered() < 50) for (let n = 0; n < 5; n += 1) more();
+        return client.goneAway !== undefined;
+      },
+      30_000,
+      "the word",
+    );
+    await until(() => client.closed, 20_000, "the end of the connection");
+    const last = client.goneAway?.last ?? 0;
+    expect(last).toBeGreaterThanOrEqual(39);
+    expect(answered()).toBe((last + 1) / 2);
+    expect((served.get("/") ?? 0) - before).toBe(answered());
+    expect(client.frames.filter(({ type }) => type === frame.reset)).toEqual([]);
   });
 
   it("meet HTTP/1.1 where they do not ask for HTTP/2", async () => {

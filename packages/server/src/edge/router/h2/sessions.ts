@@ -1,5 +1,5 @@
-// Connections on which clients speak HTTP/2: one session each, whose streams are served as requests are. It bounds what a client may ask of a session, and ends one so
-// that no request is lost: first it asks for no further streams, and only when the client must have heard of it does it close (RFC 9113, 6.8).
+// Connections on which clients speak HTTP/2: one session each, whose streams are served as requests are. It bounds what a client may ask of a session, and ends one so that
+// no request that was begun is cut off, and a client knows of every other that nobody acted on it (RFC 9113, 6.8).
 import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import type { Duplex } from "node:stream";
 import type { Socket } from "node:net";
@@ -16,14 +16,10 @@ const sessionWindow = 1024 * 1024;
 /** Frames that ask for an answer and carry no request (PING, SETTINGS): at once, and per second. Many, since some gRPC clients measure the way so while they download. */
 const frameBurst = 1_000;
 const framesPerSecond = 500;
-/** ms for a client to hear that it should open no further streams. */
-const noticeFor = 1_000;
 /** ms that a client which ended its side is still answered. */
 const halfOpenFor = 2_000;
 /** ms for a client to close a connection that is done. */
 const closeWithin = 5_000;
-/** RFC 9113, 6.8: "some streams may still come". */
-const lastStream = 2 ** 31 - 1;
 
 export interface SessionDeps {
   readonly ctx: RouterContext;
@@ -48,7 +44,6 @@ class ClientSession implements Http2Session {
   /** Since when it has no stream; how long that may last depends on whether there ever was one. */
   #idleSince: number;
   #used = false;
-  #leaving = false;
   #frames = frameBurst;
   #framesAt: number;
 
@@ -87,23 +82,13 @@ class ClientSession implements Http2Session {
     });
   }
 
-  /** Takes no further streams, and ends with the last one. */
+  /**
+   * Takes no further streams, and ends with the last one. The GOAWAY names the last stream that is served: what the client sent behind it was not acted on, and it knows so
+   * at once. A first GOAWAY that names none (RFC 9113, 6.8) would be no help, since nghttp2 serves no new stream after any.
+   */
   leave(): void {
     const session = this.#session;
-    if (this.#leaving || session.destroyed || session.closed) return;
-    this.#leaving = true;
-    session.goaway(codes.noError, lastStream);
-    const close = (): void => {
-      clearTimeout(timer);
-      if (!session.destroyed) session.close();
-    };
-    const timer = setTimeout(close, noticeFor);
-    // The first answer shows that the client has read what was sent before it; but answers overtake requests that were ready to be sent, so that only the second one
-    // shows that those are here.
-    session.ping(() => {
-      if (session.destroyed) close();
-      else session.ping(close);
-    });
+    if (!session.destroyed && !session.closed) session.close();
   }
 
   /** Ends it, whatever it is doing. */
