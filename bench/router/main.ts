@@ -1,7 +1,8 @@
-// Measures the router beside its peers: `npm run bench:router -- [--only peers,features,idle,stream,scale] [--rounds N] [--seconds N] [--connections N] [--json]`.
-// Needs wrk, curl, taskset and nginx; Traefik when bench/peers/traefik.ts compiled it. Leaves nothing behind, and ends with 1 when a bar is missed.
+// Measures the router beside its peers: `npm run bench:router -- [--only peers,features,http2,idle,stream,scale] [--rounds N] [--seconds N] [--connections N] [--json]`.
+// Needs wrk, curl, taskset and nginx, and h2load for HTTP/2; Traefik when bench/peers/traefik.ts compiled it. Leaves nothing behind, and ends with 1 when a bar is missed.
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
+import { http2, http2Table, perCpuSecond } from "./http2.ts";
 import { idle, idleTable } from "./idle.ts";
 import { has } from "./proxies.ts";
 import { scale, scaleTable } from "./scale.ts";
@@ -11,7 +12,7 @@ import { features, featuresTable, peers, peersTable, timesAsMany } from "./throu
 
 const { values: flags } = parseArgs({
   options: {
-    only: { type: "string", default: "peers,features,scale,idle,stream" },
+    only: { type: "string", default: "peers,features,http2,scale,idle,stream" },
     rounds: { type: "string", default: "5" },
     seconds: { type: "string", default: "3" },
     connections: { type: "string", default: "64" },
@@ -52,6 +53,19 @@ if (only.has("peers")) {
   } else note("Traefik is not there (node bench/peers/traefik.ts compiles it): no bar to compare with");
 }
 if (only.has("features")) tables.push(featuresTable(await features(options)));
+if (only.has("http2")) {
+  if (!has("h2load")) note("h2load is not there (Debian's nghttp2-client): nothing is measured of HTTP/2");
+  else {
+    const found = await http2(options);
+    tables.push(http2Table(found));
+    const times = perCpuSecond(found, "Berth, HTTP/2", "Berth, HTTP/1.1");
+    bars.push({
+      bar: "over HTTP/2, half of the requests per CPU second that HTTP/1.1 carries, both in TLS",
+      found: `${times.toFixed(2)} times`,
+      pass: times >= 0.5,
+    });
+  }
+}
 if (only.has("scale")) tables.push(scaleTable(await scale(options)));
 if (only.has("idle")) {
   const found = await idle({ connections: Number(flags.idle), note });

@@ -17,6 +17,14 @@ export interface Proxy extends AsyncDisposable {
   /** What a client sends that has been here before. */
   readonly cookie: string;
   readonly pids: () => number[];
+  /** Where it speaks TLS; undefined: nowhere. */
+  readonly securePort?: number;
+}
+
+/** PEM. */
+export interface Certificate {
+  readonly certificate: string;
+  readonly key: string;
 }
 
 const host = "web.shop.localhost";
@@ -103,14 +111,16 @@ export interface BerthOptions {
   readonly leaveOut?: readonly ("accessLog" | "metrics" | "requestIds")[];
   /** The folder of another build, to compare two. */
   readonly dist?: string;
+  /** It speaks TLS with it, too. */
+  readonly certificate?: Certificate;
 }
 
 /** The built edge with its two routers, one component and one instance. */
 export async function berth(
   target: number,
-  { name = "Berth", core = cores.subject, sticky = true, leaveOut = [], dist = join(root, "dist") }: BerthOptions = {},
+  { name = "Berth", core = cores.subject, sticky = true, leaveOut = [], dist = join(root, "dist"), certificate }: BerthOptions = {},
 ): Promise<Proxy & { readonly workers: readonly number[] }> {
-  const [port, internal] = [await freePort(), await freePort()];
+  const [port, internal, securePort] = [await freePort(), await freePort(), await freePort()];
   let home = "";
   const started = withFolder((folder) => {
     home = folder;
@@ -125,6 +135,7 @@ export async function berth(
         runDir: join(home, "run"),
         installation: "bench",
         router: { host: "127.0.0.1", port, portIsDefault: false },
+        https: { port: securePort, portIsDefault: false },
         workers: 2,
         leaveOut,
         children: { agent: false, collector: false },
@@ -176,11 +187,18 @@ export async function berth(
       { installation: "bench", epoch: 1, generation: 1 },
       never,
     );
+    if (certificate !== undefined)
+      await traffic.setCertificates(
+        [{ name: "bench", chain: certificate.certificate, key: certificate.key, isDefault: true }],
+        { installation: "bench", epoch: 1, generation: 1 },
+        never,
+      );
     const { workers } = await traffic.hello(never);
     const proxy = proxyOf(name, port, started, () => [...workers]);
     await answers(proxy);
     return {
       ...proxy,
+      ...(certificate === undefined ? {} : { securePort }),
       workers,
       [Symbol.asyncDispose]: async () => {
         await traffic.close();
@@ -193,19 +211,26 @@ export async function berth(
   }
 }
 
-export async function nginxProxy(target: number): Promise<Proxy> {
-  const port = await freePort();
-  const started = nginx(
-    cores.subject,
-    (folder) => `
+export async function nginxProxy(target: number, certificate?: Certificate): Promise<Proxy> {
+  const [port, securePort] = [await freePort(), await freePort()];
+  const started = nginx(cores.subject, (folder) => {
+    if (certificate !== undefined) {
+      writeFileSync(join(folder, "certificate.pem"), certificate.certificate);
+      writeFileSync(join(folder, "key.pem"), certificate.key, { mode: 0o600 });
+    }
+    const secure =
+      certificate === undefined
+        ? ""
+        : `listen 127.0.0.1:${String(securePort)} ssl http2 backlog=4096; ssl_certificate ${folder}/certificate.pem; ssl_certificate_key ${folder}/key.pem;`;
+    return `
     log_format line escape=json '{"time":"$time_iso8601","requestId":"$request_id","remote":"$remote_addr","host":"$host","method":"$request_method","path":"$uri","status":$status,"bytesIn":$request_length,"bytesOut":$body_bytes_sent,"duration":$request_time,"upstream":"$upstream_addr"}';
     access_log ${folder}/access.log line buffer=64k flush=1s; upstream back { server 127.0.0.1:${String(target)}; keepalive 256; keepalive_requests 1000000000; }
-    server { listen 127.0.0.1:${String(port)} backlog=4096; server_name ${host}; location / { proxy_pass http://back; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
-      proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $http_host; proxy_set_header X-Request-Id $request_id; add_header X-Request-Id $request_id; } }`,
-  );
+    server { listen 127.0.0.1:${String(port)} backlog=4096; ${secure} server_name ${host}; location / { proxy_pass http://back; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
+      proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $http_host; proxy_set_header X-Request-Id $request_id; add_header X-Request-Id $request_id; } }`;
+  });
   const proxy = proxyOf("nginx, access log and request ids", port, started, () => family(started.pid));
   await answers(proxy);
-  return proxy;
+  return certificate === undefined ? proxy : { ...proxy, securePort };
 }
 
 /** undefined: it is not there. `full`: access log (JSON, buffered), metrics and sticky cookie; otherwise as it comes. */

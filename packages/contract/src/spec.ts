@@ -59,6 +59,11 @@ export const Port = Type.Object(
   {
     name: Name,
     protocol: Type.Union([Type.Literal("http"), Type.Literal("tcp")]),
+    appProtocol: Type.Optional(
+      Type.Union([Type.Literal("h2c"), Type.Literal("grpc")], {
+        description: "The program speaks HTTP/2 without TLS, from its first byte on; with `protocol: http` only. HTTP/1.1 when absent.",
+      }),
+    ),
     /** The port that the program listens on where it has a network of its own; on the local engine it gets `PORT` instead. */
     port: Type.Optional(PortNumber),
     /** A public TCP port on the edge; http ports are reached by host and path. */

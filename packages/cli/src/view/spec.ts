@@ -22,7 +22,7 @@ export function specFacts(spec: ComponentSpec): (readonly [string, string | unde
       list(
         spec.ports.map(
           (port) =>
-            `${port.name}/${port.protocol}${port.port === undefined ? "" : ` ${port.port}`}${port.published === undefined ? "" : ` (public: ${port.published})`}`,
+            `${port.name}/${port.appProtocol ?? port.protocol}${port.port === undefined ? "" : ` ${port.port}`}${port.published === undefined ? "" : ` (public: ${port.published})`}`,
         ),
       ),
     ],

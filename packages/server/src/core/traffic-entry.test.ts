@@ -53,6 +53,25 @@ describe("a traffic entry", () => {
       ["admin", []],
     ]);
   });
+  it("says of each instance what its own release speaks", () => {
+    const http: ComponentSpec["ports"] = [{ name: "http", protocol: "http" }];
+    const made = trafficEntry(
+      {
+        ...parts,
+        releases: of(
+          { ports: [{ name: "api", protocol: "http", appProtocol: "grpc" }], hash: "sha256:new" },
+          { ports: http, hash: "sha256:old" },
+        ),
+        internalPorts: new Map([["api", 1]]),
+      },
+      [endpoint("new", { api: local(1) }), endpoint("old", { http: local(2) }), endpoint("unknown", { api: local(3) })],
+    );
+    expect(made.ports[0]?.tracks[0]?.endpoints.map(({ instance, http2 }) => [instance, http2])).toEqual([
+      ["new", true],
+      ["old", undefined],
+      ["unknown", true],
+    ]);
+  });
   it("publishes TCP ports only", () => {
     expect(entry.ports.map((port) => port.published)).toEqual([undefined, 1883, undefined]);
   });

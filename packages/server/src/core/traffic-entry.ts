@@ -48,6 +48,7 @@ export interface Entry {
         readonly host: string;
         readonly port: number;
         readonly state: "active" | "draining";
+        readonly http2?: boolean;
       }[];
     }[];
   }[];
@@ -141,6 +142,7 @@ export function trafficEntry(parts: EntryParts, endpoints: readonly EntryEndpoin
                         host: address.host,
                         port: address.port,
                         state: endpoint.state,
+                        ...(speaksHttp2(parts, endpoint, port) ? { http2: true } : {}),
                       },
                     ];
               }),
@@ -168,6 +170,13 @@ function firstOfEach<T>(items: readonly T[], keyOf: (item: T) => string): T[] {
   const seen = new Map<string, T>();
   for (const item of items) if (!seen.has(keyOf(item))) seen.set(keyOf(item), item);
   return [...seen.values()];
+}
+
+/** What an instance speaks is its own release's word: while one release takes over from another, they may speak differently. */
+function speaksHttp2({ releases }: EntryParts, endpoint: EntryEndpoint, port: Port): boolean {
+  const ports = releases.find((release) => release.hash === endpoint.releaseHash)?.spec.ports ?? [];
+  const own = ports.find((one) => one.name === port.name) ?? (ports.length === 1 ? ports[0] : undefined) ?? port;
+  return own.protocol === "http" && own.appProtocol !== undefined;
 }
 
 /** A release that only renames its one port must not take the instances of the release before it out of the router (promise 3). */

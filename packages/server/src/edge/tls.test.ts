@@ -112,7 +112,10 @@ describe("HTTPS at the edge", { timeout: 120_000 }, () => {
     expect(await shown(port, "a.example.org")).toBe(printOf(wildcard));
     for (const name of ["a.b.example.org", "example.org", "unknown.test", undefined])
       expect(await shown(port, name), name).toBe(printOf(standard));
-    const { socket } = await handshake(port, { servername: host, ALPNProtocols: ["h2", "http/1.1"] });
+    const both = await handshake(port, { servername: host, ALPNProtocols: ["http/1.1", "h2"] });
+    expect(both.socket.alpnProtocol).toBe("h2");
+    both.socket.destroy();
+    const { socket } = await handshake(port, { servername: host, ALPNProtocols: ["http/1.1"] });
     expect(socket.alpnProtocol).toBe("http/1.1");
     expect(await ask(socket)).toContain(`{"proto":"https","port":"${String(port)}"}`);
     socket.destroy();
@@ -271,7 +274,7 @@ describe("HTTPS at the edge", { timeout: 120_000 }, () => {
     const port = await securePort(edge);
     const workers = await edge.workers();
     await expect(fetchRaw(port, { headers: { host } })).rejects.toThrow();
-    await expect(handshake(port, { servername: host, ALPNProtocols: ["h2"] })).rejects.toThrow();
+    await expect(handshake(port, { servername: host, ALPNProtocols: ["spdy/3"] })).rejects.toThrow();
     for (let count = 0; count < 20; count += 1)
       connect({ host: "127.0.0.1", port, servername: host })
         .on("error", () => undefined)

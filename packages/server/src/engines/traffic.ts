@@ -22,6 +22,8 @@ export interface TrafficEndpoint {
   readonly port: number;
   /** `draining`: no new requests; the ones in flight finish. */
   readonly state: "active" | "draining";
+  /** It is spoken to in HTTP/2 without TLS (h2c); HTTP/1.1 otherwise. */
+  readonly http2?: boolean;
 }
 export interface TrafficTrack {
   readonly name: string;

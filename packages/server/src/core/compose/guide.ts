@@ -54,7 +54,7 @@ const ports = `## Ports
 
 The router takes the requests of the outside and leads them to instances, so no instance opens a port of the machine.
 
-- A port speaks HTTP, unless \`x-berth: { ports: { 5432: tcp } }\`, \`app_protocol: tcp\` or \`/tcp\` after a short form says otherwise, or it is a port that is known for something else (5432, 6379, 3306 and their like).
+- A port speaks HTTP, unless \`x-berth: { ports: { 5432: tcp } }\`, \`app_protocol: tcp\` or \`/tcp\` after a short form says otherwise, or it is a port that is known for something else (5432, 6379, 3306 and their like). With \`app_protocol: grpc\` or \`h2c\` the router speaks HTTP/2 to it, which gRPC needs; see [domains](domains.md).
 - An HTTP port under \`ports\` is reached by host name: \`<component>.<stack>.localhost\` and the \`domains\`. Its public number is noted and not opened.
 - A TCP port under \`ports\` is opened on the router at its public number, if it has one and it is not bound to a loopback address.
 - A port under \`expose\` is for siblings. They find it in \`<NAME>_HOST\`, \`<NAME>_PORT\` and \`<NAME>_URL\`.

@@ -9,6 +9,8 @@ export interface DeclaredPort {
   readonly target: number;
   /** Said by `/tcp` after a short form, or by `app_protocol`. */
   readonly protocol: Protocol | undefined;
+  /** Said by `app_protocol`: HTTP/2 without TLS. */
+  readonly appProtocol?: Port["appProtocol"];
   /** The port that Compose would open on the machine; 0 = any free one. */
   readonly published: number | undefined;
   readonly loopback: boolean;
@@ -22,7 +24,14 @@ const tcpPorts: ReadonlySet<number> = new Set([
   21, 22, 25, 53, 110, 143, 389, 465, 587, 636, 993, 995, 1433, 1521, 1883, 2181, 3306, 4222, 5432, 5671, 5672, 6379, 6380, 8883, 9042,
   9092, 11211, 27017, 33060,
 ]);
-const httpProtocols: ReadonlySet<string> = new Set(["http", "http1", "http2", "h2c", "http/1.1", "ws", "grpc"]);
+const httpProtocols: ReadonlySet<string> = new Set(["http", "http1", "http/1.1", "ws"]);
+/** Without TLS and without a word of HTTP/1.1 before; the names are those of Kubernetes and of those who followed it. */
+const http2Protocols: ReadonlyMap<string, "h2c" | "grpc"> = new Map([
+  ["h2c", "h2c"],
+  ["http2", "h2c"],
+  ["kubernetes.io/h2c", "h2c"],
+  ["grpc", "grpc"],
+]);
 
 /** Long and short forms, ranges written out; a later entry for the same port wins. */
 export function readPorts(place: Place, tree: Tree | undefined): DeclaredPort[] {
@@ -116,12 +125,14 @@ function longPort(place: Place, item: Tree): DeclaredPort[] {
   if (publishedText !== undefined && publishedText !== "" && published === undefined)
     complain(place, get(item, "published")?.at ?? item.at, "published", `\`${publishedText}\` is not a port`, "");
   const said = textOf(place, get(item, "app_protocol"), "app_protocol")?.toLowerCase();
+  const appProtocol = http2Protocols.get(said ?? "");
   const name = textOf(place, get(item, "name"), "name");
   if (target === undefined) return [];
   return [
     {
       target,
-      protocol: said === undefined ? undefined : httpProtocols.has(said) ? "http" : "tcp",
+      protocol: said === undefined ? undefined : httpProtocols.has(said) || appProtocol !== undefined ? "http" : "tcp",
+      ...(appProtocol === undefined ? {} : { appProtocol }),
       published: published?.from ?? (publishedText === undefined || publishedText === "" ? 0 : undefined),
       loopback: isLoopback(textOf(place, get(item, "host_ip"), "host_ip") ?? ""),
       name,
@@ -182,10 +193,12 @@ export function componentPorts(
   for (const port of declared) {
     const protocol = protocolOf(port, said);
     const known = ports.get(port.target);
+    const appProtocol = protocol === "http" ? (port.appProtocol ?? known?.appProtocol) : undefined;
     const published = known?.published ?? publicPort(place, port, protocol, routed);
     ports.set(port.target, {
       name: known?.name ?? portName(place, port, protocol, [...ports.values()]),
       protocol,
+      ...(appProtocol === undefined ? {} : { appProtocol }),
       port: port.target,
       ...(published === undefined ? {} : { published }),
     });

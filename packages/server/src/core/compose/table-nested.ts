@@ -74,7 +74,7 @@ export const healthcheckRules: readonly KeyRule[] = [
 export const portRules: readonly KeyRule[] = [
   honoured("target", "the port on which the program listens"),
   honoured("published", "the public port, for `tcp`; HTTP is reached by host name on the router's port"),
-  honoured("app_protocol", "`tcp` and anything else that is not HTTP: `tcp`; `http`, `http2`, `ws`, `grpc`: `http`"),
+  honoured("app_protocol", "`http` or `ws`: HTTP/1.1; `h2c`, `http2` or `grpc`: HTTP/2 without TLS; `tcp` and anything else: `tcp`"),
   honoured("protocol", "`tcp`; `udp` is refused, since the router leads HTTP and TCP"),
   honoured("host_ip", "a loopback address: the port is not published"),
   honoured("name", "the port's name"),

@@ -134,7 +134,7 @@ const berthRules: readonly KeyRule[] = [
   honoured("securityProfile", "`restricted`, `baseline` or `privileged` (needs its own permission)"),
   honoured(
     "ports",
-    "`{ 5432: tcp }` says how a port is spoken to (`http` or `tcp`); a list of `{ name, protocol, port, published }` replaces all ports",
+    "`{ 5432: tcp }` says how a port is spoken to (`http` or `tcp`); a list of `{ name, protocol, appProtocol, port, published }` replaces all ports",
   ),
   honoured("secrets", "environment variable -> name of a secret of the stack"),
   honoured("command", "`{ exec: [...] }` or `{ shell: LINE }`; wins over `command`"),

@@ -14,6 +14,7 @@ const Endpoint = Type.Object({
   host: Type.String({ minLength: 1 }),
   port: PortNumber,
   state: Type.Union([Type.Literal("active"), Type.Literal("draining")]),
+  http2: Type.Optional(Type.Boolean()),
 });
 const Port = Type.Object({
   name: Name,

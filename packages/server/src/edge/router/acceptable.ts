@@ -1,8 +1,8 @@
 // Which requests are passed on at all. Node's parser refuses what is malformed; this refuses what is well-formed and yet read differently by different programs,
 // because an endpoint that reads it differently from the router can be made to serve a request that nobody routed (RFC 9112, 11.2).
-import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { absoluteTarget, hostName } from "../hosts.ts";
+import type { ClientAnswer, ClientRequest } from "./client.ts";
 import type { RefusalKind } from "./pages.ts";
 
 /** `ends`: what follows on the connection cannot be told apart from this request's body, so nothing more is read from it. */
@@ -30,7 +30,7 @@ export interface Destination {
 }
 
 /** Where a request wants to go, plain or with an upgrade. A target in absolute form wins over the Host field (RFC 9112, 3.2.2). */
-export function destination(req: IncomingMessage): Destination {
+export function destination(req: ClientRequest): Destination {
   let path = req.url ?? "/";
   let authority = req.headers.host ?? "";
   let malformed = false;
@@ -48,7 +48,7 @@ export function destination(req: IncomingMessage): Destination {
 }
 
 /** Why this request goes no further; undefined for nearly all. `authority` is the one that routes it. */
-function unacceptable(req: IncomingMessage, authority: string): Unacceptable | undefined {
+function unacceptable(req: ClientRequest, authority: string): Unacceptable | undefined {
   const coding = req.headers["transfer-encoding"];
   if (req.httpVersionMajor !== 1) return ambiguous;
   if (coding !== undefined && (req.httpVersionMinor !== 1 || coding.toLowerCase() !== "chunked"))
@@ -68,9 +68,9 @@ function unacceptable(req: IncomingMessage, authority: string): Unacceptable | u
 const unreadable = new WeakSet<Socket>();
 
 /** Makes this response the last on its connection; requests that the parser has found behind it are not served. */
-export function readNoMore(res: ServerResponse<IncomingMessage>): void {
+export function readNoMore(req: ClientRequest, res: ClientAnswer): void {
   res.shouldKeepAlive = false;
-  unreadable.add(res.req.socket);
+  unreadable.add(req.socket);
 }
 
 /** Nothing on it is a request. */

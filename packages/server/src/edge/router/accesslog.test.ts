@@ -19,6 +19,7 @@ const plain: AccessRecord = {
   origin: originText({ stack: "s", component: "web" }, "stable", { instance: "i1", releaseHash: "sha256:a" }),
   retried: 0,
   interrupted: false,
+  protocol: "",
   code: "",
 };
 

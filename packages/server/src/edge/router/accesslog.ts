@@ -21,6 +21,8 @@ export interface AccessRecord {
   readonly interrupted: boolean;
   /** Why the router answered itself, as its error page calls it; "" when it did not. */
   readonly code: string;
+  /** "" for HTTP/1.1, of which nothing is said. */
+  readonly protocol: "HTTP/2" | "";
 }
 
 /** Text that waits beyond this is dropped: the disk is slower than the requests. */
@@ -159,6 +161,7 @@ export function accessLine(record: AccessRecord): string {
   const path = record.path.length > 2048 ? record.path.slice(0, 2048) : record.path;
   let line = `{"time":"${instant(record.at)}","requestId":${quoted(record.requestId)},"remote":"${record.remote}","host":${quoted(record.host)},"method":${quoted(record.method)},"path":${quoted(path)},"status":${String(record.status)}`;
   line += `,"bytesIn":${String(record.bytesIn)},"bytesOut":${String(record.bytesOut)},"durationMs":${withMicroseconds(record.milliseconds)}${record.origin}`;
+  if (record.protocol !== "") line += `,"protocol":"${record.protocol}"`;
   if (record.retried > 0) line += `,"retried":${String(record.retried)}`;
   if (record.code !== "") line += `,"code":"${record.code}"`;
   if (record.interrupted) line += `,"interrupted":true`;

@@ -70,7 +70,7 @@ export class Certificates {
   readonly options = (): TlsOptions => ({
     ...(this.#standard === undefined ? {} : secureContextOptions(this.#standard)),
     handshakeTimeout,
-    ALPNProtocols: ["http/1.1"],
+    ALPNProtocols: ["h2", "http/1.1"],
     SNICallback: (name, done) => {
       // undefined: the server's own, which is the standard one.
       done(null, this.#find(name.toLowerCase()));

@@ -5,6 +5,7 @@ import { HostTable } from "../hosts.ts";
 import { compileRules, type CompiledRule } from "../routing.ts";
 import { originText } from "./accesslog.ts";
 import { TrackStats } from "./stats.ts";
+import { StreamPool } from "./h2/upstream.ts";
 import { UpstreamPool } from "./upstream.ts";
 
 /** ms that an endpoint is left alone after it refused a connection. */
@@ -24,6 +25,8 @@ export class Endpoint {
   readonly port: number;
   readonly counters: InstanceCounters;
   readonly pool: UpstreamPool;
+  /** Present: it speaks HTTP/2, without TLS. */
+  readonly streams: StreamPool | undefined;
   active = true;
   ready = false;
   /** Its part of a line in the access log. */
@@ -38,6 +41,7 @@ export class Endpoint {
     port: number,
     counters: InstanceCounters,
     deps: Pick<ComponentDeps, "responseTimeout" | "now">,
+    speaksHttp2 = false,
   ) {
     this.instance = instance;
     this.releaseHash = releaseHash;
@@ -45,6 +49,13 @@ export class Endpoint {
     this.port = port;
     this.counters = counters;
     this.pool = new UpstreamPool({ host, port, responseTimeout: deps.responseTimeout, now: deps.now });
+    this.streams = speaksHttp2 ? new StreamPool({ host, port, responseTimeout: deps.responseTimeout, now: deps.now }) : undefined;
+  }
+
+  /** Ends its connections as soon as nothing is on them. */
+  close(): void {
+    this.pool.close();
+    this.streams?.close();
   }
 
   get inFlight(): number {
@@ -217,7 +228,7 @@ export class Component {
   }
 
   #dropPort(name: string, target: PortTarget): void {
-    for (const track of target.tracks) for (const endpoint of track.endpoints) endpoint.pool.close();
+    for (const track of target.tracks) for (const endpoint of track.endpoints) endpoint.close();
     target.tracks = [];
     this.ports.delete(name);
     target.wake();
@@ -225,24 +236,33 @@ export class Component {
 
   #updatePort(target: PortTarget, spec: TrafficPort): void {
     const known = new Map<string, Endpoint>();
-    for (const track of target.tracks) for (const endpoint of track.endpoints) known.set(endpointKey(endpoint), endpoint);
+    for (const track of target.tracks)
+      for (const endpoint of track.endpoints) known.set(endpointKey(endpoint, endpoint.streams !== undefined), endpoint);
     target.spec = spec;
     const redirects = spec.hosts.map(({ host, path, https }) => ({ host, path, target: https === "redirect" }));
     target.redirects = redirects.some((route) => route.target) ? new HostTable(redirects) : undefined;
     target.tracks = spec.tracks.map((track) => this.#track(track, known));
     for (const gone of known.values()) {
       gone.active = false;
-      gone.pool.close();
+      gone.close();
     }
     target.refresh(this.#deps.now());
   }
 
   #track(spec: TrafficTrack, known: Map<string, Endpoint>): Track {
     const endpoints = spec.endpoints.map((wanted) => {
-      const key = endpointKey(wanted);
+      const key = endpointKey(wanted, wanted.http2 === true);
       let endpoint = known.get(key);
       known.delete(key);
-      endpoint ??= new Endpoint(wanted.instance, wanted.releaseHash, wanted.host, wanted.port, this.#instance(wanted.instance), this.#deps);
+      endpoint ??= new Endpoint(
+        wanted.instance,
+        wanted.releaseHash,
+        wanted.host,
+        wanted.port,
+        this.#instance(wanted.instance),
+        this.#deps,
+        wanted.http2 === true,
+      );
       endpoint.origin = originText(this.ref, spec.name, endpoint);
       endpoint.active = wanted.state === "active";
       endpoint.ready = this.#deps.isReady(wanted.instance);
@@ -268,11 +288,6 @@ export class Component {
   }
 }
 
-function endpointKey(endpoint: {
-  readonly instance: string;
-  readonly releaseHash: string;
-  readonly host: string;
-  readonly port: number;
-}): string {
-  return `${endpoint.instance} ${endpoint.releaseHash} ${endpoint.host} ${String(endpoint.port)}`;
+function endpointKey(endpoint: Pick<Endpoint, "instance" | "releaseHash" | "host" | "port">, speaksHttp2: boolean): string {
+  return `${endpoint.instance} ${endpoint.releaseHash} ${endpoint.host} ${String(endpoint.port)}${speaksHttp2 ? " http2" : ""}`;
 }

@@ -4,8 +4,9 @@ import { AnswerParser, type AnswerEvents } from "./answer-parser.ts";
 import { answerHead, type AnswerHead } from "./headers.ts";
 import type { BodySink, Upload } from "./upload.ts";
 
-/** `refused`: no connection was made, so nothing was sent. `timeout`: no answer began in time. `broken`: the connection ended too early, or what came was no answer. */
-export type Failure = "refused" | "timeout" | "broken";
+/** `refused`: no connection was made, so nothing was sent. `unprocessed`: the endpoint says that it did not act on it. `timeout`: no answer began in time.
+ * `broken`: the connection ended too early, or what came was no answer. */
+export type Failure = "refused" | "unprocessed" | "timeout" | "broken";
 
 /** Who made the request. After `onEnd` or `onFailure` nothing follows. */
 export interface AnswerSink {
@@ -18,6 +19,16 @@ export interface AnswerSink {
   onPause(): void;
   onEnd(trailers: readonly string[]): void;
   onFailure(failure: Failure): void;
+}
+
+/** What works on a request: a connection of HTTP/1.1, or a stream of HTTP/2. */
+export interface UpstreamCall {
+  /** At least one byte of the answer came. */
+  readonly answering: boolean;
+  /** Reads on after `onBody` returned false. */
+  resume(): void;
+  /** Ends it without a word to whoever made the request. */
+  destroy(): void;
 }
 
 export interface ConnectionDeps {
@@ -42,7 +53,7 @@ const mostIdle = 60_000;
 /** Every connection reads into this one: each read is dealt with before the next begins, and what is kept is copied. */
 const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
 
-export class UpstreamConnection implements AnswerEvents, BodySink {
+export class UpstreamConnection implements AnswerEvents, BodySink, UpstreamCall {
   readonly #deps: ConnectionDeps;
   readonly #socket: Socket;
   readonly #parser = new AnswerParser(this);

@@ -18,6 +18,16 @@ export interface Direct {
   readonly sibling: boolean;
 }
 
+/** A connection on which a client speaks HTTP/2. */
+export interface Http2Session {
+  /** Takes no further requests, and ends with the last one. */
+  leave(): void;
+  /** Ends it, whatever it is doing. */
+  destroy(): void;
+  /** Called now and then: ends what takes too long. `now`: ms clock of the router. */
+  check(now: number): void;
+}
+
 export interface RouterContext {
   readonly table: RouteTable;
   readonly stats: RouterStats;
@@ -43,6 +53,8 @@ export interface RouterContext {
   readonly pipes: Set<Duplex>;
   /** Of each HTTP server the connections that rest between requests. */
   readonly crowds: Set<Crowd>;
+  /** Connections on which clients speak HTTP/2. */
+  readonly sessions: Set<Http2Session>;
   readonly certificates: Certificates;
   readonly proofs: Proofs;
   /** Of the HTTPS listener; 0: there is none. */

@@ -1,25 +1,22 @@
 // One request and its answer on their way through the router. One object per request, which is also the sink of the endpoint's answer: no closures on the way.
 // It sends a request again where no endpoint can have acted on it, or where acting twice is the same as once (RFC 9110, 9.2.2), and never buffers a body.
-import { ServerResponse, type IncomingMessage } from "node:http";
 import { probeHeader, releaseHeader, verifyProbe, type ProbePin } from "../probe-header.ts";
 import { destination, readNoMore } from "./acceptable.ts";
 import type { Endpoint, PortTarget, Track } from "./component.ts";
-import type { AnswerSink, Failure, UpstreamConnection } from "./connection.ts";
+import type { AnswerSink, Failure, UpstreamCall } from "./connection.ts";
 import { clientBehind, plainAddress } from "./clientaddress.ts";
+import type { AnswerOwner, ClientAnswer, ClientRequest } from "./client.ts";
 import type { Direct, RouterContext } from "./context.ts";
 import { copyOf } from "./copies.ts";
 import { answerHead, headerIn, requestHead, requestHeaders, saneRequestId, type AnswerHead } from "./headers.ts";
 import { detailsOf, mayKnow } from "./details.ts";
+import { grpcRefusal, isGrpc } from "./h2/grpc.ts";
+import { streamHead } from "./h2/upstream.ts";
 import { refusalAnswer, type Details, type RefusalKind } from "./pages.ts";
 import { record } from "./record.ts";
 import { redirect } from "./redirect.ts";
 import { endpointMayCome, select } from "./selection.ts";
 import { Upload, type UploadOwner } from "./upload.ts";
-
-/** A response that knows its exchange, so that its events need no closure. */
-export class EdgeResponse extends ServerResponse<IncomingMessage> {
-  exchange: Exchange | undefined;
-}
 
 /** Methods whose requests say how long their body is even when they have none (RFC 9110, 8.6). */
 const bodyExpected = new Set(["POST", "PUT", "PATCH"]);
@@ -31,13 +28,14 @@ const smallBody = 16 * 1024;
 /** ms that a client may go on sending a body that nobody wants any more. */
 const lingerFor = 10_000;
 
-export class Exchange implements AnswerSink, UploadOwner {
+export class Exchange implements AnswerSink, AnswerOwner, UploadOwner {
   readonly #ctx: RouterContext;
-  readonly #req: IncomingMessage;
-  readonly #res: EdgeResponse;
+  readonly #req: ClientRequest;
+  readonly #res: ClientAnswer;
   readonly #start: number;
   readonly #expectsContinue: boolean;
   readonly #requestId: string;
+  readonly #isGrpc: boolean;
   /** The client; behind a trusted proxy whom that one names. */
   #remote: string;
   #host = "";
@@ -45,14 +43,16 @@ export class Exchange implements AnswerSink, UploadOwner {
   #target: PortTarget | undefined;
   #pin: ProbePin | undefined;
   #secure = false;
-  #head = "";
+  #headers: string[] = [];
+  /** The body is passed on in chunks: its length is not known. */
+  #chunked = false;
   #upload: Upload | undefined;
 
   #endpoint: Endpoint | undefined;
   #track: Track | undefined;
   #remember = false;
   /** Set while the endpoint works on this request. */
-  #connection: UpstreamConnection | undefined;
+  #connection: UpstreamCall | undefined;
   #retries = 0;
   #repeats = 0;
   #deadline = -1;
@@ -66,7 +66,7 @@ export class Exchange implements AnswerSink, UploadOwner {
   #brokeOff = false;
   #ended = false;
 
-  constructor(ctx: RouterContext, req: IncomingMessage, res: EdgeResponse, expectsContinue: boolean) {
+  constructor(ctx: RouterContext, req: ClientRequest, res: ClientAnswer, expectsContinue: boolean) {
     this.#ctx = ctx;
     this.#req = req;
     this.#res = res;
@@ -75,8 +75,8 @@ export class Exchange implements AnswerSink, UploadOwner {
     const given = req.headers["x-request-id"];
     this.#requestId = saneRequestId(given) ? given : ctx.requestId();
     this.#remote = plainAddress(req.socket.remoteAddress);
-    res.exchange = this;
-    res.on("close", onResponseClose);
+    this.#isGrpc = req.viaHttp2 === true && isGrpc(req.headers);
+    res.belongsTo(this);
   }
 
   /** `direct`: the port whose own listener was connected to; otherwise host and path decide. */
@@ -87,7 +87,7 @@ export class Exchange implements AnswerSink, UploadOwner {
     this.#host = host;
     this.#secure = secure;
     if (refusal !== undefined) {
-      if (refusal.ends) readNoMore(this.#res);
+      if (refusal.ends) readNoMore(req, this.#res);
       return this.#refuse(refusal.kind);
     }
     if (!secure && direct === undefined) {
@@ -128,7 +128,8 @@ export class Exchange implements AnswerSink, UploadOwner {
     if (length !== undefined && Number(length) > maxBody) return this.#refuseRest("body_too_large");
     if (hasBody) this.#upload = new Upload(req, chunked, maxBody, this, this.#ctx.uploads);
     else if (length === undefined && bodyExpected.has(req.method ?? "")) headers.push("content-length", "0");
-    this.#head = requestHead(req.method ?? "GET", path, headers, chunked);
+    this.#headers = headers;
+    this.#chunked = chunked;
     this.#attempt(target);
   }
 
@@ -153,8 +154,16 @@ export class Exchange implements AnswerSink, UploadOwner {
     this.#remember = selection.remember;
     endpoint.counters.inFlight += 1;
     endpoint.counters.requests += 1;
-    this.#connection = endpoint.pool.take(repeatable, now);
-    this.#connection.send(this, this.#head, this.#req.method === "HEAD", this.#upload);
+    const method = this.#req.method ?? "GET";
+    if (endpoint.streams === undefined) {
+      const connection = endpoint.pool.take(repeatable, now);
+      this.#connection = connection;
+      connection.send(this, requestHead(method, this.#path, this.#headers, this.#chunked), method === "HEAD", this.#upload);
+    } else {
+      const stream = endpoint.streams.take();
+      this.#connection = stream;
+      stream.send(this, streamHead(method, this.#path, this.#headers), method === "HEAD", this.#upload);
+    }
   }
 
   /** Waits for an endpoint as long as the entry allows, then tries again or gives up. */
@@ -187,8 +196,8 @@ export class Exchange implements AnswerSink, UploadOwner {
   }
 
   onUploadStalled(): void {
-    // Once an answer has begun both sides may speak when they like, and the component knows what it waits for.
-    if (!this.#res.headersSent) this.#refuseRest("body_timeout");
+    // Once an answer has begun, and with gRPC from the start, both sides may speak when they like, and the component knows what it waits for.
+    if (!this.#res.headersSent && !this.#isGrpc) this.#refuseRest("body_timeout");
   }
 
   /** Nothing more of this request is wanted, from whoever sends it or works on it; its connection ends with the answer. */
@@ -245,7 +254,7 @@ export class Exchange implements AnswerSink, UploadOwner {
     this.onPause();
     const { bytes, release } = copyOf(buffer, start, end);
     if (this.#res.write(bytes, release)) return true;
-    this.#res.once("drain", onResponseDrain);
+    this.#res.whenDrained();
     return this.#ended;
   }
 
@@ -267,10 +276,13 @@ export class Exchange implements AnswerSink, UploadOwner {
 
   onFailure(failure: Failure): void {
     const connection = this.#connection;
+    if (failure === "unprocessed") this.#upload?.takeBack();
     this.#settle();
     if (this.#ended || connection === undefined) return;
     if (failure === "refused") return this.#refused();
-    if (failure === "broken" && !connection.answering && this.#repeats < mostRepeats && this.#mayRepeat()) {
+    const again =
+      failure === "unprocessed" ? this.#upload?.begun !== true : failure === "broken" && !connection.answering && this.#mayRepeat();
+    if (again && this.#repeats < mostRepeats) {
       this.#repeats += 1;
       return this.#again();
     }
@@ -279,7 +291,7 @@ export class Exchange implements AnswerSink, UploadOwner {
     // Counted and reported, never hidden: an endpoint had this request and ended before its answer did.
     this.#brokeOff = true;
     // A client that has part of the answer must see that it is not whole: no end, but a broken connection.
-    if (this.#res.headersSent) this.#res.destroy();
+    if (this.#res.headersSent) this.#breakOff("interrupted");
     else this.#refuse(this.#mayRepeat() ? "bad_gateway" : "interrupted");
   }
 
@@ -319,10 +331,8 @@ export class Exchange implements AnswerSink, UploadOwner {
 
   #refuse(kind: RefusalKind): void {
     this.#code = kind;
-    if (this.#res.headersSent || this.#ended) {
-      this.#res.destroy();
-      return;
-    }
+    if (this.#res.headersSent || this.#ended) return this.#breakOff(kind);
+    if (this.#isGrpc) return this.#refuseGrpc(kind);
     const { status, headers, body } = refusalAnswer(kind, this.#req.headers.accept, this.#requestId, this.#details());
     // A client that was not told to continue may or may not send its body: only a new connection is sure.
     if (this.#ctx.retiring || (this.#expectsContinue && this.#upload?.begun !== true)) headers.push("connection", "close");
@@ -331,6 +341,25 @@ export class Exchange implements AnswerSink, UploadOwner {
     this.#bytesOut += this.#req.method === "HEAD" ? 0 : Buffer.byteLength(body);
     this.#res.writeHead(status, headers);
     this.#res.end(body);
+  }
+
+  /** Of an answer that has begun, and will not be whole. */
+  #breakOff(kind: RefusalKind): void {
+    if (!this.#isGrpc || this.#ended) {
+      this.#res.destroy();
+      return;
+    }
+    this.#res.addTrailers(grpcRefusal(kind, this.#requestId, this.#details()).trailers);
+    this.#res.end();
+  }
+
+  #refuseGrpc(kind: RefusalKind): void {
+    const { status, trailers } = grpcRefusal(kind, this.#requestId, this.#details());
+    const fields = ["content-type", "application/grpc", ...trailers.flat()];
+    if (this.#requestId !== "") fields.push("x-request-id", this.#requestId);
+    this.#status = status;
+    this.#res.writeHead(200, fields);
+    this.#res.end();
   }
 
   /** As the authority wants it (RFC 8555, 8.3). A body that came along is nobody's. */
@@ -353,7 +382,7 @@ export class Exchange implements AnswerSink, UploadOwner {
 
   /** The rest of the request could not be read: it is answered in its place among pipelined ones, and is the last on its connection. */
   malformed(): void {
-    readNoMore(this.#res);
+    readNoMore(this.#req, this.#res);
     this.#refuse("bad_request");
   }
 
@@ -368,7 +397,7 @@ export class Exchange implements AnswerSink, UploadOwner {
     const whole = this.#res.writableFinished && !this.#brokeOff;
     this.#connection?.destroy();
     this.#settle();
-    if (!this.#req.complete && !this.#req.socket?.destroyed) {
+    if (!this.#req.complete && this.#req.viaHttp2 === undefined && !this.#req.socket?.destroyed) {
       this.#upload?.stop();
       setTimeout(dropUnfinished, lingerFor, this.#req).unref();
     }
@@ -389,19 +418,12 @@ export class Exchange implements AnswerSink, UploadOwner {
       retried: this.#retries,
       whole,
       code: this.#code,
+      protocol: this.#req.viaHttp2 === true ? "HTTP/2" : "",
     });
   }
 }
 
-function onResponseClose(this: EdgeResponse): void {
-  this.exchange?.finish();
-}
-
-function onResponseDrain(this: EdgeResponse): void {
-  this.exchange?.drained();
-}
-
-function dropUnfinished(req: IncomingMessage): void {
+function dropUnfinished(req: ClientRequest): void {
   if (!req.complete) req.socket?.destroy();
 }
 

@@ -1,5 +1,5 @@
 // What the router changes in headers: hop-by-hop fields go (RFC 9110, 7.6.1), forwarding fields are set, x-berth-* never passes from outside (promise 8).
-import type { IncomingMessage } from "node:http";
+import type { ClientRequest } from "./client.ts";
 
 /** What a request header needs. Anything not in the table is copied as it is. */
 const rule = { copy: 0, drop: 1, host: 2, forwarded: 3, forwardedFor: 4, requestId: 5, te: 6, length: 7 } as const;
@@ -76,7 +76,7 @@ export interface Forwarding {
 }
 
 /** Headers for the endpoint as a flat list, with `content-length` as it was, and without `transfer-encoding`. */
-export function requestHeaders(req: IncomingMessage, forwarding: Forwarding): string[] {
+export function requestHeaders(req: ClientRequest, forwarding: Forwarding): string[] {
   const raw = req.rawHeaders;
   const { trusted } = forwarding;
   const connection = req.headers.connection;

@@ -69,6 +69,7 @@ class Router {
       isTrusted: trustedAddresses(settings.trustedProxies),
       pipes: new Set(),
       crowds: new Set(),
+      sessions: new Set(),
       certificates: new Certificates(),
       proofs: new Proofs(Date.now),
       securePort: 0,
@@ -97,7 +98,7 @@ class Router {
         link.send({ type: "secure", problem: problem ?? null });
       },
     });
-    this.#watchers = this.#watch(settings.limits.clientTimeout, doorkeeper);
+    this.#watchers = [...this.#watch(settings.limits.clientTimeout, doorkeeper), this.#watchSessions(settings.limits)];
     this.#reporter = setInterval(() => {
       this.#reportInFlight();
     }, reportEvery).unref();
@@ -116,6 +117,17 @@ class Router {
         doorkeeper.look();
       }, clientTimeout / 4).unref(),
     ];
+  }
+
+  #watchSessions({ headersTimeout, idleTimeout, clientTimeout }: Init["settings"]["limits"]): NodeJS.Timeout {
+    const shortest = Math.min(...[headersTimeout, idleTimeout, clientTimeout].filter((limit) => limit > 0));
+    return setInterval(
+      () => {
+        const now = this.#ctx.now();
+        for (const session of this.#ctx.sessions) session.check(now);
+      },
+      Math.min(2_000, shortest / 4),
+    ).unref();
   }
 
   /** What comes meanwhile follows it: it begins with what was known when this router was ordered. */
@@ -270,10 +282,12 @@ class Router {
     if (ctx.retiring) return;
     ctx.retiring = true;
     register(this.#init.settings.runDir, "leaving");
+    for (const session of ctx.sessions) session.leave();
     const cut = setTimeout(() => {
       this.#server.closeAllConnections();
       this.#secure.closeAllConnections();
       for (const crowd of ctx.crowds) crowd.closeAll();
+      for (const session of ctx.sessions) session.destroy();
       for (const pipe of ctx.pipes) pipe.destroy();
       setTimeout(() => {
         void this.#exit();

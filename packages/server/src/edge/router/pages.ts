@@ -154,6 +154,14 @@ export function refusalAnswer(kind: RefusalKind, accept: string | undefined, req
   return { status, headers, body };
 }
 
+/** The same for a caller that reads no pages. */
+export function refusalWords(kind: RefusalKind, details?: Details): { readonly status: number; readonly sentence: string } {
+  const { status, title, detail, cause, next } = refusals[kind];
+  if (details === undefined) return { status, sentence: `${title}: ${detail}` };
+  const { stack = "<stack>", component = "<component>" } = details.component ?? {};
+  return { status, sentence: `${title}: ${cause} Next: ${next.replaceAll("{s}", stack).replaceAll("{c}", component)}` };
+}
+
 function render(accept: string, shown: Shown): [type: string, body: string] {
   if (accept.includes("text/html")) return ["text/html; charset=utf-8", html(shown)];
   if (accept.includes("json")) return ["application/problem+json", json(shown)];

@@ -23,6 +23,8 @@ export interface Outcome {
   readonly whole: boolean;
   /** Of the router's own answer; "" for others. */
   readonly code: RefusalKind | "";
+  /** As the access log has it; "" for HTTP/1.1. */
+  readonly protocol?: "HTTP/2" | "";
 }
 
 export function record(ctx: RouterContext, outcome: Outcome): void {
@@ -55,5 +57,6 @@ export function record(ctx: RouterContext, outcome: Outcome): void {
     retried: outcome.retried,
     interrupted: !whole,
     code: outcome.code,
+    protocol: outcome.protocol ?? "",
   });
 }

@@ -5,7 +5,7 @@ import type { TlsOrders } from "../ipc.ts";
 import type { Address } from "../primary/sockets.ts";
 import { secureContextOptions } from "./certificates.ts";
 import type { RouterContext } from "./context.ts";
-import type { EdgeResponse } from "./exchange.ts";
+import type { EdgeResponse } from "./response.ts";
 import { createHttpsServer, listen, stopAccepting } from "./server.ts";
 import type { SocketSource } from "./sockets.ts";
 

@@ -77,6 +77,7 @@ function context(log: AccessLog): RouterContext {
     isTrusted: () => false,
     pipes: new Set(),
     crowds: new Set(),
+    sessions: new Set(),
     certificates: new Certificates(),
     proofs: new Proofs(Date.now),
     securePort: 0,

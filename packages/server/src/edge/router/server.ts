@@ -6,7 +6,10 @@ import type { ConnectionKind, RouterLimits } from "../ipc.ts";
 import { isUnreadable, makeUnreadable } from "./acceptable.ts";
 import type { Direct, RouterContext } from "./context.ts";
 import { Crowd } from "./crowd.ts";
-import { EdgeResponse, Exchange } from "./exchange.ts";
+import { Exchange } from "./exchange.ts";
+import { changeToHttp2, isPreface, type ParseError } from "./h2/preface.ts";
+import { serveHttp2 } from "./h2/sessions.ts";
+import { EdgeResponse } from "./response.ts";
 import type { SocketSource } from "./sockets.ts";
 import { awaitTurn, hasTurn } from "./turns.ts";
 import { handleUpgrade } from "./upgrade.ts";
@@ -81,8 +84,14 @@ export function createHttpsServer(ctx: RouterContext): HttpsServer<typeof Incomi
   server.on("connection", (socket: Socket) => {
     if (ctx.doorkeeper?.admit(socket, "tls") !== false) count(socket);
   });
-  server.on("secureConnection", (socket) => {
+  const takers = server.listeners("secureConnection");
+  server.removeAllListeners("secureConnection").on("secureConnection", (socket) => {
+    if (socket.alpnProtocol === "h2") {
+      serveHttp2({ ctx, direct: undefined, secure: true }, socket);
+      return;
+    }
     socket.on("end", leaveSoon);
+    for (const take of takers) Reflect.apply(take, server, [socket]);
   });
   return server;
 }
@@ -135,8 +144,10 @@ function serve(
     socket.on("error", () => socket.destroy());
     socket.end(refusal(405));
   });
-  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
-    refuseRest(ctx, error, socket as Socket);
+  server.on("clientError", (error: ParseError, socket) => {
+    const client = socket as Socket;
+    if (!secure && isPreface(error, client) && !isUnreadable(client)) changeToHttp2({ ctx, direct, secure }, client, error.rawPacket);
+    else refuseRest(ctx, error, client);
   });
 }
 

@@ -175,7 +175,7 @@ const heads: readonly WireCase[] = [
 
 const requestLines: readonly WireCase[] = [
   refused("HTTP/0.9", "RFC 9112, appendix C.1", "GET /a\r\n\r\n"),
-  refused("HTTP/2 preface", "RFC 9113, 3.4", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+  refused("no whole HTTP/2 preface", "RFC 9113, 3.4", "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"),
   refused("an unknown version", "RFC 9112, 2.3", `GET /a HTTP/1.9\r\n${host}\r\n`),
   refused("a version beyond one digit", "RFC 9112, 2.3", `GET /a HTTP/1.10\r\n${host}\r\n`),
   refused("an unknown method", "RFC 9110, 9.1", `GETT /a HTTP/1.1\r\n${host}\r\n`),
