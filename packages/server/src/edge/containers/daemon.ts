@@ -1,5 +1,6 @@
 // The Docker daemon as the agent of containers uses it: typed calls, absence as an answer, and nothing of what the containers are for.
 import type { Duplex } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { DockerApi } from "../../docker/api.ts";
 import { DockerError } from "../../docker/errors.ts";
 import { readNdjson } from "../../docker/ndjson.ts";
@@ -91,12 +92,12 @@ export class Daemon {
     };
   }
 
-  /** Ids of all containers of this installation, whatever their state. */
-  async list(): Promise<string[]> {
-    const all = await this.api.json<readonly { readonly Id: string }[]>("GET", "/containers/json", {
+  /** All containers of this installation: id -> `running`, `exited`, ... */
+  async list(): Promise<ReadonlyMap<string, string>> {
+    const all = await this.api.json<readonly { readonly Id: string; readonly State: string }[]>("GET", "/containers/json", {
       query: { all: true, filters: this.#own() },
     });
-    return all.map((one) => one.Id);
+    return new Map(all.map((one) => [one.Id, one.State]));
   }
 
   /** undefined: there is none. */
@@ -201,13 +202,24 @@ export class Daemon {
     const filters = JSON.stringify({ label: [`${label.installation}=${this.installation}`, `${label.stackId}=${stackId}`] });
     const { Volumes } = await this.api.json<{ readonly Volumes: readonly Volume[] | null }>("GET", "/volumes", { query: { filters } });
     if (Volumes === null || Volumes.length === 0) return [];
-    // Walks through all of them, which is why it is not asked for nothing.
-    const used = await this.api.json<{ readonly Volumes?: readonly Volume[] | null }>("GET", "/system/df", { query: { type: "volume" } });
-    const sizes = new Map((used.Volumes ?? []).map((one) => [one.Name, one.UsageData?.Size ?? 0]));
+    const sizes = await this.#sizes();
     return Volumes.flatMap((one) => {
       const volume = one.Labels?.[label.volume];
       return volume === undefined ? [] : [{ volume, bytes: Math.max(0, sizes.get(one.Name) ?? 0) }];
     });
+  }
+
+  /** Walks through everything that the daemon has, so it is not asked for nothing. podman gives up when something is removed meanwhile, and is asked again. */
+  async #sizes(): Promise<ReadonlyMap<string, number>> {
+    for (let left = 3; ; left -= 1)
+      try {
+        const query = { type: "volume" };
+        const used = await this.api.json<{ readonly Volumes?: readonly Volume[] | null }>("GET", "/system/df", { query });
+        return new Map((used.Volumes ?? []).map((one) => [one.Name, one.UsageData?.Size ?? 0]));
+      } catch (error) {
+        if (left === 0 || !(error instanceof DockerError)) throw error;
+        await sleep(200);
+      }
   }
 
   volume(name: string): Promise<Volume | undefined> {

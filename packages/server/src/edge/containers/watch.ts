@@ -9,6 +9,8 @@ import type { Daemon, DaemonEvent } from "./daemon.ts";
 /** ms: how long an unreachable daemon is left alone, and how often everything is looked at even without a hint. */
 const pause = { first: 200, most: 5_000 };
 const resyncPeriod = 60_000;
+/** Of so many looks at what seems to be as it should one is close: a run that began unnoticed does not show in the daemon's list. */
+const closeLook = 10;
 
 /** Who is told: instances and tasks. */
 export interface Watched {
@@ -51,7 +53,12 @@ export async function watchDaemon(
         first = false;
       }
       wait = pause.first;
-      const resync = setInterval(() => lookAtAll(deps), resyncPeriod);
+      let round = 0;
+      const resync = setInterval(() => {
+        round += 1;
+        // When the daemon is away the stream ends as well, and that is told below.
+        lookAgain(deps, round).catch((error: unknown) => deps.say("not looked at", { error: errorText(error) }));
+      }, resyncPeriod);
       await events.finally(() => clearInterval(resync));
     } catch (error) {
       if (signal.aborted) return;
@@ -67,7 +74,7 @@ export async function watchDaemon(
 
 async function adoptAll(deps: WatchDeps): Promise<void> {
   const { daemon, instances, tasks, say } = deps;
-  for (const id of await daemon.list()) {
+  for (const id of (await daemon.list()).keys()) {
     const seen = await daemon.inspect(id);
     if (seen === undefined) continue;
     const order = orderOf(seen.Config.Labels ?? {}, seen.Config.Env ?? []);
@@ -85,6 +92,13 @@ function orderOf(labels: Readonly<Record<string, string>>, environment: readonly
 
 function lookAtAll({ instances, tasks }: WatchDeps): void {
   for (const one of [...instances.members(), ...tasks.members()]) one.look();
+}
+
+/** By one call to the daemon, however many there are; what is not as it should be gets a look of its own. */
+async function lookAgain({ daemon, instances, tasks }: WatchDeps, round: number): Promise<void> {
+  const states = await daemon.list();
+  for (const [place, one] of [...instances.members(), ...tasks.members()].entries())
+    if (one.state.phase !== "running" || states.get(one.container) !== "running" || (place + round) % closeLook === 0) one.look();
 }
 
 async function follow({ daemon, instances, tasks }: WatchDeps, signal: AbortSignal): Promise<void> {
