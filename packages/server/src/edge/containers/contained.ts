@@ -24,7 +24,7 @@ const backoff = { first: 1_000, most: 30_000 };
 const proven = 10_000;
 const steadyAfter = 60_000;
 /** ms between two looks at the port of a component that named no probe: the daemon tells of its end, and the router of a refused connection. */
-const unaskedPeriod = 20_000;
+const unaskedPeriod = 30_000;
 
 export interface ContainedDeps {
   readonly daemon: Daemon;
