@@ -7,9 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { silentLog } from "../../packages/server/src/db/log.ts";
 import { attachEmbedded } from "../../packages/server/src/db/embedded.ts";
 import type { DockerApi } from "../../packages/server/src/docker/api.ts";
-import { registryMissing, startRegistry, type TestRegistry } from "../../packages/server/src/docker/testing/registry.ts";
-import { readNdjson } from "../../packages/server/src/docker/ndjson.ts";
-import { authHeader } from "../../packages/server/src/docker/registry-auth.ts";
+import { pushImage, registryMissing, startRegistry, type TestRegistry } from "../../packages/server/src/docker/testing/registry.ts";
 import { until, webApp, type Files, type TestBerth } from "../harness.ts";
 import { base, DockerPlace, missing as noDocker } from "./place.ts";
 
@@ -40,13 +38,7 @@ describe.skipIf(missing !== undefined)(`a registry${missing === undefined ? "" :
 
   const push = async (name: string): Promise<void> => {
     await api.json("POST", `/images/${base}/tag`, { query: { repo: `${registry.host}/${name}`, tag: "1" } });
-    const answer = await api.stream("POST", `/images/${registry.host}/${name}/push`, {
-      query: { tag: "1" },
-      headers: authHeader(registry.login),
-      timeout: Infinity,
-    });
-    for await (const line of readNdjson<{ error?: string }>(answer)) expect(line.error).toBeUndefined();
-    await api.json("DELETE", `/images/${registry.host}/${name}:1`);
+    await pushImage(api, registry, name, "1");
   };
 
   interface Image {

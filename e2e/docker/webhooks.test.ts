@@ -2,9 +2,7 @@
 // and sends its own notifications.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { DockerApi } from "../../packages/server/src/docker/api.ts";
-import { readNdjson } from "../../packages/server/src/docker/ndjson.ts";
-import { authHeader } from "../../packages/server/src/docker/registry-auth.ts";
-import { registryMissing, startRegistry, type TestRegistry } from "../../packages/server/src/docker/testing/registry.ts";
+import { pushImage, registryMissing, startRegistry, type TestRegistry } from "../../packages/server/src/docker/testing/registry.ts";
 import { freePort } from "../../packages/server/src/edge/testing/harness.ts";
 import { until, type Files, type TestBerth } from "../harness.ts";
 import { base, DockerPlace, missing as noDocker } from "./place.ts";
@@ -48,13 +46,7 @@ describe.skipIf(missing !== undefined)(`a registry with a webhook${missing === u
     const repo = `${registry.host}/${name}`;
     await api.json("POST", "/commit", { query: { container: Id, repo, tag }, body: { Cmd: ["node", "-e", program] } });
     await api.json("DELETE", `/containers/${Id}`);
-    const answer = await api.stream("POST", `/images/${repo}/push`, {
-      query: { tag },
-      headers: authHeader(registry.login),
-      timeout: Infinity,
-    });
-    for await (const line of readNdjson<{ error?: string }>(answer)) expect(line.error).toBeUndefined();
-    await api.json("DELETE", `/images/${repo}:${tag}`);
+    await pushImage(api, registry, name, tag);
     const head = await registry.ask("HEAD", `/v2/${name}/manifests/${tag}`, {
       accept: "application/vnd.docker.distribution.manifest.v2+json",
     });

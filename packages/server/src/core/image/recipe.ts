@@ -96,6 +96,8 @@ export function imageRecipe(
   const outputs = plan.steps.flatMap((step) => (step.inputs.length === 0 ? [] : step.outputs));
   const kept = outputs.filter((path) => !plan.exclude.includes(path));
   const dropped = [...new Set([...kept, ...plan.exclude, ...sourcesOf(plan), ...(needsStaticServer ? [staticServer.inContext] : [])])];
+  // Nothing is made of the sources: they go past the stage that builds, and it is as it was when only they have changed.
+  const untouched = early.length === plan.steps.length && !needsStaticServer && kept.length === outputs.length && !isCompiled(plan);
   const build: Stage = {
     name: "build",
     from: base?.build ?? catalogue.os,
@@ -107,14 +109,10 @@ export function imageRecipe(
       // After what never changes: every later step runs again when one of them changes.
       ...(args.length === 0 ? [] : [{ type: "arg", names: [...new Set(args)].sort() } satisfies Instruction]),
       ...earlyInstructions(plan, early),
+      ...(untouched
+        ? withoutInputs(early)
+        : [{ type: "copy", sources: ["."], target: "./" } satisfies Instruction, ...lateInstructions(plan, early)]),
     ],
-  };
-  // Nothing is made of the sources: they go past the stage that builds, and it is as it was when only they have changed.
-  const untouched = early.length === plan.steps.length && !needsStaticServer && kept.length === outputs.length && !isCompiled(plan);
-  const installed: Stage = { ...build, instructions: [...build.instructions, ...withoutInputs(early)] };
-  const whole: Stage = {
-    ...build,
-    instructions: [...build.instructions, { type: "copy", sources: ["."], target: "./" }, ...lateInstructions(plan, early)],
   };
   const code: Stage = {
     name: "code",
@@ -154,7 +152,7 @@ export function imageRecipe(
   return {
     ok: true,
     recipe: {
-      stages: untouched ? (plan.steps.length === 0 ? [run] : [installed, run]) : drops ? [whole, code, run] : [whole, run],
+      stages: [...(untouched && plan.steps.length === 0 ? [] : [build]), ...(untouched || !drops ? [] : [code]), run],
       ignore: [".git", ...new Set([...outputs, ...plan.exclude])].sort(),
       needsStaticServer,
     },

@@ -7,6 +7,9 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import type { DockerApi } from "../api.ts";
+import { readNdjson } from "../ndjson.ts";
+import { authHeader } from "../registry-auth.ts";
 import { missing } from "./daemon.ts";
 
 /** What becomes of a request instead of its answer. */
@@ -185,4 +188,20 @@ class Proxy {
     cut(request);
     request.pipe(on);
   }
+}
+
+/** Pushes an image that the daemon has under a name of this registry, and takes that name from the daemon. Rejects with what the daemon says of a failure. */
+export async function pushImage(
+  api: DockerApi,
+  { host, login }: Pick<TestRegistry, "host" | "login">,
+  name: string,
+  tag: string,
+): Promise<void> {
+  const answer = await api.stream("POST", `/images/${host}/${name}/push`, {
+    query: { tag },
+    headers: authHeader(login),
+    timeout: Infinity,
+  });
+  for await (const { error } of readNdjson<{ error?: string }>(answer)) if (error !== undefined) throw new Error(error);
+  await api.json("DELETE", `/images/${host}/${name}:${tag}`);
 }

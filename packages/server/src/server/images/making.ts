@@ -13,7 +13,7 @@ import { parseEndpoint } from "../../docker/endpoint.ts";
 import { DockerUnreachable } from "../../docker/errors.ts";
 import type { Paths } from "../../paths.ts";
 import { ImagesRefused } from "./refused.ts";
-import { isExecutable } from "../../os/programs.ts";
+import { findOnPath } from "../../os/programs.ts";
 
 /** Whose package each comes from. */
 const programs = { debootstrap: "debootstrap", "apt-get": "apt", setpriv: "util-linux", unshare: "util-linux", tar: "tar" } as const;
@@ -72,15 +72,15 @@ export function makingDeps(
       "Base images are made by root: debootstrap sets up a whole system with its owners.",
       "Run this with sudo and the same BERTH_HOME, or name images of a registry in config.json (docs/guide/images.md).",
     );
-  const path = [...config.systemPath.split(delimiter), ...systemFolders];
+  const path = [config.systemPath, ...systemFolders].join(delimiter);
   for (const [program, name] of Object.entries(programs))
-    if (!path.some((folder) => isExecutable(join(folder, program))))
+    if (findOnPath(program, path) === undefined)
       throw new ImagesRefused("program_missing", `${program} is not installed.`, `Install it: apt-get install ${name}`);
-  const npm = path.map((folder) => join(folder, "npm")).find(isExecutable);
+  const npm = findOnPath("npm", path);
   if (npm === undefined)
     throw new ImagesRefused("program_missing", "npm is not installed.", "Install it: it comes with Node.js, or as the package npm.");
   const sources = sourcesOf(given);
-  const env = { ...config.childEnv, ...config.networkEnv, PATH: path.join(delimiter) };
+  const env = { ...config.childEnv, ...config.networkEnv, PATH: path };
   const running = { signal: rest.signal, env };
   const folder = join(paths.images, "making");
   return {
