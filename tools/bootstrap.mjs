@@ -6,6 +6,7 @@
  * `tellStart`: gets `--started=MS`, when the command was given. */
 const programs = {
   demo: { file: "tools/demo.ts", build: true, tellStart: true },
+  image: { file: "tools/image.ts", build: true },
   build: { file: "tools/build.ts", args: ["--force"] },
   test: { file: "tools/test.ts", build: true, ownNode: true },
   "test:long": { file: "tools/test.ts", args: ["--long"], build: true, ownNode: true },

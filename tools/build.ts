@@ -19,6 +19,7 @@ const programs: Readonly<Record<string, string>> = {
   "edge-router": "packages/server/src/edge/router/main.ts",
   "edge-agent": "packages/server/src/edge/agent/main.ts",
   "edge-containers": "packages/server/src/edge/containers/main.ts",
+  "edge-container": "packages/server/src/edge/container/main.ts",
   "edge-collector": "packages/server/src/edge/collector/main.ts",
   "berth-static": "packages/server/src/edge/agent/static/berth-static.ts",
   berth: "packages/cli/src/main.ts",

@@ -11,8 +11,12 @@ import { command as certificatesList } from "./commands/certificates/list.ts";
 import { command as certificatesRenew } from "./commands/certificates/renew.ts";
 import { command as certificatesSet } from "./commands/certificates/set.ts";
 import { command as certificatesShow } from "./commands/certificates/show.ts";
+import { command as clustersAdd } from "./commands/clusters/add.ts";
+import { command as clustersDrain } from "./commands/clusters/drain.ts";
 import { command as clustersList } from "./commands/clusters/list.ts";
+import { command as clustersRemove } from "./commands/clusters/remove.ts";
 import { command as clustersShow } from "./commands/clusters/show.ts";
+import { command as clustersUndrain } from "./commands/clusters/undrain.ts";
 import { command as componentsDelete } from "./commands/components/delete.ts";
 import { command as componentsList } from "./commands/components/list.ts";
 import { command as componentsRestart } from "./commands/components/restart.ts";
@@ -207,8 +211,12 @@ export const registry = registryOf(
     webhooksList,
     webhooksAdd,
     webhooksRemove,
+    clustersAdd,
+    clustersDrain,
     clustersList,
+    clustersRemove,
     clustersShow,
+    clustersUndrain,
     tokensList,
     tokensCreate,
     tokensDelete,

@@ -27,9 +27,11 @@ import { idempotentOnce } from "./http/once.ts";
 import { createHttpServer } from "./http/server.ts";
 import { trimWhenQuiet } from "./os/trim.ts";
 import { migrationsFolder, pathsOf } from "./paths.ts";
+import { loadProbeKey } from "./edge/probe-header.ts";
 import { enqueue, freeLeases } from "./reconcile/queue.ts";
 import { createBuildLogs } from "./resources/builds/log.ts";
 import type { ResourceDeps } from "./resources/deps.ts";
+import { openHosts } from "./resources/clusters/store.ts";
 import { createHandlers } from "./resources/handlers.ts";
 import { staticServerText } from "./edge/agent/static-install.ts";
 import { ensureAdminToken } from "./server/admin-token.ts";
@@ -43,7 +45,8 @@ import { watchEdge } from "./server/edge-watch.ts";
 import { logKeeping } from "./server/keeping.ts";
 import { openKeys } from "./server/keys.ts";
 import { listenOn } from "./server/listen.ts";
-import { createBaseCheck, openEngine, openImageBuilder, openTraffic } from "./server/machine.ts";
+import { createHosts, noHosts } from "./server/hosts/hosts.ts";
+import { createBaseCheck, openEngine, openHostPlace, openImageBuilder, openTraffic } from "./server/machine.ts";
 import { openLogins, openRegistry } from "./server/registries.ts";
 import { createMetrics } from "./server/metrics.ts";
 import { openNode, rememberCluster } from "./server/node.ts";
@@ -82,6 +85,9 @@ async function embedded(config: Config, options: Parameters<typeof startEmbedded
 
 /** ms that a first start waits for an outside database; one that was there before is waited for as long as it takes. */
 const firstPatience = 20_000;
+
+/** What every cluster has looked at now and then, from the moment that it is this server's. */
+const clusterWork = ["resync", "build-schedule", "certificates", "certificate-hosts"];
 
 export async function startApp(config: Config, options: StartOptions): Promise<App> {
   const paths = pathsOf(config.home, config.runDir);
@@ -168,8 +174,31 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
   const prefix = config.registry;
   const logins = openLogins(db, secretBox);
   const engine = openEngine(config, paths, cluster, (digest) => blobs.open(digest), logins.find);
-  const places = await createPlaces(db, mine ? { cluster, engine, traffic } : undefined);
+  const places = await createPlaces(db, mine ? { cluster, engine, traffic } : undefined, (host) =>
+    openHostPlace({ config, paths, blobs, logins }, installation.id, host),
+  );
   if (mine) await takeOver({ db, places, cluster, installation, log }, life.signal);
+  const hosts = !mine
+    ? undefined
+    : createHosts({
+        db,
+        secretBox,
+        config,
+        paths,
+        log,
+        logins,
+        installation: installation.id,
+        driver: cluster,
+        probeKey: await loadProbeKey(paths.home),
+        takeOver: async (host, signal) => {
+          await takeOver({ db, places, cluster: host, installation, log }, signal);
+          for (const kind of clusterWork) await enqueue(db, { kind, key: host, cluster: host });
+        },
+        onChange: (now) => {
+          places.setHosts(now);
+          work?.setHosts(now);
+        },
+      });
   const access = createAccess(db);
   const tokens = createTokenCheck(db);
   const events = createEventReader({ db, epoch: installation.epoch, listener });
@@ -182,7 +211,18 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
   const readTree = (digest: string, signal: AbortSignal): ReturnType<typeof readSourceTree> =>
     readSourceTree(blobs, digest, filesOfInterest, signal);
   const metrics = createMetrics();
-  const deps: ResourceDeps = { db, access, tokens, blobs, secretBox, places, clock, isOnOldBases: createBaseCheck(config, paths) };
+  const deps: ResourceDeps = {
+    db,
+    access,
+    tokens,
+    blobs,
+    secretBox,
+    places,
+    hosts: hosts ?? noHosts,
+    installation: () => installation.id,
+    clock,
+    isOnOldBases: createBaseCheck(config, paths),
+  };
   const gitDeps = {
     blobs,
     tmpDir: paths.tmp,
@@ -200,7 +240,7 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
     createHandlers(
       {
         ...deps,
-        builder,
+        builderFor: (of) => places.host(of)?.builder ?? builder,
         readSourceTree: readTree,
         staticServer: () => staticServerText(),
         buildLogs,
@@ -267,9 +307,8 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
     await ensureAdminToken(db, paths.adminToken, clock());
     await announce(db, cluster, { url, router: router() });
     // The home's lock and the cluster's owner say that no other process works for this machine.
-    await freeLeases(db, [cluster]);
-    for (const kind of ["resync", "build-schedule", "retention", "certificates", "certificate-hosts"])
-      await enqueue(db, { kind, key: cluster, cluster });
+    await freeLeases(db, [cluster, ...(await openHosts(db, secretBox, cluster)).map((host) => host.cluster)]);
+    for (const kind of [...clusterWork, "retention"]) await enqueue(db, { kind, key: cluster, cluster });
   }
   const work = mine
     ? thread.start(
@@ -278,6 +317,8 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
       )
     : undefined;
   if (!mine) thread.dismiss();
+  // Hosts that do not answer must not delay the start: they are connected meanwhile.
+  await hosts?.refresh();
   const claim = Promise.withResolvers<never>();
   // Rejected for whoever waits for it; nobody has to.
   claim.promise.catch(() => undefined);
@@ -288,6 +329,7 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
       ? [keepEmbedded({ home: config.home, runDir: config.runDir, log, signal: life.signal })]
       : []),
     places.run(life.signal),
+    ...(hosts === undefined ? [] : [hosts.run(life.signal)]),
     watchSchema({ db, program: config.version, onLost: claim.reject }, life.signal),
     ...(!mine ? [] : [watchEdge({ ensure, log }, life.signal), watchClaim({ db, cluster, node, log, onLost: claim.reject }, life.signal)]),
   ];
@@ -306,6 +348,8 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
       await http.close();
       await work?.stop();
       await Promise.allSettled(background);
+      await hosts?.close();
+      await places.close();
       await listener.close();
       // A database that is away does not keep a server from ending.
       if (mine) await leaveCluster(db, cluster, node).catch(() => undefined);

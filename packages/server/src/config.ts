@@ -43,6 +43,8 @@ export interface Config {
   readonly images: GivenCatalogue;
   /** What images that Berth built are pushed to, `host[:port]/prefix`; undefined: they stay with the daemon that built them. */
   readonly registry: string | undefined;
+  /** Berth's own image, from which the edges of Docker hosts elsewhere run. */
+  readonly image: string;
   /** Where the networks of stacks come from where instances are containers; undefined = the agent's own choice. */
   readonly networks: { readonly base: string; readonly size: number } | undefined;
   readonly api: Listen;
@@ -128,6 +130,7 @@ interface ConfigFile {
   readonly buildkit?: GivenBuildkit;
   readonly images?: unknown;
   readonly registry?: string;
+  readonly image?: string;
   readonly networks?: unknown;
   readonly host?: string;
   readonly port?: number;
@@ -189,6 +192,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     buildkit: buildkit(givenBuildkit(env, file.buildkit ?? {}), engineChoice, systemPath),
     images: catalogue(file.images),
     registry: registry(value(env, "BERTH_REGISTRY") ?? file.registry),
+    image: value(env, "BERTH_IMAGE") ?? file.image ?? `berth:${version}`,
     networks: networks(file.networks),
     api: listen(value(env, "BERTH_HOST") ?? file.host, value(env, "BERTH_PORT") ?? file.port, 7420, "BERTH_PORT"),
     router: listen(

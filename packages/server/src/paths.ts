@@ -1,4 +1,5 @@
 // Where everything lies below the home folder. The one list of these names.
+import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -55,6 +56,21 @@ export function pathsOf(home: string, run: string): Paths {
     bases: join(home, "images", "bases.json"),
     compiled: join(home, "compiled"),
   };
+}
+
+/** Where the sockets of an edge elsewhere are reached here; `dial` leads to addresses there. */
+export interface HostSockets {
+  readonly edge: string;
+  readonly agent: string;
+  readonly logs: string;
+  readonly dial: string;
+}
+
+/** Short, since the path of a unix socket is bounded: the name of a cluster may not fit in. */
+export function hostSockets({ run }: Pick<Paths, "run">, cluster: string): HostSockets {
+  const short = createHash("sha256").update(cluster).digest("hex").slice(0, 8);
+  const at = (name: string): string => join(run, `${short}-${name}`);
+  return { edge: at("edge"), agent: at("agent"), logs: at("logs"), dial: at("dial") };
 }
 
 /** Migrations lie beside the bundle, or in the package in a checkout. */

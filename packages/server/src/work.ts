@@ -4,6 +4,7 @@ import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import pino from "pino";
 import { openBlobFolder } from "./blobs/folder.ts";
+import type { Builder } from "./builders/builder.ts";
 import { createHostBuilder } from "./builders/host/build.ts";
 import { readSourceTree } from "./builders/source/tree.ts";
 import type { Config } from "./config.ts";
@@ -22,10 +23,10 @@ import { Cgroups } from "./sandbox/cgroups.ts";
 import { createBuildUsers } from "./server/build-users.ts";
 import { createHints } from "./server/hints.ts";
 import { startLoops } from "./server/loops.ts";
-import { openEngine, openImageBuilder, openTraffic } from "./server/machine.ts";
+import { openEngine, openHostPlace, openImageBuilder, openTraffic } from "./server/machine.ts";
 import { askStanding, openLogins, openRemover } from "./server/registries.ts";
 import type { Metrics } from "./server/metrics.ts";
-import { createPlaces } from "./server/places.ts";
+import { createPlaces, type HostPlace } from "./server/places.ts";
 import { runSealer } from "./server/sealer.ts";
 import { sweepCompiled } from "./server/sweep.ts";
 import { createToolFinder } from "./server/tools.ts";
@@ -45,6 +46,8 @@ export type WorkMetrics = Pick<Metrics, "row" | "repair" | "difference" | "unkno
 export interface Work {
   /** Where the edge's doors are now. */
   setDoors(doors: Doors): void;
+  /** The Docker hosts elsewhere that there are now. */
+  setHosts(hosts: readonly HostPlace[]): void;
   /** Hands on the rows that it works on, and ends everything it started. */
   stop(): Promise<void>;
 }
@@ -64,7 +67,6 @@ export async function startWork({ config, address, installation, cluster, doors 
   traffic.setDoors(doors);
   const logins = openLogins(db, secretBox);
   const engine = openEngine(config, paths, cluster, (digest) => blobs.open(digest), logins.find);
-  const places = await createPlaces(db, { cluster, engine, traffic });
   const logs = createBuildLogs(paths.buildLogs, blobs);
   const groups = config.cgroups === "auto" ? Cgroups.open(config.home, "builds") : undefined;
   const prefix = config.registry;
@@ -82,7 +84,21 @@ export async function startWork({ config, address, installation, cluster, doors 
       sandbox: config.sandbox,
       keeping: { hidden: [config.home, config.runDir], groups, memory: config.builds.memory },
     });
-  const hints = createHints({ db, engine, cluster, log });
+  const hints = createHints({ db, log });
+  const places = await createPlaces(db, { cluster, engine, traffic }, (host) => {
+    const place = openHostPlace({ config, paths, blobs, logins }, installation.id, host);
+    const end = new AbortController();
+    const listening = hints.listen(host.cluster, place.engine, AbortSignal.any([life.signal, end.signal]));
+    return {
+      ...place,
+      async close() {
+        end.abort();
+        await listening;
+        await place.close();
+      },
+    };
+  });
+  const builderFor = (of: string): Builder => places.host(of)?.builder ?? builder;
   // No other process works for this machine: the home's lock and the cluster's owner say so.
   await builder.sweep(() => false);
   let unknownBefore = "";
@@ -91,7 +107,7 @@ export async function startWork({ config, address, installation, cluster, doors 
     log,
     listener,
     holder: `${process.pid}-${randomUUID()}`,
-    clusters: [cluster],
+    clusters: places.reachable,
     blobs,
     metrics: {
       ended: (kind, outcome) => {
@@ -113,7 +129,7 @@ export async function startWork({ config, address, installation, cluster, doors 
     },
     build: {
       db,
-      builder,
+      builderFor,
       secretBox,
       logs,
       readSourceTree: (digest, signal) => readSourceTree(blobs, digest, filesOfInterest, signal),
@@ -163,19 +179,21 @@ export async function startWork({ config, address, installation, cluster, doors 
   trimWhenQuiet(life.signal);
   const background = [
     places.run(life.signal),
-    hints.run(life.signal),
+    hints.listen(cluster, engine, life.signal),
     runSealer({ db, keyFile: paths.auditKey, epoch: installation.epoch, log }, life.signal),
   ];
   return {
     setDoors: (now) => {
       traffic.setDoors(now);
     },
+    setHosts: places.setHosts,
     async stop() {
       life.abort(new Error("the server is stopping"));
       await loops.stop();
       await Promise.allSettled(background);
       await listener.close();
       await database.close();
+      await places.close();
       await traffic.close();
       await engine.close();
       groups?.close();

@@ -52,7 +52,7 @@ const context = {
 const stackDeps = (scene: Scene) => ({
   places: scene.deps.places,
   db: scene.deps.db,
-  builder: { forget: () => Promise.resolve() },
+  builderFor: () => ({ forget: () => Promise.resolve() }),
   buildLogs: { remove: () => Promise.resolve() },
   clock: () => new Date(),
 });

@@ -200,6 +200,7 @@ export class Scene {
       team: "default",
       clusterId: row.cluster_id,
       cluster: "local",
+      domain: row.domain,
       runEnv: row.run_env,
       revision: row.revision,
       deleting: false,

@@ -1,10 +1,55 @@
 // Clusters: configured places that an engine drives.
 import { Type, type Static } from "typebox";
-import { Instant, Name } from "../names.ts";
+import { Host as HostName, Instant, Name, Text } from "../names.ts";
 import { lists } from "../lists.ts";
-import { ListQuery, Page, type Route } from "../route.ts";
+import { Allowed, Empty, ListQuery, Page, type Route } from "../route.ts";
 
 const EngineKind = Type.Union([Type.Literal("local"), Type.Literal("docker"), Type.Literal("kubernetes")]);
+const PublicPort = Type.Integer({ minimum: 1, maximum: 65_535 });
+const AbsolutePath = Text(80, { pattern: "^/[A-Za-z0-9._/-]+$" });
+const Pem = Text(65_536, { pattern: "-----BEGIN " });
+
+/** A Docker host elsewhere. */
+export const ClusterHost = Type.Object(
+  {
+    endpoint: Type.String({ description: "Where its daemon listens, as in DOCKER_HOST." }),
+    connected: Type.Boolean({ description: "Its edge answers, and work for it goes on." }),
+    reason: Type.Optional(Type.String({ description: "Why it is not connected." })),
+    since: Type.Optional(Instant),
+    edgeVersion: Type.Optional(Type.String()),
+    httpPort: Type.Integer(),
+    httpsPort: Type.Integer(),
+    home: Type.String({ description: "The edge's folder there." }),
+  },
+  { additionalProperties: false },
+);
+export type ClusterHost = Static<typeof ClusterHost>;
+
+/** How a Docker host elsewhere is reached and used. */
+export const NewCluster = Type.Object(
+  {
+    name: Name,
+    endpoint: Text(300, { pattern: "^(?:unix:///|tcp://)", description: "As in DOCKER_HOST: tcp://docker.example:2376, or unix:///path." }),
+    ca: Type.Optional(Pem),
+    cert: Type.Optional(Pem),
+    key: Type.Optional(Pem),
+    domain: Type.Optional(
+      Type.Intersect([HostName, Type.String({ pattern: "^[^*]+$" })], {
+        description: "Components without a host of their own are reached at <component>.<stack>.<domain>. Left out only where the host is this machine.",
+      }),
+    ),
+    httpPort: Type.Optional(PublicPort),
+    httpsPort: Type.Optional(PublicPort),
+    home: Type.Optional(AbsolutePath),
+    socket: Type.Optional(AbsolutePath),
+    networks: Type.Optional(
+      Type.Object({ base: Text(20), size: Type.Integer({ minimum: 8, maximum: 26 }) }, { additionalProperties: false }),
+    ),
+  },
+  { additionalProperties: false },
+);
+export type NewCluster = Static<typeof NewCluster>;
+
 export const Cluster = Type.Object(
   {
     name: Name,
@@ -14,11 +59,18 @@ export const Cluster = Type.Object(
     isolation: Type.Array(Type.String()),
     capabilities: Type.Record(Type.String(), Type.Unknown()),
     stacks: Type.Integer(),
+    domain: Type.String({ description: "Components without a host of their own are reached at <component>.<stack>.<domain>." }),
+    drainingSince: Type.Optional(Instant),
+    host: Type.Optional(ClusterHost),
     createdAt: Instant,
+    allowed: Allowed,
   },
   { additionalProperties: false, $id: "Cluster" },
 );
 export type Cluster = Static<typeof Cluster>;
+
+const manage = { permission: "installation.manage", at: "installation" } as const;
+const Named = Type.Object({ cluster: Name }, { additionalProperties: false });
 
 export const clusterRoutes = {
   listClusters: {
@@ -37,7 +89,45 @@ export const clusterRoutes = {
     summary: "Show a cluster",
     kind: "json",
     access: "signed-in",
-    params: Type.Object({ cluster: Name }, { additionalProperties: false }),
+    params: Named,
     response: Cluster,
+  },
+  addCluster: {
+    method: "POST",
+    path: "/clusters",
+    summary: "Add a Docker host as a cluster; its edge is put there and connected",
+    kind: "json",
+    access: manage,
+    verbs: ["Me.addCluster"],
+    idempotent: true,
+    body: NewCluster,
+    response: Cluster,
+    status: 201,
+  },
+  changeCluster: {
+    method: "PATCH",
+    path: "/clusters/:cluster",
+    summary: "Let a cluster take new stacks, or no more",
+    kind: "json",
+    access: manage,
+    verbs: ["Cluster.change"],
+    params: Named,
+    body: Type.Object({ draining: Type.Boolean() }, { additionalProperties: false }),
+    response: Cluster,
+  },
+  removeCluster: {
+    method: "DELETE",
+    path: "/clusters/:cluster",
+    summary: "Remove a cluster that has no stacks, and its edge from the host",
+    kind: "json",
+    access: manage,
+    verbs: ["Cluster.delete"],
+    params: Named,
+    query: Type.Object(
+      { unreached: Type.Optional(Type.Boolean({ description: "Also when the host does not answer: what is there of Berth stays there." })) },
+      { additionalProperties: false },
+    ),
+    response: Empty,
+    status: 204,
   },
 } as const satisfies Record<string, Route>;

@@ -32,6 +32,7 @@ export function meVerbs(may: May): Allowed {
     createToken: {},
     trustHost: { permission: "installation.manage" },
     addCertificate: { permission: "installation.manage" },
+    addCluster: { permission: "installation.manage" },
     addRegistry: { permission: "installation.manage" },
     addWebhook: { permission: "installation.manage" },
     logout: {},
@@ -41,6 +42,15 @@ export function meVerbs(may: May): Allowed {
 /** Only who may do all of it sees a certificate. */
 export function certificateVerbs(): Allowed {
   return allowedVerbs(() => true, { set: {}, delete: {} });
+}
+
+/** `host`: it is one elsewhere, and not a server's own machine. */
+export function clusterVerbs(may: May, { host, stacks }: { readonly host: boolean; readonly stacks: number }): Allowed {
+  const permission = "installation.manage";
+  return allowedVerbs(may, {
+    change: { permission },
+    delete: { permission, against: when(!host, "own_machine") ?? when(stacks > 0, "has_stacks") },
+  });
 }
 
 /** Only who may do all of it sees a registry. */

@@ -18,6 +18,7 @@ const of = (...specs: readonly (Partial<ComponentSpec> & { readonly hash?: strin
   specs.map(({ hash = "sha256:wanted", ...over }) => ({ hash, spec: { ...spec, ...over } }));
 const parts: EntryParts = {
   stack: "shop",
+  domain: "localhost",
   component: "web",
   stopped: false,
   drainTimeout: 7_000,

@@ -6,6 +6,8 @@ import { portNumbers } from "./ports.ts";
 export type EntrySpec = Pick<ComponentSpec, "kind" | "ports" | "domains" | "maxBody" | "maxConnections">;
 export interface EntryParts {
   readonly stack: string;
+  /** Of the stack's cluster: what default hosts end with. */
+  readonly domain: string;
   readonly component: string;
   readonly stopped: boolean;
   readonly drainTimeout: number;
@@ -67,12 +69,12 @@ export interface HostRoute {
   readonly https?: "redirect";
 }
 
-/** The hosts that lead to a component: `<component>.<stack>.localhost` for a web component's first http port, and its domains. */
-export function wantedRoutes(stack: string, component: string, spec: EntrySpec): HostRoute[] {
+/** The hosts that lead to a component: `<component>.<stack>.<domain>` for a web component's first http port, and its domains. `domain`: of the stack's cluster. */
+export function wantedRoutes(stack: { readonly name: string; readonly domain: string }, component: string, spec: EntrySpec): HostRoute[] {
   const port = spec.ports.find((candidate) => candidate.protocol === "http");
   if (port === undefined || spec.kind === "worker" || spec.kind === "cron") return [];
   const fallback: HostRoute[] =
-    spec.kind === "web" ? [{ host: `${component}.${stack}.localhost`, path: "/", portName: port.name, isDefault: true }] : [];
+    spec.kind === "web" ? [{ host: `${component}.${stack.name}.${stack.domain}`, path: "/", portName: port.name, isDefault: true }] : [];
   return [
     ...spec.domains.map(({ host, path, https }) => ({
       host,
@@ -95,7 +97,7 @@ export function trafficEntry(parts: EntryParts, endpoints: readonly EntryEndpoin
     (release) => release === wanted || endpoints.some((endpoint) => endpoint.releaseHash === release.hash && endpoint.state === "active"),
   );
   const routes = firstOfEach(
-    serving.flatMap(({ spec }) => wantedRoutes(parts.stack, parts.component, spec)),
+    serving.flatMap(({ spec }) => wantedRoutes({ name: parts.stack, domain: parts.domain }, parts.component, spec)),
     ({ host, path }) => `${host} ${path}`,
   ).filter(({ host, path }) => parts.hosts.has(`${host} ${path}`));
   const ports = firstOfEach(

@@ -37,7 +37,13 @@ export async function claimCluster(
   node: NodeIdentity,
   options: { readonly engine: NodeEngine; readonly always: boolean },
 ): Promise<"mine" | ClusterOwner> {
-  const known = await db.selectFrom("clusters").select("engine").where("name", "=", cluster).executeTakeFirst();
+  const known = await db.selectFrom("clusters").select(["engine", "host"]).where("name", "=", cluster).executeTakeFirst();
+  if (known !== undefined && known.host !== null)
+    throw new DatabaseRefused(
+      "cluster_taken",
+      `Cluster ${cluster} is a Docker host elsewhere, at ${known.host.endpoint}, and not this machine.`,
+      "Choose another name with BERTH_CLUSTER.",
+    );
   if (known !== undefined && known.engine !== options.engine)
     throw new DatabaseRefused(
       "engine_changed",
@@ -55,24 +61,35 @@ export async function claimCluster(
   return owner.node === node.id ? "mine" : owner;
 }
 
-/** A sign of life. False when another node took the cluster meanwhile: then this one must stop. */
+/** A sign of life for all that the node drives. False when another node took the cluster meanwhile: then this one must stop. */
 export async function keepCluster(db: Db, cluster: string, node: NodeIdentity): Promise<boolean> {
   const kept = await db
     .updateTable("clusters")
     .set({ seen_at: sql<Date>`now()` })
-    .where("name", "=", cluster)
     .where("node_id", "=", node.id)
-    .executeTakeFirst();
-  return kept.numUpdatedRows > 0n;
+    .returning("name")
+    .execute();
+  return kept.some(({ name }) => name === cluster);
 }
 
 /** The node's server ends in good order: it is not waited for when somebody takes its cluster over. */
 export async function leaveCluster(db: Db, cluster: string, node: NodeIdentity): Promise<void> {
-  await db.updateTable("clusters").set({ seen_at: null }).where("name", "=", cluster).where("node_id", "=", node.id).execute();
+  await db
+    .updateTable("clusters")
+    .set({ seen_at: null })
+    .where((eb) => eb.or([eb("name", "=", cluster), eb("host", "is not", null)]))
+    .where("node_id", "=", node.id)
+    .execute();
 }
 
-/** Where the cluster's server and router answer, for the other servers of this database. */
+/** Where the cluster's server and router answer, for the other servers of this database; and the server of the hosts that its node drives. */
 export async function announce(db: Db, cluster: string, at: ClusterConfig): Promise<void> {
+  await db
+    .updateTable("clusters")
+    .set({ config: sql`config || ${JSON.stringify({ url: at.url })}::jsonb` as never })
+    .where("host", "is not", null)
+    .where("node_id", "=", (eb) => eb.selectFrom("clusters as own").select("own.node_id").where("own.name", "=", cluster))
+    .execute();
   await db
     .updateTable("clusters")
     .set({ config: sql`config || ${JSON.stringify(at)}::jsonb` as never })
@@ -84,7 +101,7 @@ const nodeEngines: readonly NodeEngine[] = ["local", "docker"];
 
 /** Names of all clusters that a node drives or would drive. */
 export async function nodeClusters(db: Db): Promise<string[]> {
-  const rows = await db.selectFrom("clusters").select("name").where("engine", "in", nodeEngines).execute();
+  const rows = await db.selectFrom("clusters").select("name").where("engine", "in", nodeEngines).where("removed_at", "is", null).execute();
   return rows.map(({ name }) => name);
 }
 
@@ -112,11 +129,22 @@ export async function clusterOwners(db: Db): Promise<ClusterOwner[]> {
 
 /** Takes a cluster over from a node that is gone for good. Refused, with its owner, while that node shows signs of life. */
 export async function takeCluster(db: Db, cluster: string, node: NodeIdentity): Promise<"taken" | "absent" | ClusterOwner> {
+  const before = await db.selectFrom("clusters").select("node_id").where("name", "=", cluster).executeTakeFirst();
   const taken = await sql`
     update clusters set node_id = ${node.id}, node_host = ${node.host}, seen_at = now()
-    where name = ${cluster} and engine in ('local', 'docker') and (node_id is null or node_id = ${node.id} or seen_at is null or seen_at < now() - ${goneAfter} * interval '1 millisecond')`.execute(
+    where name = ${cluster} and host is null and engine in ('local', 'docker') and (node_id is null or node_id = ${node.id} or seen_at is null or seen_at < now() - ${goneAfter} * interval '1 millisecond')`.execute(
     db,
   );
-  if ((taken.numAffectedRows ?? 0n) > 0n) return "taken";
+  if ((taken.numAffectedRows ?? 0n) > 0n) {
+    // The hosts that it drove come with it.
+    if (before?.node_id != null)
+      await db
+        .updateTable("clusters")
+        .set({ node_id: node.id, node_host: node.host })
+        .where("host", "is not", null)
+        .where("node_id", "=", before.node_id)
+        .execute();
+    return "taken";
+  }
   return (await clusterOwners(db)).find((owner) => owner.cluster === cluster) ?? "absent";
 }

@@ -7,6 +7,7 @@ import type { Rollout } from "@berth/contract/resources/rollouts.ts";
 import type { Command, ComponentKind, ComponentSpec } from "@berth/contract/spec.ts";
 import type { ColumnType, Generated } from "kysely";
 import type { ReleaseRuntime, SecretRef } from "../core/release/release.ts";
+import type { HostFacts } from "../core/hosts.ts";
 import type { Memory } from "../core/rollout/plan.ts";
 
 /** jsonb: read as the value, written as JSON text. */
@@ -28,6 +29,11 @@ export interface StackTables {
     node_host: string | null;
     seen_at: TimeOrNull;
     unadopted: Generated<boolean>;
+    host: JsonOrNull<HostFacts>;
+    host_ciphertext: string | null;
+    domain: Generated<string>;
+    draining_since: TimeOrNull;
+    removed_at: TimeOrNull;
     created_at: Time;
   };
   stacks: {

@@ -1,10 +1,12 @@
 // The Traffic port over the edge's control socket. It only translates: every decision is the planner's, every fact is the edge's.
-import { Client, Pool, type Dispatcher } from "undici";
+import { connect as connectTls } from "node:tls";
+import { Client, Pool, type buildConnector, type Dispatcher } from "undici";
 import { errors, type ErrorCode } from "@berth/contract/errors.ts";
 import { covers } from "../core/certificates.ts";
 import { BerthError } from "../core/errors.ts";
 import { edgeProtocol, protocolHeader, type Hello, type Program } from "../edge/ipc.ts";
 import { loadProbeKey, probeHeader, releaseHeader, signProbe } from "../edge/probe-header.ts";
+import { dialThrough } from "./dial.ts";
 import type { Epoch, Fence, Ref } from "./engine.ts";
 import type { Applied, GivenCertificate, HostProof, ProbeAnswer, Traffic, TrafficEntry } from "./traffic.ts";
 
@@ -32,6 +34,8 @@ export interface EdgeTrafficDeps {
   readonly router: { readonly host: string; readonly port: number };
   /** Unix ms. */
   readonly now: () => number;
+  /** The socket through which the edge's doors are reached; absent: they are on this machine. */
+  readonly dialSocket?: string;
 }
 
 export class EdgeTraffic implements Traffic {
@@ -128,9 +132,11 @@ export class EdgeTraffic implements Traffic {
       key,
     );
     const { scheme, host, port } = this.#doorOf(target.host);
+    // What is asked is whether this release answers here; whether clients trust the certificate is said elsewhere.
+    const trust = { servername: target.host, rejectUnauthorized: false };
+    const { dialSocket } = this.#deps;
     const client = new Client(`${scheme}://${dialable(host)}:${String(port)}`, {
-      // What is asked is whether this release answers here; whether clients trust the certificate is said elsewhere.
-      connect: { servername: target.host, rejectUnauthorized: false },
+      connect: dialSocket === undefined ? trust : connectThrough(dialSocket, { host: dialable(host), port }, scheme === "https" ? trust : undefined, signal),
     });
     try {
       const answer = await client.request({
@@ -266,6 +272,25 @@ function refPath(noun: "entries" | "applied", ref: Ref): string {
 
 function hostHeader(host: string, port: number, scheme: "http" | "https"): string {
   return port === (scheme === "https" ? 443 : 80) ? host : `${host}:${String(port)}`;
+}
+
+/** A connector of undici's over a host's socket; with TLS over it when that is asked for. */
+function connectThrough(
+  socketPath: string,
+  at: { readonly host: string; readonly port: number },
+  trust: { readonly servername: string; readonly rejectUnauthorized: boolean } | undefined,
+  signal: AbortSignal,
+): buildConnector.connector {
+  return (_options, callback) => {
+    dialThrough(socketPath, { host: at.host.replace(/^\[|\]$/g, ""), port: at.port }, signal).then(
+      (socket) => {
+        if (trust === undefined) return callback(null, socket);
+        const secure = connectTls({ ...trust, socket });
+        secure.once("secureConnect", () => callback(null, secure)).once("error", (error) => callback(error, null));
+      },
+      (error: unknown) => callback(error instanceof Error ? error : new Error(String(error)), null),
+    );
+  };
 }
 
 /** An address that listens everywhere is reached on the loopback. */

@@ -25,7 +25,8 @@ import { enqueue, type Commit } from "./queue.ts";
 
 export interface BuildLoopDeps {
   readonly db: Db;
-  readonly builder: Builder;
+  /** What builds for a cluster's stacks. */
+  readonly builderFor: (cluster: string) => Builder;
   readonly secretBox: SecretBox;
   readonly logs: BuildLogs;
   readonly readSourceTree: (digest: string, signal: AbortSignal) => Promise<SourceTree>;
@@ -97,7 +98,8 @@ export async function runBuild(deps: BuildLoopDeps, buildId: string, { signal, c
     if (!detected.ok) return await end(deps, stack, build, commit, { failed: detected.cause });
     await commit((trx) => store.updateBuild(trx, build.id, { plan: detected.plan }));
     journal.expect(detected.plan.steps.length);
-    const lacking = await deps.builder.check(detected.plan, stack.id);
+    const builder = deps.builderFor(stack.cluster);
+    const lacking = await builder.check(detected.plan, stack.id);
     if (lacking !== undefined) return await end(deps, stack, build, commit, { failed: lacking });
     const opened = await openBuildSecrets(deps, build);
     if ("lacking" in opened) return await end(deps, stack, build, commit, { failed: opened.lacking });
@@ -108,7 +110,7 @@ export async function runBuild(deps: BuildLoopDeps, buildId: string, { signal, c
     try {
       const either = AbortSignal.any([signal, cancelled.signal]);
       leavePlace = await deps.places.take(either);
-      const outcome = await deps.builder.build(
+      const outcome = await builder.build(
         {
           id: build.id,
           stackId: stack.id,
@@ -183,7 +185,7 @@ async function end(deps: BuildLoopDeps, stack: StackRow, build: store.BuildRow, 
     if ("succeeded" in how) {
       await store.saveArtifact(trx, {
         digest: how.succeeded.digest,
-        kind: deps.builder.kind === "image" ? "image" : "bundle",
+        kind: deps.builderFor(stack.cluster).kind === "image" ? "image" : "bundle",
         size: how.succeeded.size,
       });
       const { digest, reference } = how.succeeded;

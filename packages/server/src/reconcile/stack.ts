@@ -19,7 +19,7 @@ import { forgetStack, removeVolume } from "./remove.ts";
 export interface StackLoopDeps {
   readonly db: Db;
   readonly places: Places;
-  readonly builder: Pick<Builder, "forget">;
+  readonly builderFor: (cluster: string) => Pick<Builder, "forget">;
   readonly buildLogs: Pick<BuildLogs, "remove">;
   readonly clock: () => Date;
 }
@@ -40,7 +40,7 @@ export async function reconcileStack(
   if (empty.building) return again;
   // While its row, and with it its name, is still taken: what comes after must find nothing of it, and a crash in the middle only repeats this.
   if (!(await forgetStack(deps.places, empty.tombstone, { id: stackId, name: empty.name, volumes: empty.volumes }, signal))) return again;
-  await deps.builder.forget(stackId);
+  await deps.builderFor(empty.tombstone.cluster).forget(stackId);
   for (const { id } of await deps.db.selectFrom("builds").select("id").where("stack_id", "=", stackId).execute())
     await deps.buildLogs.remove(id);
   await removeRows(deps.clock, stackId, empty.tombstone, { commit, fence });

@@ -2,6 +2,7 @@
 import type { BuildPlan } from "@berth/contract/buildplan.ts";
 import type { BlobStore } from "../blobs/store.ts";
 import type { Access } from "../db/permissions.ts";
+import type { WantedHost } from "../core/hosts.ts";
 import type { Db } from "../db/pool.ts";
 import type { SecretBox } from "../db/secretbox.ts";
 import type { TokenCheck } from "../db/tokens.ts";
@@ -18,6 +19,27 @@ export interface Places {
   owns(cluster: string): boolean;
 }
 
+/** How a Docker host elsewhere is doing. */
+export interface HostState {
+  readonly connected: boolean;
+  /** Why it is not. */
+  readonly reason?: string;
+  readonly since: Date;
+  readonly edgeVersion?: string;
+}
+
+/** Docker hosts elsewhere, as this server reaches them. */
+export interface Hosts {
+  /** Whether the daemon can be used. Errors: `host_unusable`. */
+  check(host: WantedHost, signal: AbortSignal): Promise<void>;
+  /** Connects what was added, and lets go of what was removed. */
+  refresh(): Promise<void>;
+  /** undefined for what this server does not drive. */
+  state(cluster: string): HostState | undefined;
+  /** Takes the edge off a host. Errors: `engine_unavailable` when it does not answer. */
+  clear(cluster: string, signal: AbortSignal): Promise<void>;
+}
+
 export interface ResourceDeps {
   readonly db: Db;
   readonly access: Access;
@@ -25,6 +47,9 @@ export interface ResourceDeps {
   readonly blobs: BlobStore;
   readonly secretBox: SecretBox;
   readonly places: Places;
+  readonly hosts: Hosts;
+  /** The installation's id. */
+  readonly installation: () => string;
   readonly clock: () => Date;
   /** Whether an image that was built from the plan at that time stands on base images that were made anew since: then it is built again. */
   readonly isOnOldBases: (plan: BuildPlan, builtAt: Date) => boolean;

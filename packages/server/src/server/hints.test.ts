@@ -38,8 +38,8 @@ beforeEach(async () => {
   await database.db.deleteFrom("due").execute();
   life = new AbortController();
   const engine = new HintingEngine({ now: Date.now });
-  hints = createHints({ db: database.db, engine, cluster: "local", log: silentLog });
-  running = hints.run(life.signal);
+  hints = createHints({ db: database.db, log: silentLog });
+  running = hints.listen("local", engine, life.signal);
   hint = await engine.watched.promise;
 });
 afterEach(async () => {

@@ -10,8 +10,8 @@ export interface Hints {
   waitForHint(ref: Ref, ms: number, signal: AbortSignal): Promise<void>;
   /** For who only wants to know: the hint goes on to who works on the component. */
   overhear(ref: Ref, ms: number, signal: AbortSignal): Promise<void>;
-  /** Runs until the signal; connects again when the engine was away. */
-  run(signal: AbortSignal): Promise<void>;
+  /** Listens to an engine until the signal; connects again when it was away. */
+  listen(cluster: string, engine: Pick<Engine, "watch">, signal: AbortSignal): Promise<void>;
 }
 
 type Waiting = Map<string, Set<() => void>>;
@@ -33,13 +33,13 @@ async function wait(among: Waiting, ref: Ref, ms: number, signal: AbortSignal): 
   if (waiters.size === 0) among.delete(key);
 }
 
-export function createHints(options: { readonly db: Db; readonly engine: Engine; readonly cluster: string; readonly log: Log }): Hints {
+export function createHints(options: { readonly db: Db; readonly log: Log }): Hints {
   const waiting: Waiting = new Map();
   const listening: Waiting = new Map();
-  const pending = new Map<string, Ref>();
+  const pending = new Map<string, { readonly ref: Ref; readonly cluster: string }>();
   let flushing = false;
 
-  function onChange(ref: Ref): void {
+  function onChange(cluster: string, ref: Ref): void {
     const key = `${ref.stack}/${ref.component}`;
     for (const wake of listening.get(key) ?? []) wake();
     const waiters = waiting.get(key);
@@ -47,7 +47,7 @@ export function createHints(options: { readonly db: Db; readonly engine: Engine;
       for (const wake of waiters) wake();
       return;
     }
-    pending.set(key, ref);
+    pending.set(key, { ref, cluster });
     if (!flushing) void flush();
   }
 
@@ -57,9 +57,9 @@ export function createHints(options: { readonly db: Db; readonly engine: Engine;
     try {
       while (pending.size > 0) {
         await delay(20);
-        const refs = [...pending.values()];
+        const hinted = [...pending.values()];
         pending.clear();
-        for (const ref of refs) {
+        for (const { ref, cluster } of hinted) {
           const row = await options.db
             .selectFrom("components as c")
             .innerJoin("stacks as s", "s.id", "c.stack_id")
@@ -67,7 +67,7 @@ export function createHints(options: { readonly db: Db; readonly engine: Engine;
             .where("s.name", "=", ref.stack)
             .where("c.name", "=", ref.component)
             .executeTakeFirst();
-          if (row !== undefined) await enqueue(options.db, { kind: "component", key: row.id, cluster: options.cluster });
+          if (row !== undefined) await enqueue(options.db, { kind: "component", key: row.id, cluster });
         }
       }
     } catch (error) {
@@ -80,12 +80,11 @@ export function createHints(options: { readonly db: Db; readonly engine: Engine;
   return {
     waitForHint: (ref, ms, signal) => wait(waiting, ref, ms, signal),
     overhear: (ref, ms, signal) => wait(listening, ref, ms, signal),
-    async run(signal) {
-      const { engine } = options;
+    async listen(cluster, engine, signal) {
       if (engine.watch === undefined) return;
       while (!signal.aborted) {
         try {
-          await engine.watch(onChange, signal);
+          await engine.watch((ref) => onChange(cluster, ref), signal);
         } catch (error) {
           if (!signal.aborted) options.log.info({ error: String(error) }, "the engine's hints stopped; connecting again");
         }

@@ -10,6 +10,7 @@ import { DatabaseRefused } from "../db/refused.ts";
 import { KeyFileDamaged, openSecretBox, secretBoxOf, type SecretBox } from "../db/secretbox.ts";
 import type { Paths } from "../paths.ts";
 import { certificateIdentity } from "../resources/certificates/store.ts";
+import { hostIdentity } from "../resources/clusters/store.ts";
 import { registryIdentity } from "../resources/registries/store.ts";
 import { secretIdentity } from "../resources/secrets/store.ts";
 import { credentialIdentity } from "../resources/sources/credentials.ts";
@@ -24,6 +25,7 @@ export interface SealedCount {
   readonly certificate: number;
   readonly registry: number;
   readonly webhook: number;
+  readonly host: number;
 }
 type Kind = keyof SealedCount;
 
@@ -92,7 +94,7 @@ export async function clusterHere(db: Db, config: Config, paths: Paths): Promise
 }
 
 export function isNothing(count: SealedCount): boolean {
-  return count.secret + count.credential + count.certificate + count.registry + count.webhook === 0;
+  return count.secret + count.credential + count.certificate + count.registry + count.webhook + count.host === 0;
 }
 
 /** `2 secrets and 1 certificate`. */
@@ -104,6 +106,7 @@ export function countText(count: SealedCount): string {
       [count.certificate, "certificate"],
       [count.registry, "registry password"],
       [count.webhook, "webhook secret"],
+      [count.host, "host credential"],
     ] as const
   ).flatMap(([many, what]) => (many === 0 ? [] : [`${String(many)} ${what}${many === 1 ? "" : "s"}`]));
   return parts.length === 0 ? "nothing sealed" : parts.join(", ").replace(/, (?=[^,]*$)/, " and ");
@@ -178,6 +181,8 @@ function opens(box: SecretBox, { kind, samples }: SealedRow): boolean {
         return registryIdentity(sample.name);
       case "webhook":
         return webhookIdentity(sample.name);
+      case "host":
+        return hostIdentity(sample.name);
     }
   };
   return samples.some((sample) => {
@@ -199,6 +204,7 @@ function total(rows: readonly SealedRow[], of: (row: SealedRow) => number): Seal
     certificate: sum("certificate"),
     registry: sum("registry"),
     webhook: sum("webhook"),
+    host: sum("host"),
   };
 }
 
@@ -208,14 +214,19 @@ function total(rows: readonly SealedRow[], of: (row: SealedRow) => number): Seal
  */
 async function sealedRows(db: Db, cluster: string): Promise<SealedRow[]> {
   const { rows } = await sql<SealedRow>`
-    with ours as (select s.id from stacks s join clusters k on k.id = s.cluster_id where k.name = ${cluster}),
+    with driven as (
+      select id, name, host_ciphertext from clusters
+      where name = ${cluster} or (host is not null and node_id = (select node_id from clusters where name = ${cluster}))
+    ),
+    ours as (select id from stacks where cluster_id in (select id from driven)),
     sealed as (
       select 'secret' as kind, stack_id::text as stack, name, version, ciphertext, version = max(version) over (partition by stack_id, name) as newest
       from secrets where stack_id in (select id from ours)
       union all select 'credential', stack_id::text, name, 0, ciphertext, true from credentials where stack_id in (select id from ours)
+      union all select 'host', '', name, 0, host_ciphertext, true from driven where host_ciphertext is not null
       union all select * from (select 'certificate', '', name, 0, ciphertext, true from certificates union all select 'registry', '', host, 0, ciphertext, true from registries
         union all select 'webhook', '', name, 0, ciphertext, true from webhooks) shared
-      where not exists (select 1 from clusters where node_id is not null and name <> ${cluster})
+      where not exists (select 1 from clusters where node_id is not null and host is null and name <> ${cluster})
     )
     select split_part(ciphertext, '.', 2) as key, kind, count(distinct (stack, name))::int as count, (count(*) filter (where newest))::int as newest,
       (array_agg(json_build_object('stack', stack, 'name', name, 'version', version, 'ciphertext', ciphertext)))[1:5] as samples

@@ -23,7 +23,8 @@ export interface LoopsDeps {
   readonly listener: Listener;
   readonly holder: string;
   readonly metrics: LoopMetrics;
-  readonly clusters: readonly string[];
+  /** Those that work can be done for now. */
+  readonly clusters: () => readonly string[];
   readonly blobs: BlobStore;
   readonly component: ComponentLoopDeps;
   readonly build: BuildLoopDeps;
@@ -48,7 +49,7 @@ export function startLoops(deps: LoopsDeps): { stop(): Promise<void> } {
       listener: deps.listener,
       holder: deps.holder,
       metrics: deps.metrics,
-      clusters: () => deps.clusters,
+      clusters: deps.clusters,
       kinds,
       concurrency,
       handler,
@@ -67,7 +68,7 @@ export function startLoops(deps: LoopsDeps): { stop(): Promise<void> } {
     start(["cron", "stack", "volume"], 4, (row, context) => {
       if (row.kind === "cron") return reconcileCron(deps.component.clock, row.key, context.commit);
       const { db, places, clock } = deps.component;
-      const of = { db, places, clock, builder: deps.build.builder, buildLogs: deps.build.logs };
+      const of = { db, places, clock, builderFor: deps.build.builderFor, buildLogs: deps.build.logs };
       return row.kind === "stack" ? reconcileStack(of, row.key, context) : reconcileVolume(of, row.key, context);
     }),
     start(["image-look"], 4, (row, context) => reconcileLooks(deps.follow, row.key, context), 5 * minute),

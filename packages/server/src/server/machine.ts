@@ -19,7 +19,9 @@ import type { Builder } from "../builders/builder.ts";
 import type { AgentEngine } from "../engines/agent/engine.ts";
 import { DockerEngine } from "../engines/docker/engine.ts";
 import { LocalEngine } from "../engines/local/engine.ts";
-import type { Paths } from "../paths.ts";
+import type { HostFacts, HostTls } from "../core/hosts.ts";
+import { hostSockets, type Paths } from "../paths.ts";
+import type { HostPlace, OpenPlace } from "./places.ts";
 import type { Logins } from "./registries.ts";
 
 export function openTraffic(config: Config, paths: Paths, cluster: string): EdgeTraffic {
@@ -38,6 +40,62 @@ export function openEngine(
   return config.engine.kind === "docker"
     ? new DockerEngine({ ...sockets, ...(login === undefined ? {} : { login }) })
     : new LocalEngine({ ...sockets, home: paths.home, openBlob: (digest) => openBlob(digest) });
+}
+
+/** How a Docker host elsewhere is reached: by the sockets that lead there. */
+export function openHostTraffic(paths: Paths, { cluster, facts }: { readonly cluster: string; readonly facts: HostFacts }): EdgeTraffic {
+  const { edge, dial } = hostSockets(paths, cluster);
+  const router = { host: "0.0.0.0", port: facts.httpPort };
+  return new EdgeTraffic({ socketPath: edge, dialSocket: dial, home: paths.home, cluster, router, now: Date.now });
+}
+
+/** All that reaches a host, and builds on it. */
+export function openHostPlace(
+  deps: { readonly config: Config; readonly paths: Paths; readonly blobs: BlobStore; readonly logins: Logins },
+  installation: string,
+  host: HostPlace,
+): OpenPlace & { readonly builder: Builder } {
+  const { config, paths, blobs, logins } = deps;
+  const engine = openHostEngine(paths, host.cluster, logins.find);
+  const traffic = openHostTraffic(paths, host);
+  const builder = openHostBuilder(config, installation, host, blobs, logins);
+  return {
+    cluster: host.cluster,
+    engine,
+    traffic,
+    builder,
+    async close() {
+      builder.close();
+      await Promise.all([engine.close(), traffic.close()]);
+    },
+  };
+}
+
+function openHostEngine(paths: Paths, cluster: string, login: FindLogin): DockerEngine {
+  const { agent, logs, dial } = hostSockets(paths, cluster);
+  return new DockerEngine({ agentSocket: agent, logsSocket: logs, dialSocket: dial, cluster, login });
+}
+
+/** What is built for a host is built on it, by its daemon. */
+function openHostBuilder(
+  config: Config,
+  installation: string,
+  { facts, tls }: { readonly facts: HostFacts; readonly tls?: HostTls },
+  blobs: BlobStore,
+  logins: Logins,
+): Builder & { close(): void } {
+  const api = new DockerApi(parseEndpoint(facts.endpoint, tls));
+  const builder = createDockerBuilder({
+    blobs,
+    // Base images that were made here lie on this machine.
+    catalogue: () => catalogueOf(config.images, []),
+    labels: { "berth.installation": installation },
+    staticServer: () => staticServerText(),
+    api,
+    memory: config.builds.memory,
+    logins: logins.readable,
+  });
+  return { ...pushing(builder, { api, login: logins.find, clock: () => new Date() }), close: () => api.close() };
 }
 
 /** For whoever only asks and stops what runs: nothing is unpacked there. */

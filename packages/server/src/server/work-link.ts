@@ -5,9 +5,10 @@ import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { isDeepStrictEqual } from "node:util";
 import type { Doors } from "../engines/edge-traffic.ts";
+import type { HostPlace } from "./places.ts";
 import type { Work, WorkMetrics, WorkStart } from "../work.ts";
 
-export type WorkTold = { readonly start: WorkStart } | { readonly doors: Doors } | { readonly stop: true };
+export type WorkTold = { readonly start: WorkStart } | { readonly doors: Doors } | { readonly hosts: readonly HostPlace[] } | { readonly stop: true };
 export type WorkSaid =
   | { readonly stopped: true }
   | { [Name in keyof WorkMetrics]: { readonly count: Name; readonly of: Parameters<WorkMetrics[Name]> } }[keyof WorkMetrics];
@@ -55,6 +56,7 @@ export function openWorkThread(file = entry()): IdleThread {
   return {
     start(start, metrics) {
       let { doors } = start;
+      let hosts: readonly HostPlace[] = [];
       worker.on("message", (said: WorkSaid) => {
         if ("stopped" in said) stopped.resolve();
         else count(metrics, said);
@@ -66,6 +68,11 @@ export function openWorkThread(file = entry()): IdleThread {
           if (isDeepStrictEqual(doors, now)) return;
           doors = now;
           tell({ doors });
+        },
+        setHosts(now) {
+          if (isDeepStrictEqual(hosts, now)) return;
+          hosts = now;
+          tell({ hosts });
         },
         async stop() {
           stopping = true;

@@ -17,7 +17,11 @@ export const command = defineCommand({
       ["answers", cluster.reachable ? "yes" : "no"],
       ["version", cluster.version],
       ["isolation", cluster.isolation.join(", ") || "-"],
-      ["stacks", String(cluster.stacks)],
+      ["stacks", `${String(cluster.stacks)}${cluster.drainingSince === undefined ? "" : ", and takes no new ones"}`],
+      ["domain", cluster.domain],
+      ["host", cluster.host?.endpoint],
+      ["connected", cluster.host === undefined ? undefined : cluster.host.connected ? "yes" : `no: ${cluster.host.reason ?? "not yet"}`],
+      ["edge", cluster.host?.edgeVersion],
       ["created", when(cluster.createdAt)],
       [
         "can",

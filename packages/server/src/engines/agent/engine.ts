@@ -40,6 +40,7 @@ import {
   type UsageAnswer,
   type WatchLine,
 } from "./protocol.ts";
+import { dialThrough } from "../dial.ts";
 import { openSession } from "./session.ts";
 import { SocketClient } from "./socket.ts";
 
@@ -48,6 +49,8 @@ export interface AgentEngineDeps {
   readonly logsSocket: string;
   /** Named in causes. */
   readonly cluster: string;
+  /** The socket through which instances are reached; absent: they are on this machine. */
+  readonly dialSocket?: string;
 }
 
 export abstract class AgentEngine implements Engine {
@@ -56,9 +59,11 @@ export abstract class AgentEngine implements Engine {
   protected readonly agent: SocketClient;
   protected readonly logsClient: SocketClient;
   readonly #agentSocket: string;
+  readonly #dialSocket: string | undefined;
 
   constructor(deps: AgentEngineDeps) {
     this.#agentSocket = deps.agentSocket;
+    this.#dialSocket = deps.dialSocket;
     this.agent = new SocketClient(deps.agentSocket, deps.cluster);
     this.logsClient = new SocketClient(deps.logsSocket, deps.cluster);
   }
@@ -187,20 +192,13 @@ export abstract class AgentEngine implements Engine {
             .join(", ") || "none"
         }.`,
       });
-    const socket = connect({ ...address, signal });
-    await new Promise<void>((resolve, reject) => {
-      socket.once("connect", resolve);
-      socket.once("error", (error) =>
-        reject(
-          new BerthError(
-            "wrong_state",
-            { verb: "forward", reason: error.message, hint: "See whether the instance is ready." },
-            { cause: error },
-          ),
-        ),
-      );
-    });
-    return socket;
+    try {
+      return await (this.#dialSocket === undefined ? dial(address, signal) : dialThrough(this.#dialSocket, address, signal));
+    } catch (error) {
+      signal.throwIfAborted();
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new BerthError("wrong_state", { verb: "forward", reason, hint: "See whether the instance is ready." }, { cause: error });
+    }
   }
 
   async startTask(task: TaskRun, fence: Fence, signal: AbortSignal): Promise<void> {
@@ -259,4 +257,11 @@ export abstract class AgentEngine implements Engine {
   async close(): Promise<void> {
     await Promise.all([this.agent.close(), this.logsClient.close()]);
   }
+}
+
+function dial(address: { readonly host: string; readonly port: number }, signal: AbortSignal): Promise<Duplex> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ ...address, signal });
+    socket.once("connect", () => resolve(socket)).once("error", reject);
+  });
 }

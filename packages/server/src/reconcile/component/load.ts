@@ -11,7 +11,7 @@ import { releaseOf } from "./known-releases.ts";
 
 export interface Loaded {
   readonly component: components.ComponentRow;
-  readonly stack: Pick<StackRow, "id" | "name" | "team_id" | "team" | "cluster_id" | "cluster" | "run_env" | "delete_requested_at">;
+  readonly stack: Pick<StackRow, "id" | "name" | "team_id" | "team" | "cluster_id" | "cluster" | "domain" | "run_env" | "delete_requested_at">;
   readonly rollout: RolloutRow | undefined;
   readonly stable: ReleaseRow | undefined;
   /** What the open rollout wants live. */
@@ -34,6 +34,7 @@ export async function loadComponent(db: Db, id: string): Promise<Loaded | undefi
     team,
     cluster_id,
     cluster,
+    domain,
     run_env,
     stack_delete_requested_at,
     hosts,
@@ -52,6 +53,7 @@ export async function loadComponent(db: Db, id: string): Promise<Loaded | undefi
       team,
       cluster_id,
       cluster,
+      domain,
       run_env,
       delete_requested_at: stack_delete_requested_at,
     },
@@ -101,6 +103,7 @@ function withSurroundings(db: Db) {
       "s.cluster_id",
       "k.name as cluster",
       "k.engine",
+      "k.domain",
       "s.run_env",
       "s.delete_requested_at as stack_delete_requested_at",
       sql<string[]>`array(select u.host || ' ' || u.path from routes u where u.component_id = c.id)`.as("hosts"),

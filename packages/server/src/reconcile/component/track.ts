@@ -148,6 +148,7 @@ function entryParts(
   const releases = [wanted, ...[...running].flatMap(([hash, spec]) => (hash === wanted.hash ? [] : [{ hash, spec }]))];
   return {
     stack: stack.name,
+    domain: stack.domain,
     component: component.name,
     stopped: component.stopped,
     hosts,

@@ -41,7 +41,7 @@ export async function verifyThroughRouter(
         );
   if (closed !== undefined) return { ok: false, cause: closed, attempts: attempts.port };
   const verified: Verified[] = [];
-  for (const route of wantedRoutes(ref.stack, ref.component, release.spec)) {
+  for (const route of wantedRoutes(loaded.stack, ref.component, release.spec)) {
     // A host that a sibling took over meanwhile is the sibling's to verify.
     if (route.host.startsWith("*.") || !loaded.hosts.has(`${route.host} ${route.path}`)) continue;
     const path = probePath(release, route.path);

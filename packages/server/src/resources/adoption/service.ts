@@ -57,12 +57,13 @@ export function createAdoptionService(deps: ResourceDeps) {
     const cluster = deps.places.standard;
     const made = await store.ensureStack(trx, { id: stackId, name, team: record.team, cluster, runEnv: record.runEnv });
     const row = await trx
-      .selectFrom("stacks")
-      .select(["team_id", "cluster_id"])
-      .where("id", "=", stackId)
-      .forUpdate()
+      .selectFrom("stacks as s")
+      .innerJoin("clusters as k", "k.id", "s.cluster_id")
+      .select(["s.team_id", "s.cluster_id", "k.domain"])
+      .where("s.id", "=", stackId)
+      .forUpdate("s")
       .executeTakeFirstOrThrow();
-    const stack = { id: stackId, name, teamId: row.team_id, clusterId: row.cluster_id, cluster };
+    const stack = { id: stackId, name, teamId: row.team_id, clusterId: row.cluster_id, cluster, domain: row.domain };
     if (made) await stackEvent(trx, stack, { code: "stack_created" });
     await store.ensureConfig(trx, { stackId, componentId: null }, newest(members), call.by);
     // All ports that are in use before any new one is given.

@@ -7,5 +7,11 @@ export function clusterHandlers(clusters: ClusterService): HandlersOf<typeof clu
   return {
     listClusters: ({ query }, call) => clusters.list(call, query),
     showCluster: ({ params }, call) => clusters.show(call, params.cluster),
+    addCluster: ({ body }, call) => clusters.add(call, body),
+    changeCluster: ({ params, body }, call) => clusters.change(call, params.cluster, body),
+    removeCluster: async ({ params, query }, call) => {
+      await clusters.remove(call, params.cluster, query);
+      return {};
+    },
   };
 }

@@ -1,17 +1,25 @@
-// Clusters: the configured places, with what each can do right now.
-import type { Cluster } from "@berth/contract/resources/clusters.ts";
+// Clusters: the configured places, with what each can do right now; Docker hosts elsewhere are added and removed.
+import type { Cluster, ClusterHost, NewCluster } from "@berth/contract/resources/clusters.ts";
+import { clusterVerbs } from "../../core/allowed.ts";
 import { BerthError } from "../../core/errors.ts";
+import { wantedHost } from "../../core/hosts.ts";
 import type { Page } from "../../core/page.ts";
+import type { Db } from "../../db/pool.ts";
+import { transaction } from "../../db/transaction.ts";
 import type { Call } from "../call.ts";
 import type { ResourceDeps } from "../deps.ts";
+import { audit } from "../intent.ts";
 import { slice, toPage, type ListRequest } from "../page.ts";
 import * as store from "./store.ts";
 
 export type ClusterService = ReturnType<typeof createClusterService>;
 
 export function createClusterService(deps: ResourceDeps) {
-  async function present(row: store.ClusterRow, signal: AbortSignal): Promise<Cluster> {
-    const found = await deps.places.engine(row.name).capabilities(signal);
+  async function present(row: store.ClusterRow, call: Call): Promise<Cluster> {
+    const [found, held] = await Promise.all([
+      deps.places.engine(row.name).capabilities(call.signal),
+      deps.access.permissions(call.principal, {}),
+    ]);
     const { reachable, version, isolation, ...capabilities } = found;
     return {
       name: row.name,
@@ -21,20 +29,109 @@ export function createClusterService(deps: ResourceDeps) {
       isolation: [...isolation],
       capabilities: { ...capabilities },
       stacks: row.stacks,
+      domain: row.domain,
+      ...(row.draining_since === null ? {} : { drainingSince: row.draining_since.toISOString() }),
+      ...(row.host === null ? {} : { host: presentHost(row.name, row.host) }),
       createdAt: row.created_at.toISOString(),
+      allowed: clusterVerbs((permission) => held.has("*") || held.has(permission), { host: row.host !== null, stacks: row.stacks }),
     };
   }
 
+  function presentHost(name: string, { endpoint, httpPort, httpsPort, home }: NonNullable<store.ClusterRow["host"]>): ClusterHost {
+    const state = deps.hosts.state(name);
+    return {
+      endpoint,
+      httpPort,
+      httpsPort,
+      home,
+      connected: state?.connected === true,
+      ...(state === undefined
+        ? { reason: "another server drives it" }
+        : {
+            since: state.since.toISOString(),
+            ...(state.reason === undefined ? {} : { reason: state.reason }),
+            ...(state.edgeVersion === undefined ? {} : { edgeVersion: state.edgeVersion }),
+          }),
+    };
+  }
+
+  async function show(call: Call, name: string): Promise<Cluster> {
+    const [row] = await store.listClusters(deps.db, { name, page: slice(store.clusterList, { limit: 1 }) });
+    if (row === undefined) throw notFound(name);
+    return present(row, call);
+  }
+
+  /** A cluster that is there, locked. Errors: `not_found`. */
+  async function lock(trx: Db, name: string): Promise<NonNullable<Awaited<ReturnType<typeof store.lockHost>>>> {
+    const row = await store.lockHost(trx, name);
+    if (row === undefined || row.removed) throw notFound(name);
+    return row;
+  }
+
   return {
+    show,
+
     async list(call: Call, query: ListRequest & { engine?: Cluster["engine"] }): Promise<Page<Cluster>> {
       const wanted = slice(store.clusterList, query);
       const { items, ...rest } = toPage(await store.listClusters(deps.db, { page: wanted, engine: query.engine }), wanted, (row) => row);
-      return { ...rest, items: await Promise.all(items.map((row) => present(row, call.signal))) };
+      return { ...rest, items: await Promise.all(items.map((row) => present(row, call))) };
     },
-    async show(call: Call, name: string): Promise<Cluster> {
-      const [row] = await store.listClusters(deps.db, { name, page: slice(store.clusterList, { limit: 1 }) });
-      if (row === undefined) throw new BerthError("not_found", { kind: "cluster", name, hint: "`berth clusters list` shows them." });
-      return present(row, call.signal);
+
+    /** Returns when it is written down; `host.connected` says when it is there. Errors: `host_unusable`, `conflict`. */
+    async add(call: Call, given: NewCluster): Promise<Cluster> {
+      const wanted = wantedHost(given, deps.installation());
+      if ("refusal" in wanted) throw new BerthError("host_unusable", { endpoint: given.endpoint, ...wanted.refusal });
+      await deps.hosts.check(wanted.host, call.signal);
+      await transaction(deps.db, async (trx) => {
+        const there = await store.lockHost(trx, given.name);
+        if (there?.removed === false) throw new BerthError("conflict", { kind: "cluster", name: given.name });
+        await store.putHost(trx, deps.secretBox, given.name, wanted.host, deps.places.standard);
+        await audit(trx, call, "clusters.add", "installation", { cluster: given.name, endpoint: given.endpoint });
+      });
+      await deps.hosts.refresh();
+      return show(call, given.name);
+    },
+
+    async change(call: Call, name: string, { draining }: { readonly draining: boolean }): Promise<Cluster> {
+      await transaction(deps.db, async (trx) => {
+        await store.setDraining(trx, (await lock(trx, name)).id, draining ? deps.clock() : null);
+        await audit(trx, call, draining ? "clusters.drain" : "clusters.undrain", "installation", { cluster: name });
+      });
+      return show(call, name);
+    },
+
+    /** Errors: `not_found`, `wrong_state` for a server's own machine or while there are stacks, `engine_unavailable` when the host does not answer. */
+    async remove(call: Call, name: string, { unreached = false }: { readonly unreached?: boolean }): Promise<void> {
+      const removable = async (trx: Db): Promise<string> => {
+        const { id, host, stacks } = await lock(trx, name);
+        if (host === null)
+          throw new BerthError("wrong_state", {
+            verb: "Removing it",
+            reason: `cluster ${name} is its server's own machine`,
+            hint: "Only hosts that were added can be removed.",
+          });
+        if (stacks > 0)
+          throw new BerthError("wrong_state", {
+            verb: "Removing it",
+            reason: `cluster ${name} has ${String(stacks)} ${stacks === 1 ? "stack" : "stacks"}`,
+            hint: "Delete them first; `berth clusters drain` keeps new ones away.",
+          });
+        return id;
+      };
+      await transaction(deps.db, removable);
+      try {
+        await deps.hosts.clear(name, call.signal);
+      } catch (error) {
+        if (!unreached || !(error instanceof BerthError) || error.code !== "engine_unavailable") throw error;
+      }
+      await transaction(deps.db, async (trx) => {
+        await store.removeHost(trx, await removable(trx), name, deps.clock());
+        await audit(trx, call, "clusters.remove", "installation", { cluster: name });
+      });
+      await deps.hosts.refresh();
     },
   };
 }
+
+const notFound = (name: string): BerthError =>
+  new BerthError("not_found", { kind: "cluster", name, hint: "`berth clusters list` shows them." });

@@ -1,8 +1,13 @@
-// SQL of clusters.
+// SQL of clusters. What a daemon asks for is sealed like a secret and leaves this file only through `openHosts`, for whoever connects.
 import { lists } from "@berth/contract/lists.ts";
 import { sql } from "kysely";
+import type { HostFacts, HostTls, WantedHost } from "../../core/hosts.ts";
 import type { Db } from "../../db/pool.ts";
+import type { SecretBox } from "../../db/secretbox.ts";
 import { defineList, instant, text, type Keyed, type Slice } from "../page.ts";
+
+/** What a ciphertext is bound to. */
+export const hostIdentity = (cluster: string): string => `host:${cluster}`;
 
 export const clusterList = defineList(lists.clusters, {
   sort: { name: text("k.name"), engine: text("k.engine"), createdAt: instant("k.created_at") },
@@ -14,6 +19,9 @@ export interface ClusterRow {
   readonly engine: "local" | "docker" | "kubernetes";
   readonly created_at: Date;
   readonly stacks: number;
+  readonly domain: string;
+  readonly draining_since: Date | null;
+  readonly host: HostFacts | null;
 }
 export async function listClusters(
   trx: Db,
@@ -25,13 +33,93 @@ export async function listClusters(
       "k.name",
       "k.engine",
       "k.created_at",
+      "k.domain",
+      "k.draining_since",
+      "k.host",
       query.page.keys.as("cursor_keys"),
       sql<number>`(select count(*)::int from stacks s where s.cluster_id = k.id and s.deleted_at is null)`.as("stacks"),
     ])
+    .where("k.removed_at", "is", null)
     .$if(query.name !== undefined, (q) => q.where("k.name", "=", query.name ?? ""))
     .$if(query.engine !== undefined, (q) => q.where("k.engine", "=", query.engine ?? "local"))
     .where(query.page.where)
     .orderBy(query.page.order)
     .limit(query.page.limit + 1)
     .execute();
+}
+
+/** A cluster's row, locked; undefined: there is none. */
+export async function lockHost(
+  trx: Db,
+  name: string,
+): Promise<{ readonly id: string; readonly host: HostFacts | null; readonly removed: boolean; readonly stacks: number } | undefined> {
+  const row = await trx.selectFrom("clusters").select(["id", "host", "removed_at"]).where("name", "=", name).forUpdate().executeTakeFirst();
+  if (row === undefined) return undefined;
+  const { many } = await trx
+    .selectFrom("stacks")
+    .select(sql<number>`count(*)::int`.as("many"))
+    .where("cluster_id", "=", row.id)
+    .where("deleted_at", "is", null)
+    .executeTakeFirstOrThrow();
+  return { id: row.id, host: row.host, removed: row.removed_at !== null, stacks: many };
+}
+
+/** Makes it, or makes one again that was removed: it is this cluster's node that drives it. */
+export async function putHost(trx: Db, box: SecretBox, name: string, { facts, tls, domain }: WantedHost, driver: string): Promise<void> {
+  const node = await trx.selectFrom("clusters").select(["node_id", "node_host"]).where("name", "=", driver).executeTakeFirstOrThrow();
+  const values = {
+    ...node,
+    engine: "docker" as const,
+    host: JSON.stringify(facts),
+    host_ciphertext: tls === undefined ? null : box.seal(JSON.stringify(tls), hostIdentity(name)),
+    domain,
+    draining_since: null,
+    removed_at: null,
+  };
+  await trx
+    .insertInto("clusters")
+    .values({ name, ...values })
+    .onConflict((conflict) => conflict.column("name").doUpdateSet(values))
+    .execute();
+}
+
+export async function setDraining(trx: Db, id: string, since: Date | null): Promise<void> {
+  await trx.updateTable("clusters").set({ draining_since: since }).where("id", "=", id).execute();
+}
+
+/** The row stays for the history; what the host asked for does not. */
+export async function removeHost(trx: Db, id: string, name: string, at: Date): Promise<void> {
+  await trx.updateTable("clusters").set({ removed_at: at, host_ciphertext: null, node_id: null }).where("id", "=", id).execute();
+  await trx.deleteFrom("due").where("cluster", "=", name).execute();
+}
+
+export interface OpenHost {
+  readonly cluster: string;
+  readonly domain: string;
+  readonly facts: HostFacts;
+  /** undefined: none is needed. `unreadable`: it is sealed with a key that is not here. */
+  readonly tls: HostTls | "unreadable" | undefined;
+}
+
+/** The hosts that the node of this cluster drives. */
+export async function openHosts(db: Db, box: SecretBox, driver: string): Promise<OpenHost[]> {
+  const rows = await db
+    .selectFrom("clusters as k")
+    .select(["k.name", "k.domain", "k.host", "k.host_ciphertext"])
+    .where("k.host", "is not", null)
+    .where("k.removed_at", "is", null)
+    .where("k.node_id", "=", (eb) => eb.selectFrom("clusters as own").select("own.node_id").where("own.name", "=", driver))
+    .orderBy("k.created_at")
+    .execute();
+  return rows.flatMap(({ name, domain, host, host_ciphertext: sealed }) =>
+    host === null ? [] : { cluster: name, domain, facts: host, tls: sealed === null ? undefined : opened(box, sealed, name) },
+  );
+}
+
+function opened(box: SecretBox, sealed: string, cluster: string): HostTls | "unreadable" {
+  try {
+    return JSON.parse(box.open(sealed, hostIdentity(cluster))) as HostTls;
+  } catch {
+    return "unreadable";
+  }
 }

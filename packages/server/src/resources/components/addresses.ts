@@ -10,9 +10,13 @@ import { openRollout } from "../rollouts/store.ts";
 import * as claims from "./claims.ts";
 import { findComponentById } from "./store.ts";
 
-interface StackOf {
-  readonly id: string;
+/** `domain`: of its cluster. */
+interface Named {
   readonly name: string;
+  readonly domain: string;
+}
+interface StackOf extends Named {
+  readonly id: string;
   readonly clusterId: string;
   readonly cluster: string;
 }
@@ -24,7 +28,7 @@ interface ComponentOf {
 /** Claims all that the definition names, beside what is held already. `host_taken` and `port_taken` when something is somebody else's. */
 export async function claimAddresses(trx: Db, stack: StackOf, component: ComponentOf, spec: ComponentSpec): Promise<void> {
   await claims.claimInternalPorts(trx, component.id, stack.clusterId, spec.ports);
-  for (const route of wantedRoutes(stack.name, component.name, spec)) {
+  for (const route of wantedRoutes(stack, component.name, spec)) {
     const claim = (): Promise<claims.Owner | undefined> => claims.claimRoute(trx, component.id, stack.clusterId, route);
     const taken = await orTakenOver(trx, stack, await claim(), claim);
     if (taken !== undefined)
@@ -51,22 +55,22 @@ async function orTakenOver(
   claim: () => Promise<claims.Owner | undefined>,
 ): Promise<claims.Owner | undefined> {
   if (owner === undefined || owner.stackId !== stack.id) return owner;
-  await claims.freeClaims(trx, owner.componentId, { ...keptFor(owner.stack, owner.component, [owner.spec]), internal: "all" });
+  await claims.freeClaims(trx, owner.componentId, { ...keptFor({ name: owner.stack, domain: stack.domain }, owner.component, [owner.spec]), internal: "all" });
   const still = await claim();
   if (still === undefined) await wakeComponent(trx, owner.componentId, stack.cluster);
   return still;
 }
 
 /** Gives back what neither the definition, nor the release that serves, nor one on its way names. */
-export async function freeAddresses(trx: Db, stack: { readonly name: string }, componentId: string): Promise<void> {
+export async function freeAddresses(trx: Db, stack: Named, componentId: string): Promise<void> {
   const component = await findComponentById(trx, componentId);
   if (component === undefined) return;
   const stable = component.stable_release_id === null ? undefined : await findRelease(trx, component.stable_release_id);
   const rollout = await openRollout(trx, componentId);
   const specs = [component.spec, stable?.spec, rollout?.spec].filter((spec) => spec !== undefined);
-  await claims.freeClaims(trx, componentId, keptFor(stack.name, component.name, specs));
+  await claims.freeClaims(trx, componentId, keptFor(stack, component.name, specs));
 }
 
-function keptFor(stack: string, component: string, specs: readonly ComponentSpec[]): claims.KeptClaims {
+function keptFor(stack: Named, component: string, specs: readonly ComponentSpec[]): claims.KeptClaims {
   return { routes: specs.flatMap((spec) => wantedRoutes(stack, component, spec)), ports: specs.flatMap((spec) => spec.ports) };
 }

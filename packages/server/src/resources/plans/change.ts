@@ -29,6 +29,8 @@ export interface Planned {
   readonly stack: StackHandle | undefined;
   readonly stackName: string;
   readonly cluster: string;
+  /** Of the cluster: what default hosts end with. */
+  readonly domain: string;
   readonly runEnv: string;
   /** Versions that secrets get when the plan is applied, from the Compose file's values. */
   readonly coming: ReadonlyMap<string, number>;
@@ -69,7 +71,7 @@ export async function changeOf(at: Planned, { name, spec, row, build }: PlannedC
       config: serves === undefined ? [] : pendingConfig(serves.config, config, shown),
       secrets: pendingSecrets(serves?.secret_refs ?? {}, secretRefs),
       ...(build === undefined ? {} : { build: buildOf(build, known) }),
-      urls: wantedRoutes(at.stackName, name, spec)
+      urls: wantedRoutes({ name: at.stackName, domain: at.domain }, name, spec)
         .filter(({ host }) => !host.startsWith("*."))
         .map(({ host, path }) => at.places.traffic(at.cluster).publicUrl(host, path)),
     },

@@ -23,6 +23,7 @@ import { keepAnswer } from "../intent.ts";
 import { newestVersions, readableSecrets } from "../secrets/store.ts";
 import { findSource } from "../sources/store.ts";
 import type { MayHere, StackHandle, StackService } from "../stacks/service.ts";
+import { findCluster } from "../stacks/store.ts";
 import { volumeNames } from "../volumes/store.ts";
 import { applyDefinition, planSecret, type PlanBody } from "./apply.ts";
 import { sameSpec } from "../components/definition.ts";
@@ -36,7 +37,7 @@ import * as store from "./store.ts";
 const lifetime = 30 * 60_000;
 
 export interface PlanDeps extends ResourceDeps {
-  readonly builder: Pick<Builder, "check">;
+  readonly builderFor: (cluster: string) => Pick<Builder, "check">;
   readonly readSourceTree: (digest: string, signal: AbortSignal) => Promise<SourceTree>;
   /** The text of the file server that static sites have in their images. */
   readonly staticServer: () => Promise<string>;
@@ -69,7 +70,7 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
     const plans = new Map<string, BuildPlan>();
     for (const build of builds) {
       const plan = planFor(await treeOf(call, stack, build.source), build.context, build.options);
-      const lacking = await deps.builder.check(plan, stack?.id ?? "");
+      const lacking = await deps.builderFor(stack?.cluster ?? deps.places.standard).check(plan, stack?.id ?? "");
       if (lacking !== undefined) throw planError(lacking, build.context);
       plans.set(build.key, plan);
     }
@@ -135,6 +136,7 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
         stack,
         stackName: name,
         cluster,
+        domain: stack?.domain ?? (await findCluster(deps.db, cluster))?.domain ?? "localhost",
         runEnv: runEnv ?? stack?.runEnv ?? "production",
         coming: secrets.coming,
         reachable: [...specs].filter(([, spec]) => spec.ports.length > 0).map(([component]) => component),
@@ -227,7 +229,7 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
       const detected = detectBuildPlan(tree, { root: request.root ?? ".", prefer: request.prefer ?? "process" });
       if (!detected.ok) throw planError(detected.cause, request.root ?? ".");
       const owned = request.files === true ? initFiles(detected.plan, publicCatalogue, await deps.staticServer()) : undefined;
-      const lacking = owned === undefined ? await deps.builder.check(detected.plan, "") : owned.ok ? undefined : owned.cause;
+      const lacking = owned === undefined ? await deps.builderFor(deps.places.standard).check(detected.plan, "") : owned.ok ? undefined : owned.cause;
       return {
         plan: detected.plan,
         lines: explainPlan(detected.plan),

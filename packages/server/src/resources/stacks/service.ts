@@ -23,6 +23,7 @@ export interface StackHandle {
   readonly team: string;
   readonly clusterId: string;
   readonly cluster: string;
+  readonly domain: string;
   readonly runEnv: string;
   readonly revision: number;
   readonly deleting: boolean;
@@ -97,6 +98,12 @@ export function createStackService(deps: ResourceDeps) {
     const cluster = await store.lockCluster(trx, where);
     if (cluster === undefined)
       throw new BerthError("not_found", { kind: "cluster", name: where, hint: "`berth clusters list` shows them." });
+    if (cluster.draining_since !== null)
+      throw new BerthError("wrong_state", {
+        verb: "create",
+        reason: `cluster ${where} takes no new stacks`,
+        hint: "Name another one with --cluster, or `berth clusters undrain` it.",
+      });
     const other = await store.otherTeam(trx, cluster.id, team.id);
     if (other !== undefined)
       refuseSecondTeam(await deps.places.engine(cluster.name).capabilities(call.signal), cluster.name, { wanted: team.name, other });
@@ -223,6 +230,7 @@ export function stackHandle(row: store.StackRow): StackHandle {
     team: row.team,
     clusterId: row.cluster_id,
     cluster: row.cluster,
+    domain: row.domain,
     runEnv: row.run_env,
     revision: row.revision,
     deleting: row.delete_requested_at !== null,

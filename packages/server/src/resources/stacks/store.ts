@@ -13,6 +13,7 @@ export interface StackRow {
   readonly team: string;
   readonly cluster_id: string;
   readonly cluster: string;
+  readonly domain: string;
   readonly run_env: string;
   readonly revision: number;
   readonly last_version: number;
@@ -47,6 +48,7 @@ function base(trx: Db) {
       "t.name as team",
       "s.cluster_id",
       "k.name as cluster",
+      "k.domain",
       "s.run_env",
       "s.revision",
       "s.last_version",
@@ -220,16 +222,27 @@ export async function nextNumber(trx: Db, stackId: string, counter: "last_versio
 export async function findCluster(
   trx: Db,
   name: string,
-): Promise<{ id: string; name: string; engine: "local" | "docker" | "kubernetes" } | undefined> {
-  return trx.selectFrom("clusters").select(["id", "name", "engine"]).where("name", "=", name).executeTakeFirst();
+): Promise<{ id: string; name: string; engine: "local" | "docker" | "kubernetes"; domain: string } | undefined> {
+  return trx
+    .selectFrom("clusters")
+    .select(["id", "name", "engine", "domain"])
+    .where("name", "=", name)
+    .where("removed_at", "is", null)
+    .executeTakeFirst();
 }
 
 /** Locked: who may have a stack on a cluster depends on the stacks that it has. */
 export async function lockCluster(
   trx: Db,
   name: string,
-): Promise<{ id: string; name: string; engine: "local" | "docker" | "kubernetes" } | undefined> {
-  return trx.selectFrom("clusters").select(["id", "name", "engine"]).where("name", "=", name).forUpdate().executeTakeFirst();
+): Promise<{ id: string; name: string; engine: "local" | "docker" | "kubernetes"; draining_since: Date | null } | undefined> {
+  return trx
+    .selectFrom("clusters")
+    .select(["id", "name", "engine", "draining_since"])
+    .where("name", "=", name)
+    .where("removed_at", "is", null)
+    .forUpdate()
+    .executeTakeFirst();
 }
 
 /** A team that has something on the cluster beside this one: a stack, or volumes that it kept of one. */

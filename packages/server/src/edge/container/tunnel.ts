@@ -1,0 +1,46 @@
+// The far end of the tunnel between a server and an edge that is a container: HTTP/2 over the input and output of one process, in which every stream is a
+// connection to a socket of the edge, to its router, or to an instance. Whoever may start a process here may reach all of them anyway.
+import { constants, performServerHandshake, type ServerHttp2Stream } from "node:http2";
+import { connect, type Socket } from "node:net";
+import { join } from "node:path";
+import { Duplex, type Readable, type Writable } from "node:stream";
+import { parseTarget, tunnelSettings } from "./target.ts";
+
+/** Serves until the input ends. `runDir`: the folder of the edge's sockets. */
+export async function serveTunnel(runDir: string, input: Readable, output: Writable): Promise<void> {
+  const session = performServerHandshake(Duplex.from({ readable: input, writable: output }), { settings: tunnelSettings });
+  session.setLocalWindowSize(tunnelSettings.initialWindowSize * 4);
+  session.on("stream", (stream, headers) => {
+    const target = parseTarget(String(headers[":authority"]));
+    if (headers[":method"] !== "CONNECT" || target === undefined) {
+      stream.respond({ ":status": 400 }, { endStream: true });
+      return;
+    }
+    lead(stream, "socket" in target ? connect(join(runDir, `${target.socket}.sock`)) : connect({ ...target, allowHalfOpen: true }));
+  });
+  await new Promise<void>((resolve) => {
+    session.on("error", () => undefined).once("close", resolve);
+    input.once("end", () => session.destroy()).once("error", () => session.destroy());
+  });
+}
+
+function lead(stream: ServerHttp2Stream, socket: Socket): void {
+  socket.once("connect", () => {
+    if (stream.destroyed) {
+      socket.destroy();
+      return;
+    }
+    stream.respond({ ":status": 200 });
+    stream.pipe(socket);
+    socket.pipe(stream);
+  });
+  socket.on("error", (error) => {
+    // Before the connection was there, that is the answer; afterwards the other end sees it break.
+    if (!stream.headersSent && !stream.destroyed) stream.respond({ ":status": 502, reason: error.message.slice(0, 200) }, { endStream: true });
+    else stream.close(constants.NGHTTP2_CONNECT_ERROR);
+  });
+  stream.on("error", () => socket.destroy()).on("close", () => socket.destroy());
+  socket.on("close", () => {
+    if (!stream.writableEnded) stream.end();
+  });
+}

@@ -1,0 +1,150 @@
+// One Docker host elsewhere, kept connected: its edge is put there, a tunnel leads to it, and when that breaks it is made again. Nothing here decides what runs there.
+import { setTimeout as delay } from "node:timers/promises";
+import type { Log } from "../../db/log.ts";
+import { DockerApi } from "../../docker/api.ts";
+import { parseEndpoint } from "../../docker/endpoint.ts";
+import { DockerError, DockerStreamError, DockerUnreachable } from "../../docker/errors.ts";
+import type { Doors, EdgeTraffic } from "../../engines/edge-traffic.ts";
+import type { OpenHost } from "../../resources/clusters/store.ts";
+import type { HostState } from "../../resources/deps.ts";
+import { tunnelCommand, type EdgeSettings } from "./container.ts";
+import { HostTrouble, installEdge, removeEdge, type InstallDeps } from "./install.ts";
+import type { LocalSockets } from "./sockets.ts";
+import { openTunnel, TunnelClosed } from "./tunnel.ts";
+
+/** ms between two tries, and how long an edge that was started has to answer. */
+const pauses = { first: 500, most: 15_000 };
+const patience = 60_000;
+
+export interface HostDeps {
+  readonly host: OpenHost;
+  readonly settings: EdgeSettings;
+  readonly sockets: LocalSockets;
+  readonly traffic: EdgeTraffic;
+  readonly install: Omit<InstallDeps, "api">;
+  /** Called when its edge answers, before any work: it learns the epoch, and a restored database what runs. */
+  readonly takeOver: (signal: AbortSignal) => Promise<void>;
+  readonly onChange: () => void;
+  readonly log: Log;
+}
+
+/** The daemon of a host. Errors: a TypeError for an address that cannot be. */
+export function daemonOf({ facts, tls }: Pick<OpenHost, "facts" | "tls">): DockerApi {
+  return new DockerApi(parseEndpoint(facts.endpoint, tls === "unreadable" ? undefined : tls));
+}
+
+export class Host {
+  readonly #deps: HostDeps;
+  readonly #api: DockerApi;
+  readonly #life = new AbortController();
+  readonly #running: Promise<void>;
+  #state: HostState = { connected: false, reason: "it is being connected", since: new Date() };
+
+  constructor(deps: HostDeps) {
+    this.#deps = deps;
+    this.#api = daemonOf(deps.host);
+    this.#running = this.#run();
+  }
+
+  get of(): OpenHost {
+    return this.#deps.host;
+  }
+  get state(): HostState {
+    return this.#state;
+  }
+  get doors(): Doors {
+    return this.#deps.traffic.doors;
+  }
+  get api(): DockerApi {
+    return this.#api;
+  }
+
+  /** Takes the edge off the host. */
+  async clear(signal: AbortSignal): Promise<void> {
+    await removeEdge(this.#api, this.#deps.settings, signal);
+  }
+
+  async close(): Promise<void> {
+    this.#life.abort(new Error("the host is let go of"));
+    await this.#running;
+    await this.#deps.sockets.close();
+    await this.#deps.traffic.close();
+    this.#api.close();
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#life;
+    const { log, host, sockets } = this.#deps;
+    for (let pause = pauses.first; !signal.aborted; pause = Math.min(pauses.most, pause * 2)) {
+      const began = performance.now();
+      let reason: string;
+      try {
+        reason = await this.#connected(signal);
+      } catch (error) {
+        reason = reasonOf(error);
+        if (!(error instanceof HostTrouble || error instanceof DockerUnreachable || error instanceof DockerError || error instanceof TunnelClosed))
+          log.error({ err: error, cluster: host.cluster }, "a host could not be connected");
+      }
+      if (signal.aborted) return;
+      sockets.use(undefined, reason);
+      if (this.#state.connected || this.#state.reason !== reason) log.warn({ cluster: host.cluster, reason }, "a host is not connected");
+      this.#become({ connected: false, reason, since: new Date() });
+      // One that was there for a while is tried again at once.
+      if (performance.now() - began > pauses.most) pause = pauses.first;
+      await delay(pause, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  /** Resolves with the reason when it is not connected any more. */
+  async #connected(signal: AbortSignal): Promise<string> {
+    const { host, settings, sockets, traffic, install, takeOver, log } = this.#deps;
+    if (host.tls === "unreadable") throw new HostTrouble("its credentials are sealed with a key that is not here; add it again");
+    const name = await installEdge({ ...install, api: this.#api }, settings, signal);
+    const tunnel = await openTunnel(this.#api, name, tunnelCommand(settings.facts.home), signal);
+    try {
+      sockets.use(tunnel, "");
+      const hello = await this.#hello(tunnel.ended, signal);
+      await takeOver(signal);
+      log.info({ cluster: host.cluster, edge: hello.version }, "a host is connected");
+      this.#become({ connected: true, since: new Date(), edgeVersion: hello.version });
+      const ended = await Promise.race([tunnel.ended, aborted(signal)]);
+      return ended.message;
+    } finally {
+      tunnel.close();
+      void traffic;
+    }
+  }
+
+  async #hello(ended: Promise<Error>, signal: AbortSignal): Promise<{ readonly version: string }> {
+    let over: Error | undefined;
+    void ended.then((error) => (over = error));
+    for (const until = performance.now() + patience; ; await delay(100, undefined, { signal })) {
+      try {
+        return await this.#deps.traffic.hello(signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        if (over !== undefined) throw over;
+        if (performance.now() > until) throw new HostTrouble(`its edge does not answer: ${reasonOf(error)}`);
+      }
+    }
+  }
+
+  #become(state: HostState): void {
+    const { connected, reason } = this.#state;
+    // Since when stays, while nothing changes.
+    this.#state = connected === state.connected && reason === state.reason ? { ...state, since: this.#state.since } : state;
+    this.#deps.onChange();
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof DockerUnreachable || error instanceof DockerStreamError || error instanceof Error) return error.message.slice(0, 500);
+  return String(error);
+}
+
+function aborted(signal: AbortSignal): Promise<Error> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(signal.reason as Error);
+    signal.addEventListener("abort", () => resolve(signal.reason as Error), { once: true });
+  });
+}

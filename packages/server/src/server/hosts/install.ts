@@ -1,0 +1,135 @@
+// Puts the edge on a Docker host and keeps it there as it should be: its image, its container, the two files that it is told things by.
+import { setTimeout as delay } from "node:timers/promises";
+import { pack } from "tar-stream";
+import { buffer } from "node:stream/consumers";
+import { Readable } from "node:stream";
+import type { DockerApi } from "../../docker/api.ts";
+import { DockerError } from "../../docker/errors.ts";
+import { readNdjson } from "../../docker/ndjson.ts";
+import { edgeConfigText, edgeContainerBody, edgeContainerName, edgeLabels, type EdgeSettings } from "./container.ts";
+
+/** Something that a person has to see to, in a sentence without its full stop. */
+export class HostTrouble extends Error {}
+
+export interface InstallDeps {
+  readonly api: DockerApi;
+  /** The daemon of this machine, when there is one: the image may be there. */
+  readonly own: DockerApi | undefined;
+  /** Credentials for pulling the image, as the header says them. */
+  readonly auth: (image: string) => Promise<Readonly<Record<string, string>>>;
+  readonly probeKey: Buffer;
+}
+
+/** Returns the container's name. Errors: HostTrouble, DockerError, DockerUnreachable. */
+export async function installEdge(deps: InstallDeps, settings: EdgeSettings, signal: AbortSignal): Promise<string> {
+  const { api } = deps;
+  const name = edgeContainerName(settings.installation, settings.cluster);
+  const found = await inspect(api, name, signal);
+  if (found !== undefined && found.Config.Labels?.[edgeLabels.installation] !== settings.installation)
+    throw new HostTrouble(`there is a container ${name} that is not Berth's`);
+  if (found === undefined) {
+    await ensureImage(deps, settings.image, signal);
+    await api.json("POST", "/containers/create", { query: { name }, body: edgeContainerBody(settings), signal });
+  }
+  if (found?.State.Running !== true) {
+    await putFiles(deps, name, settings, signal);
+    await api.json("POST", `/containers/${name}/start`, { signal, timeout: 60_000 });
+  }
+  await awaitRunning(api, name, signal);
+  return name;
+}
+
+/** Takes the container away, and what it kept on the host. Absent = success. */
+export async function removeEdge(api: DockerApi, settings: Pick<EdgeSettings, "installation" | "cluster" | "facts">, signal: AbortSignal): Promise<void> {
+  const name = edgeContainerName(settings.installation, settings.cluster);
+  const found = await inspect(api, name, signal);
+  if (found === undefined || found.Config.Labels?.[edgeLabels.installation] !== settings.installation) return;
+  await api.json("POST", `/containers/${name}/stop`, { query: { t: 30 }, signal, timeout: 60_000 });
+  await emptyFolder(api, found.Image, `${name}-clear`, settings.facts.home, signal);
+  await api.json("DELETE", `/containers/${name}`, { query: { force: true }, signal, timeout: 60_000 });
+}
+
+/** Keys and logs of people who have left do not stay behind; the folder itself does, empty. */
+async function emptyFolder(api: DockerApi, image: string, name: string, folder: string, signal: AbortSignal): Promise<void> {
+  const body = {
+    Image: image,
+    Entrypoint: ["find", folder, "-mindepth", "1", "-delete"],
+    Cmd: [],
+    User: "0:0",
+    HostConfig: { NetworkMode: "none", Binds: [`${folder}:${folder}`] },
+  };
+  const { Id } = await api.json<{ Id: string }>("POST", "/containers/create", { query: { name }, body, signal });
+  try {
+    await api.json("POST", `/containers/${Id}/start`, { signal });
+    await api.json("POST", `/containers/${Id}/wait`, { signal, timeout: 60_000 });
+  } finally {
+    await api.json("DELETE", `/containers/${Id}`, { query: { force: true }, signal: AbortSignal.timeout(30_000) });
+  }
+}
+
+interface Inspected {
+  readonly Image: string;
+  readonly Config: { readonly Labels: Readonly<Record<string, string>> | null };
+  readonly State: { readonly Running: boolean; readonly Restarting: boolean; readonly Status: string; readonly Error: string };
+}
+
+async function inspect(api: DockerApi, name: string, signal: AbortSignal): Promise<Inspected | undefined> {
+  try {
+    return await api.json<Inspected>("GET", `/containers/${name}/json`, { signal });
+  } catch (error) {
+    if (error instanceof DockerError && error.status === 404) return undefined;
+    throw error;
+  }
+}
+
+async function awaitRunning(api: DockerApi, name: string, signal: AbortSignal): Promise<void> {
+  for (const until = performance.now() + 30_000; ; await delay(100, undefined, { signal })) {
+    const seen = await inspect(api, name, signal);
+    if (seen?.State.Running === true && !seen.State.Restarting) return;
+    if (performance.now() > until) throw new HostTrouble(`the edge does not come up there: ${seen?.State.Error || (seen?.State.Status ?? "it is gone")}`);
+  }
+}
+
+/** Written before the start: the edge reads one, and the other makes it know this server's questions. */
+async function putFiles({ api, probeKey }: InstallDeps, name: string, settings: EdgeSettings, signal: AbortSignal): Promise<void> {
+  const tar = pack();
+  for (const folder of ["edge", "run", "logs"]) tar.entry({ name: folder, type: "directory", mode: 0o711 });
+  tar.entry({ name: "edge/config.json", mode: 0o600 }, edgeConfigText(settings));
+  tar.entry({ name: "edge/probe.key", mode: 0o600 }, `${probeKey.toString("hex")}\n`);
+  tar.finalize();
+  await api.json("PUT", `/containers/${name}/archive`, { query: { path: settings.facts.home }, body: await buffer(tar), signal, timeout: 60_000 });
+}
+
+/** There, or brought there: from this machine's daemon, or from a registry. */
+async function ensureImage({ api, own, auth }: InstallDeps, image: string, signal: AbortSignal): Promise<void> {
+  if (await holds(api, image, signal)) return;
+  if (own !== undefined && (await holds(own, image, signal).catch(() => false))) {
+    const saved = await own.stream("GET", `/images/${encodeURIComponent(image)}/get`, { signal, timeout: Infinity });
+    const answer = await api.stream("POST", "/images/load", { query: { quiet: true }, body: Readable.from(saved), signal, timeout: Infinity });
+    await buffer(answer);
+    if (await holds(api, image, signal)) return;
+  }
+  const [, fromImage = image, tag = "latest"] = /^(.+):([\w][\w.-]{0,127})$/.exec(image) ?? [];
+  let refused: string | undefined;
+  try {
+    const answer = await api.stream("POST", "/images/create", { query: { fromImage, tag }, headers: await auth(image), signal, timeout: Infinity });
+    for await (const line of readNdjson<{ readonly error?: string }>(answer)) refused ??= line.error;
+  } catch (error) {
+    if (!(error instanceof DockerError)) throw error;
+    refused = error.message;
+  }
+  if (refused !== undefined || !(await holds(api, image, signal)))
+    throw new HostTrouble(
+      `it does not have Berth's image ${image}, and cannot get it (${refused ?? "nobody has it"}); build it on the server's machine with \`npm run image\`, or name another one (BERTH_IMAGE)`,
+    );
+}
+
+async function holds(api: DockerApi, image: string, signal: AbortSignal): Promise<boolean> {
+  try {
+    await api.json("GET", `/images/${encodeURIComponent(image)}/json`, { signal });
+    return true;
+  } catch (error) {
+    if (error instanceof DockerError && error.status === 404) return false;
+    throw error;
+  }
+}
