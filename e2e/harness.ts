@@ -277,7 +277,7 @@ export async function archive(files: Contents): Promise<Buffer> {
 
 /** Load through the router until stopped; counts what was answered and what was not. */
 export function startLoad(
-  berth: TestBerth,
+  berth: { get(host: string, path?: string): Promise<{ readonly status: number; readonly body: string }> },
   host: string,
   path = "/",
   workers = 4,

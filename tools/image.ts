@@ -32,7 +32,8 @@ async function main(): Promise<number> {
     return 0;
   } catch (error) {
     if (!(error instanceof ImageFailed || error instanceof DockerError || error instanceof DockerUnreachable)) throw error;
-    const hint = error instanceof DockerUnreachable ? "Start Docker, or say where it is: DOCKER_HOST." : "--base names another image to stand on.";
+    const hint =
+      error instanceof DockerUnreachable ? "Start Docker, or say where it is: DOCKER_HOST." : "--base names another image to stand on.";
     process.stderr.write(`Error: ${error.message}\n${hint}\n`);
     return 1;
   } finally {

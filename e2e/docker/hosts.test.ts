@@ -1,19 +1,31 @@
 // A Docker host elsewhere: a daemon that is reached over TLS, with an edge of its own that is a container there. The server's own machine runs processes.
-import { createReadStream } from "node:fs";
+import { appendFileSync, cpSync, createReadStream, mkdtempSync, readdirSync, symlinkSync } from "node:fs";
 import { request } from "node:http";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { importImage } from "../../packages/server/src/builders/bases/import.ts";
 import { debianTar } from "../../packages/server/src/builders/testing/debian.ts";
 import { DockerApi } from "../../packages/server/src/docker/api.ts";
 import { formatEndpoint } from "../../packages/server/src/docker/endpoint.ts";
+import { readFrames } from "../../packages/server/src/docker/frames.ts";
 import { startDockerd, type TestDaemon } from "../../packages/server/src/docker/testing/daemon.ts";
 import { freePort } from "../../packages/server/src/edge/testing/harness.ts";
 import { buildImage } from "../../tools/image/build.ts";
-import { TestBerth, until, webApp } from "../harness.ts";
+import { startLoad, TestBerth, until, webApp } from "../harness.ts";
 import { base, missing } from "./place.ts";
 
 const image = "berth-test/berth:1";
+const checkout = join(import.meta.dirname, "..", "..");
+
+/** This one with an edge that is another build. */
+function newerCheckout(): string {
+  const root = mkdtempSync(join(tmpdir(), "berth-newer-"));
+  for (const part of ["package.json", "bin", "examples", "node_modules"]) symlinkSync(join(checkout, part), join(root, part));
+  cpSync(join(checkout, "dist"), join(root, "dist"), { recursive: true });
+  appendFileSync(join(root, "dist", "edge.js"), "\n// newer\n");
+  return root;
+}
 
 describe.skipIf(missing !== undefined)(`a Docker host elsewhere${missing === undefined ? "" : ` (${missing})`}`, () => {
   let daemon: TestDaemon;
@@ -40,6 +52,22 @@ describe.skipIf(missing !== undefined)(`a Docker host elsewhere${missing === und
   }, 120_000);
 
   const folder = (): string => dirname(daemon.url.slice("unix://".length));
+  const edgeContainer = async (): Promise<{ readonly Id: string; readonly State: { readonly StartedAt: string; readonly Running: boolean } }> => {
+    const filters = JSON.stringify({ label: ["berth.role=edge"] });
+    const [found] = await api.json<{ Id: string }[]>("GET", "/containers/json", { query: { all: true, filters } });
+    return api.json("GET", `/containers/${found?.Id ?? "none"}/json`);
+  };
+  const inEdge = async (command: readonly string[]): Promise<string> => {
+    const { Id } = await edgeContainer();
+    const body = { AttachStdout: true, AttachStderr: true, Cmd: command };
+    const exec = await api.json<{ Id: string }>("POST", `/containers/${Id}/exec`, { body });
+    const output = await api.hijack(`/exec/${exec.Id}/start`, { Detach: false, Tty: false }, AbortSignal.timeout(30_000));
+    let said = "";
+    for await (const { data } of readFrames(output)) said += data.toString();
+    return said;
+  };
+  /** Of the primary, as its lock names it. */
+  const edgePid = async (): Promise<number> => Number((await inEdge(["cat", join(folder(), "home", "run", "edge.lock")])).split(" ")[0]);
   const connected = async (): Promise<true | undefined> =>
     (await berth.client.showCluster({ params: { cluster: "away" } })).host?.connected === true ? true : undefined;
 
@@ -48,7 +76,10 @@ describe.skipIf(missing !== undefined)(`a Docker host elsewhere${missing === und
     new Promise((resolve, reject) => {
       request({ host: "127.0.0.1", port: httpPort, path, headers: { host }, agent: false }, (answer) => {
         let body = "";
-        answer.setEncoding("utf8").on("data", (text: string) => (body += text)).once("end", () => resolve({ status: answer.statusCode ?? 0, body }));
+        answer
+          .setEncoding("utf8")
+          .on("data", (text: string) => (body += text))
+          .once("end", () => resolve({ status: answer.statusCode ?? 0, body }));
       })
         .once("error", reject)
         .end();
@@ -81,5 +112,85 @@ describe.skipIf(missing !== undefined)(`a Docker host elsewhere${missing === und
     expect(rollout).toMatchObject({ phase: "succeeded", ready: 1 });
     expect(rollout?.verified?.[0]).toMatchObject({ status: 200 });
     expect((await get("web.far.localhost")).body).toMatch(/^one web-/);
+    // What runs here does not lead there.
+    expect((await berth.get("web.far.localhost")).status).toBe(404);
+  });
+
+  test("shows its logs, runs commands in it, and forwards its port", async () => {
+    const logs = await berth.cli(["logs", "-s", "far", "-c", "web", "--tail", "20"]);
+    expect(logs).toMatchObject({ code: 0 });
+    const ran = await berth.cli(["exec", "-s", "far", "-c", "web", "--", "sh", "-c", "echo $RUN_ENV; exit 3"]);
+    expect(ran).toEqual({ code: 3, said: expect.stringContaining("production") as string });
+    const volumes = await berth.cli(["volumes", "list", "-s", "far"]);
+    expect(volumes.code).toBe(0);
+  });
+
+  test("loses no request while it is released there, and while the server is away", async () => {
+    const load = startLoad({ get }, "web.far.localhost");
+    expect((await berth.deployed("far", webApp("two")))[0]).toMatchObject({ phase: "succeeded" });
+    const before = await edgeContainer();
+    await berth.server("stop");
+    expect((await get("web.far.localhost")).body).toMatch(/^two web-/);
+    await berth.startServer();
+    await until(connected, "the host is connected again", 60_000, () => berth.log());
+    const params = { stack: "far", component: "web" };
+    await berth.client.scaleComponent({ params, body: { replicas: 2 } });
+    await until(async () => ((await berth.client.showComponent({ params })).ready === 2 ? true : undefined), "two are ready");
+    const { requests, failed } = await load.stop();
+    expect(failed).toEqual([]);
+    expect(requests).toBeGreaterThan(200);
+    // It was found again, not made anew.
+    expect((await edgeContainer()).State).toMatchObject({ Running: true, StartedAt: before.State.StartedAt });
+  });
+
+  test("replaces the edge by a newer image's without a lost request", async () => {
+    const load = startLoad({ get }, "web.far.localhost");
+    const pid = await edgePid();
+    await buildImage(api, { tag: image, base, root: newerCheckout(), onLine: () => undefined });
+    await berth.server("stop");
+    await berth.startServer();
+    await until(connected, "the host is connected again", 60_000, () => berth.log());
+    expect(await edgePid()).not.toBe(pid);
+    const { failed } = await load.stop();
+    expect(failed).toEqual([]);
+  });
+
+  test("goes on when its edge's primary is killed", async () => {
+    const pid = await edgePid();
+    const load = startLoad({ get }, "web.far.localhost");
+    await inEdge(["sh", "-c", `kill -9 ${String(pid)}`]);
+    await until(async () => ((await edgePid().catch(() => pid)) === pid ? undefined : true), "another primary", 30_000, () => berth.log());
+    const { failed } = await load.stop();
+    expect(failed).toEqual([]);
+  });
+
+  test("says why a host is not connected, waits with its work, and goes on by itself", async () => {
+    await daemon.reboot();
+    await until(async () => ((await connected()) === true ? undefined : true), "it is seen that the host is gone", 60_000, () => berth.log());
+    const shown = await berth.cli(["clusters", "show", "away"]);
+    expect(shown.said).toMatch(/connected +no: /);
+    await until(connected, "the host is connected again", 120_000, () => berth.log());
+    await until(async () => ((await get("web.far.localhost").catch(() => undefined))?.status === 200 ? true : undefined), "it answers again", 60_000);
+  });
+
+  test("is drained, and removed with everything of Berth's that is there", async () => {
+    expect((await berth.cli(["clusters", "drain", "away"])).code).toBe(0);
+    const refused = await berth.cli(["stacks", "create", "late", "--cluster", "away"]);
+    expect(refused).toMatchObject({ code: 1, said: expect.stringContaining("takes no new stacks") as string });
+    expect((await berth.cli(["clusters", "remove", "away", "--yes"])).said).toContain("has 1 stack");
+    await berth.cli(["stacks", "delete", "far", "--yes"]);
+    const removed = await berth.cli(["clusters", "remove", "away", "--yes"]);
+    expect(removed).toMatchObject({ code: 0 });
+    expect(await api.json<object[]>("GET", "/containers/json", { query: { all: true } })).toEqual([]);
+    expect(readdirSync(join(folder(), "home"))).toEqual([]);
+    expect((await berth.client.listClusters({ query: {} })).items.map(({ name }) => name)).toEqual(["local"]);
+  });
+
+  test("is refused in words when it cannot be used", async () => {
+    const refused = async (...args: string[]): Promise<string> => (await berth.cli(["clusters", "add", "bad", ...args])).said;
+    expect(await refused("--docker", "tcp://192.0.2.1:2375", "--domain", "x.example")).toContain("without TLS gives its whole machine away");
+    expect(await refused("--docker", `tcp://127.0.0.1:${String(await freePort())}`)).toContain("refuses connections");
+    expect(await refused("--docker", "tcp://127.0.0.1:1", "--http-port", "81", "--https-port", "81")).toContain("cannot have the same port");
+    expect((await berth.client.listClusters({ query: {} })).items).toHaveLength(1);
   });
 });

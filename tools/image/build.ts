@@ -5,8 +5,9 @@ import { Readable } from "node:stream";
 import { pack } from "tar-stream";
 import type { DockerApi } from "../../packages/server/src/docker/api.ts";
 import { readNdjson } from "../../packages/server/src/docker/ndjson.ts";
+import { edgeBuild } from "../../packages/server/src/edge/build.ts";
 
-const root = join(import.meta.dirname, "..", "..");
+const checkout = join(import.meta.dirname, "..", "..");
 
 export interface ImageOptions {
   /** `name:tag` */
@@ -14,6 +15,8 @@ export interface ImageOptions {
   /** What it stands on, instead of the Dockerfile's own: something with glibc and libstdc++, and `ip` or apt-get. */
   readonly base?: string | undefined;
   readonly revision?: string | undefined;
+  /** Another checkout's folder than this one. */
+  readonly root?: string | undefined;
   readonly onLine: (text: string) => void;
   readonly signal?: AbortSignal | undefined;
 }
@@ -21,10 +24,15 @@ export interface ImageOptions {
 export class ImageFailed extends Error {}
 
 /** The image's id. Errors: ImageFailed with the builder's words, DockerError, DockerUnreachable. */
-export async function buildImage(api: DockerApi, { tag, base, revision, onLine, signal }: ImageOptions): Promise<string> {
-  const buildargs = { VERSION: berthVersion(), REVISION: revision ?? "", ...(base === undefined ? {} : { BASE: base }) };
+export async function buildImage(api: DockerApi, { tag, base, revision, root = checkout, onLine, signal }: ImageOptions): Promise<string> {
+  const buildargs = {
+    VERSION: berthVersion(),
+    REVISION: revision ?? "",
+    EDGE_BUILD: edgeBuild(join(root, "dist", "edge.js")),
+    ...(base === undefined ? {} : { BASE: base }),
+  };
   const query = { t: tag, dockerfile: "Dockerfile", rm: "true", forcerm: "true", buildargs: JSON.stringify(buildargs) };
-  const answer = await api.stream("POST", "/build", { query, body: context(), signal, timeout: Infinity });
+  const answer = await api.stream("POST", "/build", { query, body: context(root), signal, timeout: Infinity });
   for await (const line of readNdjson<{ readonly stream?: string; readonly error?: string }>(answer)) {
     if (line.error !== undefined) throw new ImageFailed(line.error);
     if (line.stream?.trim()) onLine(line.stream.trimEnd());
@@ -33,11 +41,11 @@ export async function buildImage(api: DockerApi, { tag, base, revision, onLine, 
 }
 
 export function berthVersion(): string {
-  return (JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string }).version;
+  return (JSON.parse(readFileSync(join(checkout, "package.json"), "utf8")) as { version: string }).version;
 }
 
 /** Times are the same in each, so that the daemon finds in its cache what has not changed. */
-function context(): Readable {
+function context(root: string): Readable {
   const tar = pack();
   const add = (path: string, name: string): void => {
     const stat = statSync(path);

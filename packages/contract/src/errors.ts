@@ -144,11 +144,7 @@ export const errors = {
     detail: "Berth failed; the server's log has the details under this request id.",
     hint: "`berth doctor` may know why.",
   },
-  host_unusable: {
-    status: 422,
-    detail: "The Docker host at {endpoint} cannot be used: {reason}.",
-    hint: "{hint}",
-  },
+  host_unusable: { status: 422, detail: "The Docker host at {endpoint} cannot be used: {reason}.", hint: "{hint}" },
   engine_unavailable: {
     status: 503,
     detail: "Cluster {cluster} does not answer: {reason}.",

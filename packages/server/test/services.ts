@@ -66,12 +66,7 @@ export function useServices(change: (deps: HandlerDeps) => Partial<HandlerDeps> 
       tokens: createTokenCheck(db),
       secretBox: openSecretBox(join(home, "secrets.key")),
       places: { engine: () => engine, traffic: () => traffic, standard: "local", owns: () => true },
-      hosts: {
-        check: () => Promise.resolve(),
-        refresh: () => Promise.resolve(),
-        state: () => undefined,
-        clear: () => Promise.resolve(),
-      },
+      hosts: { check: () => Promise.resolve(), refresh: () => Promise.resolve(), state: () => undefined, clear: () => Promise.resolve() },
       installation: () => "00000000-0000-4000-8000-000000000000",
       isOnOldBases: () => false,
       builderFor: () => ({ check: () => Promise.resolve(undefined) }),

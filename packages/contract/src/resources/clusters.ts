@@ -35,7 +35,8 @@ export const NewCluster = Type.Object(
     key: Type.Optional(Pem),
     domain: Type.Optional(
       Type.Intersect([HostName, Type.String({ pattern: "^[^*]+$" })], {
-        description: "Components without a host of their own are reached at <component>.<stack>.<domain>. Left out only where the host is this machine.",
+        description:
+          "Components without a host of their own are reached at <component>.<stack>.<domain>. Left out only where the host is this machine.",
       }),
     ),
     httpPort: Type.Optional(PublicPort),
@@ -99,7 +100,6 @@ export const clusterRoutes = {
     kind: "json",
     access: manage,
     verbs: ["Me.addCluster"],
-    idempotent: true,
     body: NewCluster,
     response: Cluster,
     status: 201,
@@ -124,7 +124,9 @@ export const clusterRoutes = {
     verbs: ["Cluster.delete"],
     params: Named,
     query: Type.Object(
-      { unreached: Type.Optional(Type.Boolean({ description: "Also when the host does not answer: what is there of Berth stays there." })) },
+      {
+        unreached: Type.Optional(Type.Boolean({ description: "Also when the host does not answer: what is there of Berth stays there." })),
+      },
       { additionalProperties: false },
     ),
     response: Empty,

@@ -38,7 +38,10 @@ export function wantedHost(given: NewCluster, installation: string): { readonly 
   const url = URL.parse(endpoint);
   if (url === null) return { refusal: { reason: "this is no address", hint: "Write tcp://host:2376 or unix:///path." } };
   const isHere = endpoint.startsWith("unix://") || isLoopbackHost(url.hostname);
-  const tls = ca === undefined && cert === undefined && key === undefined ? undefined : { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) };
+  const tls =
+    ca === undefined && cert === undefined && key === undefined
+      ? undefined
+      : { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) };
   if ((cert === undefined) !== (key === undefined))
     return { refusal: { reason: "a certificate and its key belong together", hint: "Give both, --cert and --key." } };
   if (tls === undefined && !isHere)
@@ -57,12 +60,17 @@ export function wantedHost(given: NewCluster, installation: string): { readonly 
     };
   if (networks !== undefined && !isPool(networks))
     return {
-      refusal: { reason: `${networks.base} cannot be cut into networks of /${String(networks.size)}`, hint: "Write it as 10.64.0.0/12 and 22." },
+      refusal: {
+        reason: `${networks.base} cannot be cut into networks of /${String(networks.size)}`,
+        hint: "Write it as 10.64.0.0/12 and 22.",
+      },
     };
   const httpPort = given.httpPort ?? 80;
   const httpsPort = given.httpsPort ?? 443;
   if (httpPort === httpsPort)
-    return { refusal: { reason: "HTTP and HTTPS cannot have the same port", hint: "Give them different ones, --http-port and --https-port." } };
+    return {
+      refusal: { reason: "HTTP and HTTPS cannot have the same port", hint: "Give them different ones, --http-port and --https-port." },
+    };
   return {
     host: {
       tls,

@@ -4,7 +4,11 @@ import type { Socket } from "node:net";
 import { text } from "node:stream/consumers";
 
 /** `host` is an address. Errors: an Error that says why it cannot be reached, or the signal's reason. */
-export function dialThrough(socketPath: string, { host, port }: { readonly host: string; readonly port: number }, signal: AbortSignal): Promise<Socket> {
+export function dialThrough(
+  socketPath: string,
+  { host, port }: { readonly host: string; readonly port: number },
+  signal: AbortSignal,
+): Promise<Socket> {
   const target = `${host.includes(":") ? `[${host}]` : host}:${String(port)}`;
   return new Promise((resolve, reject) => {
     request({ socketPath, method: "CONNECT", path: target, headers: { host: target }, signal, agent: false })
@@ -18,7 +22,10 @@ export function dialThrough(socketPath: string, { host, port }: { readonly host:
         resolve(socket as Socket);
       })
       .once("response", (answer) => {
-        text(answer).then((said) => reject(new Error(reasonIn(said) ?? `${target} cannot be reached: status ${String(answer.statusCode)}`)), reject);
+        text(answer).then(
+          (said) => reject(new Error(reasonIn(said) ?? `${target} cannot be reached: status ${String(answer.statusCode)}`)),
+          reject,
+        );
       })
       .once("error", reject)
       .end();

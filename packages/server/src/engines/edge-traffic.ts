@@ -1,4 +1,6 @@
 // The Traffic port over the edge's control socket. It only translates: every decision is the planner's, every fact is the edge's.
+import { once } from "node:events";
+import type { Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { Client, Pool, type buildConnector, type Dispatcher } from "undici";
 import { errors, type ErrorCode } from "@berth/contract/errors.ts";
@@ -136,7 +138,10 @@ export class EdgeTraffic implements Traffic {
     const trust = { servername: target.host, rejectUnauthorized: false };
     const { dialSocket } = this.#deps;
     const client = new Client(`${scheme}://${dialable(host)}:${String(port)}`, {
-      connect: dialSocket === undefined ? trust : connectThrough(dialSocket, { host: dialable(host), port }, scheme === "https" ? trust : undefined, signal),
+      connect:
+        dialSocket === undefined
+          ? trust
+          : connectThrough(dialSocket, { host: dialable(host), port }, scheme === "https" ? trust : undefined, signal),
     });
     try {
       const answer = await client.request({
@@ -281,16 +286,27 @@ function connectThrough(
   trust: { readonly servername: string; readonly rejectUnauthorized: boolean } | undefined,
   signal: AbortSignal,
 ): buildConnector.connector {
-  return (_options, callback) => {
-    dialThrough(socketPath, { host: at.host.replace(/^\[|\]$/g, ""), port: at.port }, signal).then(
-      (socket) => {
-        if (trust === undefined) return callback(null, socket);
-        const secure = connectTls({ ...trust, socket });
-        secure.once("secureConnect", () => callback(null, secure)).once("error", (error) => callback(error, null));
-      },
-      (error: unknown) => callback(error instanceof Error ? error : new Error(String(error)), null),
-    );
+  const open = async (): Promise<Socket> => {
+    const socket = await dialThrough(socketPath, { host: at.host.replace(/^\[|\]$/g, ""), port: at.port }, signal);
+    if (trust === undefined) return socket;
+    const secure = connectTls({ ...trust, socket });
+    await once(secure, "secureConnect", { signal });
+    return secure;
   };
+  return (_options, callback) => {
+    void settle(open(), callback);
+  };
+}
+
+async function settle(opening: Promise<Socket>, callback: buildConnector.Callback): Promise<void> {
+  let socket: Socket;
+  try {
+    socket = await opening;
+  } catch (error) {
+    callback(error instanceof Error ? error : new Error(String(error)), null);
+    return;
+  }
+  callback(null, socket);
 }
 
 /** An address that listens everywhere is reached on the loopback. */

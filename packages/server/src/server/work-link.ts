@@ -8,7 +8,8 @@ import type { Doors } from "../engines/edge-traffic.ts";
 import type { HostPlace } from "./places.ts";
 import type { Work, WorkMetrics, WorkStart } from "../work.ts";
 
-export type WorkTold = { readonly start: WorkStart } | { readonly doors: Doors } | { readonly hosts: readonly HostPlace[] } | { readonly stop: true };
+export type WorkTold =
+  { readonly start: WorkStart } | { readonly doors: Doors } | { readonly hosts: readonly HostPlace[] } | { readonly stop: true };
 export type WorkSaid =
   | { readonly stopped: true }
   | { [Name in keyof WorkMetrics]: { readonly count: Name; readonly of: Parameters<WorkMetrics[Name]> } }[keyof WorkMetrics];

@@ -51,7 +51,9 @@ export const command = defineCommand({
 function show(ctx: Context, { name, domain, host, ...rest }: Cluster): void {
   if (ctx.out.json) ctx.out.object({ name, domain, host, ...rest });
   else if (host?.connected === true)
-    ctx.out.line(`${name} is connected; its edge answers on port ${String(host.httpPort)}, for *.${domain}. Next: berth stacks create NAME --cluster ${name}`);
+    ctx.out.line(
+      `${name} is connected; its edge answers on port ${String(host.httpPort)}, for *.${domain}. Next: berth stacks create NAME --cluster ${name}`,
+    );
   else ctx.out.line(`${name} is added; \`berth clusters show ${name}\` says when it is connected.`);
 }
 
@@ -69,16 +71,23 @@ interface Given {
 async function bodyOf(name: string, { docker, tls, networks, ...rest }: Given): Promise<NewCluster> {
   if (docker === undefined) throw new UsageError("Where does its daemon listen?", "Name it as in DOCKER_HOST: --docker tcp://host:2376.");
   const given = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
-  return { name, endpoint: docker, ...(tls === undefined ? {} : await pems(tls)), ...given, ...(networks === undefined ? {} : { networks: poolOf(networks) }) };
+  return {
+    name,
+    endpoint: docker,
+    ...(tls === undefined ? {} : await pems(tls)),
+    ...given,
+    ...(networks === undefined ? {} : { networks: poolOf(networks) }),
+  };
 }
 
 async function pems(folder: string): Promise<Pick<NewCluster, "ca" | "cert" | "key">> {
   const read = (name: string): Promise<string> =>
     readFile(join(folder, name), "utf8").catch((error: unknown) => {
-      throw new Failure(exitCodes.failed, `${join(folder, name)} cannot be read: ${error instanceof Error ? error.message : String(error)}.`, {
-        next: "Name the folder that has ca.pem, cert.pem and key.pem: --tls <folder>.",
-        cause: error,
-      });
+      throw new Failure(
+        exitCodes.failed,
+        `${join(folder, name)} cannot be read: ${error instanceof Error ? error.message : String(error)}.`,
+        { next: "Name the folder that has ca.pem, cert.pem and key.pem: --tls <folder>.", cause: error },
+      );
     });
   const [ca, cert, key] = await Promise.all([read("ca.pem"), read("cert.pem"), read("key.pem")]);
   return { ca, cert, key };

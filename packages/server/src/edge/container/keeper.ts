@@ -28,7 +28,8 @@ export async function keepEdge(configFile: string): Promise<number> {
   while (!end.signal.aborted) {
     const holder = lockHolder(lock);
     waited = holder === undefined && livingRouters(runDir).length > 0 ? waited + period : 0;
-    if (holder === undefined && (waited === 0 || waited > patience)) await start(configFile, () => lockHolder(lock) !== undefined, end.signal);
+    if (holder === undefined && (waited === 0 || waited > patience))
+      await start(configFile, () => lockHolder(lock) !== undefined, end.signal);
     await sleep(period, undefined, { signal: end.signal }).catch(() => undefined);
   }
   for (;;) {
@@ -41,20 +42,27 @@ export async function keepEdge(configFile: string): Promise<number> {
 
 /** Resolves when the edge holds its lock, or has ended. */
 async function start(configFile: string, isUp: () => boolean, signal: AbortSignal): Promise<void> {
-  const child = spawn(process.execPath, [...nodeFlags, edgeEntry(), configFile], { detached: true, stdio: ["ignore", "inherit", "inherit"] });
-  let ended = false;
-  child
-    .once("exit", () => {
-      ended = true;
-    })
-    .once("error", (error) => {
-      process.stderr.write(`${JSON.stringify({ name: "edge", level: 60, msg: `the edge cannot be started: ${error.message}` })}\n`);
-      ended = true;
-    });
+  const child = spawn(process.execPath, [...nodeFlags, edgeEntry(), configFile], {
+    detached: true,
+    stdio: ["ignore", "inherit", "inherit"],
+  });
+  const ended = new Promise<"ended">((resolve) => {
+    child
+      .once("exit", () => {
+        resolve("ended");
+      })
+      .once("error", (error) => {
+        process.stderr.write(`${JSON.stringify({ name: "edge", level: 60, msg: `the edge cannot be started: ${error.message}` })}\n`);
+        resolve("ended");
+      });
+  });
   child.unref();
-  while (!ended && !isUp() && !signal.aborted) await sleep(50);
-  // One that cannot start is tried again, without haste.
-  if (ended) await sleep(1_000, undefined, { signal }).catch(() => undefined);
+  while (!isUp() && !signal.aborted) {
+    if ((await Promise.race([ended, sleep(50)])) !== "ended") continue;
+    // One that cannot start is tried again, without haste.
+    await sleep(1_000, undefined, { signal }).catch(() => undefined);
+    return;
+  }
 }
 
 /** Beside this file in the bundle, in the folder above in a checkout. */

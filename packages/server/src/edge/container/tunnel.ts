@@ -3,12 +3,16 @@
 import { constants, performServerHandshake, type ServerHttp2Stream } from "node:http2";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
-import { Duplex, type Readable, type Writable } from "node:stream";
+import process from "node:process";
+import type { Readable, Writable } from "node:stream";
+import { socketPair } from "../../os/socketpair.ts";
 import { parseTarget, tunnelSettings } from "./target.ts";
 
 /** Serves until the input ends. `runDir`: the folder of the edge's sockets. */
 export async function serveTunnel(runDir: string, input: Readable, output: Writable): Promise<void> {
-  const session = performServerHandshake(Duplex.from({ readable: input, writable: output }), { settings: tunnelSettings });
+  const [near, far] = await socketPair(join(runDir, `tunnel-${String(process.pid)}`));
+  input.pipe(far).pipe(output);
+  const session = performServerHandshake(near, { settings: tunnelSettings });
   session.setLocalWindowSize(tunnelSettings.initialWindowSize * 4);
   session.on("stream", (stream, headers) => {
     const target = parseTarget(String(headers[":authority"]));
@@ -20,6 +24,8 @@ export async function serveTunnel(runDir: string, input: Readable, output: Writa
   });
   await new Promise<void>((resolve) => {
     session.on("error", () => undefined).once("close", resolve);
+    far.on("error", () => session.destroy());
+    output.on("error", () => session.destroy());
     input.once("end", () => session.destroy()).once("error", () => session.destroy());
   });
 }
@@ -36,7 +42,8 @@ function lead(stream: ServerHttp2Stream, socket: Socket): void {
   });
   socket.on("error", (error) => {
     // Before the connection was there, that is the answer; afterwards the other end sees it break.
-    if (!stream.headersSent && !stream.destroyed) stream.respond({ ":status": 502, reason: error.message.slice(0, 200) }, { endStream: true });
+    if (!stream.headersSent && !stream.destroyed)
+      stream.respond({ ":status": 502, reason: error.message.slice(0, 200) }, { endStream: true });
     else stream.close(constants.NGHTTP2_CONNECT_ERROR);
   });
   stream.on("error", () => socket.destroy()).on("close", () => socket.destroy());

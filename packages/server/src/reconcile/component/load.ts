@@ -11,7 +11,10 @@ import { releaseOf } from "./known-releases.ts";
 
 export interface Loaded {
   readonly component: components.ComponentRow;
-  readonly stack: Pick<StackRow, "id" | "name" | "team_id" | "team" | "cluster_id" | "cluster" | "domain" | "run_env" | "delete_requested_at">;
+  readonly stack: Pick<
+    StackRow,
+    "id" | "name" | "team_id" | "team" | "cluster_id" | "cluster" | "domain" | "run_env" | "delete_requested_at"
+  >;
   readonly rollout: RolloutRow | undefined;
   readonly stable: ReleaseRow | undefined;
   /** What the open rollout wants live. */

@@ -55,7 +55,10 @@ async function orTakenOver(
   claim: () => Promise<claims.Owner | undefined>,
 ): Promise<claims.Owner | undefined> {
   if (owner === undefined || owner.stackId !== stack.id) return owner;
-  await claims.freeClaims(trx, owner.componentId, { ...keptFor({ name: owner.stack, domain: stack.domain }, owner.component, [owner.spec]), internal: "all" });
+  await claims.freeClaims(trx, owner.componentId, {
+    ...keptFor({ name: owner.stack, domain: stack.domain }, owner.component, [owner.spec]),
+    internal: "all",
+  });
   const still = await claim();
   if (still === undefined) await wakeComponent(trx, owner.componentId, stack.cluster);
   return still;

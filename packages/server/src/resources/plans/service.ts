@@ -229,7 +229,8 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
       const detected = detectBuildPlan(tree, { root: request.root ?? ".", prefer: request.prefer ?? "process" });
       if (!detected.ok) throw planError(detected.cause, request.root ?? ".");
       const owned = request.files === true ? initFiles(detected.plan, publicCatalogue, await deps.staticServer()) : undefined;
-      const lacking = owned === undefined ? await deps.builderFor(deps.places.standard).check(detected.plan, "") : owned.ok ? undefined : owned.cause;
+      const lacking =
+        owned === undefined ? await deps.builderFor(deps.places.standard).check(detected.plan, "") : owned.ok ? undefined : owned.cause;
       return {
         plan: detected.plan,
         lines: explainPlan(detected.plan),

@@ -3,10 +3,16 @@
 import { basename, dirname, join } from "node:path";
 import { hostMark, type HostFacts } from "../../core/hosts.ts";
 
-export const edgeLabels = { installation: "berth.installation", role: "berth.role", cluster: "berth.cluster" } as const;
-/** Where Berth's image has its programs. */
-const programs = "/opt/berth/dist";
-export const node = "/usr/local/bin/node";
+export const edgeLabels = {
+  installation: "berth.installation",
+  role: "berth.role",
+  cluster: "berth.cluster",
+  build: "berth.edge-build",
+} as const;
+/** Where Berth's image has itself. */
+export const imageRoot = "/opt/berth";
+const programs = `${imageRoot}/dist`;
+const node = "/usr/local/bin/node";
 /** Where the folder of the daemon's socket is seen: the folder, since a daemon that is started again makes a new socket. */
 const socketFolder = "/run/berth-daemon";
 

@@ -4,11 +4,13 @@ import type { Log } from "../../db/log.ts";
 import { DockerApi } from "../../docker/api.ts";
 import { parseEndpoint } from "../../docker/endpoint.ts";
 import { DockerError, DockerStreamError, DockerUnreachable } from "../../docker/errors.ts";
+import type { Hello } from "../../edge/ipc.ts";
 import type { Doors, EdgeTraffic } from "../../engines/edge-traffic.ts";
 import type { OpenHost } from "../../resources/clusters/store.ts";
 import type { HostState } from "../../resources/deps.ts";
 import { tunnelCommand, type EdgeSettings } from "./container.ts";
 import { HostTrouble, installEdge, removeEdge, type InstallDeps } from "./install.ts";
+import { renewHostEdge } from "./renew.ts";
 import type { LocalSockets } from "./sockets.ts";
 import { openTunnel, TunnelClosed } from "./tunnel.ts";
 
@@ -20,6 +22,8 @@ export interface HostDeps {
   readonly host: OpenHost;
   readonly settings: EdgeSettings;
   readonly sockets: LocalSockets;
+  /** For a socket of a moment. */
+  readonly pairPath: string;
   readonly traffic: EdgeTraffic;
   readonly install: Omit<InstallDeps, "api">;
   /** Called when its edge answers, before any work: it learns the epoch, and a restored database what runs. */
@@ -82,7 +86,12 @@ export class Host {
         reason = await this.#connected(signal);
       } catch (error) {
         reason = reasonOf(error);
-        if (!(error instanceof HostTrouble || error instanceof DockerUnreachable || error instanceof DockerError || error instanceof TunnelClosed))
+        if (!(
+          error instanceof HostTrouble ||
+          error instanceof DockerUnreachable ||
+          error instanceof DockerError ||
+          error instanceof TunnelClosed
+        ))
           log.error({ err: error, cluster: host.cluster }, "a host could not be connected");
       }
       if (signal.aborted) return;
@@ -97,13 +106,20 @@ export class Host {
 
   /** Resolves with the reason when it is not connected any more. */
   async #connected(signal: AbortSignal): Promise<string> {
-    const { host, settings, sockets, traffic, install, takeOver, log } = this.#deps;
+    const { host, settings, sockets, install, takeOver, log } = this.#deps;
     if (host.tls === "unreadable") throw new HostTrouble("its credentials are sealed with a key that is not here; add it again");
     const name = await installEdge({ ...install, api: this.#api }, settings, signal);
-    const tunnel = await openTunnel(this.#api, name, tunnelCommand(settings.facts.home), signal);
+    const tunnel = await openTunnel(this.#api, name, tunnelCommand(settings.facts.home), this.#deps.pairPath, signal);
     try {
       sockets.use(tunnel, "");
-      const hello = await this.#hello(tunnel.ended, signal);
+      let hello = await this.#hello(tunnel.ended, signal);
+      if ((await this.#renewed(hello, signal)) === "renewed") {
+        log.info(
+          { cluster: host.cluster, from: hello.version },
+          "the edge of a host was replaced, by another program or with other settings",
+        );
+        hello = await this.#hello(tunnel.ended, signal, ({ pid }) => pid !== hello.pid);
+      }
       await takeOver(signal);
       log.info({ cluster: host.cluster, edge: hello.version }, "a host is connected");
       this.#become({ connected: true, since: new Date(), edgeVersion: hello.version });
@@ -111,21 +127,34 @@ export class Host {
       return ended.message;
     } finally {
       tunnel.close();
-      void traffic;
     }
   }
 
-  async #hello(ended: Promise<Error>, signal: AbortSignal): Promise<{ readonly version: string }> {
+  /** Never a reason not to go on: the old edge serves. */
+  async #renewed(hello: Hello, signal: AbortSignal): Promise<"same" | "renewed"> {
+    const { install, settings, traffic, log, host } = this.#deps;
+    try {
+      return await renewHostEdge({ ...install, api: this.#api }, settings, hello, traffic, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      log.error({ error: String(error), cluster: host.cluster }, "the edge of a host could not be replaced; the old one goes on");
+      return "same";
+    }
+  }
+
+  async #hello(ended: Promise<Error>, signal: AbortSignal, isRight: (hello: Hello) => boolean = () => true): Promise<Hello> {
     let over: Error | undefined;
     void ended.then((error) => (over = error));
     for (const until = performance.now() + patience; ; await delay(100, undefined, { signal })) {
       try {
-        return await this.#deps.traffic.hello(signal);
+        const hello = await this.#deps.traffic.hello(signal);
+        if (isRight(hello)) return hello;
       } catch (error) {
         signal.throwIfAborted();
-        if (over !== undefined) throw over;
         if (performance.now() > until) throw new HostTrouble(`its edge does not answer: ${reasonOf(error)}`);
       }
+      if (over !== undefined) throw over;
+      if (performance.now() > until) throw new HostTrouble("its edge does not answer");
     }
   }
 
@@ -138,7 +167,8 @@ export class Host {
 }
 
 function reasonOf(error: unknown): string {
-  if (error instanceof DockerUnreachable || error instanceof DockerStreamError || error instanceof Error) return error.message.slice(0, 500);
+  if (error instanceof DockerUnreachable || error instanceof DockerStreamError || error instanceof Error)
+    return error.message.slice(0, 500);
   return String(error);
 }
 

@@ -69,7 +69,13 @@ export function createHosts(deps: HostsDeps): RunningHosts {
 
   const tell = (): void => {
     deps.onChange(
-      [...hosts.values()].map(({ of, state, doors }) => ({ cluster: of.cluster, facts: of.facts, connected: state.connected, doors, ...(of.tls === undefined || of.tls === "unreadable" ? {} : { tls: of.tls }) })),
+      [...hosts.values()].map(({ of, state, doors }) => ({
+        cluster: of.cluster,
+        facts: of.facts,
+        connected: state.connected,
+        doors,
+        ...(of.tls === undefined || of.tls === "unreadable" ? {} : { tls: of.tls }),
+      })),
     );
   };
 
@@ -91,6 +97,7 @@ export function createHosts(deps: HostsDeps): RunningHosts {
         },
       },
       sockets: await openSockets(cluster, hostSockets(paths, cluster)),
+      pairPath: `${hostSockets(paths, cluster).edge}2`,
       traffic: openHostTraffic(paths, { cluster, facts }),
       install: {
         own,
@@ -129,7 +136,10 @@ export function createHosts(deps: HostsDeps): RunningHosts {
     async check({ facts, tls }, signal) {
       const api = daemonOf({ facts, tls });
       try {
-        const { OSType, Architecture } = await api.json<{ OSType?: string; Architecture?: string }>("GET", "/info", { signal, timeout: 15_000 });
+        const { OSType, Architecture } = await api.json<{ OSType?: string; Architecture?: string }>("GET", "/info", {
+          signal,
+          timeout: 15_000,
+        });
         if (OSType !== undefined && OSType !== "linux")
           throw new BerthError("host_unusable", {
             endpoint: facts.endpoint,
@@ -154,7 +164,11 @@ export function createHosts(deps: HostsDeps): RunningHosts {
         await host.clear(signal);
       } catch (error) {
         signal.throwIfAborted();
-        throw new BerthError("engine_unavailable", { cluster, reason: error instanceof Error ? error.message : String(error) }, { cause: error });
+        throw new BerthError(
+          "engine_unavailable",
+          { cluster, reason: error instanceof Error ? error.message : String(error) },
+          { cause: error },
+        );
       }
     },
     async run(signal) {

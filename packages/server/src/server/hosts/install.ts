@@ -1,8 +1,8 @@
 // Puts the edge on a Docker host and keeps it there as it should be: its image, its container, the two files that it is told things by.
 import { setTimeout as delay } from "node:timers/promises";
-import { pack } from "tar-stream";
-import { buffer } from "node:stream/consumers";
 import { Readable } from "node:stream";
+import { buffer, text } from "node:stream/consumers";
+import { extract, pack } from "tar-stream";
 import type { DockerApi } from "../../docker/api.ts";
 import { DockerError } from "../../docker/errors.ts";
 import { readNdjson } from "../../docker/ndjson.ts";
@@ -40,31 +40,65 @@ export async function installEdge(deps: InstallDeps, settings: EdgeSettings, sig
 }
 
 /** Takes the container away, and what it kept on the host. Absent = success. */
-export async function removeEdge(api: DockerApi, settings: Pick<EdgeSettings, "installation" | "cluster" | "facts">, signal: AbortSignal): Promise<void> {
+export async function removeEdge(
+  api: DockerApi,
+  settings: Pick<EdgeSettings, "installation" | "cluster" | "facts">,
+  signal: AbortSignal,
+): Promise<void> {
   const name = edgeContainerName(settings.installation, settings.cluster);
   const found = await inspect(api, name, signal);
   if (found === undefined || found.Config.Labels?.[edgeLabels.installation] !== settings.installation) return;
   await api.json("POST", `/containers/${name}/stop`, { query: { t: 30 }, signal, timeout: 60_000 });
-  await emptyFolder(api, found.Image, `${name}-clear`, settings.facts.home, signal);
-  await api.json("DELETE", `/containers/${name}`, { query: { force: true }, signal, timeout: 60_000 });
+  // Keys and logs of people who have left do not stay behind; the folder itself does, empty.
+  const folder = settings.facts.home;
+  await runOnce(api, { image: found.Image, name: `${name}-clear`, folder, command: ["find", folder, "-mindepth", "1", "-delete"] }, signal);
+  await removeContainer(api, name, signal);
 }
 
-/** Keys and logs of people who have left do not stay behind; the folder itself does, empty. */
-async function emptyFolder(api: DockerApi, image: string, name: string, folder: string, signal: AbortSignal): Promise<void> {
+/** Runs a command of an image beside the edge, with its folder, to its end. Errors: HostTrouble with its last words when it fails. */
+export async function runOnce(
+  api: DockerApi,
+  of: { readonly image: string; readonly name: string; readonly folder: string; readonly command: readonly string[] },
+  signal: AbortSignal,
+): Promise<void> {
   const body = {
-    Image: image,
-    Entrypoint: ["find", folder, "-mindepth", "1", "-delete"],
+    Image: of.image,
+    Entrypoint: of.command,
     Cmd: [],
     User: "0:0",
-    HostConfig: { NetworkMode: "none", Binds: [`${folder}:${folder}`] },
+    HostConfig: { NetworkMode: "none", Binds: [`${of.folder}:${of.folder}`] },
   };
-  const { Id } = await api.json<{ Id: string }>("POST", "/containers/create", { query: { name }, body, signal });
+  // What an interrupted one left.
+  await removeContainer(api, of.name, signal);
+  const { Id } = await api.json<{ Id: string }>("POST", "/containers/create", { query: { name: of.name }, body, signal });
   try {
     await api.json("POST", `/containers/${Id}/start`, { signal });
-    await api.json("POST", `/containers/${Id}/wait`, { signal, timeout: 60_000 });
+    const { StatusCode } = await api.json<{ StatusCode: number }>("POST", `/containers/${Id}/wait`, { signal, timeout: 120_000 });
+    if (StatusCode !== 0) throw new HostTrouble(`${of.command[0] ?? ""} failed on the host with exit code ${String(StatusCode)}`);
   } finally {
-    await api.json("DELETE", `/containers/${Id}`, { query: { force: true }, signal: AbortSignal.timeout(30_000) });
+    await removeContainer(api, Id, AbortSignal.timeout(30_000));
   }
+}
+
+async function removeContainer(api: DockerApi, name: string, signal: AbortSignal): Promise<void> {
+  try {
+    await api.json("DELETE", `/containers/${name}`, { query: { force: true }, signal, timeout: 60_000 });
+  } catch (error) {
+    if (!(error instanceof DockerError && error.status === 404)) throw error;
+  }
+}
+
+/** A file in a container; undefined when there is none. */
+export async function readFile(api: DockerApi, name: string, path: string, signal: AbortSignal): Promise<string | undefined> {
+  let archive: Readable;
+  try {
+    archive = await api.stream("GET", `/containers/${name}/archive`, { query: { path }, signal });
+  } catch (error) {
+    if (error instanceof DockerError && error.status === 404) return undefined;
+    throw error;
+  }
+  for await (const entry of archive.pipe(extract())) return text(entry as unknown as Readable);
+  return undefined;
 }
 
 interface Inspected {
@@ -86,33 +120,49 @@ async function awaitRunning(api: DockerApi, name: string, signal: AbortSignal): 
   for (const until = performance.now() + 30_000; ; await delay(100, undefined, { signal })) {
     const seen = await inspect(api, name, signal);
     if (seen?.State.Running === true && !seen.State.Restarting) return;
-    if (performance.now() > until) throw new HostTrouble(`the edge does not come up there: ${seen?.State.Error || (seen?.State.Status ?? "it is gone")}`);
+    if (performance.now() > until)
+      throw new HostTrouble(`the edge does not come up there: ${seen?.State.Error || (seen?.State.Status ?? "it is gone")}`);
   }
 }
 
 /** Written before the start: the edge reads one, and the other makes it know this server's questions. */
-async function putFiles({ api, probeKey }: InstallDeps, name: string, settings: EdgeSettings, signal: AbortSignal): Promise<void> {
+export async function putFiles({ api, probeKey }: InstallDeps, name: string, settings: EdgeSettings, signal: AbortSignal): Promise<void> {
   const tar = pack();
   for (const folder of ["edge", "run", "logs"]) tar.entry({ name: folder, type: "directory", mode: 0o711 });
   tar.entry({ name: "edge/config.json", mode: 0o600 }, edgeConfigText(settings));
   tar.entry({ name: "edge/probe.key", mode: 0o600 }, `${probeKey.toString("hex")}\n`);
   tar.finalize();
-  await api.json("PUT", `/containers/${name}/archive`, { query: { path: settings.facts.home }, body: await buffer(tar), signal, timeout: 60_000 });
+  await api.json("PUT", `/containers/${name}/archive`, {
+    query: { path: settings.facts.home },
+    body: await buffer(Readable.from(tar)),
+    signal,
+    timeout: 60_000,
+  });
 }
 
 /** There, or brought there: from this machine's daemon, or from a registry. */
-async function ensureImage({ api, own, auth }: InstallDeps, image: string, signal: AbortSignal): Promise<void> {
+export async function ensureImage({ api, own, auth }: InstallDeps, image: string, signal: AbortSignal): Promise<void> {
   if (await holds(api, image, signal)) return;
   if (own !== undefined && (await holds(own, image, signal).catch(() => false))) {
     const saved = await own.stream("GET", `/images/${encodeURIComponent(image)}/get`, { signal, timeout: Infinity });
-    const answer = await api.stream("POST", "/images/load", { query: { quiet: true }, body: Readable.from(saved), signal, timeout: Infinity });
+    const answer = await api.stream("POST", "/images/load", {
+      query: { quiet: true },
+      body: Readable.from(saved),
+      signal,
+      timeout: Infinity,
+    });
     await buffer(answer);
     if (await holds(api, image, signal)) return;
   }
   const [, fromImage = image, tag = "latest"] = /^(.+):([\w][\w.-]{0,127})$/.exec(image) ?? [];
   let refused: string | undefined;
   try {
-    const answer = await api.stream("POST", "/images/create", { query: { fromImage, tag }, headers: await auth(image), signal, timeout: Infinity });
+    const answer = await api.stream("POST", "/images/create", {
+      query: { fromImage, tag },
+      headers: await auth(image),
+      signal,
+      timeout: Infinity,
+    });
     for await (const line of readNdjson<{ readonly error?: string }>(answer)) refused ??= line.error;
   } catch (error) {
     if (!(error instanceof DockerError)) throw error;

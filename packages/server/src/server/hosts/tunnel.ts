@@ -1,9 +1,11 @@
 // The near end of a tunnel to an edge that is a container on a Docker host: one process in it, started through the daemon, carries every connection. The host
 // needs no port open for that, and who may do it is decided by the daemon.
 import { connect as openSession, type ClientHttp2Session } from "node:http2";
-import { Duplex, Readable, type Writable } from "node:stream";
+import type { Socket } from "node:net";
+import { Readable, type Duplex } from "node:stream";
 import type { DockerApi } from "../../docker/api.ts";
 import { readFrames } from "../../docker/frames.ts";
+import { socketPair } from "../../os/socketpair.ts";
 import { formatTarget, tunnelSettings, type TunnelTarget } from "../../edge/container/target.ts";
 
 export class TunnelClosed extends Error {}
@@ -20,25 +22,33 @@ export interface Tunnel {
   close(): void;
 }
 
-/** `command`: what starts the far end in the container. Errors: DockerError, DockerUnreachable. */
-export async function openTunnel(api: DockerApi, container: string, command: readonly string[], signal: AbortSignal): Promise<Tunnel> {
+/** `command`: what starts the far end in the container; `pairPath`: a path for a socket of a moment. Errors: DockerError, DockerUnreachable. */
+export async function openTunnel(
+  api: DockerApi,
+  container: string,
+  command: readonly string[],
+  pairPath: string,
+  signal: AbortSignal,
+): Promise<Tunnel> {
   const created = await api.json<{ Id: string }>("POST", `/containers/${container}/exec`, {
     body: { AttachStdin: true, AttachStdout: true, AttachStderr: true, Tty: false, Cmd: command },
     signal,
   });
+  const [near, far] = await socketPair(pairPath);
   const life = new AbortController();
   const connection = await api.hijack(`/exec/${created.Id}/start`, { Detach: false, Tty: false }, life.signal);
-  return overConnection(connection, life);
+  return overConnection(connection, near, far, life);
 }
 
-function overConnection(connection: Duplex, life: AbortController): Tunnel {
+function overConnection(connection: Duplex, near: Socket, far: Socket, life: AbortController): Tunnel {
   const ended = Promise.withResolvers<Error>();
   let said = "";
-  const carried = Duplex.from({
-    readable: Readable.from(output(connection, (text) => (said = (said + text).slice(-2_000))), { objectMode: false }),
-    writable: connection as Writable,
-  });
-  const session: ClientHttp2Session = openSession("http://edge", { createConnection: () => carried, settings: tunnelSettings });
+  const received = Readable.from(
+    output(connection, (text) => (said = (said + text).slice(-2_000))),
+    { objectMode: false },
+  );
+  received.pipe(far).pipe(connection);
+  const session: ClientHttp2Session = openSession("http://edge", { createConnection: () => near, settings: tunnelSettings });
   session.setMaxListeners(0);
   let isOver = false;
   const end = (error: Error): void => {
@@ -46,6 +56,7 @@ function overConnection(connection: Duplex, life: AbortController): Tunnel {
     isOver = true;
     clearInterval(asking);
     session.destroy();
+    far.destroy();
     life.abort(error);
     ended.resolve(said.trim() === "" ? error : new TunnelClosed(`${error.message}: ${said.trim()}`));
   };
@@ -62,6 +73,7 @@ function overConnection(connection: Duplex, life: AbortController): Tunnel {
     .once("connect", () => session.setLocalWindowSize(tunnelSettings.initialWindowSize * 4))
     .once("close", () => end(new TunnelClosed("the tunnel was closed")))
     .once("goaway", () => end(new TunnelClosed("the tunnel was closed by the other end")));
+  for (const stream of [received, far]) stream.on("error", (error: Error) => end(error));
   connection.on("error", (error: Error) => end(error)).once("close", () => end(new TunnelClosed("the daemon closed the tunnel")));
   return {
     ended: ended.promise,
