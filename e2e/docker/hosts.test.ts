@@ -1,4 +1,4 @@
-// A Docker host elsewhere: a daemon that is reached over TLS, with an edge of its own that is a container there. The server's own machine runs processes.
+// A Docker host elsewhere: a daemon that is reached over TLS, with an edge of its own that is a container there. The server's own daemon is another one.
 import { appendFileSync, cpSync, createReadStream, mkdtempSync, readdirSync, symlinkSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
@@ -12,10 +12,11 @@ import { readFrames } from "../../packages/server/src/docker/frames.ts";
 import { startDockerd, type TestDaemon } from "../../packages/server/src/docker/testing/daemon.ts";
 import { freePort } from "../../packages/server/src/edge/testing/harness.ts";
 import { buildImage } from "../../tools/image/build.ts";
-import { startLoad, TestBerth, until, webApp } from "../harness.ts";
-import { base, missing } from "./place.ts";
+import { startLoad, type TestBerth, until, webApp } from "../harness.ts";
+import { base, DockerPlace, missing } from "./place.ts";
 
 const image = "berth-test/berth:1";
+const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const checkout = join(import.meta.dirname, "..", "..");
 
 /** This one with an edge that is another build. */
@@ -30,29 +31,32 @@ function newerCheckout(): string {
 describe.skipIf(missing !== undefined)(`a Docker host elsewhere${missing === undefined ? "" : ` (${missing})`}`, () => {
   let daemon: TestDaemon;
   let api: DockerApi;
+  let place: DockerPlace;
   let berth: TestBerth;
   let httpPort = 0;
 
   beforeAll(async () => {
+    place = await DockerPlace.open({}, { BERTH_IMAGE: image });
+    ({ berth } = place);
+    const withIp = createReadStream(await debianTar(["nodejs", "iproute2"]));
+    await importImage(place.api, withIp, { reference: "berth-test/with-ip:12" });
+    await buildImage(place.api, { tag: image, base: "berth-test/with-ip:12", onLine: () => undefined });
     daemon = await startDockerd({ tls: true });
     api = new DockerApi(daemon.endpoint);
-    const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    await importImage(api, createReadStream(await debianTar(["nodejs", "iproute2"])), { reference: base, env: { PATH: path } });
-    await buildImage(api, { tag: image, base, onLine: () => undefined });
-    berth = await TestBerth.start(
-      { BERTH_IMAGE: image },
-      { images: { os: base, runtimes: [{ runtime: "node", version: "18", build: base, run: base }], tools: [] } },
-    );
+    await importImage(api, createReadStream(await debianTar(["nodejs"])), { reference: base, env: { PATH: path } });
     httpPort = await freePort();
   }, 900_000);
   afterAll(async () => {
-    await berth?.stop();
+    await place?.[Symbol.asyncDispose]();
     api?.close();
     await daemon?.[Symbol.asyncDispose]();
   }, 120_000);
 
   const folder = (): string => dirname(daemon.url.slice("unix://".length));
-  const edgeContainer = async (): Promise<{ readonly Id: string; readonly State: { readonly StartedAt: string; readonly Running: boolean } }> => {
+  const edgeContainer = async (): Promise<{
+    readonly Id: string;
+    readonly State: { readonly StartedAt: string; readonly Running: boolean };
+  }> => {
     const filters = JSON.stringify({ label: ["berth.role=edge"] });
     const [found] = await api.json<{ Id: string }[]>("GET", "/containers/json", { query: { all: true, filters } });
     return api.json("GET", `/containers/${found?.Id ?? "none"}/json`);
@@ -146,7 +150,7 @@ describe.skipIf(missing !== undefined)(`a Docker host elsewhere${missing === und
   test("replaces the edge by a newer image's without a lost request", async () => {
     const load = startLoad({ get }, "web.far.localhost");
     const pid = await edgePid();
-    await buildImage(api, { tag: image, base, root: newerCheckout(), onLine: () => undefined });
+    await buildImage(api, { tag: image, base: image, root: newerCheckout(), onLine: () => undefined });
     await berth.server("stop");
     await berth.startServer();
     await until(connected, "the host is connected again", 60_000, () => berth.log());
@@ -159,18 +163,32 @@ describe.skipIf(missing !== undefined)(`a Docker host elsewhere${missing === und
     const pid = await edgePid();
     const load = startLoad({ get }, "web.far.localhost");
     await inEdge(["sh", "-c", `kill -9 ${String(pid)}`]);
-    await until(async () => ((await edgePid().catch(() => pid)) === pid ? undefined : true), "another primary", 30_000, () => berth.log());
+    await until(
+      async () => ((await edgePid().catch(() => pid)) === pid ? undefined : true),
+      "another primary",
+      30_000,
+      () => berth.log(),
+    );
     const { failed } = await load.stop();
     expect(failed).toEqual([]);
   });
 
   test("says why a host is not connected, waits with its work, and goes on by itself", async () => {
     await daemon.reboot();
-    await until(async () => ((await connected()) === true ? undefined : true), "it is seen that the host is gone", 60_000, () => berth.log());
+    await until(
+      async () => ((await connected()) === true ? undefined : true),
+      "it is seen that the host is gone",
+      60_000,
+      () => berth.log(),
+    );
     const shown = await berth.cli(["clusters", "show", "away"]);
     expect(shown.said).toMatch(/connected +no: /);
     await until(connected, "the host is connected again", 120_000, () => berth.log());
-    await until(async () => ((await get("web.far.localhost").catch(() => undefined))?.status === 200 ? true : undefined), "it answers again", 60_000);
+    await until(
+      async () => ((await get("web.far.localhost").catch(() => undefined))?.status === 200 ? true : undefined),
+      "it answers again",
+      60_000,
+    );
   });
 
   test("is drained, and removed with everything of Berth's that is there", async () => {
@@ -188,9 +206,13 @@ describe.skipIf(missing !== undefined)(`a Docker host elsewhere${missing === und
 
   test("is refused in words when it cannot be used", async () => {
     const refused = async (...args: string[]): Promise<string> => (await berth.cli(["clusters", "add", "bad", ...args])).said;
-    expect(await refused("--docker", "tcp://192.0.2.1:2375", "--domain", "x.example")).toContain("without TLS gives its whole machine away");
+    expect(await refused("--docker", "tcp://192.0.2.1:2375", "--domain", "x.example")).toContain(
+      "without TLS gives its whole machine away",
+    );
     expect(await refused("--docker", `tcp://127.0.0.1:${String(await freePort())}`)).toContain("refuses connections");
-    expect(await refused("--docker", "tcp://127.0.0.1:1", "--http-port", "81", "--https-port", "81")).toContain("cannot have the same port");
+    expect(await refused("--docker", "tcp://127.0.0.1:1", "--http-port", "81", "--https-port", "81")).toContain(
+      "cannot have the same port",
+    );
     expect((await berth.client.listClusters({ query: {} })).items).toHaveLength(1);
   });
 });

@@ -100,6 +100,8 @@ export const reasonsEn: Record<string, string> = {
   build_not_ended: "The build has not ended.",
   build_succeeded: "The build succeeded.",
   task_ended: "The task has ended.",
+  own_machine: "It is its server's own machine.",
+  has_stacks: "It has stacks.",
   being_deleted: "It is being deleted.",
   volume_in_use: "A component uses it.",
   secret_in_use: "A component uses it.",

@@ -56,6 +56,13 @@ export async function archive(): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
+async function addHost({ handlers, call }: Pick<TestServices, "handlers" | "call">): Promise<string> {
+  const name = unique();
+  await handlers.addCluster({ body: { name, endpoint: "unix:///run/elsewhere.sock" } }, call());
+  return name;
+}
+const sceneOfCluster = (cluster: string) => ({ params: { cluster }, look: { path: `/clusters/${cluster}` } });
+
 /** Parts that these scenes need beside the standard ones: an engine that shows what the database says, and a git that fetches the same folder always. */
 export function sceneDeps(deps: HandlerDeps): Partial<HandlerDeps> {
   const engine = new Proxy(deps.places.engine("local"), {
@@ -346,6 +353,15 @@ export const scenes: Readonly<Record<string, Readonly<Record<string, Make>>>> = 
       };
     },
   },
+  Cluster: {
+    "a server's own machine": () => Promise.resolve(sceneOfCluster("local")),
+    "a host without stacks": async (services) => sceneOfCluster(await addHost(services)),
+    "a host with a stack": async (services) => {
+      const cluster = await addHost(services);
+      await services.handlers.createStack({ body: { name: unique(), cluster } }, services.call());
+      return sceneOfCluster(cluster);
+    },
+  },
   Webhook: {
     there: async ({ handlers, call }) => {
       const name = unique();
@@ -481,6 +497,9 @@ export const calls: Readonly<
   "Me.createToken": { createToken: () => ({ body: { name: "made" } }) },
   "Me.trustHost": { addKnownHost: () => ({ body: { line: `${unique()}.example ssh-ed25519 AAAA` } }) },
   "Me.addCertificate": { setCertificate: () => ({ params: { certificate: unique() }, body: anyCertificate }) },
+  "Me.addCluster": { addCluster: () => ({ body: { name: unique(), endpoint: "unix:///run/elsewhere.sock" } }) },
+  "Cluster.change": { changeCluster: () => ({ body: { draining: false } }) },
+  "Cluster.delete": { removeCluster: () => ({}) },
   "Me.addRegistry": { setRegistry: () => ({ params: { registry: `${unique()}.example` }, body: anyRegistry }) },
   "Me.addWebhook": { createWebhook: () => ({ body: { name: unique(), registry: "registry.example" } }) },
   "Webhook.delete": { deleteWebhook: () => ({}) },

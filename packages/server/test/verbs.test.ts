@@ -35,7 +35,6 @@ const facts: Readonly<Record<string, string>> = {
   Candidate: "says by itself whether it can be adopted",
   BuildPlan: "part of a build",
   StackVersion: "nothing acts on a version yet",
-  Cluster: "configured on the server's machine",
   KnownHost: "nothing removes one yet",
   User: "nothing changes users yet",
   Team: "nothing changes teams yet",

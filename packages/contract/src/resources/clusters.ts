@@ -1,6 +1,6 @@
 // Clusters: configured places that an engine drives.
 import { Type, type Static } from "typebox";
-import { Host as HostName, Instant, Name, Text } from "../names.ts";
+import { Instant, Name, Text } from "../names.ts";
 import { lists } from "../lists.ts";
 import { Allowed, Empty, ListQuery, Page, type Route } from "../route.ts";
 
@@ -34,7 +34,9 @@ export const NewCluster = Type.Object(
     cert: Type.Optional(Pem),
     key: Type.Optional(Pem),
     domain: Type.Optional(
-      Type.Intersect([HostName, Type.String({ pattern: "^[^*]+$" })], {
+      Type.String({
+        maxLength: 200,
+        pattern: "^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$",
         description:
           "Components without a host of their own are reached at <component>.<stack>.<domain>. Left out only where the host is this machine.",
       }),
@@ -100,6 +102,7 @@ export const clusterRoutes = {
     kind: "json",
     access: manage,
     verbs: ["Me.addCluster"],
+    idempotent: true,
     body: NewCluster,
     response: Cluster,
     status: 201,

@@ -20,13 +20,13 @@ export async function serveTunnel(runDir: string, input: Readable, output: Writa
       stream.respond({ ":status": 400 }, { endStream: true });
       return;
     }
-    lead(stream, "socket" in target ? connect(join(runDir, `${target.socket}.sock`)) : connect({ ...target, allowHalfOpen: true }));
+    lead(stream, "socket" in target ? connect({ path: join(runDir, `${target.socket}.sock`), allowHalfOpen: true }) : connect({ ...target, allowHalfOpen: true }));
   });
   await new Promise<void>((resolve) => {
     session.on("error", () => undefined).once("close", resolve);
     far.on("error", () => session.destroy());
-    output.on("error", () => session.destroy());
-    input.once("end", () => session.destroy()).once("error", () => session.destroy());
+    for (const how of ["error", "close"]) output.on(how, () => session.destroy());
+    for (const how of ["end", "error", "close"]) input.once(how, () => session.destroy());
   });
 }
 

@@ -8,7 +8,7 @@ import type { Db } from "../../db/pool.ts";
 import { transaction } from "../../db/transaction.ts";
 import type { Call } from "../call.ts";
 import type { ResourceDeps } from "../deps.ts";
-import { audit } from "../intent.ts";
+import { audit, keepAnswer } from "../intent.ts";
 import { slice, toPage, type ListRequest } from "../page.ts";
 import * as store from "./store.ts";
 
@@ -55,8 +55,8 @@ export function createClusterService(deps: ResourceDeps) {
     };
   }
 
-  async function show(call: Call, name: string): Promise<Cluster> {
-    const [row] = await store.listClusters(deps.db, { name, page: slice(store.clusterList, { limit: 1 }) });
+  async function show(call: Call, name: string, trx: Db = deps.db): Promise<Cluster> {
+    const [row] = await store.listClusters(trx, { name, page: slice(store.clusterList, { limit: 1 }) });
     if (row === undefined) throw notFound(name);
     return present(row, call);
   }
@@ -69,7 +69,7 @@ export function createClusterService(deps: ResourceDeps) {
   }
 
   return {
-    show,
+    show: (call: Call, name: string) => show(call, name),
 
     async list(call: Call, query: ListRequest & { engine?: Cluster["engine"] }): Promise<Page<Cluster>> {
       const wanted = slice(store.clusterList, query);
@@ -82,14 +82,17 @@ export function createClusterService(deps: ResourceDeps) {
       const wanted = wantedHost(given, deps.installation());
       if ("refusal" in wanted) throw new BerthError("host_unusable", { endpoint: given.endpoint, ...wanted.refusal });
       await deps.hosts.check(wanted.host, call.signal);
-      await transaction(deps.db, async (trx) => {
+      const answer = await transaction(deps.db, async (trx) => {
         const there = await store.lockHost(trx, given.name);
         if (there?.removed === false) throw new BerthError("conflict", { kind: "cluster", name: given.name });
         await store.putHost(trx, deps.secretBox, given.name, wanted.host, deps.places.standard);
         await audit(trx, call, "clusters.add", "installation", { cluster: given.name, endpoint: given.endpoint });
+        const made = await show(call, given.name, trx);
+        const host = { ...presentHost(given.name, wanted.host.facts), reason: "it is being connected" };
+        return keepAnswer(trx, call, { ...made, host });
       });
       await deps.hosts.refresh();
-      return show(call, given.name);
+      return answer;
     },
 
     async change(call: Call, name: string, { draining }: { readonly draining: boolean }): Promise<Cluster> {

@@ -73,6 +73,7 @@ function overConnection(connection: Duplex, near: Socket, far: Socket, life: Abo
     .once("connect", () => session.setLocalWindowSize(tunnelSettings.initialWindowSize * 4))
     .once("close", () => end(new TunnelClosed("the tunnel was closed")))
     .once("goaway", () => end(new TunnelClosed("the tunnel was closed by the other end")));
+  received.once("end", () => end(new TunnelClosed("the other end of the tunnel has ended")));
   for (const stream of [received, far]) stream.on("error", (error: Error) => end(error));
   connection.on("error", (error: Error) => end(error)).once("close", () => end(new TunnelClosed("the daemon closed the tunnel")));
   return {
