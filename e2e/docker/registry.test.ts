@@ -204,10 +204,40 @@ describe.skipIf(missing !== undefined)(`a registry${missing === undefined ? "" :
     expect((await berth.get("web.killed.localhost")).body).toMatch(/^late web-/);
   });
 
+  /** What refers to an image, by the tag that clients look for. */
+  const besideOf = async (stack: string, digest: string): Promise<string[]> => {
+    const answer = await registry.ask("GET", `/v2/berth/default/${stack}/source/manifests/${digest.replace(":", "-")}`, {
+      accept: "application/vnd.oci.image.index.v1+json",
+    });
+    return answer.status === 200 ? ((await answer.json()) as { manifests: { digest: string }[] }).manifests.map((one) => one.digest) : [];
+  };
+  const isManifest = async (stack: string, digest: string): Promise<boolean> =>
+    (
+      await registry.ask("HEAD", `/v2/berth/default/${stack}/source/manifests/${digest}`, {
+        accept: "application/vnd.oci.image.manifest.v1+json",
+      })
+    ).status === 200;
+
+  test("has beside an image what is in it and where it comes from, and the command shows the same", async () => {
+    const artifact = await artifactOf("shop", 1);
+    const beside = await besideOf("shop", artifact);
+    expect(beside.length).toBeGreaterThan(0);
+    const { code, said } = await berth.cli(["builds", "provenance", "1", "--stack", "shop"]);
+    expect(code, said).toBe(0);
+    expect(JSON.parse(said)).toMatchObject({
+      subject: [{ name: `${registry.host}/berth/default/shop/source`, digest: { sha256: artifact.slice(7) } }],
+    });
+    const bill = await berth.client.readBuildSbom({ params: { stack: "shop", build: 1 } });
+    const names = (bill["packages"] as { name: string; sourceInfo?: string }[]).filter((one) => one.sourceInfo === "/var/lib/dpkg/status");
+    expect(names.map(({ name }) => name)).toEqual(expect.arrayContaining(["libc6", "nodejs"]));
+  });
+
   test("is rid of what nobody needs any more, and of nothing else", async () => {
     await berth.deployed("brief", webApp("brief"));
     const digest = await artifactOf("brief", 1);
     const kept = await artifactOf("shop", 1);
+    const [beside = ""] = await besideOf("brief", digest);
+    expect(await isManifest("brief", beside)).toBe(true);
     await berth.client.deleteStack({ params: { stack: "brief" } });
     const client = new pg.Client(
       await attachEmbedded({ home: berth.home, runDir: join(berth.home, "run"), log: silentLog, signal: AbortSignal.timeout(20_000) }),
@@ -233,7 +263,13 @@ describe.skipIf(missing !== undefined)(`a registry${missing === undefined ? "" :
       await until(
         async () => {
           await client.query("update due set due_at = now() where kind = 'retention'");
-          return (await inRegistry("brief", digest)) ? undefined : true;
+          // What refers to it goes with it.
+          const there = [
+            inRegistry("brief", digest),
+            isManifest("brief", beside),
+            besideOf("brief", digest).then((some) => some.length > 0),
+          ];
+          return (await Promise.all(there)).includes(true) ? undefined : true;
         },
         "it is deleted",
         30_000,
@@ -241,6 +277,7 @@ describe.skipIf(missing !== undefined)(`a registry${missing === undefined ? "" :
         1_000,
       );
       expect(await inRegistry("shop", kept)).toBe(true);
+      expect(await besideOf("shop", kept)).not.toEqual([]);
       const { rows } = await client.query<{ digest: string }>("select digest from pushed_images");
       expect(rows.map((row) => row.digest)).toContain(kept);
       expect(rows.map((row) => row.digest)).not.toContain(digest);

@@ -4,6 +4,7 @@ import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import pino from "pino";
 import { openBlobFolder } from "./blobs/folder.ts";
+import { attesting } from "./builders/attest/attesting.ts";
 import { createHostBuilder } from "./builders/host/build.ts";
 import { readSourceTree } from "./builders/source/tree.ts";
 import type { Config } from "./config.ts";
@@ -71,17 +72,20 @@ export async function startWork({ config, address, installation, cluster, doors 
   const imageBuilder = openImageBuilder(config, paths, installation.id, blobs, logins);
   const builder =
     imageBuilder ??
-    createHostBuilder({
-      home: config.home,
-      blobs,
-      findTool: createToolFinder(config.home, config.systemPath.split(":")),
-      uidFor: createBuildUsers(join(config.home, "build-users.json"), process.getuid?.() === 0),
-      clock,
-      systemPath: config.systemPath,
-      passEnv: config.networkEnv,
-      sandbox: config.sandbox,
-      keeping: { hidden: [config.home, config.runDir], groups, memory: config.builds.memory },
-    });
+    attesting(
+      createHostBuilder({
+        home: config.home,
+        blobs,
+        findTool: createToolFinder(config.home, config.systemPath.split(":")),
+        uidFor: createBuildUsers(join(config.home, "build-users.json"), process.getuid?.() === 0),
+        clock,
+        systemPath: config.systemPath,
+        passEnv: config.networkEnv,
+        sandbox: config.sandbox,
+        keeping: { hidden: [config.home, config.runDir], groups, memory: config.builds.memory },
+      }),
+      { blobs, clock, installation: installation.id, version: config.version, builder: "host" },
+    );
   const hints = createHints({ db, engine, cluster, log });
   // No other process works for this machine: the home's lock and the cluster's owner say so.
   await builder.sweep(() => false);

@@ -3,6 +3,9 @@ import type { BuildPlan } from "@berth/contract/buildplan.ts";
 import type { BlobStore } from "../blobs/store.ts";
 import type { Config } from "../config.ts";
 import { EdgeTraffic } from "../engines/edge-traffic.ts";
+import { attesting } from "../builders/attest/attesting.ts";
+import { readImage } from "../builders/attest/imagefiles.ts";
+import { publishStatements } from "../builders/attest/publish.ts";
 import { createBuildkitBuilder } from "../builders/image/buildkit.ts";
 import { loadIntoDocker } from "../builders/image/output.ts";
 import { readBases } from "../builders/bases/record.ts";
@@ -20,7 +23,7 @@ import type { AgentEngine } from "../engines/agent/engine.ts";
 import { DockerEngine } from "../engines/docker/engine.ts";
 import { LocalEngine } from "../engines/local/engine.ts";
 import type { Paths } from "../paths.ts";
-import type { Logins } from "./registries.ts";
+import { openRegistry, type Logins } from "./registries.ts";
 
 export function openTraffic(config: Config, paths: Paths, cluster: string): EdgeTraffic {
   return new EdgeTraffic({ socketPath: paths.edgeSocket, home: paths.home, cluster, router: config.router, now: Date.now });
@@ -74,7 +77,21 @@ export function openImageBuilder(
           folder: paths.imageBuilds,
           ...(buildkit.cacheBytes === undefined ? {} : { cacheBytes: buildkit.cacheBytes }),
         });
-  return { ...pushing(builder, { api, login: logins.find, clock: () => new Date() }), close: () => api.close() };
+  const clock = (): Date => new Date();
+  const attested = attesting(pushing(builder, { api, login: logins.find, clock }), {
+    blobs,
+    clock,
+    installation,
+    version: config.version,
+    builder: buildkit === undefined ? "docker" : "buildkit",
+    contents: (image, build, signal) => readImage(api, image, build, signal),
+    publish: async (reference, statements, signal) => {
+      const { client } = await openRegistry(config, logins);
+      using open = client;
+      return await publishStatements(open, reference, statements, signal);
+    },
+  });
+  return { ...attested, close: () => api.close() };
 }
 
 /** Base images that were made here, for a builder that can see them: BuildKit does not look into the daemon. */
