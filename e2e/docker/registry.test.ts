@@ -153,6 +153,40 @@ describe.skipIf(missing !== undefined)(`a registry${missing === undefined ? "" :
     expect((await berth.get("web.upon.localhost")).body).toBe("upon it");
   });
 
+  test("is slow: who watches sees how far the image is and that nothing comes, in few events, and then it runs", async () => {
+    const held = Promise.withResolvers<void>();
+    let pulling = false;
+    await berth.deployed("slow", webApp("one"));
+    await berth.deployed("slow", webApp("two"));
+    const first = await artifactOf("slow", 1);
+    await until(async () => ((await berth.get("web.slow.localhost")).body.startsWith("two") ? true : undefined), "two serves");
+    await pruned(first);
+    registry.fault = (method, path) => {
+      if (method !== "GET" || !path.includes("/slow/source/blobs/")) return undefined;
+      pulling = true;
+      return { until: held.promise };
+    };
+    const watching = berth.cli(["rollback", "web", "--to", "1", "--stack", "slow"]);
+    const newest = async () => (await berth.client.listRollouts({ params: { stack: "slow", component: "web" }, query: {} })).items[0];
+    await until(async () => ((await newest())?.step?.code === "pulling" ? true : undefined), "the row says that it is pulled", 30_000);
+    expect(pulling).toBe(true);
+    // What serves meanwhile is looked after.
+    expect((await berth.get("web.slow.localhost")).body).toMatch(/^two /);
+    await until(async () => ((await newest())?.step?.code === "pull_stalled" ? true : undefined), "it stands still", 60_000);
+    const seen = await newest();
+    expect(seen?.step?.params["quiet"]).toBeGreaterThanOrEqual(20);
+    held.resolve();
+    const { code, said } = await watching;
+    expect(code, said).toBe(0);
+    expect(said).toMatch(/pulling \S+\/slow\/source: /);
+    expect(said).toMatch(/nothing has come for \d+ s/);
+    expect(await newest()).toMatchObject({ phase: "succeeded" });
+    expect((await newest())?.step).toBeUndefined();
+    const events = await berth.client.listEvents({ query: { stack: "slow", limit: 200 } });
+    const codes = events.items.map((one) => one.code).filter((one) => one.startsWith("image_pull"));
+    expect(codes.toSorted()).toEqual(["image_pull_stalled", "image_pulling"]);
+  }, 180_000);
+
   test("goes on with a push when the server was killed in its middle", async () => {
     const held = Promise.withResolvers<void>();
     const begun = Promise.withResolvers<void>();

@@ -28,6 +28,7 @@ import { loadComponent, type Loaded } from "./load.ts";
 import { recordObservation } from "./observation.ts";
 import { beforeRolling, endRollout, enterPhase, failRollout, rolloutTopic, succeed } from "./rollout.ts";
 import { giveUp } from "./patience.ts";
+import { notePull } from "./pulling.ts";
 import { instancesDigest, stepTrack, type Target, type TrackStep } from "./track.ts";
 import { verifyThroughRouter } from "./verify.ts";
 import { secretCause } from "./workload.ts";
@@ -66,8 +67,12 @@ async function pass(deps: ComponentLoopDeps, loaded: Loaded, context: PassContex
       case "waiting":
       case "releasing":
       case "preparing": {
-        const next = await beforeRolling(deps, loaded, rollout, context);
-        // What serves meanwhile is kept as it should be, so that a long build does not leave a crash unseen.
+        const next = await beforeRolling(deps, loaded, rollout, context).catch(async (error: unknown) => {
+          if (!(error instanceof StillPreparing)) throw error;
+          if (error.pull !== undefined) await notePull(loaded, rollout, error.pull, context);
+          return idle;
+        });
+        // What serves meanwhile is kept as it should be, so that a long build or pull does not leave a crash unseen.
         const waits = next === undefined || next >= idle;
         if (waits && loaded.stable !== undefined) await keep(deps, loaded, context);
         else if (waits) await recordIdle(loaded, context);
