@@ -13,6 +13,7 @@ import { createDockerBuilder } from "../builders/image/docker.ts";
 import { catalogueOf, newestOf } from "../core/image/bases.ts";
 import { imageRecipe } from "../core/image/recipe.ts";
 import { pushing } from "../builders/image/pushing.ts";
+import { tellingRoom } from "../builders/image/room.ts";
 import type { FindLogin } from "../core/image/reference.ts";
 import { parseEndpoint } from "../docker/endpoint.ts";
 import { DockerApi } from "../docker/api.ts";
@@ -91,7 +92,7 @@ export function openImageBuilder(
       return await publishStatements(open, reference, statements, signal);
     },
   });
-  return { ...attested, close: () => api.close() };
+  return { ...tellingRoom(attested, api), close: () => api.close() };
 }
 
 /** Base images that were made here, for a builder that can see them: BuildKit does not look into the daemon. */

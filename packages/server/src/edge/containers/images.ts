@@ -3,6 +3,7 @@ import { cause, type Cause } from "@berth/contract/causes.ts";
 import { digestOf, repositoryOf, type RegistryLogin } from "../../core/image/reference.ts";
 import { DockerError } from "../../docker/errors.ts";
 import { readNdjson } from "../../docker/ndjson.ts";
+import { diskFullCause, saysDiskFull } from "../../docker/room.ts";
 import { authHeader } from "../../docker/registry-auth.ts";
 import { EngineFailure, type ResolvedImage } from "../../engines/engine.ts";
 import type { Pending } from "../../engines/agent/protocol.ts";
@@ -135,6 +136,8 @@ async function pullImage(
     }
   } catch (error) {
     if (!(error instanceof DockerError)) throw error;
+    if (saysDiskFull(error.message))
+      throw new EngineFailure(await diskFullCause(daemon.api, `the image ${reference}`, error.message), { retryable: true, cause: error });
     const { why, retryable } = pullCause(reference, error.message);
     throw new EngineFailure(why, { retryable, cause: error });
   }
@@ -206,7 +209,5 @@ export function pullCause(image: string, said: string): { readonly why: Cause; r
     const code = digestOf(image) === undefined ? "image_not_found" : "image_lost";
     return { why: cause(code, { image }, evidence), retryable: false };
   }
-  if (/no space left on device/i.test(said))
-    return { why: cause("image_pull_failed", { image, reason: "the host's disk is full" }, evidence), retryable: true };
   return { why: cause("image_pull_failed", { image, reason: said.split("\n")[0]?.slice(0, 300) ?? "" }, evidence), retryable: true };
 }
