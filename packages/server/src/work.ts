@@ -17,6 +17,7 @@ import { openSecretBox } from "./db/secretbox.ts";
 import type { Doors } from "./engines/edge-traffic.ts";
 import { trimWhenQuiet } from "./os/trim.ts";
 import { pathsOf } from "./paths.ts";
+import { ClockWatch } from "./reconcile/clockwatch.ts";
 import { BuildPlaces } from "./reconcile/build-places.ts";
 import { createBuildLogs } from "./resources/builds/log.ts";
 import { Cgroups } from "./sandbox/cgroups.ts";
@@ -56,6 +57,7 @@ export async function startWork({ config, address, installation, cluster, doors 
   const log = pino({ name: "work", level: config.logLevel, timestamp: pino.stdTimeFunctions.isoTime });
   const life = new AbortController();
   const clock = (): Date => new Date();
+  const clockWatch = new ClockWatch();
   const database = openDatabase({ address, log });
   const { db } = database;
   const listener = createListener({ address, log });
@@ -109,6 +111,7 @@ export async function startWork({ config, address, installation, cluster, doors 
       clock,
       installation: () => installation,
       ...(prefix === undefined ? {} : { registry: prefix }),
+      from: (at) => clockWatch.from(at),
       waitForHint: hints.waitForHint,
       overhear: hints.overhear,
       countRepair: (_stack, _component, what) => {
