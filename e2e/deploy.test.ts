@@ -26,6 +26,24 @@ describe("a folder", () => {
     expect({ state, ready, urls: urls.length }).toEqual({ state: "healthy", ready: 1, urls: 1 });
   });
 
+  test("has a bill of materials and a statement of provenance, of the very bundle that its release runs", async () => {
+    const { artifact } = await berth.client.showRelease({ params: { stack: "first", component: "web", release: 1 } });
+    const read = async (verb: "sbom" | "provenance"): Promise<unknown> => {
+      const { code, said } = await berth.cli(["builds", verb, "--stack", "first"]);
+      expect(code, said).toBe(0);
+      return JSON.parse(said);
+    };
+    expect(await read("sbom")).toMatchObject({
+      spdxVersion: "SPDX-2.3",
+      packages: [{ checksums: [{ checksumValue: artifact.slice(7) }] }, { name: "node", versionInfo: process.versions.node }],
+    });
+    expect(await read("provenance")).toMatchObject({
+      subject: [{ digest: { sha256: artifact.slice(7) } }],
+      predicate: { runDetails: { builder: { id: expect.stringMatching(/^urn:berth:builder:host:/) as string } } },
+    });
+    await expect(berth.client.readBuildSbom({ params: { stack: "first", build: 99 } })).rejects.toMatchObject({ code: "not_found" });
+  });
+
   test("of a monorepo is built with its siblings and the lockfile above it, by `berth up` from inside", async () => {
     const top = mkdtempSync(join(tmpdir(), "berth-monorepo-"));
     try {

@@ -39,6 +39,8 @@ export class TestBerth {
   url = "";
   token = "";
   router: { host: string; port: number } = { host: "127.0.0.1", port: 0 };
+  /** What stands before the command that starts the server, and with it everything else. */
+  prefix: readonly string[] = [];
 
   /** `more`: environment of the server; `settings`: its config.json. */
   constructor(more: Record<string, string> = {}, settings?: object) {
@@ -96,7 +98,8 @@ export class TestBerth {
 
   /** `program`: another build than the one that is tested. */
   async startServer(program = serverProgram): Promise<void> {
-    await run(process.execPath, [program, "server", "start"], { env: this.env, timeout: 150_000 });
+    const [command = process.execPath, ...args] = [...this.prefix, process.execPath, program, "server", "start"];
+    await run(command, args, { env: this.env, timeout: 150_000 });
     const file = JSON.parse(readFileSync(join(this.home, "server.json"), "utf8")) as { url: string };
     this.url = file.url;
     this.client = createClient({ baseUrl: this.url, ...(this.token === "" ? {} : { token: this.token }) });

@@ -87,6 +87,30 @@ ${more}`,
     expect(used.items.find((one) => one.name === "token")?.usedBy).toEqual(["jobs"]);
   });
 
+  test("says what is in the image and where it comes from, by a command that names no secret's value", async () => {
+    const read = async (verb: "sbom" | "provenance"): Promise<string> => {
+      const { code, said } = await place.berth.cli(["builds", verb, "1", "--stack", "shop"]);
+      expect(code, said).toBe(0);
+      expect(said).not.toContain(secret);
+      return said;
+    };
+    const release = await place.berth.client.showRelease({ params: { stack: "shop", component: "jobs", release: 1 } });
+    const origin = JSON.parse(await read("provenance")) as unknown;
+    expect(origin).toMatchObject({
+      _type: "https://in-toto.io/Statement/v1",
+      predicateType: "https://slsa.dev/provenance/v1",
+      subject: [{ digest: { sha256: release.artifact.slice("sha256:".length) } }],
+      predicate: {
+        buildDefinition: { externalParameters: { dockerfile: "Dockerfile", secrets: ["npm_token"] } },
+        runDetails: { builder: { id: expect.stringMatching(/^urn:berth:builder:buildkit:/) as string } },
+      },
+    });
+    // An image from nothing: without packages, and said to be the same one.
+    const bill = JSON.parse(await read("sbom")) as unknown;
+    expect(bill).toMatchObject({ spdxVersion: "SPDX-2.3", packages: [{ checksums: [{ checksumValue: release.artifact.slice(7) }] }] });
+    expect((await place.berth.cli(["builds", "show", "1", "--stack", "shop"])).said).toContain("berth builds sbom");
+  });
+
   test("a step that fails is told with its line, and a here-document is understood", async () => {
     const made = await place.berth.up("shop", compose, source("true", "RUN <<EOF\necho begun\nexit 3\nEOF\n"));
     const [rollout] = made.rollouts;

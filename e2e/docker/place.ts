@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { importImage } from "../../packages/server/src/builders/bases/import.ts";
 import { debianMissing, debianTar } from "../../packages/server/src/builders/testing/debian.ts";
 import { DockerApi } from "../../packages/server/src/docker/api.ts";
-import { dockerdMissing, startDockerd, type TestDaemon } from "../../packages/server/src/docker/testing/daemon.ts";
+import { dockerdMissing, startDockerd, type DockerdOptions, type TestDaemon } from "../../packages/server/src/docker/testing/daemon.ts";
 import { TestBerth } from "../harness.ts";
 
 /** Why there can be none here; undefined when there can. */
@@ -23,9 +23,9 @@ export class DockerPlace implements AsyncDisposable {
     this.berth = berth;
   }
 
-  /** `settings`: more of the server's config.json; `env`: of its environment. */
-  static async open(settings: object = {}, env: Readonly<Record<string, string>> = {}): Promise<DockerPlace> {
-    const daemon = await startDockerd();
+  /** `settings`: more of the server's config.json; `env`: of its environment; `of`: of the daemon. */
+  static async open(settings: object = {}, env: Readonly<Record<string, string>> = {}, of: DockerdOptions = {}): Promise<DockerPlace> {
+    const daemon = await startDockerd(of);
     const api = new DockerApi(daemon.endpoint);
     try {
       await importImage(api, createReadStream(await debianTar(["nodejs"])), { reference: base, env: { PATH: path } });

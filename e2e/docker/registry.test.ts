@@ -153,6 +153,40 @@ describe.skipIf(missing !== undefined)(`a registry${missing === undefined ? "" :
     expect((await berth.get("web.upon.localhost")).body).toBe("upon it");
   });
 
+  test("is slow: who watches sees how far the image is and that nothing comes, in few events, and then it runs", async () => {
+    const held = Promise.withResolvers<void>();
+    let pulling = false;
+    await berth.deployed("slow", webApp("one"));
+    await berth.deployed("slow", webApp("two"));
+    const first = await artifactOf("slow", 1);
+    await until(async () => ((await berth.get("web.slow.localhost")).body.startsWith("two") ? true : undefined), "two serves");
+    await pruned(first);
+    registry.fault = (method, path) => {
+      if (method !== "GET" || !path.includes("/slow/source/blobs/")) return undefined;
+      pulling = true;
+      return { until: held.promise };
+    };
+    const watching = berth.cli(["rollback", "web", "--to", "1", "--stack", "slow"]);
+    const newest = async () => (await berth.client.listRollouts({ params: { stack: "slow", component: "web" }, query: {} })).items[0];
+    await until(async () => ((await newest())?.step?.code === "pulling" ? true : undefined), "the row says that it is pulled", 30_000);
+    expect(pulling).toBe(true);
+    // What serves meanwhile is looked after.
+    expect((await berth.get("web.slow.localhost")).body).toMatch(/^two /);
+    await until(async () => ((await newest())?.step?.code === "pull_stalled" ? true : undefined), "it stands still", 60_000);
+    const seen = await newest();
+    expect(seen?.step?.params["quiet"]).toBeGreaterThanOrEqual(20);
+    held.resolve();
+    const { code, said } = await watching;
+    expect(code, said).toBe(0);
+    expect(said).toMatch(/pulling \S+\/slow\/source: /);
+    expect(said).toMatch(/nothing has come for \d+ s/);
+    expect(await newest()).toMatchObject({ phase: "succeeded" });
+    expect((await newest())?.step).toBeUndefined();
+    const events = await berth.client.listEvents({ query: { stack: "slow", limit: 200 } });
+    const codes = events.items.map((one) => one.code).filter((one) => one.startsWith("image_pull"));
+    expect(codes.toSorted()).toEqual(["image_pull_stalled", "image_pulling"]);
+  }, 180_000);
+
   test("goes on with a push when the server was killed in its middle", async () => {
     const held = Promise.withResolvers<void>();
     const begun = Promise.withResolvers<void>();
@@ -204,10 +238,40 @@ describe.skipIf(missing !== undefined)(`a registry${missing === undefined ? "" :
     expect((await berth.get("web.killed.localhost")).body).toMatch(/^late web-/);
   });
 
+  /** What refers to an image, by the tag that clients look for. */
+  const besideOf = async (stack: string, digest: string): Promise<string[]> => {
+    const answer = await registry.ask("GET", `/v2/berth/default/${stack}/source/manifests/${digest.replace(":", "-")}`, {
+      accept: "application/vnd.oci.image.index.v1+json",
+    });
+    return answer.status === 200 ? ((await answer.json()) as { manifests: { digest: string }[] }).manifests.map((one) => one.digest) : [];
+  };
+  const isManifest = async (stack: string, digest: string): Promise<boolean> =>
+    (
+      await registry.ask("HEAD", `/v2/berth/default/${stack}/source/manifests/${digest}`, {
+        accept: "application/vnd.oci.image.manifest.v1+json",
+      })
+    ).status === 200;
+
+  test("has beside an image what is in it and where it comes from, and the command shows the same", async () => {
+    const artifact = await artifactOf("shop", 1);
+    const beside = await besideOf("shop", artifact);
+    expect(beside.length).toBeGreaterThan(0);
+    const { code, said } = await berth.cli(["builds", "provenance", "1", "--stack", "shop"]);
+    expect(code, said).toBe(0);
+    expect(JSON.parse(said)).toMatchObject({
+      subject: [{ name: `${registry.host}/berth/default/shop/source`, digest: { sha256: artifact.slice(7) } }],
+    });
+    const bill = await berth.client.readBuildSbom({ params: { stack: "shop", build: 1 } });
+    const names = (bill["packages"] as { name: string; sourceInfo?: string }[]).filter((one) => one.sourceInfo === "/var/lib/dpkg/status");
+    expect(names.map(({ name }) => name)).toEqual(expect.arrayContaining(["libc6", "nodejs"]));
+  });
+
   test("is rid of what nobody needs any more, and of nothing else", async () => {
     await berth.deployed("brief", webApp("brief"));
     const digest = await artifactOf("brief", 1);
     const kept = await artifactOf("shop", 1);
+    const [beside = ""] = await besideOf("brief", digest);
+    expect(await isManifest("brief", beside)).toBe(true);
     await berth.client.deleteStack({ params: { stack: "brief" } });
     const client = new pg.Client(
       await attachEmbedded({ home: berth.home, runDir: join(berth.home, "run"), log: silentLog, signal: AbortSignal.timeout(20_000) }),
@@ -233,7 +297,13 @@ describe.skipIf(missing !== undefined)(`a registry${missing === undefined ? "" :
       await until(
         async () => {
           await client.query("update due set due_at = now() where kind = 'retention'");
-          return (await inRegistry("brief", digest)) ? undefined : true;
+          // What refers to it goes with it.
+          const there = [
+            inRegistry("brief", digest),
+            isManifest("brief", beside),
+            besideOf("brief", digest).then((some) => some.length > 0),
+          ];
+          return (await Promise.all(there)).includes(true) ? undefined : true;
         },
         "it is deleted",
         30_000,
@@ -241,6 +311,7 @@ describe.skipIf(missing !== undefined)(`a registry${missing === undefined ? "" :
         1_000,
       );
       expect(await inRegistry("shop", kept)).toBe(true);
+      expect(await besideOf("shop", kept)).not.toEqual([]);
       const { rows } = await client.query<{ digest: string }>("select digest from pushed_images");
       expect(rows.map((row) => row.digest)).toContain(kept);
       expect(rows.map((row) => row.digest)).not.toContain(digest);

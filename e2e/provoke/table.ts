@@ -91,6 +91,7 @@ const elsewhere: Partial<Record<CauseCode, Where>> = {
   image_push_failed: { test: `${containers}/images.docker.test.ts` },
   registry_unreadable: { test: `${containers}/images.docker.test.ts` },
   image_gone: { test: `${containers}/containers.docker.test.ts` },
+  host_disk_full: { test: "e2e/docker/diskfull.test.ts" },
   image_pull_failed: { test: `${containers}/containers.docker.test.ts` },
   stack_network_failed: { test: `${containers}/doors.test.ts` },
   image_needs_container_engine: { test: `${agent}/causes.test.ts` },

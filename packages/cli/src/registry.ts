@@ -3,7 +3,9 @@ import { command as auditList } from "./commands/audit/list.ts";
 import { command as buildsCancel } from "./commands/builds/cancel.ts";
 import { command as buildsList } from "./commands/builds/list.ts";
 import { command as buildsLogs } from "./commands/builds/logs.ts";
+import { command as buildsProvenance } from "./commands/builds/provenance.ts";
 import { command as buildsRetry } from "./commands/builds/retry.ts";
+import { command as buildsSbom } from "./commands/builds/sbom.ts";
 import { command as buildsShow } from "./commands/builds/show.ts";
 import { command as certificatesDelete } from "./commands/certificates/delete.ts";
 import { command as certificatesHosts } from "./commands/certificates/hosts.ts";
@@ -171,6 +173,8 @@ export const registry = registryOf(
     buildsShow,
     buildsCancel,
     buildsLogs,
+    buildsSbom,
+    buildsProvenance,
     buildsRetry,
     sourcesList,
     sourcesFetch,

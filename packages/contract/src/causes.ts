@@ -58,6 +58,10 @@ export const causesEn = {
     sentence: "{who} could not write, because no space is left: {line}.",
     next: "Free some space where it writes; `berth doctor` says how much the disk of this installation has.",
   },
+  host_disk_full: {
+    sentence: "The disk of the containers' host is full: there was no room for {what}. {room}.",
+    next: "Make room there: `docker system df` shows what takes it, `docker image prune` and `docker builder prune` remove what nobody uses; or give the daemon's folder a larger disk. A rollout that still waits goes on by itself; one that has failed is begun again by `berth rollouts retry`, its build included.",
+  },
   machine_out_of_memory: {
     sentence: "The machine ran out of memory and ended the process, which used {used}.",
     next: "Give components a memory limit, run fewer of them here, or give the machine more memory.",

@@ -4,6 +4,7 @@ import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import pino from "pino";
 import { openBlobFolder } from "./blobs/folder.ts";
+import { attesting } from "./builders/attest/attesting.ts";
 import type { Builder } from "./builders/builder.ts";
 import { createHostBuilder } from "./builders/host/build.ts";
 import { readSourceTree } from "./builders/source/tree.ts";
@@ -17,6 +18,7 @@ import { openSecretBox } from "./db/secretbox.ts";
 import type { Doors } from "./engines/edge-traffic.ts";
 import { trimWhenQuiet } from "./os/trim.ts";
 import { pathsOf } from "./paths.ts";
+import { ClockWatch } from "./reconcile/clockwatch.ts";
 import { BuildPlaces } from "./reconcile/build-places.ts";
 import { createBuildLogs } from "./resources/builds/log.ts";
 import { Cgroups } from "./sandbox/cgroups.ts";
@@ -58,6 +60,7 @@ export async function startWork({ config, address, installation, cluster, doors 
   const log = pino({ name: "work", level: config.logLevel, timestamp: pino.stdTimeFunctions.isoTime });
   const life = new AbortController();
   const clock = (): Date => new Date();
+  const clockWatch = new ClockWatch();
   const database = openDatabase({ address, log });
   const { db } = database;
   const listener = createListener({ address, log });
@@ -73,17 +76,20 @@ export async function startWork({ config, address, installation, cluster, doors 
   const imageBuilder = openImageBuilder(config, paths, installation.id, blobs, logins);
   const builder =
     imageBuilder ??
-    createHostBuilder({
-      home: config.home,
-      blobs,
-      findTool: createToolFinder(config.home, config.systemPath.split(":")),
-      uidFor: createBuildUsers(join(config.home, "build-users.json"), process.getuid?.() === 0),
-      clock,
-      systemPath: config.systemPath,
-      passEnv: config.networkEnv,
-      sandbox: config.sandbox,
-      keeping: { hidden: [config.home, config.runDir], groups, memory: config.builds.memory },
-    });
+    attesting(
+      createHostBuilder({
+        home: config.home,
+        blobs,
+        findTool: createToolFinder(config.home, config.systemPath.split(":")),
+        uidFor: createBuildUsers(join(config.home, "build-users.json"), process.getuid?.() === 0),
+        clock,
+        systemPath: config.systemPath,
+        passEnv: config.networkEnv,
+        sandbox: config.sandbox,
+        keeping: { hidden: [config.home, config.runDir], groups, memory: config.builds.memory },
+      }),
+      { blobs, clock, installation: installation.id, version: config.version, builder: "host" },
+    );
   const hints = createHints({ db, log });
   const places = await createPlaces(db, { cluster, engine, traffic }, (host) => {
     const place = openHostPlace({ config, paths, blobs, logins }, installation.id, host);
@@ -121,6 +127,7 @@ export async function startWork({ config, address, installation, cluster, doors 
       clock,
       installation: () => installation,
       ...(prefix === undefined ? {} : { registry: prefix }),
+      from: (at) => clockWatch.from(at),
       waitForHint: hints.waitForHint,
       overhear: hints.overhear,
       countRepair: (_stack, _component, what) => {

@@ -56,6 +56,7 @@ export class Scene {
       db: services.database.db,
       secretBox: services.deps.secretBox,
       clock: () => new Date(this.now),
+      from: (at) => at,
       installation: () => ({ id: "test", epoch: 1 }),
       countRepair: () => undefined,
       places: { engine: () => this.engine, traffic: () => this.traffic, standard: "local", owns: () => true },

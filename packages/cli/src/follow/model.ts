@@ -1,5 +1,6 @@
 // What is known of the work that is followed: rollouts, their builds, and what each build last said. Pure.
 import { renderCause } from "@berth/contract/causes.ts";
+import { stepText } from "@berth/contract/rolloutstep.ts";
 import type { Build } from "@berth/contract/resources/builds.ts";
 import type { Rollout } from "@berth/contract/resources/rollouts.ts";
 
@@ -64,11 +65,9 @@ function detailOf(rollout: Rollout, model: Model): string {
     case "waiting":
       return rollout.waitsFor.length === 0 ? "" : `for ${rollout.waitsFor.join(", ")}`;
     case "releasing":
-      return rollout.step?.params["task"] === undefined
-        ? "waits for its release command"
-        : `release command, task ${rollout.step.params["task"]}`;
+      return stepOf(rollout) ?? "waits for its release command";
     case "preparing":
-      return "";
+      return stepOf(rollout) ?? "";
     case "rolling":
       return rollout.wanted === 0 ? "" : rollout.cause === undefined ? ready : `${ready}: ${renderCause(rollout.cause).sentence}`;
     case "verifying":
@@ -94,8 +93,10 @@ function detailOf(rollout: Rollout, model: Model): string {
   }
 }
 
+const stepOf = ({ step }: Rollout): string | undefined => (step === undefined ? undefined : stepText(step));
+
 function buildDetail(rollout: Rollout, model: Model): string {
-  if (rollout.build === undefined) return "";
+  if (rollout.build === undefined) return stepOf(rollout) ?? "";
   const build = model.builds.get(rollout.build);
   if (build === undefined || build.phase === "queued") return `build #${rollout.build} is queued`;
   const step = build.steps.findLast((candidate) => candidate.state === "running") ?? build.steps.at(-1);

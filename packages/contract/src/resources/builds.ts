@@ -27,6 +27,16 @@ export const Build = Type.Object(
     plan: Type.Optional(BuildPlan),
     artifact: Type.Optional(Digest),
     artifactSize: Type.Optional(Type.Integer()),
+    attestations: Type.Optional(
+      Type.Object(
+        {
+          /** Of what `sbom` and `provenance` give. */
+          sbom: Digest,
+          provenance: Digest,
+        },
+        { additionalProperties: false },
+      ),
+    ),
     processes: Type.Optional(Type.Array(Type.String())),
     steps: Type.Array(
       Type.Object({ name: Type.String(), state: Type.String(), took: Type.Optional(Type.Number()) }, { additionalProperties: false }),
@@ -51,6 +61,7 @@ export const BuildLogLine = Type.Object(
   },
   { additionalProperties: false, $id: "BuildLogLine" },
 );
+const Document = (description: string) => Type.Record(Type.String(), Type.Unknown(), { description });
 const One = Type.Object({ stack: Name, build: Number_ }, { additionalProperties: false });
 const read = { permission: "stacks.read", at: "stack" } as const;
 const deploy = { permission: "releases.deploy", at: "stack" } as const;
@@ -97,6 +108,24 @@ export const buildRoutes = {
     params: One,
     response: Build,
     status: 202,
+  },
+  readBuildSbom: {
+    method: "GET",
+    path: "/stacks/:stack/builds/:build/sbom",
+    summary: "Read what is in a build's artifact",
+    kind: "json",
+    access: read,
+    params: One,
+    response: Document("A software bill of materials: SPDX 2.3."),
+  },
+  readBuildProvenance: {
+    method: "GET",
+    path: "/stacks/:stack/builds/:build/provenance",
+    summary: "Read where a build's artifact comes from",
+    kind: "json",
+    access: read,
+    params: One,
+    response: Document("An in-toto statement with a SLSA v1 provenance predicate."),
   },
   readBuildLogs: {
     method: "GET",

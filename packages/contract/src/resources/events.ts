@@ -125,6 +125,8 @@ export const eventsEn = {
   rollout_created: "Rollout {rollout} of {component} was accepted.",
   rollout_phase: "Rollout {rollout} of {component}: {phase}.",
   rollout_progress: "Rollout {rollout} of {component}: {ready} of {wanted} ready.",
+  image_pulling: "Rollout {rollout} of {component} waits for the image {image}, which is being pulled.",
+  image_pull_stalled: "Nothing has come of the image {image} for {quiet}; rollout {rollout} of {component} still waits for it.",
   rollout_succeeded: "Rollout {rollout} of {component} succeeded: release {release} is live.",
   rollout_failed: "Rollout {rollout} of {component} failed.",
   rollout_aborted: "Rollout {rollout} of {component} was stopped by {by}.",

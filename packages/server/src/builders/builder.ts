@@ -3,6 +3,7 @@
 import type { Readable } from "node:stream";
 import type { BuildPlan } from "@berth/contract/buildplan.ts";
 import type { Cause } from "@berth/contract/causes.ts";
+import type { BaseImage } from "../core/attest/provenance.ts";
 
 /** The part of the blob store that builders and sources use. */
 export interface BlobReader {
@@ -75,12 +76,27 @@ export interface UsedTool {
   readonly phase: "build" | "run" | "both";
 }
 
+/** Digests in the blob store. */
+export interface Attestations {
+  /** SPDX 2.3. */
+  readonly sbom: string;
+  /** SLSA v1 in an in-toto statement. */
+  readonly provenance: string;
+  /** Names with digests of the manifests in the image's registry that hold them. */
+  readonly beside: readonly string[];
+}
+
 export type BuildOutcome =
   | {
       readonly ok: true;
       readonly digest: string;
       /** The name with a digest by which it is fetched; absent: it is where it was built. */
       readonly reference?: string;
+      /** The daemon's own id of an image whose digest is another one. */
+      readonly image?: string;
+      /** What it stands on, as far as the builder knows. */
+      readonly bases?: readonly BaseImage[];
+      readonly attestations?: Attestations;
       readonly size: number;
       readonly processes: readonly string[];
       readonly tools: readonly UsedTool[];

@@ -113,7 +113,7 @@ async function readFacts(client: pg.Client): Promise<Omit<Snapshot, "tables" | "
   ).rows;
   const blobs = (
     await client.query<{ digest: string }>(`
-    select digest from sources union select digest from artifacts where kind = 'bundle' union select log_digest from builds where log_digest is not null union select source_digest from builds order by 1`)
+    select digest from sources union select digest from artifacts where kind = 'bundle' union select log_digest from builds where log_digest is not null union select sbom_digest from builds where sbom_digest is not null union select provenance_digest from builds where provenance_digest is not null union select source_digest from builds order by 1`)
   ).rows.map((row) => row.digest);
   const secretKeys = (
     await client.query<{ id: string }>(

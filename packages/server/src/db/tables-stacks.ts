@@ -121,6 +121,12 @@ export interface StackTables {
       string | null
     >;
     log_digest: string | null;
+    /** 0013: in the blob store; null: nobody attested it. */ sbom_digest: ColumnType<
+      string | null,
+      string | null | undefined,
+      string | null
+    >;
+    provenance_digest: ColumnType<string | null, string | null | undefined, string | null>;
     cause: JsonOrNull<Cause>;
     cancel_requested_by: string | null;
     attempts: Generated<number>;
@@ -253,7 +259,13 @@ export interface RegistryTables {
     updated_at: Time;
     updated_by: string;
   };
-  pushed_images: { repository: string; digest: string; pushed_at: Time; refused_at: TimeOrNull };
+  pushed_images: {
+    repository: string;
+    digest: string;
+    pushed_at: Time;
+    refused_at: TimeOrNull;
+    /** 0013: the digest of the image that it refers to; null: it is an image itself. */ subject: string | null;
+  };
 }
 
 /** 0011_webhooks.sql */

@@ -1,4 +1,4 @@
-// What Berth itself asks a registry, beside what its daemon does: whether it may push there, and to delete a manifest. No library that is kept up does it.
+// What Berth itself asks a registry, beside what its daemon does: whether it may push there, to delete a manifest, and to keep what refers to an image. No library that is kept up does it.
 // The distribution specification: https://github.com/opencontainers/distribution-spec/blob/main/spec.md; tokens: https://distribution.github.io/distribution/spec/auth/token/
 import { getCACertificates } from "node:tls";
 import { Agent, EnvHttpProxyAgent, request, type Dispatcher } from "undici";
@@ -86,6 +86,38 @@ export class RegistryClient implements Disposable {
     return digest;
   }
 
+  /** The manifest that a tag or a digest stands for, as its bytes. Errors: RegistryRefused (404: there is none), RegistryUnreachable. */
+  async manifest(repository: string, reference: string, signal: AbortSignal): Promise<{ readonly content: Buffer; readonly type: string }> {
+    const path = `/v2/${repository}/manifests/${reference}`;
+    const { content, headers } = await this.#ask("GET", path, `${repository}:pull`, [200], signal, { accept: manifests });
+    return { content, type: String(headers["content-type"] ?? "") };
+  }
+
+  /** In one piece: for what is small. One that is there is left as it is. Errors: RegistryRefused, RegistryUnreachable. */
+  async putBlob(repository: string, digest: string, content: Buffer, signal: AbortSignal): Promise<void> {
+    const scope = `${repository}:pull,push`;
+    const there = await this.#ask("HEAD", `/v2/${repository}/blobs/${digest}`, scope, [200, 404], signal);
+    if (there.status === 200) return;
+    const { headers } = await this.#ask("POST", `/v2/${repository}/blobs/uploads/`, scope, [202], signal);
+    const location = headers["location"];
+    if (typeof location !== "string") throw new RegistryUnreachable("it does not say where to upload to");
+    const to = new URL(location, this.#base);
+    to.searchParams.set("digest", digest);
+    await this.#ask("PUT", to.href, scope, [201], signal, { "content-type": "application/octet-stream" }, content);
+  }
+
+  /** `knowsSubject`: the registry lists it among what refers to its subject. Errors: RegistryRefused, RegistryUnreachable. */
+  async putManifest(
+    repository: string,
+    reference: string,
+    { type, content }: { readonly type: string; readonly content: Buffer },
+    signal: AbortSignal,
+  ): Promise<{ readonly knowsSubject: boolean }> {
+    const path = `/v2/${repository}/manifests/${reference}`;
+    const { headers } = await this.#ask("PUT", path, `${repository}:pull,push`, [201], signal, { "content-type": type }, content);
+    return { knowsSubject: headers["oci-subject"] !== undefined };
+  }
+
   [Symbol.dispose](): void {
     void this.#dispatcher.destroy();
   }
@@ -97,12 +129,13 @@ export class RegistryClient implements Disposable {
     good: readonly number[],
     signal: AbortSignal,
     more: Record<string, string> = {},
+    body?: Buffer,
   ): Promise<Answer> {
     const url = new URL(path, this.#base).href;
-    let answer = await this.#send(method, url, more, signal);
+    let answer = await this.#send(method, url, more, signal, body);
     if (answer.status === 401) {
       const authorization = await this.#authorization(String(answer.headers["www-authenticate"] ?? ""), scope, signal);
-      if (authorization !== undefined) answer = await this.#send(method, url, { ...more, authorization }, signal);
+      if (authorization !== undefined) answer = await this.#send(method, url, { ...more, authorization }, signal, body);
     }
     if (!good.includes(answer.status)) throw new RegistryRefused(answer.status, wordsOf(answer.text));
     return answer;
@@ -127,7 +160,13 @@ export class RegistryClient implements Disposable {
     return `Bearer ${found}`;
   }
 
-  async #send(method: Dispatcher.HttpMethod, url: string, headers: Record<string, string>, signal: AbortSignal): Promise<Answer> {
+  async #send(
+    method: Dispatcher.HttpMethod,
+    url: string,
+    headers: Record<string, string>,
+    signal: AbortSignal,
+    body?: Buffer,
+  ): Promise<Answer> {
     try {
       const within = AbortSignal.any([signal, AbortSignal.timeout(patience)]);
       const answer = await request(url, {
@@ -135,9 +174,10 @@ export class RegistryClient implements Disposable {
         headers: { "user-agent": "berth", ...headers },
         dispatcher: this.#dispatcher,
         signal: within,
+        ...(body === undefined ? {} : { body }),
       });
-      const text = (await answer.body.text()).slice(0, 65_536);
-      return { status: answer.statusCode, headers: answer.headers, text };
+      const content = Buffer.from(await answer.body.arrayBuffer());
+      return { status: answer.statusCode, headers: answer.headers, content, text: content.toString("utf8", 0, 65_536) };
     } catch (error) {
       signal.throwIfAborted();
       throw new RegistryUnreachable(reasonOf(error), { cause: error });
@@ -148,6 +188,8 @@ export class RegistryClient implements Disposable {
 interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly content: Buffer;
+  /** Its beginning. */
   readonly text: string;
 }
 

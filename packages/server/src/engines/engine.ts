@@ -289,9 +289,28 @@ export interface Engine {
   watch?(onChange: (ref: Ref) => void, signal: AbortSignal): Promise<void>;
 }
 
+/** An image on its way. */
+export interface Pulling {
+  readonly image: string;
+  readonly layers: number;
+  /** Layers that are whole. */
+  readonly there: number;
+  /** Bytes that came, and that there are as far as that is known. */
+  readonly bytes: number;
+  readonly total?: number;
+  /** ms since anything was heard of it. */
+  readonly quiet: number;
+}
+
 /** What was asked for is still being fetched, and goes on: nothing failed, and the same call is made again later. */
 export class StillPreparing extends Error {
   override readonly name = "StillPreparing";
+  /** How far it is, where that is known. */
+  readonly pull: Pulling | undefined;
+  constructor(message: string, pull?: Pulling) {
+    super(message);
+    this.pull = pull;
+  }
 }
 
 /** A failure of an engine with the cause that the user should see. */

@@ -3,7 +3,7 @@ import { cause, type Cause } from "@berth/contract/causes.ts";
 import type { Build } from "@berth/contract/resources/builds.ts";
 import { detectOptions } from "../resources/plans/builds.ts";
 import { areStepsDone, chooseNextBuilds } from "../core/buildqueue.ts";
-import type { Builder, BuildEvent, BuildLine } from "../builders/builder.ts";
+import type { Attestations, Builder, BuildEvent, BuildLine } from "../builders/builder.ts";
 import type { SourceTree } from "../core/buildplan/source.ts";
 import { detectBuildPlan } from "../core/buildplan/detect.ts";
 import { duration } from "../core/words.ts";
@@ -170,7 +170,14 @@ function tagOf({ number, id }: Pick<store.BuildRow, "number" | "id">): string {
 }
 
 type End = (
-  | { readonly succeeded: { readonly digest: string; readonly size: number; readonly reference?: string } }
+  | {
+      readonly succeeded: {
+        readonly digest: string;
+        readonly size: number;
+        readonly reference?: string;
+        readonly attestations?: Attestations;
+      };
+    }
   | { readonly failed: Cause }
   | { readonly cancelled: string }
 ) & { readonly steps?: Build["steps"] };
@@ -188,10 +195,15 @@ async function end(deps: BuildLoopDeps, stack: StackRow, build: store.BuildRow, 
         kind: deps.builderFor(stack.cluster).kind === "image" ? "image" : "bundle",
         size: how.succeeded.size,
       });
-      const { digest, reference } = how.succeeded;
-      const artifact = { artifactDigest: digest, ...(reference === undefined ? {} : { artifactReference: reference }) };
+      const { digest, reference, attestations } = how.succeeded;
+      const artifact = {
+        artifactDigest: digest,
+        ...(reference === undefined ? {} : { artifactReference: reference }),
+        ...(attestations === undefined ? {} : { sbomDigest: attestations.sbom, provenanceDigest: attestations.provenance }),
+      };
       // Also of a build that was cancelled in this moment: what is in the registry is known, and goes when nothing needs it.
       if (reference !== undefined) await recordPushed(trx, reference);
+      for (const beside of attestations?.beside ?? []) await recordPushed(trx, beside, digest);
       if (!(await store.updateBuild(trx, build.id, { ...common, phase: "succeeded", ...artifact }))) return;
       await stackEvent(trx, scope, {
         code: "build_succeeded",

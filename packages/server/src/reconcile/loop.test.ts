@@ -204,6 +204,49 @@ describe("the loop", () => {
     expect(outcomes).toEqual(["done"]);
   });
 
+  it("holds what it works on when the wall clock is set ahead, though its lease seems to be over", async () => {
+    let ahead = 0;
+    let runs = 0;
+    const end = Promise.withResolvers<undefined>();
+    await ask("a");
+    const handler = async (): Promise<void> => {
+      runs += 1;
+      await end.promise;
+    };
+    const loop = run(handler, { pollMs: 600_000, now: () => Date.now() + ahead });
+    await expect.poll(() => runs).toBe(1);
+    // What the database sees of a lease when its clock is set ahead.
+    await db()
+      .updateTable("due")
+      .set({ lease_until: new Date(0) })
+      .execute();
+    ahead = 3_600_000;
+    loop.wake();
+    await expect.poll(async () => (await rows())[0]?.lease_until?.getTime() ?? 0).toBeGreaterThan(Date.now());
+    loop.wake();
+    end.resolve(undefined);
+    await expect.poll(rows).toEqual([]);
+    expect({ runs, outcomes }).toEqual({ runs: 1, outcomes: ["done"] });
+  });
+
+  it("looks at what is due later when the wall clock is set back", async () => {
+    let ahead = 0;
+    let runs = 0;
+    await ask("a");
+    const loop = run(
+      () => {
+        runs += 1;
+        // As somebody says who means a moment, by the clock as it was.
+        return Promise.resolve(runs === 1 ? { again: new Date(Date.now() + 3_600_000) } : undefined);
+      },
+      { pollMs: 600_000, now: () => Date.now() + ahead },
+    );
+    await expect.poll(() => outcomes).toEqual(["done"]);
+    ahead = -3_600_000;
+    loop.wake();
+    await expect.poll(() => runs).toBe(2);
+  });
+
   it("aborts the handler when its lease was taken, and does not end the row that is another's now", async () => {
     let reason: LoopAbort | undefined;
     const claims: Claim[] = [];

@@ -5,7 +5,8 @@ import type { Listener } from "../db/listen.ts";
 import type { Log } from "../db/log.ts";
 import type { Db } from "../db/pool.ts";
 import { isUnavailable } from "../db/transaction.ts";
-import { claim, commitUnder, dueChannel, fail, finish, release, renew, type Claim, type Commit } from "./queue.ts";
+import { ClockWatch } from "./clockwatch.ts";
+import { claim, commitUnder, dueChannel, fail, finish, release, renew, type Claim, type Commit, afterSetBack } from "./queue.ts";
 
 export interface HandlerContext {
   /** Aborted when the lease is lost, the deadline passes, or the process stops; the reason is a `LoopAbort`. */
@@ -95,6 +96,7 @@ export function startLoop(options: LoopOptions): Loop {
   const running = new Set<Running>();
   const stopping = new AbortController();
   const now = options.now ?? Date.now;
+  const watch = new ClockWatch(now, clock);
   let woken = false;
   // Instants that handlers of ours asked for and that are still to come, so that `again` in 100 ms is not a poll away.
   const looks = new Set<number>();
@@ -111,6 +113,7 @@ export function startLoop(options: LoopOptions): Loop {
       woken = false;
       for (const look of looks) if (look <= now()) looks.delete(look);
       try {
+        await mindClock();
         await fillSlots();
         silentFor = 0;
       } catch (error) {
@@ -121,6 +124,17 @@ export function startLoop(options: LoopOptions): Loop {
       }
       await rest();
     }
+  }
+
+  /** The wall clock was set: what is held here is held on, rather than taken from ourselves as expired, and nothing waits for an instant of another time. */
+  async function mindClock(): Promise<void> {
+    const jump = watch.look();
+    if (jump === 0) return;
+    options.log.warn({ jump, kinds: options.kinds }, "the wall clock was set while this server ran; what waits counts from now on");
+    await heartbeat();
+    if (jump > 0) return;
+    looks.clear();
+    await afterSetBack(options.db, { kinds: options.kinds, leaseMs });
   }
 
   /** Until it is time to poll, a row is due that a handler of ours asked for, somebody wakes us, or we stop. */

@@ -4,7 +4,20 @@ import type { KyselyPlugin } from "kysely";
 import { beforeEach, describe, expect, it } from "vitest";
 import { useTestDatabase } from "../../test/database.ts";
 import { transaction } from "../db/transaction.ts";
-import { assertHeld, claim, commitUnder, enqueue, fail, finish, freeLeases, queueStats, release, renew, type Claim } from "./queue.ts";
+import {
+  afterSetBack,
+  assertHeld,
+  claim,
+  commitUnder,
+  enqueue,
+  fail,
+  finish,
+  freeLeases,
+  queueStats,
+  release,
+  renew,
+  type Claim,
+} from "./queue.ts";
 
 const database = useTestDatabase();
 const db = () => database().db;
@@ -51,6 +64,25 @@ describe("the queue", () => {
     expect(await take()).toEqual([]);
     expect(await finish(db(), row)).toBe(true);
     expect(await rows()).toEqual([]);
+  });
+
+  it("leaves nothing lying for an instant of a clock that was set back, and no lease with a dead holder for as long", async () => {
+    const hour = 3_600_000;
+    await ask("due", { at: new Date(Date.now() + hour) });
+    await ask("held");
+    expect(await take()).toMatchObject([{ key: "held" }]);
+    await db()
+      .updateTable("due")
+      .set({ lease_until: new Date(Date.now() + hour) })
+      .where("key", "=", "held")
+      .execute();
+    await enqueue(db(), { kind: "other", key: "x", cluster: "local", at: new Date(Date.now() + hour) });
+    await afterSetBack(db(), { kinds: ["k"], leaseMs: 60_000 });
+    expect(await take()).toMatchObject([{ key: "due" }]);
+    const held = (await rows()).find(({ key }) => key === "held");
+    expect((held?.lease_until?.getTime() ?? 0) - Date.now()).toBeLessThanOrEqual(61_000);
+    // Rows of other loops are theirs.
+    expect(await take({ kinds: ["other"] })).toEqual([]);
   });
 
   it("keeps a wake that comes during the work", async () => {

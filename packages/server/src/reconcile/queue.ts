@@ -127,6 +127,21 @@ export async function freeLeases(db: Db, clusters: readonly string[]): Promise<n
   return Number(freed.numAffectedRows ?? 0n);
 }
 
+/**
+ * After the wall clock was set back: what is due at an instant to come is looked at now, since nobody can tell whether that instant was meant by the old clock or
+ * by the new one, and who looks says when he wants to look again. A lease that is longer than leases are ends when one that is taken now would.
+ */
+export async function afterSetBack(
+  db: Db,
+  { kinds, leaseMs }: { readonly kinds: readonly string[]; readonly leaseMs: number },
+): Promise<void> {
+  await sql`update due set due_at = now() where kind = any(${kinds}::text[]) and due_at > now()`.execute(db);
+  await sql`update due set lease_until = now() + ${leaseMs} * interval '1 millisecond'
+    where kind = any(${kinds}::text[]) and lease_holder is not null and lease_until > now() + ${2 * leaseMs} * interval '1 millisecond'`.execute(
+    db,
+  );
+}
+
 async function giveBack(db: Db, held: Claim, change: ReturnType<typeof sql>): Promise<boolean> {
   const updated = await sql`
     with back as (

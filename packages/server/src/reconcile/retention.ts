@@ -113,7 +113,7 @@ async function removeUnreferencedBlobs(
     // A backup that is being written may need what no row names any more; it holds its lock since before it looked.
     const { rows } = await sql<{
       used: boolean;
-    }>`select exists (select from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database()) and ((classid::bigint << 32) | objid::bigint) = ${blobsLock}::bigint) or exists (select 1 from sources where digest = ${blob.digest}) or exists (select 1 from artifacts where digest = ${blob.digest}) or exists (select 1 from builds where log_digest = ${blob.digest} or source_digest = ${blob.digest}) as used`.execute(
+    }>`select exists (select from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database()) and ((classid::bigint << 32) | objid::bigint) = ${blobsLock}::bigint) or exists (select 1 from sources where digest = ${blob.digest}) or exists (select 1 from artifacts where digest = ${blob.digest}) or exists (select 1 from builds where ${blob.digest} in (log_digest, source_digest, sbom_digest, provenance_digest)) as used`.execute(
       deps.db,
     );
     if (rows[0]?.used !== false) continue;

@@ -3,6 +3,9 @@ import type { BuildPlan } from "@berth/contract/buildplan.ts";
 import type { BlobStore } from "../blobs/store.ts";
 import type { Config } from "../config.ts";
 import { EdgeTraffic } from "../engines/edge-traffic.ts";
+import { attesting } from "../builders/attest/attesting.ts";
+import { readImage } from "../builders/attest/imagefiles.ts";
+import { publishStatements } from "../builders/attest/publish.ts";
 import { createBuildkitBuilder } from "../builders/image/buildkit.ts";
 import { loadIntoDocker } from "../builders/image/output.ts";
 import { readBases } from "../builders/bases/record.ts";
@@ -10,6 +13,7 @@ import { createDockerBuilder } from "../builders/image/docker.ts";
 import { catalogueOf, newestOf } from "../core/image/bases.ts";
 import { imageRecipe } from "../core/image/recipe.ts";
 import { pushing } from "../builders/image/pushing.ts";
+import { tellingRoom } from "../builders/image/room.ts";
 import type { FindLogin } from "../core/image/reference.ts";
 import { parseEndpoint } from "../docker/endpoint.ts";
 import { DockerApi } from "../docker/api.ts";
@@ -22,7 +26,7 @@ import { LocalEngine } from "../engines/local/engine.ts";
 import type { HostFacts, HostTls } from "../core/hosts.ts";
 import { hostSockets, type Paths } from "../paths.ts";
 import type { HostPlace, OpenPlace } from "./places.ts";
-import type { Logins } from "./registries.ts";
+import { openRegistry, type Logins } from "./registries.ts";
 
 export function openTraffic(config: Config, paths: Paths, cluster: string): EdgeTraffic {
   return new EdgeTraffic({ socketPath: paths.edgeSocket, home: paths.home, cluster, router: config.router, now: Date.now });
@@ -132,7 +136,21 @@ export function openImageBuilder(
           folder: paths.imageBuilds,
           ...(buildkit.cacheBytes === undefined ? {} : { cacheBytes: buildkit.cacheBytes }),
         });
-  return { ...pushing(builder, { api, login: logins.find, clock: () => new Date() }), close: () => api.close() };
+  const clock = (): Date => new Date();
+  const attested = attesting(pushing(builder, { api, login: logins.find, clock }), {
+    blobs,
+    clock,
+    installation,
+    version: config.version,
+    builder: buildkit === undefined ? "docker" : "buildkit",
+    contents: (image, build, signal) => readImage(api, image, build, signal),
+    publish: async (reference, statements, signal) => {
+      const { client } = await openRegistry(config, logins);
+      using open = client;
+      return await publishStatements(open, reference, statements, signal);
+    },
+  });
+  return { ...tellingRoom(attested, api), close: () => api.close() };
 }
 
 /** Base images that were made here, for a builder that can see them: BuildKit does not look into the daemon. */

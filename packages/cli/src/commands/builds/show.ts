@@ -37,6 +37,7 @@ export const command = defineCommand({
           : duration(Date.parse(build.endedAt) - Date.parse(build.startedAt)),
       ],
       ["artifact", build.artifact === undefined ? undefined : `${build.artifact} (${bytes(build.artifactSize)})`],
+      ["attested", build.attestations === undefined ? undefined : "see `berth builds sbom` and `berth builds provenance`"],
       ["processes", build.processes?.join(", ")],
       [
         "steps",

@@ -2,6 +2,7 @@
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import type { BuildEvent } from "../builder.ts";
 import type { BuildLog, StepLog } from "../log.ts";
+import type { SeenBase } from "./used.ts";
 import { instructionFailure, type Script, type ScriptInstruction } from "./instructions.ts";
 
 /** One message of the stream: `POST /build` of the Docker Engine API. */
@@ -19,10 +20,13 @@ export interface Reading {
   readonly script: Script;
 }
 
-export type Built = { readonly ok: true; readonly image: string } | { readonly ok: false; readonly cause: Cause };
+export type Built =
+  { readonly ok: true; readonly image: string; readonly seen: readonly SeenBase[] } | { readonly ok: false; readonly cause: Cause };
 
 const heading = /^Step (\d+)\/(\d+) : (.*)$/;
 const cached = /^ ---> Using cache$/;
+/** Which image a FROM turned out to be. */
+const stands = /^ ---> ([0-9a-f]{12})$/;
 const running = /^ ---> Running in [0-9a-f]{12}$/;
 /** What the daemon says of its own containers and layers. */
 const chatter = /^(?: ---> (?:Running in )?[0-9a-f]{12}|Removing intermediate container [0-9a-f]+|Successfully built [0-9a-f]+|)$/;
@@ -40,7 +44,7 @@ export async function readBuild(messages: AsyncIterable<unknown>, reading: Readi
   }
   reader.finish();
   if (image === undefined) throw new Error("the daemon ended the build without an image and without an error");
-  return { ok: true, image };
+  return { ok: true, image, seen: reader.seen };
 }
 
 class BuildReader {
@@ -52,6 +56,7 @@ class BuildReader {
   #instruction = "";
   #number = 0;
   #total: string | undefined;
+  readonly seen: SeenBase[] = [];
 
   constructor(reading: Reading) {
     this.#reading = reading;
@@ -87,6 +92,9 @@ class BuildReader {
       return;
     }
     if (running.test(text)) this.#start();
+    const base = this.#base();
+    const id = base === undefined ? undefined : stands.exec(text)?.[1];
+    if (base !== undefined && id !== undefined) this.seen.push({ said: base, id });
     if (chatter.test(text)) return;
     if (this.#current !== undefined) this.#start();
     (this.#current?.log ?? this.#other).push("stdout", Buffer.from(`${text}\n`));
@@ -106,6 +114,11 @@ class BuildReader {
   #at(): ScriptInstruction | undefined {
     const found = this.#reading.script.instructions[this.#number - 1];
     return found !== undefined && this.#instruction.toUpperCase().startsWith(found.keyword) ? found : undefined;
+  }
+
+  /** What the FROM names that the daemon is at. */
+  #base(): string | undefined {
+    return /^FROM (?:--\S+ )*(\S+)/i.exec(this.#instruction)?.[1];
   }
 
   #start(): void {
@@ -136,7 +149,7 @@ class BuildReader {
     this.#rest = "";
     this.#reading.log.say(message.trim());
     const reason = this.#reading.log.masked((message.trim().split("\n")[0] ?? "").slice(0, 500));
-    const base = /^FROM (?:--\S+ )*(\S+)/i.exec(this.#instruction)?.[1];
+    const base = this.#base();
     if (base !== undefined) return cause("base_image_missing", { image: base, reason });
     const step = this.#current;
     this.#end("failed");

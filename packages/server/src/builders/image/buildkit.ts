@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { cause } from "@berth/contract/causes.ts";
+import type { BaseImage } from "../../core/attest/provenance.ts";
 import { secretsOf } from "../../core/buildplan/needs.ts";
 import type { RegistryLogin } from "../../core/image/reference.ts";
 import { createMask } from "../../core/mask.ts";
@@ -20,6 +21,7 @@ import { imageLabels } from "./labels.ts";
 import type { ImageOutput } from "./output.ts";
 import { checkImagePlan, prepareBuild, type PreparedBuild, type Preparing } from "./prepare.ts";
 import { SolveReader } from "./solve.ts";
+import { basesOfBuildkit } from "./used.ts";
 
 /** An image that is taken from a folder (an OCI image layout) instead of a registry. */
 export interface LayoutImage {
@@ -48,6 +50,8 @@ export interface BuildkitBuilderDeps extends Preparing {
 /** In the environment of the client: by it, one that a crashed control plane left is found. */
 const mark = "BERTH_BUILD_FOLDER";
 const dockerfileName = "Dockerfile";
+/** Where the client writes what BuildKit calls the build. */
+const refName = "ref";
 /** ms */
 const pruneTime = 60_000;
 
@@ -136,7 +140,18 @@ export function createBuildkitBuilder(deps: BuildkitBuilderDeps): Builder {
       if (why === undefined) throw new Error(`buildctl ended with code ${String(ended.value.code)}: ${words}`);
       return { ok: false, cause: why };
     }
-    return { ok: true, ...taken.value, tools: [] };
+    return { ok: true, ...taken.value, tools: [], bases: await basesUsed(folder, log, signal) };
+  }
+
+  /** One whose history cannot be read has built all the same. */
+  async function basesUsed(folder: string, log: BuildLog, signal: AbortSignal): Promise<readonly BaseImage[]> {
+    try {
+      return await basesOfBuildkit(deps.buildkit, join(folder, refName), signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      log.say(`BuildKit does not tell which base images it used: ${error instanceof Error ? error.message : String(error)}`);
+      return [];
+    }
   }
 
   /** undefined when the client ended without having written anything. */
@@ -174,7 +189,7 @@ export function createBuildkitBuilder(deps: BuildkitBuilderDeps): Builder {
       ...Object.entries(options).flatMap(([name, value]) => ["--opt", `${name}=${value}`]),
       ...asked.flatMap(({ id }, index) => ["--secret", `${csv(`id=${id}`)},env=${secretVariable(index)}`]),
       ...Object.values(deps.layouts ?? {}).flatMap(({ folder: layout }, index) => ["--oci-layout", `layout${String(index)}=${layout}`]),
-      ...["--output", deps.output.flag],
+      ...["--ref-file", join(folder, refName), "--output", deps.output.flag],
     ];
   }
 

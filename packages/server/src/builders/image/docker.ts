@@ -17,6 +17,7 @@ import { buildContext } from "./context.ts";
 import { imageFacts } from "./facts.ts";
 import { imageLabels } from "./labels.ts";
 import { checkImagePlan, prepareBuild, type PreparedBuild, type Preparing } from "./prepare.ts";
+import { basesOfDocker } from "./used.ts";
 
 export interface DockerBuilderDeps extends Preparing {
   readonly api: DockerApi;
@@ -107,7 +108,8 @@ export function createDockerBuilder(deps: DockerBuilderDeps): Builder {
     if (!built.ok) return built;
     // With a name it outlives a cleaning of what is unused and nameless.
     await deps.api.json("POST", `/images/${built.image}/tag`, { query: { repo: `berth/${request.stackName}`, tag: request.id }, signal });
-    return { ok: true, ...(await imageFacts(deps.api, built.image, plan, signal)), tools: [] };
+    const bases = await basesOfDocker(deps.api, script, built.seen, signal);
+    return { ok: true, ...(await imageFacts(deps.api, built.image, plan, signal)), tools: [], bases };
   }
 
   return {

@@ -31,7 +31,7 @@ export function pushing(builder: Builder, deps: PushingDeps): Builder {
     try {
       const order = { image: outcome.digest, repository, tag, login, say };
       const pushed = await pushImage(deps.api, order, AbortSignal.any([signal, late]), deps.patience);
-      return pushed.ok ? { ...outcome, digest: pushed.digest, reference: pushed.reference } : pushed;
+      return pushed.ok ? { ...outcome, image: outcome.digest, digest: pushed.digest, reference: pushed.reference } : pushed;
     } catch (error) {
       signal.throwIfAborted();
       if (late.aborted) return { ok: false, cause: cause("build_deadline", { waited: duration(request.deadline) }) };

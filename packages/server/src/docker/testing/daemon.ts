@@ -24,6 +24,8 @@ export interface TestDaemon extends AsyncDisposable {
   readonly storage: string;
   /** All its addresses: networks of containers get theirs from here. */
   readonly subnet: string;
+  /** Where its images and containers lie. */
+  readonly data: string;
   /** What it wrote about itself so far. */
   log(): string;
   /** As a power cut: everything ends at once, and the daemon comes back with its images, its containers stopped. */
@@ -38,6 +40,8 @@ export interface DaemonOptions {
 export interface DockerdOptions extends DaemonOptions {
   /** Listens on a port of loopback too, for clients with a certificate. */
   readonly tls?: boolean | undefined;
+  /** Its data lies on a file system of its own with so many bytes; left out, on the machine's. */
+  readonly dataBytes?: number | undefined;
   /** Its containers reach the outside, to install packages for instance. Without it they reach this machine only. */
   readonly outbound?: boolean | undefined;
 }
@@ -63,7 +67,11 @@ export async function startDockerd(options: DockerdOptions = {}): Promise<TestDa
   return start(place, async () => {
     const at = (name: string): string => join(place.folder, name);
     const bridge = `berth${String(place.number)}`;
-    const storage = storageFor(place, options);
+    if (options.dataBytes !== undefined) {
+      mkdirSync(at("data"));
+      execFileSync("mount", ["-t", "tmpfs", "-o", `size=${String(options.dataBytes)},mode=711`, "berth-lab", at("data")]);
+    }
+    const storage = storageFor(place, options, options.dataBytes === undefined ? place.folder : at("data"));
     execFileSync("ip", ["link", "add", bridge, "type", "bridge"]);
     execFileSync("ip", ["addr", "add", `10.${String(place.number)}.0.1/24`, "dev", bridge]);
     execFileSync("ip", ["link", "set", bridge, "up"]);
@@ -178,6 +186,7 @@ async function start(place: Place, prepare: () => Recipe | Promise<Recipe>): Pro
       url: `unix://${endpoint.path}`,
       storage: recipe.storage,
       subnet: `10.${String(place.number)}.0.0/16`,
+      data: join(place.folder, recipe.kind === "docker" ? "data" : "root"),
       log: () => readLog(place),
       reboot: async () => {
         await endConfined(child);
@@ -297,9 +306,9 @@ function isProgram(name: string): boolean {
 }
 
 /** Whether an overlay can be mounted here is asked of the kernel: it depends on the file system of the folder. */
-function storageFor(place: Place, { storage }: DaemonOptions): string {
+function storageFor(place: Place, { storage }: DaemonOptions, folder = place.folder): string {
   if (storage !== undefined) return storage;
-  const probe = join(place.folder, "probe");
+  const probe = join(folder, "probe");
   for (const name of ["lower", "upper", "work", "merged"]) mkdirSync(join(probe, name), { recursive: true });
   const folders = `lowerdir=${probe}/lower,upperdir=${probe}/upper,workdir=${probe}/work`;
   try {

@@ -74,7 +74,16 @@ async function clear(place: Place): Promise<void> {
   applyFirewall(withoutNetwork(readFirewall(), `10.${String(place.number)}.`, links));
   removeRoutes(place);
   removeGroups(place);
+  removeMounts(place);
   rmSync(place.folder, { recursive: true, force: true, maxRetries: 5 });
+}
+
+/** File systems that a test gave its daemon. */
+function removeMounts({ folder }: Place): void {
+  const points = readFileSync("/proc/self/mountinfo", "utf8")
+    .split("\n")
+    .map((line) => line.split(" ")[4] ?? "");
+  for (const point of points.filter((one) => one.startsWith(`${folder}/`)).reverse()) execFileSync("umount", ["--lazy", point]);
 }
 
 /** Of addresses that a program made this machine's own. */

@@ -7,6 +7,8 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Readable } from "node:stream";
 import type { DockerApi } from "../api.ts";
 import { readNdjson } from "../ndjson.ts";
 import { authHeader } from "../registry-auth.ts";
@@ -17,8 +19,8 @@ export type Fault =
   | { readonly status: number }
   /** Closes the connection after so many bytes of the body that is larger: the request's, or the answer's. */
   | { readonly cutAfter: number }
-  /** Waits with it until then. */
-  | { readonly until: Promise<unknown> };
+  /** Waits with it until then; with `after`, once so many bytes of the answer went through. */
+  | { readonly until: Promise<unknown>; readonly after?: number };
 
 export interface TestRegistry extends AsyncDisposable {
   /** Where daemons ask, by way of the proxy: `127.0.0.1:4711`. */
@@ -161,7 +163,7 @@ class Proxy {
     const { method = "GET", url = "/" } = request;
     this.requests.push(`${method} ${url}`);
     const fault = this.fault?.(method, url);
-    if (fault !== undefined && "until" in fault) await fault.until;
+    if (fault !== undefined && "until" in fault && fault.after === undefined) await fault.until;
     if (fault !== undefined && "status" in fault) {
       request.resume();
       response.writeHead(fault.status, { "content-type": "text/plain" }).end("no");
@@ -178,8 +180,11 @@ class Proxy {
     const { headers } = request;
     const on = httpRequest({ host: "127.0.0.1", port: this.to, method, path: url, headers }, (answer) => {
       response.writeHead(answer.statusCode ?? 500, answer.headers);
-      cut(answer);
-      answer.pipe(response);
+      if (fault !== undefined && "until" in fault && fault.after !== undefined) holding(answer, fault.until, fault.after).pipe(response);
+      else {
+        cut(answer);
+        answer.pipe(response);
+      }
       // What broke on one side is broken on the other.
       answer.on("error", () => response.destroy());
     });
@@ -188,6 +193,26 @@ class Proxy {
     cut(request);
     request.pipe(on);
   }
+}
+
+/** The same bytes over a slow line, of which those after so many come later. */
+function holding(from: IncomingMessage, until: Promise<unknown>, after: number): Readable {
+  return Readable.from(
+    (async function* () {
+      let passed = 0;
+      for await (const chunk of from as AsyncIterable<Buffer>) {
+        const now = Math.max(0, Math.min(chunk.length, after - passed));
+        passed += chunk.length;
+        // dockerd tells of a download ten times a second at most, and never of the last piece before it stands still.
+        await sleep(10);
+        if (now > 0) yield chunk.subarray(0, now);
+        if (now === chunk.length) continue;
+        await until;
+        yield chunk.subarray(now);
+      }
+    })(),
+    { objectMode: false },
+  );
 }
 
 /** Pushes an image that the daemon has under a name of this registry, and takes that name from the daemon. Rejects with what the daemon says of a failure. */

@@ -65,6 +65,8 @@ export interface ContainerFacts {
   /** The instance's own folder. */
   readonly dir: string;
   readonly now: () => number;
+  /** What is free on the disk of the daemon, when that is next to nothing. */
+  readonly scarceRoom: () => Promise<string | undefined>;
   readonly run: (command: Command, signal: AbortSignal) => Promise<{ readonly code: number | undefined; readonly output: string }>;
 }
 
@@ -79,7 +81,7 @@ export async function containerCause(facts: ContainerFacts): Promise<Cause | und
   const { lastExit, lastCause } = state;
   if (lastExit === undefined || lastCause === undefined) return state.ending ?? lastCause;
   // Told before with the last words of that run, or of something that no words belong to.
-  if (lastCause.evidence.some((one) => one.kind === "log") || lastCause.code === "start_failed") return lastCause;
+  if (lastCause.evidence.some((one) => one.kind === "log") || ["start_failed", "host_disk_full"].includes(lastCause.code)) return lastCause;
   const endedAt = Date.parse(lastExit.at);
   const since = endedAt - lastExit.ranFor - clockSlack;
   let lines = await linesOf(facts, since);
@@ -96,6 +98,10 @@ export async function containerCause(facts: ContainerFacts): Promise<Cause | und
   const { exitCode, signal } = lastExit;
   const exit = { ...(exitCode === undefined ? {} : { exitCode }), ...(signal === undefined ? {} : { signal }) };
   state.lastCause = endCause(subject, state, exit, lines);
+  // The daemon keeps what a program says on the same disk: of one that filled it not even the last words are there.
+  const room = lines.length === 0 && exitCode !== 0 ? await facts.scarceRoom() : undefined;
+  if (room !== undefined)
+    state.lastCause = cause("host_disk_full", { what: "what the program wrote, and for its last words", room }, state.lastCause.evidence);
   return state.lastCause;
 }
 

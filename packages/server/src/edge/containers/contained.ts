@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import type { Command } from "@berth/contract/spec.ts";
 import { DockerError } from "../../docker/errors.ts";
+import { diskFullCause, saysDiskFull, scarceRoomOf } from "../../docker/room.ts";
 import { portsOf } from "../../engines/docker/container.ts";
 import type { ContainerOrder } from "../../engines/docker/labels.ts";
 import type { Instance as InstanceView } from "../../engines/engine.ts";
@@ -230,7 +231,9 @@ export class Contained {
     } catch (error) {
       if (!(error instanceof DockerError)) throw error;
       if (error.status === 404) return this.#gone();
-      state.lastCause = startCause(this.#subject, error);
+      state.lastCause = saysDiskFull(error.message)
+        ? await diskFullCause(this.#deps.daemon.api, "its container", error.message)
+        : startCause(this.#subject, error);
       state.phase = this.spec.task === undefined ? "waiting" : "exited";
       state.run = Math.max(1, state.run);
       state.wakeAt = this.#deps.now() + Math.min(backoff.most, backoff.first * 2 ** state.failures);
@@ -324,6 +327,7 @@ export class Contained {
             logsDir,
             dir: this.dir,
             now,
+            scarceRoom: () => scarceRoomOf(this.#deps.daemon.api),
             run: (command, signal) => this.run(command, signal),
           });
     const { id, track, restart, workload, address } = this.spec;

@@ -13,7 +13,7 @@ import { folderTar, streamOf } from "../../builders/testing/tarball.ts";
 import type { RegistryLogin } from "../../core/image/reference.ts";
 import { dockerdMissing } from "../../docker/testing/daemon.ts";
 import { registryMissing, startRegistry, type TestRegistry } from "../../docker/testing/registry.ts";
-import { StillPreparing, type Ref } from "../../engines/engine.ts";
+import { StillPreparing, type Pulling, type Ref } from "../../engines/engine.ts";
 import { installation, never } from "../testing/engine-lab.ts";
 import { ContainersLab } from "./testing/lab.ts";
 
@@ -162,6 +162,40 @@ describe.skipIf(missing !== undefined)(`images of a registry${missing === undefi
     }
     // One pull, whoever asked and left.
     expect(registry.requests.filter((one) => one.startsWith("GET") && one.includes("private/slow/blobs")).length).toBeLessThanOrEqual(2);
+  });
+
+  it("say how far they are while they come, and for how long nothing has come", async () => {
+    know();
+    const bytes = 12_000_000;
+    const reference = await pushed("private/large", bytes);
+    const held = Promise.withResolvers<void>();
+    const half = { until: held.promise, after: bytes / 2 };
+    registry.fault = (method, path) => (method === "GET" && path.includes("/blobs/") ? half : undefined);
+    const workload = lab.workload({ ref: { stack: "shop", component: "large" }, artifact: { kind: "image", reference } });
+    const told = async (): Promise<Pulling | undefined> => {
+      const asked = lab.engine.prepare(workload, lab.fence(), never);
+      const still = await asked.then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      if (still !== undefined && !(still instanceof StillPreparing)) throw still as Error;
+      return still?.pull;
+    };
+    const states: Pulling[] = [];
+    while ((states.at(-1)?.quiet ?? 0) < 5_000) {
+      const state = await told();
+      if (state === undefined) throw new Error("it came though it is held back");
+      states.push(state);
+    }
+    const last = states.at(-1);
+    expect(last).toMatchObject({ image: reference, layers: 1, there: 0 });
+    // Compressed: about as much as was put in, and half of it is here but for what the daemon has not counted yet.
+    expect(last?.total).toBeGreaterThan(bytes * 0.9);
+    expect(last?.bytes).toBeGreaterThan(bytes * 0.3);
+    expect(last?.bytes).toBeLessThan(bytes * 0.6);
+    held.resolve();
+    await prepare(reference);
+    expect(await told()).toBeUndefined();
   });
 
   it("that Berth built and nobody needs leave the host; everybody else's stay, and so does what a container is made of", async () => {

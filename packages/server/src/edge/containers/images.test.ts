@@ -10,7 +10,6 @@ it.each([
   ],
   ["unauthorized: authentication required", "image_denied", false],
   ["no matching manifest for linux/arm64/v8 in the manifest list entries", "image_other_platform", false],
-  ["write /var/lib/docker/tmp/x: no space left on device", "image_pull_failed", true],
   ['Get "https://127.0.0.1:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused', "image_pull_failed", true],
   ["received unexpected HTTP status: 500 Internal Server Error", "image_pull_failed", true],
   ["unknown: manifest unknown: manifest unknown", "image_not_found", false],

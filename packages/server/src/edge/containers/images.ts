@@ -3,17 +3,15 @@ import { cause, type Cause } from "@berth/contract/causes.ts";
 import { digestOf, repositoryOf, type RegistryLogin } from "../../core/image/reference.ts";
 import { DockerError } from "../../docker/errors.ts";
 import { readNdjson } from "../../docker/ndjson.ts";
+import { diskFullCause, saysDiskFull } from "../../docker/room.ts";
 import { authHeader } from "../../docker/registry-auth.ts";
 import { EngineFailure, type ResolvedImage } from "../../engines/engine.ts";
+import type { Pending } from "../../engines/agent/protocol.ts";
 import { encodePath, type Daemon } from "./daemon.ts";
+import { PullProgress, type PullMessage } from "./pullprogress.ts";
 
 /** As whom a registry is asked; undefined: as anybody. */
 export type Login = Pick<RegistryLogin, "host" | "username" | "password"> | undefined;
-
-interface Progress {
-  readonly error?: string;
-  readonly status?: string;
-}
 
 /** How an image is asked for. `patient`: whoever asks does so again when it takes long. */
 export interface Asking {
@@ -35,6 +33,9 @@ interface Pull {
   /** Once it has ended, well or not. */
   readonly ended: Promise<void>;
   readonly asked: () => void;
+  readonly progress: PullProgress;
+  /** When the daemon last told anything of it, by `performance.now()`. */
+  heard: number;
   failure: Error | undefined;
   over: boolean;
 }
@@ -54,7 +55,7 @@ export class Pulls {
    * Fetches the image unless the host has it. `reference` is a name, a name with a digest, or the id of an image that was built on this host. `pending`: it is still
    * under way, ask again. Errors: EngineFailure.
    */
-  async have(reference: string, { login, patient }: Asking): Promise<"there" | "pending"> {
+  async have(reference: string, { login, patient }: Asking): Promise<"there" | Pending> {
     if ((await this.#daemon.image(reference)) !== undefined) {
       this.#forget(reference);
       return "there";
@@ -64,7 +65,7 @@ export class Pulls {
     const pull = this.#pulls.get(reference) ?? this.#begin(reference, login);
     pull.asked();
     if (!pull.over) await (patient === true ? within(pull.ended, this.#limits.wait) : pull.ended);
-    if (!pull.over) return "pending";
+    if (!pull.over) return { pending: true, pull: pull.progress.state(Math.round(performance.now() - pull.heard)) };
     this.#forget(reference);
     if (pull.failure !== undefined) throw pull.failure;
     return "there";
@@ -82,7 +83,13 @@ export class Pulls {
       if (this.#pulls.get(reference) === pull) this.#pulls.delete(reference);
     }, this.#limits.unasked).unref();
     const stalled = setTimeout(() => given.abort(stalledFailure(reference, this.#limits.stalled)), this.#limits.stalled).unref();
-    const ended = pullImage(this.#daemon, reference, login, () => void stalled.refresh(), given.signal)
+    const progress = new PullProgress();
+    const hear = (message: PullMessage): void => {
+      stalled.refresh();
+      pull.heard = performance.now();
+      progress.take(message);
+    };
+    const ended = pullImage(this.#daemon, reference, login, hear, given.signal)
       .catch((error: unknown) => {
         pull.failure = error instanceof Error ? error : new Error(String(error));
       })
@@ -90,7 +97,11 @@ export class Pulls {
         clearTimeout(stalled);
         pull.over = true;
       });
-    const pull: Pull = { ended, asked: () => void unasked.refresh(), failure: undefined, over: false };
+    const pull: Pull = {
+      ...{ ended, asked: () => void unasked.refresh(), progress, heard: performance.now() },
+      failure: undefined,
+      over: false,
+    };
     this.#pulls.set(reference, pull);
     return pull;
   }
@@ -108,17 +119,25 @@ async function within(promise: Promise<void>, ms: number): Promise<void> {
   clearTimeout(timer);
 }
 
-async function pullImage(daemon: Daemon, reference: string, login: Login, onProgress: () => void, signal: AbortSignal): Promise<void> {
+async function pullImage(
+  daemon: Daemon,
+  reference: string,
+  login: Login,
+  hear: (message: PullMessage) => void,
+  signal: AbortSignal,
+): Promise<void> {
   try {
     const headers = authHeader(login);
     const call = { query: { fromImage: reference }, headers, signal, timeout: Infinity };
     const stream = await daemon.api.stream("POST", "/images/create", call);
-    for await (const { error } of readNdjson<Progress>(stream)) {
-      if (error !== undefined) throw new DockerError(500, error);
-      onProgress();
+    for await (const message of readNdjson<PullMessage>(stream)) {
+      if (message.error !== undefined) throw new DockerError(500, message.error);
+      hear(message);
     }
   } catch (error) {
     if (!(error instanceof DockerError)) throw error;
+    if (saysDiskFull(error.message))
+      throw new EngineFailure(await diskFullCause(daemon.api, `the image ${reference}`, error.message), { retryable: true, cause: error });
     const { why, retryable } = pullCause(reference, error.message);
     throw new EngineFailure(why, { retryable, cause: error });
   }
@@ -141,12 +160,13 @@ export async function resolveImage(
   name: string,
   asking: Asking,
   signal: AbortSignal,
-): Promise<ResolvedImage | "pending"> {
+): Promise<ResolvedImage | Pending> {
   const pinned = digestOf(name);
   if (pinned !== undefined) return { reference: name, digest: pinned, size: 0 };
   const digest = await askRegistry(daemon, name, asking.login, signal);
   if (typeof digest === "string") return { reference: `${repositoryOf(name)}@${digest}`, digest, size: 0 };
-  if ((await pulls.have(name, asking)) === "pending") return "pending";
+  const had = await pulls.have(name, asking);
+  if (had !== "there") return had;
   const image = await daemon.image(name);
   if (image === undefined) throw new EngineFailure(cause("image_gone", { image: name }), { retryable: false });
   const known = image.RepoDigests?.find((one) => one.startsWith(`${repositoryOf(name)}@`));
@@ -189,7 +209,5 @@ export function pullCause(image: string, said: string): { readonly why: Cause; r
     const code = digestOf(image) === undefined ? "image_not_found" : "image_lost";
     return { why: cause(code, { image }, evidence), retryable: false };
   }
-  if (/no space left on device/i.test(said))
-    return { why: cause("image_pull_failed", { image, reason: "the host's disk is full" }, evidence), retryable: true };
   return { why: cause("image_pull_failed", { image, reason: said.split("\n")[0]?.slice(0, 300) ?? "" }, evidence), retryable: true };
 }

@@ -85,8 +85,8 @@ async function prepare({ daemon, pulls, archives, networks, fences }: WithPulls,
   const body = await read(call, PrepareBody);
   const workload = body.workload as unknown as Workload;
   fences.pass(workload.ref, body.fence);
-  if (workload.artifact.kind === "image" && (await pulls.have(workload.artifact.reference, body)) === "pending")
-    return { pending: true } satisfies Pending;
+  const image = workload.artifact.kind === "image" ? await pulls.have(workload.artifact.reference, body) : "there";
+  if (image !== "there") return image;
   const { installation } = daemon;
   // A program must not find half of what is being put there.
   if (workload.volumes.some(({ volume }) => archives.isFilling(workload.stackId, volume))) return { pending: true } satisfies Pending;
@@ -101,8 +101,7 @@ async function prepare({ daemon, pulls, archives, networks, fences }: WithPulls,
 
 async function resolve(deps: WithPulls, call: Call): Promise<ResolvedImage | Pending> {
   const body = await read(call, ResolveBody);
-  const found = await resolveImage(deps, body.name, body, leaving(call));
-  return found === "pending" ? { pending: true } : found;
+  return resolveImage(deps, body.name, body, leaving(call));
 }
 
 async function held({ daemon }: WithPulls, call: Call): Promise<ImageAnswer> {

@@ -85,6 +85,20 @@ export interface ResolveRequest {
 /** An image is on its way: the same question later finds it there, or fails. Answered to those that say by `patient` that they ask again; others wait. */
 export interface Pending {
   readonly pending: true;
+  /** Of an image; absent from older agents, and where something else is waited for. */
+  readonly pull?: PullState;
+}
+/** How far the pull of an image is. */
+export interface PullState {
+  readonly layers: number;
+  /** Layers that are whole. */
+  readonly there: number;
+  /** Bytes that came, compressed. */
+  readonly bytes: number;
+  /** Bytes that there are; absent until that is known of every layer. */
+  readonly total?: number;
+  /** ms since the daemon told anything of it. */
+  readonly quiet: number;
 }
 export interface DoorAnswer {
   readonly address: string;

@@ -103,7 +103,8 @@ export class DockerEngine extends AgentEngine {
         cause: error,
       });
     }
-    if (answer !== undefined && (answer as Partial<Pending>).pending === true) throw new StillPreparing(`${image} is being pulled`);
+    const { pending, pull } = (answer ?? {}) as Partial<Pending>;
+    if (pending === true) throw new StillPreparing(`${image} is being pulled`, pull === undefined ? undefined : { image, ...pull });
     return answer as T;
   }
 

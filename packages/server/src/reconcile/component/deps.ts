@@ -11,6 +11,8 @@ export interface ComponentLoopDeps {
   readonly places: Places;
   readonly secretBox: SecretBox;
   readonly clock: () => Date;
+  /** From when to count what began at an instant (unix ms): a wall clock that was set is no time that went by. */
+  readonly from: (at: number) => number;
   readonly installation: () => { readonly id: string; readonly epoch: number };
   /** Ends when the engine hints that this ref changed, after `ms`, or with the signal. */
   readonly waitForHint: (ref: Ref, ms: number, signal: AbortSignal) => Promise<void>;

@@ -28,6 +28,7 @@ import { loadComponent, type Loaded } from "./load.ts";
 import { recordObservation } from "./observation.ts";
 import { beforeRolling, endRollout, enterPhase, failRollout, rolloutTopic, succeed } from "./rollout.ts";
 import { giveUp } from "./patience.ts";
+import { notePull } from "./pulling.ts";
 import { instancesDigest, stepTrack, type Target, type TrackStep } from "./track.ts";
 import { verifyThroughRouter } from "./verify.ts";
 import { secretCause } from "./workload.ts";
@@ -66,8 +67,12 @@ async function pass(deps: ComponentLoopDeps, loaded: Loaded, context: PassContex
       case "waiting":
       case "releasing":
       case "preparing": {
-        const next = await beforeRolling(deps, loaded, rollout, context);
-        // What serves meanwhile is kept as it should be, so that a long build does not leave a crash unseen.
+        const next = await beforeRolling(deps, loaded, rollout, context).catch(async (error: unknown) => {
+          if (!(error instanceof StillPreparing)) throw error;
+          if (error.pull !== undefined) await notePull(loaded, rollout, error.pull, context);
+          return idle;
+        });
+        // What serves meanwhile is kept as it should be, so that a long build or pull does not leave a crash unseen.
         const waits = next === undefined || next >= idle;
         if (waits && loaded.stable !== undefined) await keep(deps, loaded, context);
         else if (waits) await recordIdle(loaded, context);
@@ -267,7 +272,7 @@ function judged(
       instance.phase !== "stopping" &&
       done.memory.draining[instance.id] === undefined,
     restarts: Math.max(0, instance.restarts - (before?.[instance.id] ?? 0)),
-    runningFor: instance.startedAt === undefined ? 0 : now - Date.parse(instance.startedAt),
+    runningFor: instance.startedAt === undefined ? 0 : now - deps.from(Date.parse(instance.startedAt)),
     phase: instance.phase,
     ready: instance.ready,
     ...(instance.cause === undefined ? {} : { cause: instance.cause }),
@@ -302,7 +307,7 @@ function pastDeadline(
   wanted: number,
   movedAt: number,
 ): Cause | undefined {
-  const waited = deps.clock().getTime() - movedAt;
+  const waited = deps.clock().getTime() - deps.from(movedAt);
   // Draining takes as long as the release that leaves allows, and is not a lack of progress.
   const allowed = (release.spec.strategy.progressDeadline ?? defaultProgressDeadline) + (progress.available >= wanted ? leaveTime : 0);
   return waited > allowed ? deadlineCause(seen, { waited, ready: progress.available, wanted }) : undefined;
@@ -383,7 +388,7 @@ async function verify(deps: ComponentLoopDeps, loaded: Loaded, rollout: rollouts
 async function revert(deps: ComponentLoopDeps, loaded: Loaded, rollout: rollouts.RolloutRow, context: PassContext): Promise<Next> {
   const { target, done } = await step(deps, loaded, loaded.stable, context);
   await write(context, [record(deps, loaded, done, target.replicas, { open: true })]);
-  const waited = deps.clock().getTime() - (rollout.progress.movedAt ?? deps.clock().getTime());
+  const waited = deps.clock().getTime() - deps.from(rollout.progress.movedAt ?? deps.clock().getTime());
   if (!done.progress.settled && waited < defaultProgressDeadline) return soon;
   await context.commit(async (trx) => {
     await endRollout(deps, trx, loaded, rollout, rollout.ends_as ?? "failed");

@@ -9,7 +9,7 @@ const beforeRunning: ReadonlySet<string> = new Set(["building", "preparing"]);
 
 /** The cause to fail with once it was tried for long enough; undefined = try again. A cluster that is away is waited for. */
 export async function giveUp(
-  deps: Pick<ComponentLoopDeps, "clock">,
+  deps: Pick<ComponentLoopDeps, "clock" | "from">,
   rollout: RolloutRow,
   why: Cause,
   context: Pick<PassContext, "commit">,
@@ -18,7 +18,7 @@ export async function giveUp(
   const now = deps.clock().getTime();
   const { troubledAt } = rollout.progress;
   if (troubledAt !== undefined)
-    return now - troubledAt >= Math.min(patience, rollout.spec.strategy.progressDeadline ?? patience) ? why : undefined;
+    return now - deps.from(troubledAt) >= Math.min(patience, rollout.spec.strategy.progressDeadline ?? patience) ? why : undefined;
   await context.commit((trx) => updateRollout(trx, rollout.id, { progress: { ...rollout.progress, troubledAt: now } }));
   return undefined;
 }

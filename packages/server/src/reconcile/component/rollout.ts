@@ -208,7 +208,7 @@ async function releaseBuilt(
     const content = await contentOf(trx, deps.secretBox, loaded, rollout, built);
     if ("lacking" in content) return content.lacking;
     const releaseId = await releaseFor(trx, loaded, rollout, content, buildId);
-    await enterPhase(trx, loaded, rollout, "waiting", { releaseId });
+    await enterPhase(trx, loaded, rollout, "waiting", { releaseId, step: null });
     return undefined;
   });
   return lacking === undefined ? 0 : failRollout(deps, loaded, rollout, context, lacking);
@@ -298,7 +298,8 @@ async function prepare(deps: ComponentLoopDeps, loaded: Loaded, rollout: Open, c
   );
   const restartsBefore = Object.fromEntries(running.map((instance) => [instance.id, instance.restarts]));
   await context.commit(async (trx) => {
-    if (!(await enterPhase(trx, loaded, rollout, "rolling", { progress: { movedAt: deps.clock().getTime(), restartsBefore } }))) return;
+    if (!(await enterPhase(trx, loaded, rollout, "rolling", { step: null, progress: { movedAt: deps.clock().getTime(), restartsBefore } })))
+      return;
     const { memory } = loaded.component;
     if (broken.length > 0)
       await saveMemory(trx, loaded.component.id, {

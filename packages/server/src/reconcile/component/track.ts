@@ -73,7 +73,7 @@ export async function stepTrack(
   }));
   // What is in force is compared as a whole, so that a lost answer, a new address, another host or an edge that lost its entry all lead to the same repair.
   const routed = { ...applied, carries: (endpoints: readonly PlannedEndpoint[]) => contentHash(entryOf(endpoints)) === applied.digest };
-  const decided = plan(desired, { instances: seen, traffic: routed }, memory, deps.clock().getTime());
+  const decided = plan(desired, { instances: seen, traffic: routed }, sinceJump(deps, memory), deps.clock().getTime());
   const graceOf = new Map(instances.map((instance) => [instance.id, (specFor(instance) ?? spec).gracePeriod]));
   const entry = await act(
     deps,
@@ -248,4 +248,13 @@ export function instancesDigest(instances: readonly Instance[]): string {
   return contentHash(
     instances.map(({ id, phase, ready, restarts, pid, revision, cause }) => [id, phase, ready, restarts, pid ?? 0, revision, cause?.code]),
   );
+}
+
+/** Drains count from a jump of the wall clock at the earliest: requests that are under way keep their time. */
+function sinceJump({ from }: Pick<ComponentLoopDeps, "from">, memory: Memory): Memory {
+  const draining = Object.entries(memory.draining).map(([id, mark]) => [
+    id,
+    mark.since === undefined ? mark : { ...mark, since: from(mark.since) },
+  ]);
+  return { ...memory, draining: Object.fromEntries(draining) as Memory["draining"] };
 }

@@ -9,6 +9,8 @@ export function buildHandlers(builds: BuildService): HandlersOf<typeof buildRout
     showBuild: ({ params }, call) => builds.show(call, params.stack, params.build),
     cancelBuild: ({ params }, call) => builds.cancel(call, params.stack, params.build),
     retryBuild: ({ params }, call) => builds.retry(call, params.stack, params.build),
+    readBuildSbom: ({ params }, call) => builds.attestation(call, params.stack, params.build, "sbom"),
+    readBuildProvenance: ({ params }, call) => builds.attestation(call, params.stack, params.build, "provenance"),
     readBuildLogs: ({ params, query }, call) => builds.logs(call, params.stack, params.build, query.follow ?? false),
   };
 }

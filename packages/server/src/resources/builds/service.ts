@@ -1,4 +1,5 @@
 // Builds: showing, cancelling, running again, and their logs.
+import { json } from "node:stream/consumers";
 import type { Build } from "@berth/contract/resources/builds.ts";
 import { buildVerbs } from "../../core/allowed.ts";
 import { BerthError } from "../../core/errors.ts";
@@ -100,6 +101,22 @@ export function createBuildService(deps: ResourceDeps & { readonly buildLogs: Bu
       return show(call, stackName, again.number);
     },
 
+    /** What was kept with the build; `not_found` when nobody attested it. */
+    async attestation(call: Call, stackName: string, number: number, which: "sbom" | "provenance"): Promise<Record<string, unknown>> {
+      const row = await find(await stacks.find(call, stackName), number);
+      const digest = which === "sbom" ? row.sbom_digest : row.provenance_digest;
+      if (digest === null)
+        throw new BerthError("not_found", {
+          kind: which === "sbom" ? "bill of materials of build" : "provenance of build",
+          name: number,
+          hint:
+            row.phase === "succeeded"
+              ? "It was built before Berth attested builds: `berth deploy` of a change makes one."
+              : "Only a build that succeeded has one.",
+        });
+      return (await json(await deps.blobs.open(digest, call.signal))) as Record<string, unknown>;
+    },
+
     async logs(call: Call, stackName: string, number: number, follow: boolean): Promise<AsyncIterable<Sent<FollowedLine>>> {
       const stack = await stacks.find(call, stackName);
       const row = await find(stack, number);
@@ -128,6 +145,9 @@ function present(stack: StackHandle, row: store.BuildListRow, may: MayHere): Bui
     ...(row.message === null ? {} : { message: row.message }),
     ...(row.plan === null ? {} : { plan: row.plan, processes: Object.keys(row.plan.processes) }),
     ...(row.artifact_digest === null ? {} : { artifact: row.artifact_digest }),
+    ...(row.sbom_digest === null || row.provenance_digest === null
+      ? {}
+      : { attestations: { sbom: row.sbom_digest, provenance: row.provenance_digest } }),
     ...(row.artifact_size === null ? {} : { artifactSize: row.artifact_size }),
     steps: row.steps,
     ...(row.cause === null ? {} : { cause: row.cause }),

@@ -24,6 +24,8 @@ export interface BuildRow {
   readonly artifact_digest: string | null;
   readonly artifact_reference: string | null;
   readonly log_digest: string | null;
+  readonly sbom_digest: string | null;
+  readonly provenance_digest: string | null;
   readonly cause: Cause | null;
   readonly cancel_requested_by: string | null;
   readonly attempts: number;
@@ -113,6 +115,8 @@ export interface BuildChange {
   readonly artifactDigest?: string;
   readonly artifactReference?: string;
   readonly logDigest?: string;
+  readonly sbomDigest?: string;
+  readonly provenanceDigest?: string;
   readonly cause?: Cause;
   readonly startedAt?: Date;
   readonly endedAt?: Date;
@@ -130,6 +134,8 @@ export async function updateBuild(trx: Db, id: string, change: BuildChange): Pro
       ...(change.artifactDigest === undefined ? {} : { artifact_digest: change.artifactDigest }),
       ...(change.artifactReference === undefined ? {} : { artifact_reference: change.artifactReference }),
       ...(change.logDigest === undefined ? {} : { log_digest: change.logDigest }),
+      ...(change.sbomDigest === undefined ? {} : { sbom_digest: change.sbomDigest }),
+      ...(change.provenanceDigest === undefined ? {} : { provenance_digest: change.provenanceDigest }),
       ...(change.cause === undefined ? {} : { cause: JSON.stringify(change.cause) }),
       ...(change.startedAt === undefined ? {} : { started_at: change.startedAt }),
       ...(change.endedAt === undefined ? {} : { ended_at: change.endedAt }),

@@ -1,4 +1,5 @@
 // SQL of the images that Berth pushed: the only ones that it may delete in a registry.
+import { sql } from "kysely";
 import { digestOf, registryOf, repositoryOf } from "../../core/image/reference.ts";
 import { appendEvents } from "../../db/events.ts";
 import type { Db } from "../../db/pool.ts";
@@ -9,9 +10,14 @@ export interface PushedImage {
   readonly digest: string;
 }
 
-/** `reference`: its name with its digest. One that was pushed before counts from now. */
-export async function recordPushed(trx: Db, reference: string): Promise<void> {
-  const values = { repository: repositoryOf(reference), digest: digestOf(reference) ?? "", pushed_at: new Date() };
+/** `reference`: its name with its digest. One that was pushed before counts from now. `subject`: the digest of the image that it refers to and goes with. */
+export async function recordPushed(trx: Db, reference: string, subject?: string): Promise<void> {
+  const values = {
+    repository: repositoryOf(reference),
+    digest: digestOf(reference) ?? "",
+    pushed_at: new Date(),
+    subject: subject ?? null,
+  };
   await trx
     .insertInto("pushed_images")
     .values({ ...values, refused_at: null })
@@ -32,7 +38,13 @@ export async function unneededImages(
     .where("p.refused_at", "is", null)
     .where((is) => is.fn<boolean>("starts_with", ["p.repository", is.val(`${prefix}/`)]))
     .where(({ not, exists, selectFrom }) =>
-      not(exists(selectFrom("artifacts as a").select("a.digest").whereRef("a.digest", "=", "p.digest"))),
+      not(
+        exists(
+          selectFrom("artifacts as a")
+            .select("a.digest")
+            .where(sql<boolean>`a.digest = coalesce(p.subject, p.digest)`),
+        ),
+      ),
     )
     .orderBy("p.pushed_at")
     .limit(most)
