@@ -3,9 +3,11 @@ import type { BuildPlan } from "@berth/contract/buildplan.ts";
 import type { BlobStore } from "../blobs/store.ts";
 import type { Config } from "../config.ts";
 import { EdgeTraffic } from "../engines/edge-traffic.ts";
+import { createBuildahBuilder } from "../builders/image/buildah.ts";
 import { createBuildkitBuilder } from "../builders/image/buildkit.ts";
 import { loadIntoDocker } from "../builders/image/output.ts";
 import { readBases } from "../builders/bases/record.ts";
+import { buildahLacks, chooseBuilder } from "../builders/image/choice.ts";
 import { createDockerBuilder } from "../builders/image/docker.ts";
 import { catalogueOf, newestOf } from "../core/image/bases.ts";
 import { imageRecipe } from "../core/image/recipe.ts";
@@ -51,30 +53,59 @@ export function openImageBuilder(
   blobs: BlobStore,
   logins: Logins,
 ): (Builder & { close(): void }) | undefined {
-  const { engine, buildkit } = config;
+  const { engine } = config;
   if (engine.kind !== "docker") return undefined;
-  const api = new DockerApi(parseEndpoint(engine.docker));
+  const endpoint = parseEndpoint(engine.docker);
+  const api = new DockerApi(endpoint);
+  const builder = builderOf({ config, paths, installation, blobs, logins, api, isHere: endpoint.type === "unix" });
+  return { ...pushing(builder, { api, login: logins.find, clock: () => new Date() }), close: () => api.close() };
+}
+
+function builderOf({ config, paths, installation, blobs, logins, api, isHere }: Opening): Builder {
+  const { buildkit, builder } = config;
   const common = {
     blobs,
     catalogue: () => catalogueOf(config.images, basesFor(config, paths)),
     labels: { "berth.installation": installation },
     staticServer: () => staticServerText(),
   };
-  const builder =
-    buildkit === undefined
-      ? createDockerBuilder({ ...common, api, memory: config.builds.memory, logins: logins.readable })
-      : createBuildkitBuilder({
+  if (buildkit !== undefined)
+    return createBuildkitBuilder({
+      ...common,
+      buildkit,
+      output: loadIntoDocker(api),
+      logins: async (signal) => {
+        const all = await logins.readable();
+        return { all, standard: all.length === 0 ? "" : await standardRegistry(api, signal) };
+      },
+      folder: paths.imageBuilds,
+      ...(buildkit.cacheBytes === undefined ? {} : { cacheBytes: buildkit.cacheBytes }),
+    });
+  const limits = { memory: config.builds.memory, logins: logins.readable };
+  const docker = createDockerBuilder({ ...common, ...limits, api });
+  if (builder.kind === "docker") return docker;
+  const lacks = buildahLacks(builder.buildah);
+  const buildah =
+    lacks !== undefined || builder.buildah === undefined
+      ? undefined
+      : createBuildahBuilder({
           ...common,
-          buildkit,
-          output: loadIntoDocker(api),
-          logins: async (signal) => {
-            const all = await logins.readable();
-            return { all, standard: all.length === 0 ? "" : await standardRegistry(api, signal) };
-          },
-          folder: paths.imageBuilds,
-          ...(buildkit.cacheBytes === undefined ? {} : { cacheBytes: buildkit.cacheBytes }),
+          ...limits,
+          ...{ api, isHere, program: builder.buildah, slirp: builder.slirp, cacheBytes: builder.cacheBytes },
+          ...{ folder: paths.imageBuilds, stores: paths.imageStores, env: config.networkEnv },
         });
-  return { ...pushing(builder, { api, login: logins.find, clock: () => new Date() }), close: () => api.close() };
+  return buildah !== undefined && builder.kind === "buildah" ? buildah : chooseBuilder({ api, docker, buildah, lacks });
+}
+
+interface Opening {
+  readonly config: Config;
+  readonly paths: Paths;
+  readonly installation: string;
+  readonly blobs: BlobStore;
+  readonly logins: Logins;
+  readonly api: DockerApi;
+  /** Whether the daemon runs on this machine. */
+  readonly isHere: boolean;
 }
 
 /** Base images that were made here, for a builder that can see them: BuildKit does not look into the daemon. */
