@@ -4,10 +4,10 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { DockerApi } from "../../packages/server/src/docker/api.ts";
 import { archive, startLoad, until, webApp, type Files, type TestBerth } from "../harness.ts";
-import { base, DockerPlace, missing } from "./place.ts";
+import { base, DockerPlace, engines } from "./place.ts";
 
 interface Container {
   readonly Id: string;
@@ -15,13 +15,15 @@ interface Container {
   readonly Labels: Readonly<Record<string, string>>;
 }
 
-describe.skipIf(missing !== undefined)(`the Docker engine${missing === undefined ? "" : ` (${missing})`}`, () => {
+describe.each(engines)("the Docker engine on %s", (kind, missing) => {
+  const test = missing === undefined ? it : it.skip;
   let place: DockerPlace;
   let api: DockerApi;
   let berth: TestBerth;
 
   beforeAll(async () => {
-    place = await DockerPlace.open();
+    if (missing !== undefined) return;
+    place = await DockerPlace.open({}, {}, kind);
     ({ api, berth } = place);
   }, 900_000);
   afterAll(() => place?.[Symbol.asyncDispose](), 120_000);
@@ -101,11 +103,14 @@ ${more}`,
     const contexts = { web: webApp("web"), api: webApp("api") };
     await berth.deployed("taken", compose(""), { web: contexts.web });
     const [web] = await containers("taken");
-    const { HostConfig } = await api.json<{ HostConfig: { Mounts: { Source: string; Target: string }[] } }>(
+    const { HostConfig } = await api.json<{ HostConfig: { Mounts?: { Source: string; Target: string }[]; Binds?: string[] } }>(
       "GET",
       `/containers/${web?.Id ?? ""}/json`,
     );
-    const hosts = readFileSync(HostConfig.Mounts.find(({ Target }) => Target === "/etc/hosts")?.Source ?? "", "utf8");
+    // Docker tells it as it was asked for, podman as a bind.
+    const mounted = HostConfig.Mounts?.find(({ Target }) => Target === "/etc/hosts")?.Source;
+    const bound = HostConfig.Binds?.map((bind) => bind.split(":")).find(([, target]) => target === "/etc/hosts")?.[0];
+    const hosts = readFileSync(mounted ?? bound ?? "", "utf8");
     const first = /^(\d+\.\d+\.\d+\.)(\d+) web$/m.exec(hosts);
     const address = `${first?.[1] ?? ""}${String(Number(first?.[2]) + 1)}`;
     const other = createServer().listen(9000, address);

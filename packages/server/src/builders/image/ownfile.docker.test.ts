@@ -3,8 +3,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Files } from "../../core/buildplan/tree.fixture.ts";
+import { planOf, type Files } from "../../core/buildplan/tree.fixture.ts";
 import { base, imageBuilders, ImageBuilders, imageBuildersMissing, type ImagePlace } from "../testing/imagebuilders.ts";
+import { buildahLacks, chooseBuilder } from "./choice.ts";
 import { buildFiles, filesIn, imageOf, type Asked, type Run } from "../testing/imagelab.ts";
 
 const missing = imageBuildersMissing();
@@ -151,5 +152,37 @@ describe.skipIf(missing !== undefined)(`a Dockerfile of one's own${missing === u
     const newer = await buildFiles(docker, all.blobs, { Dockerfile: `FROM ${base}\nRUN echo first\nRUN <<EOF\ntrue\nEOF` });
     expect(newer).toMatchObject({ outcome: { cause: { code: "dockerfile_needs_buildkit", params: { line: 3 } } }, steps: [] });
     expect(await images()).toEqual(before);
+  });
+
+  it("is built by whom the daemon leaves it to: Docker by itself, podman to Buildah, and by nobody where that is not there", async () => {
+    const files = { Dockerfile: `FROM ${base}\nRUN echo chosen > /made` };
+    const [docker, buildah] = [of("docker"), of("buildah")];
+    const whole = { docker: docker.make(), buildah: buildah.make(), lacks: undefined };
+    for (const { api } of [docker, buildah]) {
+      const image = imageOf(await buildFiles(chooseBuilder({ ...whole, api }), all.blobs, files));
+      expect(await filesIn(api, image, "/made")).toEqual({ made: "chosen\n" });
+    }
+    const without = { ...whole, buildah: undefined, lacks: buildahLacks(undefined) };
+    imageOf(await buildFiles(chooseBuilder({ ...without, api: docker.api }), all.blobs, files));
+    const nobody = chooseBuilder({ ...without, api: buildah.api });
+    const lacking = { code: "image_builder_missing", params: { engine: "podman", missing: "Buildah lacks the program buildah" } };
+    expect((await buildFiles(nobody, all.blobs, files)).outcome).toMatchObject({ ok: false, cause: lacking });
+    expect(await nobody.check(planOf(files), "s1")).toMatchObject(lacking);
+  });
+
+  it("is refused by Buildah before anything starts where it names what its mounts and images may not", async () => {
+    const cases: [line: string, what: string][] = [
+      ["RUN --mount=type=bind,source=.,target=/x true", "RUN --mount=type=bind,source=.,target=/x"],
+      ["RUN --mount=type=cache,id=$X,target=/c true", "RUN --mount=type=cache,id=$X,target=/c"],
+      ["RUN --mount=type=cache,target=/c,from=other true", "RUN --mount=type=cache,target=/c,from=other"],
+      ["COPY --from=dir:/etc/containers x /x", "COPY --from=dir:/etc/containers"],
+      ["FROM containers-storage:[overlay@/store/root+/run/store]other", "FROM containers-storage:[overlay@/store/root+/run/store]other"],
+      ["RUN <<EOF\ntrue\nEOF", "RUN with a here-document (<<)"],
+    ];
+    for (const [line, what] of cases)
+      expect(await buildFiles(of("buildah").make(), all.blobs, { Dockerfile: `FROM ${base}\n${line}` })).toMatchObject({
+        outcome: { cause: { code: "dockerfile_needs_buildkit", params: { line: 2, what } } },
+        steps: [],
+      });
   });
 });
