@@ -1,5 +1,5 @@
 // What the builders promise that know secrets and caches of steps: secrets that stay nowhere, caches that are one stack's, and an end without leftovers.
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { createHash, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
@@ -127,6 +127,22 @@ describe.skipIf(missing !== undefined).each(["buildkit", "buildah"] as const)(
       await builder.sweep(() => false);
       expect((await ended)[1]).toBe("SIGKILL");
       expect(existsSync(left)).toBe(false);
+    });
+
+    // BuildKit bounds its cache by itself, in a test of its own.
+    it.runIf(kind === "buildah")("keep no more than they may, of what was used last", async () => {
+      const most = 70_000_000;
+      const bounded = all.of(kind).make({ cacheBytes: most });
+      const big = { Dockerfile: `FROM ${base}\nRUN head -c 40000000 /dev/urandom > /big` };
+      const stepsOf = async (stackId: string): Promise<string[]> =>
+        (await buildFiles(bounded, all.blobs, big, { stackId })).steps.map((step) => step.split(" ").at(-1) ?? "");
+      expect(await stepsOf("old")).toEqual(["started", "finished"]);
+      expect(await stepsOf("new")).toEqual(["started", "finished"]);
+      expect(Number(execFileSync("du", ["-s", "--block-size=1", join(dir, "stores")], { encoding: "utf8" }).split("\t")[0])).toBeLessThan(
+        most,
+      );
+      expect(await stepsOf("new")).toEqual(["cached"]);
+      expect(await stepsOf("old")).toEqual(["started", "finished"]);
     });
 
     it("build for one stack more than once at the same time", async () => {
