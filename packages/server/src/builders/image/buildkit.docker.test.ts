@@ -1,13 +1,9 @@
-// What the builder over BuildKit promises beyond the Dockerfile itself: secrets, caches that are one stack's, an end that is one, and a cache that is bounded.
-import { spawn } from "node:child_process";
-import { createHash, randomUUID } from "node:crypto";
-import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+// What the builder over BuildKit promises beyond what it shares with others: its own language, caches whose names nobody can guess his way into, and a cache that is bounded.
+import { randomUUID } from "node:crypto";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import type { BuildPlan } from "@berth/contract/buildplan.ts";
-import { planOf } from "../../core/buildplan/tree.fixture.ts";
 import type { Catalogue } from "../../core/image/catalogue.ts";
 import { DockerApi } from "../../docker/api.ts";
 import { dockerdMissing, startDockerd, type TestDaemon } from "../../docker/testing/daemon.ts";
@@ -15,7 +11,7 @@ import type { Builder } from "../builder.ts";
 import { folderBlobs, type TestBlobs } from "../testing/blobs.ts";
 import { buildkitMissing, startBuildkitd, type TestBuildkit } from "../testing/buildkit.ts";
 import { debianMissing, debianTar } from "../testing/debian.ts";
-import { buildFiles, exported, filesIn, imageOf, processesRunning, until, type Asked, type Run } from "../testing/imagelab.ts";
+import { buildFiles, filesIn, imageOf, processesRunning, until, type Asked, type Run } from "../testing/imagelab.ts";
 import { layoutOf } from "../testing/ocilayout.ts";
 import { BuildkitUnreachable, callBuildctl } from "./buildctl.ts";
 import { createBuildkitBuilder, type BuildkitBuilderDeps } from "./buildkit.ts";
