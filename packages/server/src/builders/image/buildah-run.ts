@@ -6,6 +6,7 @@ import { existsSync, readdirSync, rmdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
+import { setTimeout as pause } from "node:timers/promises";
 import { killProcesses } from "../process.ts";
 import { authFile, boxed, boxPath, type Box } from "./buildah-box.ts";
 
@@ -97,7 +98,7 @@ export async function callBuildah(program: string, box: Box, args: readonly stri
 /** Ends what a crashed control plane left in the box of this folder. */
 export async function endBox(folder: string): Promise<void> {
   await killProcesses({ leaders: [], recent: false, mark: `${mark}=${folder}` });
-  removeGroup(groupOf(folder));
+  await removeGroup(groupOf(folder));
 }
 
 /** The control group of a build's steps: `--cgroup-parent`. */
@@ -105,20 +106,28 @@ export function groupOf(folder: string): string {
   return `/berth-build-${createHash("sha256").update(folder).digest("hex").slice(0, 16)}`;
 }
 
-/** An end by force leaves empty groups behind, in every tree that this machine has. */
-export function removeGroup(group: string, top = "/sys/fs/cgroup"): void {
+/** An end by force leaves empty groups behind, in every tree that this machine has; for a moment, what was ended is still in them. */
+export async function removeGroup(group: string, top = "/sys/fs/cgroup"): Promise<void> {
   if (!existsSync(top)) return;
   const trees = [top, ...readdirSync(top, { withFileTypes: true }).flatMap((one) => (one.isDirectory() ? [join(top, one.name)] : []))];
-  for (const tree of trees) removeFolder(join(tree, group));
+  for (let round = 0; round < 40; round += 1) {
+    const left = trees.map((tree) => join(tree, group)).filter((folder) => !isRemoved(folder));
+    if (left.length === 0) return;
+    await pause(50);
+  }
 }
 
-function removeFolder(folder: string): void {
-  if (!existsSync(folder)) return;
-  for (const one of readdirSync(folder, { withFileTypes: true })) if (one.isDirectory()) removeFolder(join(folder, one.name));
+function isRemoved(folder: string): boolean {
+  if (!existsSync(folder)) return true;
   try {
+    for (const one of readdirSync(folder, { withFileTypes: true }))
+      if (one.isDirectory() && !isRemoved(join(folder, one.name))) return false;
     rmdirSync(folder);
+    return true;
   } catch (error) {
-    // Its last process is still on its way out; an empty group costs nothing, and the next look removes it.
-    if (!["EBUSY", "ENOENT"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return true;
+    if (code === "EBUSY") return false;
+    throw error;
   }
 }

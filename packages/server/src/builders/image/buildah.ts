@@ -68,7 +68,7 @@ export function createBuildahBuilder(deps: BuildahBuilderDeps): Builder {
         await bound(box, log, signal);
         return outcome;
       } finally {
-        removeGroup(groupOf(folder));
+        await removeGroup(groupOf(folder));
         await rm(folder, { recursive: true, force: true });
         stores.release(store.path);
         running.delete(request.id);
