@@ -1,13 +1,14 @@
 // The main job on the Docker engine: the same server, commands and truth as with processes, over a real dockerd.
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { DockerApi } from "../../packages/server/src/docker/api.ts";
 import { archive, startLoad, until, webApp, type Files, type TestBerth } from "../harness.ts";
-import { base, DockerPlace, missing } from "./place.ts";
+import { base, DockerPlace, engines } from "./place.ts";
 
 interface Container {
   readonly Id: string;
@@ -15,13 +16,15 @@ interface Container {
   readonly Labels: Readonly<Record<string, string>>;
 }
 
-describe.skipIf(missing !== undefined)(`the Docker engine${missing === undefined ? "" : ` (${missing})`}`, () => {
+describe.each(engines)("the Docker engine on %s", (kind, missing) => {
+  const test = missing === undefined ? it : it.skip;
   let place: DockerPlace;
   let api: DockerApi;
   let berth: TestBerth;
 
   beforeAll(async () => {
-    place = await DockerPlace.open();
+    if (missing !== undefined) return;
+    place = await DockerPlace.open({}, {}, { kind });
     ({ api, berth } = place);
   }, 900_000);
   afterAll(() => place?.[Symbol.asyncDispose](), 120_000);
@@ -101,11 +104,14 @@ ${more}`,
     const contexts = { web: webApp("web"), api: webApp("api") };
     await berth.deployed("taken", compose(""), { web: contexts.web });
     const [web] = await containers("taken");
-    const { HostConfig } = await api.json<{ HostConfig: { Mounts: { Source: string; Target: string }[] } }>(
+    const { HostConfig } = await api.json<{ HostConfig: { Mounts?: { Source: string; Target: string }[]; Binds?: string[] } }>(
       "GET",
       `/containers/${web?.Id ?? ""}/json`,
     );
-    const hosts = readFileSync(HostConfig.Mounts.find(({ Target }) => Target === "/etc/hosts")?.Source ?? "", "utf8");
+    // Docker tells it as it was asked for, podman as a bind.
+    const mounted = HostConfig.Mounts?.find(({ Target }) => Target === "/etc/hosts")?.Source;
+    const bound = HostConfig.Binds?.map((bind) => bind.split(":")).find(([, target]) => target === "/etc/hosts")?.[0];
+    const hosts = readFileSync(mounted ?? bound ?? "", "utf8");
     const first = /^(\d+\.\d+\.\d+\.)(\d+) web$/m.exec(hosts);
     const address = `${first?.[1] ?? ""}${String(Number(first?.[2]) + 1)}`;
     const other = createServer().listen(9000, address);
@@ -234,6 +240,46 @@ volumes: {data: {}}
     const run = await berth.cli(["run", "--stack", "talk", "-c", "web", "--", "sh", "-c", "echo once; exit 3"]);
     expect(run.said).toContain("once");
     expect(run.code).not.toBe(0);
+  });
+
+  test("runs by schedule and as a task in the same image, with their output", async () => {
+    const report = "console.log('report of ' + process.env.BERTH_COMPONENT);";
+    await berth.deployed("nightly", {
+      ...webApp("nightly"),
+      "report.js": report,
+      "compose.yaml": `services:
+  web: {build: ., ports: ["8080"]}
+  report: {build: ., command: node report.js, x-berth: {schedule: {cron: "30 3 * * *", deadline: 60s}}}
+`,
+    });
+    const params = { stack: "nightly", component: "report" };
+    await until(async () => ((await berth.client.showComponent({ params })).state === "scheduled" ? true : undefined), "it is scheduled");
+    expect(await containers("nightly", "report")).toEqual([]);
+    const { number } = await berth.client.runSchedule({ params });
+    const done = await until(async () => {
+      const found = await berth.client.showTask({ params: { stack: "nightly", task: number } });
+      return found.phase === "succeeded" || found.phase === "failed" ? found : undefined;
+    }, "the run ends");
+    expect(done).toMatchObject({ phase: "succeeded", exitCode: 0 });
+    const once = await berth.cli(["run", "--stack", "nightly", "-c", "web", "--", "node", "report.js"]);
+    expect(once, once.said).toMatchObject({ code: 0, said: expect.stringContaining("report of web") as string });
+  });
+
+  test("builds and runs the files that `berth init` wrote", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "be-init-"));
+    try {
+      for (const [name, content] of Object.entries(webApp("owned"))) writeFileSync(join(folder, name), content);
+      const init = await berth.cli(["init", "--stack", "owned"], folder);
+      expect(init.said).toMatch(/Dockerfile +written[\s\S]*compose.yaml +written/);
+      // Whoever owns the file chooses what it stands on.
+      const file = join(folder, "Dockerfile");
+      writeFileSync(file, readFileSync(file, "utf8").replaceAll(/^FROM \S+/gm, `FROM ${base}`));
+      const up = await berth.cli(["up", "--stack", "owned", "--yes"], folder);
+      expect(up, up.said).toMatchObject({ code: 0, said: expect.stringContaining("answered 200") as string });
+      expect((await berth.get("web.owned.localhost")).body).toMatch(/^owned web-/);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 
   test("keeps the old release and says why when the new one ends at once", async () => {

@@ -1,13 +1,26 @@
-// A whole Berth on a dockerd of a test's own, with the one base image that its builds need.
+// A whole Berth on a dockerd or a podman of a test's own, with the one base image that its builds need.
 import { createReadStream } from "node:fs";
 import { importImage } from "../../packages/server/src/builders/bases/import.ts";
 import { debianMissing, debianTar } from "../../packages/server/src/builders/testing/debian.ts";
 import { DockerApi } from "../../packages/server/src/docker/api.ts";
-import { dockerdMissing, startDockerd, type DockerdOptions, type TestDaemon } from "../../packages/server/src/docker/testing/daemon.ts";
+import { buildahMissing } from "../../packages/server/src/builders/testing/buildah.ts";
+import {
+  dockerdMissing,
+  podmanMissing,
+  startDockerd,
+  startPodman,
+  type DockerdOptions,
+  type TestDaemon,
+} from "../../packages/server/src/docker/testing/daemon.ts";
 import { TestBerth } from "../harness.ts";
 
 /** Why there can be none here; undefined when there can. */
 export const missing = dockerdMissing() ?? debianMissing();
+/** For tests that promise the same of both, by their names: why there can be none here. */
+export const engines: readonly (readonly [name: "docker" | "podman", missing: string | undefined])[] = [
+  ["docker", missing],
+  ["podman", podmanMissing() ?? buildahMissing() ?? debianMissing()],
+];
 /** Debian with Node.js 18. */
 export const base = "berth-test/debian:12";
 const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -24,8 +37,12 @@ export class DockerPlace implements AsyncDisposable {
   }
 
   /** `settings`: more of the server's config.json; `env`: of its environment; `of`: of the daemon. */
-  static async open(settings: object = {}, env: Readonly<Record<string, string>> = {}, of: DockerdOptions = {}): Promise<DockerPlace> {
-    const daemon = await startDockerd(of);
+  static async open(
+    settings: object = {},
+    env: Readonly<Record<string, string>> = {},
+    { kind = "docker", ...of }: DockerdOptions & { readonly kind?: "docker" | "podman" } = {},
+  ): Promise<DockerPlace> {
+    const daemon = await (kind === "podman" ? startPodman() : startDockerd(of));
     const api = new DockerApi(daemon.endpoint);
     try {
       await importImage(api, createReadStream(await debianTar(["nodejs"])), { reference: base, env: { PATH: path } });

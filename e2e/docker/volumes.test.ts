@@ -2,9 +2,9 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { until, type Files, type TestBerth } from "../harness.ts";
-import { base, DockerPlace, missing } from "./place.ts";
+import { base, DockerPlace, engines } from "./place.ts";
 
 /** Keeps what it is told in a file of its volume, which belongs to a user of its own. */
 const program = `const http = require("http"), fs = require("fs");
@@ -25,12 +25,14 @@ volumes: {data: {}}
 `,
 };
 
-describe.skipIf(missing !== undefined)(`volumes${missing === undefined ? "" : ` (${missing})`}`, () => {
+describe.each(engines)("volumes on %s", (kind, missing) => {
+  const test = missing === undefined ? it : it.skip;
   let place: DockerPlace;
   let berth: TestBerth;
   let archive = "";
   beforeAll(async () => {
-    place = await DockerPlace.open();
+    if (missing !== undefined) return;
+    place = await DockerPlace.open({}, {}, { kind });
     ({ berth } = place);
     archive = join(berth.home, "data.tar");
   }, 900_000);

@@ -70,6 +70,7 @@ const elsewhere: Partial<Record<CauseCode, Where>> = {
   dockerfile_step_failed: { test: "packages/server/src/builders/image/ownfile.docker.test.ts" },
   dockerfile_unusable: { test: "packages/server/src/builders/image/ownfile.test.ts" },
   dockerfile_needs_buildkit: { test: "packages/server/src/builders/image/ownfile.test.ts" },
+  image_builder_missing: { test: "packages/server/src/builders/image/ownfile.docker.test.ts" },
   build_secrets_need_buildkit: { test: "packages/server/src/builders/image/ownfile.test.ts" },
   build_secret_missing: { test: "packages/server/src/builders/image/ownfile.test.ts" },
   base_missing: { test: "packages/server/src/core/image/dockerfile.test.ts" },

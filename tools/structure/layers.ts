@@ -37,7 +37,7 @@ export const layers: Readonly<Record<LayerName, Layer>> = {
   cli: { where: /^packages\/cli\/src\//, mayImport: ["contract"] },
   web: { where: /^packages\/web\/src\//, mayImport: ["contract"] },
   core: { where: server("core/"), mayImport: ["contract"] },
-  settings: { where: server("(config|config-buildkit|config-values|paths)\\.ts$"), mayImport: [...base, "docker"] },
+  settings: { where: server("(config|config-builder|config-buildkit|config-values|paths)\\.ts$"), mayImport: [...base, "docker"] },
   // What this machine's kernel tells and keeps: processes, whole files, locks.
   os: { where: server("os/"), mayImport: [] },
   telemetry: { where: server("telemetry/"), mayImport: ["contract", "core"] },

@@ -232,8 +232,12 @@ export const causesEn = {
   },
   dockerfile_unusable: { sentence: "{where} cannot be built: {reason}.", next: "Mend what the reason names and deploy again." },
   dockerfile_needs_buildkit: {
-    sentence: "Line {line} of {file} has `{what}`, which Docker's own builder does not understand.",
+    sentence: "Line {line} of {file} has `{what}`, which this cluster's image builder does not understand.",
     next: "Have an administrator give this cluster a BuildKit builder, or write the line without it.",
+  },
+  image_builder_missing: {
+    sentence: "Nothing here can build images: {engine} does not build by itself, and {missing}.",
+    next: "Have an administrator install the package buildah on this machine, or name a BuildKit builder in BERTH_BUILDKIT; `berth doctor` tells when it is found.",
   },
   build_secrets_need_buildkit: {
     sentence: "{file} takes build secrets ({names}), which Docker's own builder cannot give to a step.",

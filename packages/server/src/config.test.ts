@@ -100,6 +100,29 @@ it.each([
   expect(() => read({}, env)).toThrow(sentence);
 });
 
+it("reads what builds images; without a word, what the daemon leaves it to", () => {
+  const docker = { BERTH_ENGINE: "docker", PATH: "/nowhere" };
+  expect(read({}, docker).builder).toEqual({ kind: "auto", buildah: undefined, slirp: undefined, cacheBytes: 20e9 });
+  const named = { ...docker, BERTH_BUILDER: "buildah", BERTH_BUILDAH: process.execPath, BERTH_BUILDAH_CACHE: "5000000" };
+  expect(read({}, named).builder).toMatchObject({ kind: "buildah", buildah: process.execPath, cacheBytes: 5e6 });
+  expect(read({ builder: { kind: "docker" } }, docker).builder.kind).toBe("docker");
+});
+
+it.each([
+  [{ BERTH_BUILDER: "docker" }, "nothing here runs images"],
+  [{ BERTH_ENGINE: "docker", BERTH_BUILDER: "kaniko" }, "BERTH_BUILDER is kaniko."],
+  [{ BERTH_ENGINE: "docker", BERTH_BUILDER: "buildkit" }, "no BuildKit is named"],
+  [
+    { BERTH_ENGINE: "docker", BERTH_BUILDER: "buildah", BERTH_BUILDKIT: "unix:///b", BERTH_BUILDCTL: process.execPath },
+    "BERTH_BUILDKIT names a BuildKit",
+  ],
+  [{ BERTH_ENGINE: "docker", BERTH_BUILDER: "buildah", PATH: "/nowhere" }, "there is no buildah on the PATH"],
+  [{ BERTH_ENGINE: "docker", BERTH_BUILDAH: "/nowhere/buildah" }, "BERTH_BUILDAH is no program"],
+  [{ BERTH_ENGINE: "docker", BERTH_BUILDAH_CACHE: "10G" }, "BERTH_BUILDAH_CACHE is 10G."],
+])("refuses %j for a builder in words", (env, sentence) => {
+  expect(() => read({}, env)).toThrow(sentence);
+});
+
 it("reads where images are pushed to; without it, nowhere", () => {
   expect(read({}).registry).toBeUndefined();
   expect(read({ registry: "registry.example/team/berth" }).registry).toBe("registry.example/team/berth");

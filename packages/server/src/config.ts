@@ -25,6 +25,7 @@ import {
   type Listen,
 } from "./config-values.ts";
 import { buildkit, type BuildkitChoice, type GivenBuildkit } from "./config-buildkit.ts";
+import { builder, type BuilderChoice, type GivenBuilder } from "./config-builder.ts";
 import type { GivenCatalogue } from "./core/image/bases.ts";
 
 export interface Config {
@@ -37,8 +38,10 @@ export interface Config {
   readonly cluster: { readonly name: string; readonly chosen: boolean };
   /** What this machine's cluster is made of: processes, or containers of a Docker daemon (`docker`: where that listens). */
   readonly engine: EngineChoice;
-  /** What builds images; undefined = the engine's own daemon. */
+  /** Where BuildKit is, if images are built by it. */
   readonly buildkit: BuildkitChoice | undefined;
+  /** What builds images. */
+  readonly builder: BuilderChoice;
   /** Base images that config.json names, instead of those that were made here or that makers publish. */
   readonly images: GivenCatalogue;
   /** What images that Berth built are pushed to, `host[:port]/prefix`; undefined: they stay with the daemon that built them. */
@@ -128,6 +131,7 @@ interface ConfigFile {
   readonly engine?: string;
   readonly dockerHost?: string;
   readonly buildkit?: GivenBuildkit;
+  readonly builder?: GivenBuilder;
   readonly images?: unknown;
   readonly registry?: string;
   readonly image?: string;
@@ -183,13 +187,15 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     value(env, "BERTH_DOCKER_HOST") ?? file.dockerHost ?? value(env, "DOCKER_HOST"),
   );
   const systemPath = value(env, "PATH") ?? fallbackPath;
+  const buildkitChoice = buildkit(givenBuildkit(env, file.buildkit ?? {}), engineChoice, systemPath);
   return {
     home,
     runDir,
     databaseUrl: databaseUrl === undefined ? undefined : checkedUrl(databaseUrl),
     cluster: cluster(value(env, "BERTH_CLUSTER") ?? file.cluster),
     engine: engineChoice,
-    buildkit: buildkit(givenBuildkit(env, file.buildkit ?? {}), engineChoice, systemPath),
+    buildkit: buildkitChoice,
+    builder: builder(givenBuilder(env, file.builder ?? {}), engineChoice, buildkitChoice, systemPath),
     images: catalogue(file.images),
     registry: registry(value(env, "BERTH_REGISTRY") ?? file.registry),
     image: value(env, "BERTH_IMAGE") ?? file.image ?? `berth:${version}`,
@@ -297,6 +303,14 @@ function givenBuildkit(env: NodeJS.ProcessEnv, file: GivenBuildkit): GivenBuildk
     program: value(env, "BERTH_BUILDCTL") ?? file.program,
     certificates: value(env, "BERTH_BUILDKIT_CERTS") ?? file.certificates,
     cacheBytes: value(env, "BERTH_BUILDKIT_CACHE") ?? file.cacheBytes,
+  };
+}
+
+function givenBuilder(env: NodeJS.ProcessEnv, file: GivenBuilder): GivenBuilder {
+  return {
+    kind: value(env, "BERTH_BUILDER") ?? file.kind,
+    buildah: value(env, "BERTH_BUILDAH") ?? file.buildah,
+    cacheBytes: value(env, "BERTH_BUILDAH_CACHE") ?? file.cacheBytes,
   };
 }
 

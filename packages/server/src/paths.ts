@@ -25,6 +25,8 @@ export interface Paths {
   readonly tmp: string;
   /** Sources while images are built of them. */
   readonly imageBuilds: string;
+  /** What Buildah keeps for later builds, a folder for each stack. */
+  readonly imageStores: string;
   /** Base images that were made here: their record, and where they are made. */
   readonly images: string;
   readonly bases: string;
@@ -52,6 +54,7 @@ export function pathsOf(home: string, run: string): Paths {
     auditKey: join(home, "audit.key"),
     tmp: join(home, "tmp"),
     imageBuilds: join(home, "image-builds"),
+    imageStores: join(home, "image-stores"),
     images: join(home, "images"),
     bases: join(home, "images", "bases.json"),
     compiled: join(home, "compiled"),

@@ -17,12 +17,20 @@ export function authsHeader(logins: readonly RegistryLogin[], standard: string):
 
 /** For a client that reads what Docker's own configuration file has, by the variable `DOCKER_AUTH_CONFIG` (BuildKit 0.24 and newer). */
 export function authVariable(logins: readonly RegistryLogin[], standard: string): Record<string, string> {
-  if (logins.length === 0) return {};
+  return logins.length === 0 ? {} : { DOCKER_AUTH_CONFIG: authConfig(logins, standard) };
+}
+
+/** For a program that reads a file of them: https://github.com/containers/image/blob/main/docs/containers-auth.json.5.md */
+export function authFileOf(logins: readonly RegistryLogin[]): string {
+  return authConfig(logins, "docker.io");
+}
+
+function authConfig(logins: readonly RegistryLogin[], standard: string): string {
   const auths = logins.map(({ host, username, password }) => {
     const auth = Buffer.from(`${username}:${password}`).toString("base64");
     return [host === defaultRegistry ? standard : host, { auth }] as const;
   });
-  return { DOCKER_AUTH_CONFIG: JSON.stringify({ auths: Object.fromEntries(auths) }) };
+  return JSON.stringify({ auths: Object.fromEntries(auths) });
 }
 
 /** What the daemon calls the registry of names without a host. */

@@ -2,7 +2,6 @@
 import type { Check } from "@berth/contract/resources/installation.ts";
 import { sql } from "kysely";
 import type { BlobStore } from "../blobs/store.ts";
-import { callBuildctl, type Buildkit } from "../builders/image/buildctl.ts";
 import type { Config } from "../config.ts";
 import { refusalOf, type ServerFacts } from "../db/outside.ts";
 import type { Db } from "../db/pool.ts";
@@ -12,6 +11,7 @@ import type { Paths } from "../paths.ts";
 import { queueStats } from "../reconcile/queue.ts";
 import { failingAutomatic } from "../resources/certificates/automatic.ts";
 import { expiryOf } from "../resources/certificates/store.ts";
+import { imageBuilder } from "./doctor-builder.ts";
 import { ok, patience, runChecks, type Found, type Looking } from "./doctor-check.ts";
 import { https } from "./doctor-https.ts";
 import { expiringTokens, keptBundles, latestEvent, sealedSecrets } from "./doctor-kept.ts";
@@ -32,15 +32,6 @@ export interface DoctorDeps {
   readonly findTool: (name: string) => Promise<string | undefined>;
 }
 
-const imageBuilder = (buildkit: Buildkit): Looking => ({
-  name: "image builder",
-  why: "Nothing can be built from source; what runs goes on.",
-  next: "Start buildkitd, or see whether BERTH_BUILDKIT leads to it; without that setting the engine's own daemon builds.",
-  look: async (within) => {
-    await callBuildctl(buildkit, ["debug", "workers"], within);
-    return ok(`BuildKit answers at ${buildkit.address}`);
-  },
-});
 const answering = "See whether database and edge answer.";
 /** Of the time that a check has, what is left for everything but reading bundles. */
 const readingShare = 0.6;
@@ -102,7 +93,7 @@ function ofParts({ db, place, config, paths, elsewhere, clock }: DoctorDeps): Lo
               ),
           },
         ]),
-    ...(config.buildkit === undefined ? [] : [imageBuilder(config.buildkit)]),
+    ...imageBuilder(config),
     {
       name: "work queue",
       why: "What was asked for waits until this work succeeds.",

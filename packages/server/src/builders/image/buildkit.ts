@@ -3,19 +3,15 @@
 import { createHash } from "node:crypto";
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { cause } from "@berth/contract/causes.ts";
 import type { BaseImage } from "../../core/attest/provenance.ts";
 import { secretsOf } from "../../core/buildplan/needs.ts";
 import type { RegistryLogin } from "../../core/image/reference.ts";
-import { createMask } from "../../core/mask.ts";
-import { duration } from "../../core/words.ts";
 import { authVariable } from "../../docker/registry-auth.ts";
 import type { Builder, BuildEvent, BuildOutcome, BuildRequest } from "../builder.ts";
-import { unpack } from "../host/unpack.ts";
-import { BuildLog, logBounds, type LogBounds } from "../log.ts";
+import type { BuildLog } from "../log.ts";
 import { killProcesses } from "../process.ts";
+import { attempt, layOutContext, type Attempting } from "./attempt.ts";
 import { callBuildctl, isUnreachable, lastWords, startBuildctl, BuildkitUnreachable, type Buildkit } from "./buildctl.ts";
-import { buildContext } from "./context.ts";
 import type { ImageFacts } from "./facts.ts";
 import { imageLabels } from "./labels.ts";
 import type { ImageOutput } from "./output.ts";
@@ -30,7 +26,7 @@ export interface LayoutImage {
   readonly digest: string;
 }
 
-export interface BuildkitBuilderDeps extends Preparing {
+export interface BuildkitBuilderDeps extends Preparing, Attempting {
   readonly buildkit: Buildkit;
   readonly output: ImageOutput;
   /** A folder of this builder's own, on a disk with room for sources. */
@@ -43,8 +39,6 @@ export interface BuildkitBuilderDeps extends Preparing {
   readonly layouts?: Readonly<Record<string, LayoutImage>>;
   /** Bytes that BuildKit's cache may keep after a build; it forgets what was not used for longest. undefined: as buildkitd itself is configured. */
   readonly cacheBytes?: number;
-  readonly clock?: () => Date;
-  readonly log?: LogBounds;
 }
 
 /** In the environment of the client: by it, one that a crashed control plane left is found. */
@@ -56,40 +50,29 @@ const refName = "ref";
 const pruneTime = 60_000;
 
 export function createBuildkitBuilder(deps: BuildkitBuilderDeps): Builder {
-  const clock = deps.clock ?? (() => new Date());
   const running = new Set<string>();
 
-  async function build(request: BuildRequest, onEvent: (event: BuildEvent) => void, signal: AbortSignal): Promise<BuildOutcome> {
-    signal.throwIfAborted();
-    const late = AbortSignal.timeout(request.deadline);
-    const mask = createMask([...request.secretValues, ...Object.values(request.secrets ?? {})]);
-    const log = new BuildLog({ onEvent, mask, clock, bounds: deps.log ?? logBounds });
-    const folder = join(deps.folder, request.id);
-    running.add(request.id);
-    try {
-      const either = AbortSignal.any([signal, late]);
-      const prepared = await prepareBuild(deps, request, "buildkit", { cachePrefix: "berth", networkNone: true }, either);
-      if (!prepared.ok) return prepared;
-      await clear(folder);
-      await layOut(folder, request, prepared.build, either);
-      const outcome = await solve(folder, request, prepared.build, log, onEvent, either);
-      if (outcome.ok) await bound(log, signal);
-      return outcome;
-    } catch (error) {
-      signal.throwIfAborted();
-      if (late.aborted) return { ok: false, cause: cause("build_deadline", { waited: duration(request.deadline) }) };
-      throw error;
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-      running.delete(request.id);
-    }
+  function build(request: BuildRequest, onEvent: (event: BuildEvent) => void, signal: AbortSignal): Promise<BuildOutcome> {
+    return attempt(deps, request, { onEvent, signal }, async (log, either) => {
+      const folder = join(deps.folder, request.id);
+      running.add(request.id);
+      try {
+        const prepared = await prepareBuild(deps, request, "buildkit", { cachePrefix: "berth", networkNone: true }, either);
+        if (!prepared.ok) return prepared;
+        await clear(folder);
+        await layOut(folder, request, prepared.build, either);
+        const outcome = await solve(folder, request, prepared.build, log, onEvent, either);
+        if (outcome.ok) await bound(log, signal);
+        return outcome;
+      } finally {
+        await rm(folder, { recursive: true, force: true });
+        running.delete(request.id);
+      }
+    });
   }
 
   async function layOut(folder: string, request: BuildRequest, build: PreparedBuild, signal: AbortSignal): Promise<void> {
-    for (const name of ["context", "dockerfile", "home"]) await mkdir(join(folder, name), { recursive: true, mode: 0o700 });
-    const { ignored, extra } = build;
-    const of = { source: request.sourceDigest, root: request.plan.root, ignored, extra };
-    await unpack(buildContext(deps.blobs, of, signal), join(folder, "context"), undefined, signal);
+    await layOutContext(deps.blobs, request, build, { folder, empty: ["dockerfile", "home"] }, signal);
     await writeFile(join(folder, "dockerfile", dockerfileName), build.script.text);
     // What is ignored never came here; without this, the folder's own .dockerignore would be asked although another one wins.
     await writeFile(join(folder, "dockerfile", `${dockerfileName}.dockerignore`), "# decided before\n");

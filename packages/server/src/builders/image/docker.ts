@@ -3,30 +3,27 @@
 import type { Readable } from "node:stream";
 import { cause } from "@berth/contract/causes.ts";
 import type { RegistryLogin } from "../../core/image/reference.ts";
-import { createMask } from "../../core/mask.ts";
-import { duration } from "../../core/words.ts";
 import type { DockerApi } from "../../docker/api.ts";
 import { DockerError } from "../../docker/errors.ts";
 import { readNdjson } from "../../docker/ndjson.ts";
 import { authsHeader, standardRegistry } from "../../docker/registry-auth.ts";
 import type { Builder, BuildEvent, BuildOutcome, BuildRequest } from "../builder.ts";
-import { BuildLog, logBounds, type LogBounds } from "../log.ts";
+import type { BuildLog } from "../log.ts";
 import { forgetCache, withAdditions, withKnownLines } from "./additions.ts";
 import { readBuild } from "./answer.ts";
+import { attempt, type Attempting } from "./attempt.ts";
 import { buildContext } from "./context.ts";
 import { imageFacts } from "./facts.ts";
 import { imageLabels } from "./labels.ts";
 import { checkImagePlan, prepareBuild, type PreparedBuild, type Preparing } from "./prepare.ts";
 import { basesOfDocker } from "./used.ts";
 
-export interface DockerBuilderDeps extends Preparing {
+export interface DockerBuilderDeps extends Preparing, Attempting {
   readonly api: DockerApi;
   /** On every image that this builder makes. The daemon's own images of stages have none: it keeps them as its cache, with the build arguments in their history. */
   readonly labels: Readonly<Record<string, string>>;
   /** Of all registries that base images may come from. */
   readonly logins?: () => Promise<readonly RegistryLogin[]>;
-  readonly clock?: () => Date;
-  readonly log?: LogBounds;
   /** Bytes of memory that each step may use; undefined: no limit. */
   readonly memory?: number;
   /** The daemon's network that steps see; its default when absent. */
@@ -40,22 +37,11 @@ const dockerfileName = ".berth-Dockerfile";
 const dockerignore = `${dockerfileName}\n.dockerignore\n`;
 
 export function createDockerBuilder(deps: DockerBuilderDeps): Builder {
-  const clock = deps.clock ?? (() => new Date());
-
-  async function build(request: BuildRequest, onEvent: (event: BuildEvent) => void, signal: AbortSignal): Promise<BuildOutcome> {
-    signal.throwIfAborted();
-    const late = AbortSignal.timeout(request.deadline);
-    const mask = createMask([...request.secretValues, ...Object.values(request.secrets ?? {})]);
-    const log = new BuildLog({ onEvent, mask, clock, bounds: deps.log ?? logBounds });
-    try {
-      const either = AbortSignal.any([signal, late]);
+  function build(request: BuildRequest, onEvent: (event: BuildEvent) => void, signal: AbortSignal): Promise<BuildOutcome> {
+    return attempt(deps, request, { onEvent, signal }, async (log, either) => {
       const prepared = await prepareBuild(deps, request, "classic", {}, either);
-      return prepared.ok ? await execute(request, prepared.build, log, onEvent, either) : prepared;
-    } catch (error) {
-      signal.throwIfAborted();
-      if (late.aborted) return { ok: false, cause: cause("build_deadline", { waited: duration(request.deadline) }) };
-      throw error;
-    }
+      return prepared.ok ? execute(request, prepared.build, log, onEvent, either) : prepared;
+    });
   }
 
   async function execute(

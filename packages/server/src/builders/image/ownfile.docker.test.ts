@@ -1,71 +1,31 @@
 // The repository's own Dockerfile, built for real by every builder of images: what it promises is the same whoever keeps it.
-import { createReadStream, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Files } from "../../core/buildplan/tree.fixture.ts";
-import type { Catalogue } from "../../core/image/catalogue.ts";
-import { DockerApi } from "../../docker/api.ts";
-import { dockerdMissing, startDockerd, type TestDaemon } from "../../docker/testing/daemon.ts";
-import { importImage } from "../bases/import.ts";
-import { buildkitMissing, startBuildkitd, type TestBuildkit } from "../testing/buildkit.ts";
-import { layoutOf } from "../testing/ocilayout.ts";
-import type { Builder } from "../builder.ts";
-import { folderBlobs, type TestBlobs } from "../testing/blobs.ts";
-import { debianMissing, debianTar } from "../testing/debian.ts";
+import { planOf, type Files } from "../../core/buildplan/tree.fixture.ts";
+import { base, imageBuilders, ImageBuilders, imageBuildersMissing, type ImagePlace } from "../testing/imagebuilders.ts";
+import { buildahLacks, chooseBuilder } from "./choice.ts";
 import { buildFiles, filesIn, imageOf, type Asked, type Run } from "../testing/imagelab.ts";
-import { createBuildkitBuilder } from "./buildkit.ts";
-import { createDockerBuilder } from "./docker.ts";
-import { loadIntoDocker } from "./output.ts";
 
-const base = "berth-test/debian:12";
-const catalogue: Catalogue = { os: base, runtimes: [], tools: [] };
-const missing = dockerdMissing() ?? debianMissing() ?? buildkitMissing();
+const missing = imageBuildersMissing();
 
 describe.skipIf(missing !== undefined)(`a Dockerfile of one's own${missing === undefined ? "" : ` (${missing})`}`, () => {
   const dir = mkdtempSync(join(tmpdir(), "berth-ownfiles-"));
-  let daemon: TestDaemon;
-  let buildkitd: TestBuildkit;
-  let api: DockerApi;
-  let blobs: TestBlobs;
-  const builders = new Map<string, Builder>();
+  let all: ImageBuilders;
 
   beforeAll(async () => {
-    daemon = await startDockerd();
-    api = new DockerApi(daemon.endpoint);
-    blobs = await folderBlobs(join(dir, "blobs"));
-    buildkitd = await startBuildkitd();
-    const env = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" };
-    const tar = await debianTar();
-    await importImage(api, createReadStream(tar), { reference: base, env });
-    const common = {
-      api,
-      blobs,
-      catalogue: () => catalogue,
-      labels: { "berth.installation": "test" },
-      staticServer: () => Promise.resolve(""),
-    };
-    builders.set("docker", createDockerBuilder(common));
-    const layouts = { [base]: await layoutOf(tar, env) };
-    const { buildkit } = buildkitd;
-    builders.set(
-      "buildkit",
-      createBuildkitBuilder({ ...common, buildkit, output: loadIntoDocker(api), folder: join(dir, "builds"), layouts }),
-    );
+    all = await ImageBuilders.open(dir);
   });
   afterAll(async () => {
-    api.close();
-    await buildkitd[Symbol.asyncDispose]();
-    await daemon[Symbol.asyncDispose]();
+    await all[Symbol.asyncDispose]();
     rmSync(dir, { recursive: true, force: true });
   });
 
-  describe.each(["docker", "buildkit"])("by %s", (kind) => {
-    const build = (files: Files, asked?: Asked): Promise<Run> => {
-      const builder = builders.get(kind);
-      if (builder === undefined) throw new Error(`no builder ${kind}`);
-      return buildFiles(builder, blobs, files, asked);
-    };
+  const of = (kind: (typeof imageBuilders)[number]): ImagePlace => all.of(kind);
+
+  describe.each(imageBuilders)("by %s", (kind) => {
+    const build = (files: Files, asked?: Asked): Promise<Run> => buildFiles(of(kind).make(), all.blobs, files, asked);
 
     it("is built as it is, and its image says where it comes from and what it starts", async () => {
       const run = await build(
@@ -74,8 +34,8 @@ describe.skipIf(missing !== undefined)(`a Dockerfile of one's own${missing === u
       );
       const image = imageOf(run);
       expect(run.outcome).toMatchObject({ processes: ["web"], size: expect.any(Number) as number });
-      expect(await filesIn(api, image, "/srv")).toMatchObject({ "srv/a": "1" });
-      const { Config } = await api.json<{ Config: Record<string, unknown> }>("GET", `/images/${image}/json`);
+      expect(await filesIn(of(kind).api, image, "/srv")).toMatchObject({ "srv/a": "1" });
+      const { Config } = await of(kind).api.json<{ Config: Record<string, unknown> }>("GET", `/images/${image}/json`);
       expect(Config).toMatchObject({
         Cmd: ["/bin/cat", "/srv/a"],
         Labels: {
@@ -105,7 +65,7 @@ describe.skipIf(missing !== undefined)(`a Dockerfile of one's own${missing === u
         "main.js": "m",
       };
       const seen = async (more: Files): Promise<string[]> =>
-        Object.keys(await filesIn(api, imageOf(await build({ ...files, ...more })), "/srv"))
+        Object.keys(await filesIn(of(kind).api, imageOf(await build({ ...files, ...more })), "/srv"))
           .filter((path) => !path.includes("ocker"))
           .sort();
       expect(await seen({})).toEqual(["srv/b/c.log", "srv/build/keep", "srv/main.js"]);
@@ -117,7 +77,7 @@ describe.skipIf(missing !== undefined)(`a Dockerfile of one's own${missing === u
         { "api/docker/prod": `ARG BASE\nFROM \${BASE} AS Made\nARG GREETING=none\nRUN echo "$GREETING" > /made\nFROM made\nRUN exit 9` },
         { detect: { root: "api", dockerfile: "docker/prod", target: "made" }, env: { GREETING: "hello", BASE: base } },
       );
-      expect(await filesIn(api, imageOf(run), "/made")).toEqual({ made: "hello\n" });
+      expect(await filesIn(of(kind).api, imageOf(run), "/made")).toEqual({ made: "hello\n" });
     });
 
     it("tells the line, the instruction and the last words of what failed", async () => {
@@ -178,19 +138,51 @@ describe.skipIf(missing !== undefined)(`a Dockerfile of one's own${missing === u
   });
 
   it("is refused by Docker's own builder before anything starts when it takes a secret, or needs BuildKit", async () => {
-    const docker = builders.get("docker");
-    if (docker === undefined) throw new Error("no builder");
+    const docker = of("docker").make();
+    const { api } = of("docker");
     const secret = { Dockerfile: `FROM ${base}\nRUN --mount=type=secret,id=token true` };
     const images = async (): Promise<string[]> =>
       (await api.json<{ Id: string }[]>("GET", "/images/json", { query: { all: true } })).map(({ Id }) => Id).sort();
     const before = await images();
-    expect(await buildFiles(docker, blobs, secret, { secrets: { token: "hunter2" } })).toMatchObject({
+    expect(await buildFiles(docker, all.blobs, secret, { secrets: { token: "hunter2" } })).toMatchObject({
       outcome: { ok: false, cause: { code: "build_secrets_need_buildkit", params: { names: "token" } } },
       steps: [],
       lines: [],
     });
-    const newer = await buildFiles(docker, blobs, { Dockerfile: `FROM ${base}\nRUN echo first\nRUN <<EOF\ntrue\nEOF` });
+    const newer = await buildFiles(docker, all.blobs, { Dockerfile: `FROM ${base}\nRUN echo first\nRUN <<EOF\ntrue\nEOF` });
     expect(newer).toMatchObject({ outcome: { cause: { code: "dockerfile_needs_buildkit", params: { line: 3 } } }, steps: [] });
     expect(await images()).toEqual(before);
+  });
+
+  it("is built by whom the daemon leaves it to: Docker by itself, podman to Buildah, and by nobody where that is not there", async () => {
+    const files = { Dockerfile: `FROM ${base}\nRUN echo chosen > /made` };
+    const [docker, buildah] = [of("docker"), of("buildah")];
+    const whole = { docker: docker.make(), buildah: buildah.make(), lacks: undefined };
+    for (const { api } of [docker, buildah]) {
+      const image = imageOf(await buildFiles(chooseBuilder({ ...whole, api }), all.blobs, files));
+      expect(await filesIn(api, image, "/made")).toEqual({ made: "chosen\n" });
+    }
+    const without = { ...whole, buildah: undefined, lacks: buildahLacks(undefined) };
+    imageOf(await buildFiles(chooseBuilder({ ...without, api: docker.api }), all.blobs, files));
+    const nobody = chooseBuilder({ ...without, api: buildah.api });
+    const lacking = { code: "image_builder_missing", params: { engine: "podman", missing: "Buildah lacks the program buildah" } };
+    expect((await buildFiles(nobody, all.blobs, files)).outcome).toMatchObject({ ok: false, cause: lacking });
+    expect(await nobody.check(planOf(files), "s1")).toMatchObject(lacking);
+  });
+
+  it("is refused by Buildah before anything starts where it names what its mounts and images may not", async () => {
+    const cases: [line: string, what: string][] = [
+      ["RUN --mount=type=bind,source=.,target=/x true", "RUN --mount=type=bind,source=.,target=/x"],
+      ["RUN --mount=type=cache,id=$X,target=/c true", "RUN --mount=type=cache,id=$X,target=/c"],
+      ["RUN --mount=type=cache,target=/c,from=other true", "RUN --mount=type=cache,target=/c,from=other"],
+      ["COPY --from=dir:/etc/containers x /x", "COPY --from=dir:/etc/containers"],
+      ["FROM containers-storage:[overlay@/store/root+/run/store]other", "FROM containers-storage:[overlay@/store/root+/run/store]other"],
+      ["RUN <<EOF\ntrue\nEOF", "RUN with a here-document (<<)"],
+    ];
+    for (const [line, what] of cases)
+      expect(await buildFiles(of("buildah").make(), all.blobs, { Dockerfile: `FROM ${base}\n${line}` })).toMatchObject({
+        outcome: { cause: { code: "dockerfile_needs_buildkit", params: { line: 2, what } } },
+        steps: [],
+      });
   });
 });

@@ -8,6 +8,7 @@ import { joinPath, parentOf } from "../../core/buildplan/source.ts";
 import { compileIgnore, ignorePatterns, type Ignored } from "../../core/image/ignore.ts";
 import type { BlobReader, BuildRequest } from "../builder.ts";
 import { readTar } from "../untar.ts";
+import { needOfBuildah, unknownInstruction } from "./buildah-file.ts";
 import { below } from "./context.ts";
 
 export interface OwnFile {
@@ -22,7 +23,7 @@ export interface OwnFile {
 export type OwnFileOutcome = { readonly ok: true; readonly file: OwnFile } | { readonly ok: false; readonly cause: Cause };
 
 /** What a builder can do with a Dockerfile. */
-export type Dialect = "classic" | "buildkit";
+export type Dialect = "classic" | "buildkit" | "buildah";
 
 /** Bytes of a Dockerfile or .dockerignore: more is none. */
 const largest = 1024 * 1024;
@@ -96,6 +97,13 @@ export function refuseOwnFile(
       ? undefined
       : cause("dockerfile_needs_buildkit", { file: path, line: need.line, what: need.what }, [lineEvidence(path, read, need.line)]);
   }
+  if (dialect === "buildah") {
+    const unknown = unknownInstruction(read);
+    if (unknown !== undefined) return unusable(path, `line ${String(unknown.line)}: unknown instruction: ${unknown.word}`).cause;
+    const need = needOfBuildah(read);
+    if (need !== undefined)
+      return cause("dockerfile_needs_buildkit", { file: path, line: need.line, what: need.what }, [lineEvidence(path, read, need.line)]);
+  }
   const syntax = read.directives.get("syntax");
   // Another language's reader is a program, of somebody's image, that could name the caches of others: decision 23.
   if (syntax !== undefined && !/^(?:[\w.:-]+\/)?docker\/dockerfile(?:-upstream)?(?:[:@]|$)/.test(syntax.value.split(" ")[0] ?? ""))
@@ -111,7 +119,7 @@ export function refuseOwnFile(
 
 /** What can be said from the plan alone, before there is a build. Cause: `build_secrets_need_buildkit`. */
 export function refusePlan(plan: BuildPlan, dialect: Dialect): Cause | undefined {
-  if (dialect === "buildkit" || plan.secrets === undefined || plan.secrets.length === 0) return undefined;
+  if (dialect !== "classic" || plan.secrets === undefined || plan.secrets.length === 0) return undefined;
   const file = plan.dockerfile ?? "Dockerfile";
   return cause("build_secrets_need_buildkit", { file, names: plan.secrets.join(", ") });
 }

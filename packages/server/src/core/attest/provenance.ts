@@ -27,7 +27,7 @@ export interface ProvenanceOf {
   readonly build: string;
   readonly installation: string;
   readonly version: string;
-  readonly builder: "host" | "docker" | "buildkit";
+  readonly builder: "host" | "docker" | "buildkit" | "buildah";
   readonly source: { readonly digest: string; readonly origin?: { readonly url: string; readonly revision: string } };
   readonly plan: BuildPlan;
   /** Names alone. */

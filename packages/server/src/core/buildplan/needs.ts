@@ -65,7 +65,7 @@ function mountsOf(all: readonly Instruction[]): { readonly line: number; readonl
 }
 
 /** `type=secret,id=token,required`. */
-function fieldsOf(mount: string): Map<string, string> {
+export function fieldsOf(mount: string): Map<string, string> {
   return new Map(
     mount.split(",").map((field): [string, string] => {
       const cut = field.indexOf("=");
@@ -75,7 +75,7 @@ function fieldsOf(mount: string): Map<string, string> {
 }
 
 /** What an ONBUILD leaves for others to run is asked of the builder too. */
-function triggered(one: Instruction): Instruction {
+export function triggered(one: Instruction): Instruction {
   const match = one.keyword === "ONBUILD" ? /^([A-Za-z]+)\s+(.*)$/.exec(one.rest) : null;
   return match === null ? one : { ...one, keyword: (match[1] ?? "").toUpperCase(), rest: match[2] ?? "" };
 }

@@ -259,6 +259,14 @@ describe("the start command", () => {
   ])("%s", (_, component, over, processes, wanted) => {
     expect(commandOf(component, over, processes)).toEqual(wanted);
   });
+  it("is the image's own where its Dockerfile says it and nobody else, also by the name of its process", () => {
+    const own = { ...plan({}), kind: "dockerfile" as const };
+    for (const spec of [defaultSpec("web"), { ...defaultSpec("web"), process: "web" }])
+      expect(chooseCommand("site", spec, own)).toMatchObject({ ok: true });
+    expect(chooseCommand("site", { ...defaultSpec("web"), process: "worker" }, own)).toMatchObject({
+      cause: { code: "start_command_missing" },
+    });
+  });
   it("comes with the folder, the artifact's environment and the tools that it runs with, not those that only built it", () => {
     expect(chooseCommand("site", { ...defaultSpec("web"), workdir: "app" }, plan({ web: "npm start" }))).toEqual({
       ok: true,

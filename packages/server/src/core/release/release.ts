@@ -79,8 +79,8 @@ export function chooseCommand(
   spec: ComponentSpec,
   plan: BuildPlan,
 ): { ok: true; runtime: ReleaseRuntime } | { ok: false; cause: Cause } {
-  // The repository's own Dockerfile says how its image starts, where no Procfile does.
-  if (plan.kind === "dockerfile" && spec.process === undefined && Object.keys(plan.processes).length === 0)
+  // The repository's own Dockerfile says how its image starts, where no Procfile does: that is the image's process `web`.
+  if (plan.kind === "dockerfile" && (spec.process ?? "web") === "web" && Object.keys(plan.processes).length === 0)
     return { ok: true, runtime: imageRuntime(spec) };
   const command = startCommand(component, spec, plan);
   if (command === undefined)

@@ -47,8 +47,10 @@ export class ContainerSource implements LogSource {
   readonly #now: () => number;
   readonly #splitters: Readonly<Record<Stream, LineSplitter>>;
   readonly #positionFile: string;
-  /** The daemon's time of the last line that was taken, as it writes it. */
-  #position: string;
+  /** How far it came. */
+  #position: Position;
+  /** Where this reading begins: what was taken before comes once more. */
+  #resume: { readonly time: string; left: number } = { time: "", left: 0 };
   #gathered: { readonly stream: Stream; readonly text: string }[] = [];
   #timer: NodeJS.Timeout | undefined;
   #lastByte = 0;
@@ -71,7 +73,7 @@ export class ContainerSource implements LogSource {
     const splitter = (): LineSplitter => new LineSplitter(createMask(of.secrets), of.maxLineBytes);
     this.#splitters = { stdout: splitter(), stderr: splitter() };
     this.#positionFile = join(of.dir, "position");
-    this.#position = existsSync(this.#positionFile) ? readFileSync(this.#positionFile, "utf8") : "";
+    this.#position = readPosition(existsSync(this.#positionFile) ? readFileSync(this.#positionFile, "utf8") : "");
   }
 
   open(): void {
@@ -124,13 +126,9 @@ export class ContainerSource implements LogSource {
   }
 
   async #read(follow: boolean): Promise<void> {
-    const query = {
-      stdout: true,
-      stderr: true,
-      timestamps: true,
-      follow,
-      ...(this.#position === "" ? {} : { since: unixTime(this.#position) }),
-    };
+    const { time, taken } = this.#position;
+    this.#resume = { time, left: taken };
+    const query = { stdout: true, stderr: true, timestamps: true, follow, ...(time === "" ? {} : { since: unixTime(time) }) };
     const output = await this.#api.stream("GET", `/containers/${this.#of.container.id}/logs`, {
       query,
       signal: this.#life.signal,
@@ -159,13 +157,24 @@ export class ContainerSource implements LogSource {
     const space = data.indexOf(0x20);
     const time = space < 0 ? data.toString("latin1").trim() : data.toString("latin1", 0, space);
     if (!/^\d{4}-\d\d-\d\dT/.test(time)) return;
-    // `since` gives what has the same time once more. All of Docker's times have the same length, podman's have not.
-    if (this.#position !== "" && order(time) <= order(this.#position)) return;
-    this.#position = time;
+    if (this.#isKnown(time)) return;
+    // Lines of two streams may come out of their order.
+    const than = this.#position.time === "" ? 1 : compare(order(time), order(this.#position.time));
+    if (than > 0) this.#position = { time, taken: 1 };
+    else if (than === 0) this.#position = { time, taken: this.#position.taken + 1 };
     this.#lastByte = this.#now();
     for (const text of this.#splitters[stream].push(space < 0 ? Buffer.from("\n") : data.subarray(space + 1)))
       this.#gathered.push({ stream, text });
     this.#timer ??= setTimeout(() => this.#write(), gather);
+  }
+
+  /** `since` gives what has the same time once more. podman gives all lines that a program wrote at once the same time, so those that were taken are counted. */
+  #isKnown(time: string): boolean {
+    if (this.#resume.time === "") return false;
+    const than = compare(order(time), order(this.#resume.time));
+    if (than !== 0) return than < 0;
+    this.#resume.left -= 1;
+    return this.#resume.left >= 0;
   }
 
   /** Lines first, then the note of how far it came: a kill between the two repeats some, and loses none. */
@@ -184,7 +193,7 @@ export class ContainerSource implements LogSource {
       );
     }
     if (lines.length > 0 && streams.every((stream) => this.#splitters[stream].held.length === 0))
-      writeWhole(this.#positionFile, this.#position);
+      writeWhole(this.#positionFile, `${this.#position.time} ${String(this.#position.taken)}`);
   }
 
   flushIdle(): void {
@@ -221,14 +230,30 @@ export class ContainerSource implements LogSource {
   }
 }
 
-/** Comparable as text: nanoseconds filled up to nine digits. */
+interface Position {
+  /** The daemon's time of the newest line that was taken, as it writes it; empty: none was. */
+  readonly time: string;
+  /** How many lines of that time were taken. */
+  readonly taken: number;
+}
+
+/** Of a note without a number, all lines of its time were taken. */
+function readPosition(text: string): Position {
+  const [time = "", taken] = text.split(" ");
+  return { time, taken: taken === undefined ? Infinity : Number(taken) };
+}
+
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** All of Docker's times have the same length, podman's have not. Comparable as text: nanoseconds filled up to nine digits. */
 function order(time: string): string {
   const [, seconds = "", fraction = ""] = /^([^.Z+]+)(?:\.(\d+))?/.exec(time) ?? [];
   return `${seconds}.${fraction.padEnd(9, "0")}`;
 }
 
-/** As the daemon takes it: seconds, a point, nanoseconds. */
+/** As the daemon takes it: seconds, a point, nanoseconds. A moment before, since podman leaves out what has the very time. */
 function unixTime(time: string): string {
   const [, seconds = "", fraction = "", zone = "Z"] = /^([^.Z+-]+-[^.Z+-]+-[^.Z+-]+)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)?$/.exec(time) ?? [];
-  return `${String(Math.floor(Date.parse(`${seconds}${zone}`) / 1_000))}.${fraction.padEnd(9, "0")}`;
+  const before = Math.max(0, Number(fraction.padEnd(9, "0")) - 1);
+  return `${String(Math.floor(Date.parse(`${seconds}${zone}`) / 1_000))}.${String(before).padStart(9, "0")}`;
 }
