@@ -34,7 +34,13 @@ interface Opening {
 export type ImageBuilder = Builder & { close(): void };
 
 /** Where instances are containers; undefined where they are processes. */
-export function openImageBuilder(config: Config, paths: Paths, installation: string, blobs: BlobStore, logins: Logins): ImageBuilder | undefined {
+export function openImageBuilder(
+  config: Config,
+  paths: Paths,
+  installation: string,
+  blobs: BlobStore,
+  logins: Logins,
+): ImageBuilder | undefined {
   const { engine } = config;
   if (engine.kind !== "docker") return undefined;
   const endpoint = parseEndpoint(engine.docker);

@@ -20,7 +20,12 @@ export async function serveTunnel(runDir: string, input: Readable, output: Writa
       stream.respond({ ":status": 400 }, { endStream: true });
       return;
     }
-    lead(stream, "socket" in target ? connect({ path: join(runDir, `${target.socket}.sock`), allowHalfOpen: true }) : connect({ ...target, allowHalfOpen: true }));
+    lead(
+      stream,
+      "socket" in target
+        ? connect({ path: join(runDir, `${target.socket}.sock`), allowHalfOpen: true })
+        : connect({ ...target, allowHalfOpen: true }),
+    );
   });
   await new Promise<void>((resolve) => {
     session.on("error", () => undefined).once("close", resolve);
