@@ -183,6 +183,7 @@ describe.skipIf(missing !== undefined)(`a Docker host elsewhere${missing === und
     );
     const shown = await berth.cli(["clusters", "show", "away"]);
     expect(shown.said).toMatch(/connected +no: /);
+    expect((await berth.cli(["doctor"])).said).toMatch(/host away.+not connected since/);
     await until(connected, "the host is connected again", 120_000, () => berth.log());
     await until(
       async () => ((await get("web.far.localhost").catch(() => undefined))?.status === 200 ? true : undefined),

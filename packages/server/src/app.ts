@@ -36,6 +36,7 @@ import { createHandlers } from "./resources/handlers.ts";
 import { staticServerText } from "./edge/agent/static-install.ts";
 import { ensureAdminToken } from "./server/admin-token.ts";
 import { gitUser } from "./server/build-users.ts";
+import { hostChecks } from "./server/doctor-hosts.ts";
 import { registryCheck } from "./server/doctor-registry.ts";
 import { runDoctor } from "./server/doctor.ts";
 import { ensureEdge, renewEdge, type EdgeStart } from "./server/edge-process.ts";
@@ -262,6 +263,7 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
               config,
               paths,
               clock,
+              hosts: hostChecks(hosts?.all() ?? []),
               ...(prefix === undefined || imageBuilder === undefined || !mine
                 ? {}
                 : { registry: registryCheck(prefix, () => openRegistry(config, logins)) }),

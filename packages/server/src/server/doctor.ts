@@ -29,6 +29,8 @@ export interface DoctorDeps {
   readonly paths: Paths;
   /** The registry that images are pushed to, and who asks it; absent: there is none. */
   readonly registry?: Looking;
+  /** Docker hosts elsewhere. */
+  readonly hosts?: readonly Looking[];
   readonly findTool: (name: string) => Promise<string | undefined>;
 }
 
@@ -37,8 +39,8 @@ const answering = "See whether database and edge answer.";
 const readingShare = 0.6;
 
 export async function runDoctor(deps: DoctorDeps, signal: AbortSignal): Promise<Check[]> {
-  const { registry } = deps;
-  return runChecks([...ofParts(deps), ...(registry === undefined ? [] : [registry]), ...ofState(deps), ...ofMachine(deps)], signal);
+  const { registry, hosts = [] } = deps;
+  return runChecks([...ofParts(deps), ...hosts, ...(registry === undefined ? [] : [registry]), ...ofState(deps), ...ofMachine(deps)], signal);
 }
 
 /** Parts that run. */

@@ -66,9 +66,15 @@ export async function lockHost(
 
 /** Makes it, or makes one again that was removed: it is this cluster's node that drives it. */
 export async function putHost(trx: Db, box: SecretBox, name: string, { facts, tls, domain }: WantedHost, driver: string): Promise<void> {
-  const node = await trx.selectFrom("clusters").select(["node_id", "node_host"]).where("name", "=", driver).executeTakeFirstOrThrow();
+  const { config, ...node } = await trx
+    .selectFrom("clusters")
+    .select(["node_id", "node_host", "config"])
+    .where("name", "=", driver)
+    .executeTakeFirstOrThrow();
   const values = {
     ...node,
+    // For the other servers of this database.
+    config: JSON.stringify({ url: config["url"] }),
     engine: "docker" as const,
     host: JSON.stringify(facts),
     host_ciphertext: tls === undefined ? null : box.seal(JSON.stringify(tls), hostIdentity(name)),

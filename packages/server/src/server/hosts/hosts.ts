@@ -12,7 +12,7 @@ import { DockerError, DockerUnreachable } from "../../docker/errors.ts";
 import { authHeader } from "../../docker/registry-auth.ts";
 import { registryOf } from "../../core/image/reference.ts";
 import { openHosts, type OpenHost } from "../../resources/clusters/store.ts";
-import type { Hosts } from "../../resources/deps.ts";
+import type { Hosts, HostState } from "../../resources/deps.ts";
 import { openHostTraffic } from "../machine.ts";
 import type { HostPlace } from "../places.ts";
 import type { Logins } from "../registries.ts";
@@ -39,6 +39,7 @@ export interface HostsDeps {
 }
 
 export interface RunningHosts extends Hosts {
+  all(): readonly { readonly cluster: string; readonly endpoint: string; readonly state: HostState }[];
   /** Looks again now and then, until the signal. */
   run(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
@@ -132,6 +133,7 @@ export function createHosts(deps: HostsDeps): RunningHosts {
 
   return {
     refresh,
+    all: () => [...hosts.values()].map(({ of, state }) => ({ cluster: of.cluster, endpoint: of.facts.endpoint, state })),
     state: (cluster) => hosts.get(cluster)?.state,
     async check({ facts, tls }, signal) {
       const api = daemonOf({ facts, tls });
