@@ -2,6 +2,8 @@
 
 alter table builds add column sbom_digest text;
 alter table builds add column provenance_digest text;
+-- What is still to be attested, which is done once the build is told as succeeded; null: nothing is.
+alter table builds add column attesting jsonb;
 
 -- The image that it refers to: it goes with that one.
 alter table pushed_images add column subject text;

@@ -89,7 +89,7 @@ export async function startWork({ config, address, installation, cluster, doors 
         sandbox: config.sandbox,
         keeping: { hidden: [config.home, config.runDir], groups, memory: config.builds.memory },
       }),
-      { blobs, clock, installation: installation.id, version: config.version, builder: "host" },
+      { blobs, installation: installation.id, version: config.version, builder: "host" },
     );
   const hints = createHints({ db, log });
   const places = await createPlaces(db, { cluster, engine, traffic }, (host) => {
@@ -137,6 +137,7 @@ export async function startWork({ config, address, installation, cluster, doors 
     },
     build: {
       db,
+      log,
       builderFor,
       secretBox,
       logs,

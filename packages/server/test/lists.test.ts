@@ -234,7 +234,16 @@ test("a page goes on where the last one ended, whatever came and went meanwhile"
   const model = await db.selectFrom("builds").selectAll().where("stack_id", "=", stack.id).limit(1).executeTakeFirstOrThrow();
   await db
     .insertInto("builds")
-    .values({ ...model, id: "11111111-1111-4111-8111-111111111111", number: 99, options: "{}", plan: null, steps: "[]", cause: null })
+    .values({
+      ...model,
+      id: "11111111-1111-4111-8111-111111111111",
+      number: 99,
+      options: "{}",
+      plan: null,
+      steps: "[]",
+      cause: null,
+      attesting: null,
+    })
     .execute();
   expect(texts((await page(seed, { limit: 500, cursor: first.cursor ?? "" })).items)).toEqual(texts(before.slice(3)));
 });

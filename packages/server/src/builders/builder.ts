@@ -3,7 +3,7 @@
 import type { Readable } from "node:stream";
 import type { BuildPlan } from "@berth/contract/buildplan.ts";
 import type { Cause } from "@berth/contract/causes.ts";
-import type { BaseImage } from "../core/attest/provenance.ts";
+import type { Built, BuiltFacts } from "../core/attest/built.ts";
 
 /** The part of the blob store that builders and sources use. */
 export interface BlobReader {
@@ -69,13 +69,6 @@ export type BuildEvent =
   /** `took` is ms; a step that came from the cache is reported `cached` and nothing else. */
   | { readonly type: "step"; readonly name: string; readonly state: "started" | "cached" | "finished" | "failed"; readonly took?: number };
 
-export interface UsedTool {
-  readonly name: string;
-  readonly version: string;
-  readonly wanted: string;
-  readonly phase: "build" | "run" | "both";
-}
-
 /** Digests in the blob store. */
 export interface Attestations {
   /** SPDX 2.3. */
@@ -84,24 +77,11 @@ export interface Attestations {
   readonly provenance: string;
   /** Names with digests of the manifests in the image's registry that hold them. */
   readonly beside: readonly string[];
+  /** What people should know of them. */
+  readonly notes: readonly string[];
 }
 
-export type BuildOutcome =
-  | {
-      readonly ok: true;
-      readonly digest: string;
-      /** The name with a digest by which it is fetched; absent: it is where it was built. */
-      readonly reference?: string;
-      /** The daemon's own id of an image whose digest is another one. */
-      readonly image?: string;
-      /** What it stands on, as far as the builder knows. */
-      readonly bases?: readonly BaseImage[];
-      readonly attestations?: Attestations;
-      readonly size: number;
-      readonly processes: readonly string[];
-      readonly tools: readonly UsedTool[];
-    }
-  | { readonly ok: false; readonly cause: Cause };
+export type BuildOutcome = Built | { readonly ok: false; readonly cause: Cause };
 
 export interface Builder {
   readonly kind: "host" | "image";
@@ -112,6 +92,10 @@ export interface Builder {
    * Whatever the end, no process and no folder of the build is left. May be called again with the same id after a crash.
    */
   build(request: BuildRequest, onEvent: (event: BuildEvent) => void, signal: AbortSignal): Promise<BuildOutcome>;
+  /**
+   * Says what is in what was built, and where it comes from. Asked once the build is told as succeeded, since nobody has to wait for it, and again after a crash. Absent: nothing is attested.
+   */
+  attest?(request: BuildRequest, built: BuiltFacts, signal: AbortSignal): Promise<Attestations>;
   /** Removes what is kept for a stack's builds, once the stack is gone. Absent = success. */
   forget(stackId: string): Promise<void>;
   /** Ends the processes and removes the folders of builds that nobody runs any more: what a crashed control plane left. */

@@ -7,6 +7,7 @@ import type { Rollout } from "@berth/contract/resources/rollouts.ts";
 import type { Command, ComponentKind, ComponentSpec } from "@berth/contract/spec.ts";
 import type { ColumnType, Generated } from "kysely";
 import type { ReleaseRuntime, SecretRef } from "../core/release/release.ts";
+import type { BuiltFacts } from "../core/attest/built.ts";
 import type { HostFacts } from "../core/hosts.ts";
 import type { Memory } from "../core/rollout/plan.ts";
 
@@ -127,6 +128,7 @@ export interface StackTables {
       string | null
     >;
     provenance_digest: ColumnType<string | null, string | null | undefined, string | null>;
+    /** What is still to be attested. */ attesting: JsonOrNull<BuiltFacts>;
     cause: JsonOrNull<Cause>;
     cancel_requested_by: string | null;
     attempts: Generated<number>;

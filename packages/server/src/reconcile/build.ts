@@ -3,10 +3,12 @@ import { cause, type Cause } from "@berth/contract/causes.ts";
 import type { Build } from "@berth/contract/resources/builds.ts";
 import { detectOptions } from "../resources/plans/builds.ts";
 import { areStepsDone, chooseNextBuilds } from "../core/buildqueue.ts";
-import type { Attestations, Builder, BuildEvent, BuildLine } from "../builders/builder.ts";
+import type { BuildPlan } from "@berth/contract/buildplan.ts";
+import type { Attestations, Builder, BuildEvent, BuildLine, BuildOutcome, BuildRequest } from "../builders/builder.ts";
 import type { SourceTree } from "../core/buildplan/source.ts";
 import { detectBuildPlan } from "../core/buildplan/detect.ts";
 import { duration } from "../core/words.ts";
+import type { Log } from "../db/log.ts";
 import type { Db } from "../db/pool.ts";
 import type { SecretBox } from "../db/secretbox.ts";
 import type { BuildLogs } from "../resources/builds/log.ts";
@@ -25,6 +27,7 @@ import { enqueue, type Commit } from "./queue.ts";
 
 export interface BuildLoopDeps {
   readonly db: Db;
+  readonly log: Log;
   /** What builds for a cluster's stacks. */
   readonly builderFor: (cluster: string) => Builder;
   readonly secretBox: SecretBox;
@@ -82,9 +85,12 @@ export async function scheduleBuilds(deps: Pick<BuildLoopDeps, "clock" | "limits
 
 export async function runBuild(deps: BuildLoopDeps, buildId: string, { signal, commit }: Under): Promise<void> {
   const build = await store.findBuildById(deps.db, buildId);
-  if (build === undefined || build.phase !== "running") return;
+  if (build === undefined) return;
   const stack = await findStackById(deps.db, build.stack_id);
   if (stack === undefined) return;
+  // The control plane died between the build's end and this.
+  if (build.attesting !== null) return attestBuild(deps, stack, build.id, { signal, commit });
+  if (build.phase !== "running") return;
   if (build.cancel_requested_by !== null) return end(deps, stack, build, commit, { cancelled: build.cancel_requested_by });
   await deps.logs.reset(build.id);
   let leavePlace = (): void => undefined;
@@ -103,38 +109,23 @@ export async function runBuild(deps: BuildLoopDeps, buildId: string, { signal, c
     if (lacking !== undefined) return await end(deps, stack, build, commit, { failed: lacking });
     const opened = await openBuildSecrets(deps, build);
     if ("lacking" in opened) return await end(deps, stack, build, commit, { failed: opened.lacking });
-    const origin = await findOrigin(deps.db, build.source_id);
-    const repository = deps.destination?.({ team: stack.team, stack: stack.name, context: build.context });
+    const request = await requestOf(deps, stack, build, detected.plan, opened.secrets);
     const cancelled = new AbortController();
     const watch = watchForCancel(() => store.cancelledBy(deps.db, build.id), cancelled, signal);
     try {
       const either = AbortSignal.any([signal, cancelled.signal]);
       leavePlace = await deps.places.take(either);
-      const outcome = await builder.build(
-        {
-          id: build.id,
-          stackId: stack.id,
-          stackName: stack.name,
-          sourceDigest: build.source_digest,
-          plan: detected.plan,
-          env: build.options.args ?? {},
-          secrets: opened.secrets,
-          ...(build.options.writable === undefined ? {} : { writable: build.options.writable }),
-          ...(origin === undefined ? {} : { origin }),
-          ...(repository === undefined ? {} : { destination: { repository, tag: tagOf(build) } }),
-          secretValues: [],
-          deadline: build.options.deadline ?? deps.deadline,
-        },
-        journal.onEvent,
-        either,
-      );
+      const startedAt = deps.clock().toISOString();
+      const outcome = await builder.build(request, journal.onEvent, either);
       await journal.flush();
       await end(
         deps,
         stack,
         build,
         commit,
-        outcome.ok ? { succeeded: outcome, steps: journal.steps() } : { failed: outcome.cause, steps: journal.steps() },
+        outcome.ok
+          ? { succeeded: outcome, startedAt, attested: builder.attest !== undefined, steps: journal.steps() }
+          : { failed: outcome.cause, steps: journal.steps() },
       );
     } catch (error) {
       await journal.flush();
@@ -145,9 +136,59 @@ export async function runBuild(deps: BuildLoopDeps, buildId: string, { signal, c
       cancelled.abort("ended");
       await watch;
     }
+    await attestBuild(deps, stack, build.id, { signal, commit });
   } finally {
     await journal.flush();
   }
+}
+
+/** Nobody waits for it: the build is told as succeeded already. What cannot be attested is not tried again, and the build stays what it is. */
+async function attestBuild(deps: BuildLoopDeps, stack: StackRow, buildId: string, { signal, commit }: Under): Promise<void> {
+  const build = await store.findBuildById(deps.db, buildId);
+  const builder = deps.builderFor(stack.cluster);
+  if (build?.attesting == null || build.plan === null) return;
+  let attested: Attestations | undefined;
+  try {
+    const opened = await openBuildSecrets(deps, build);
+    if ("lacking" in opened) throw new Error(`its secrets cannot be opened: ${opened.lacking.code}`);
+    attested = await builder.attest?.(await requestOf(deps, stack, build, build.plan, opened.secrets), build.attesting, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    deps.log.error({ err: error, stack: stack.name, build: build.number }, "a build could not be attested");
+  }
+  if (attested !== undefined && attested.notes.length > 0)
+    deps.log.info({ stack: stack.name, build: build.number, notes: attested.notes }, "a build was attested");
+  const { digest } = build.attesting.outcome;
+  await commit(async (trx) => {
+    for (const beside of attested?.beside ?? []) await recordPushed(trx, beside, digest);
+    await store.setAttested(trx, build.id, attested);
+  });
+}
+
+/** What the builder is asked for. */
+async function requestOf(
+  deps: BuildLoopDeps,
+  stack: StackRow,
+  build: store.BuildRow,
+  plan: BuildPlan,
+  secrets: Readonly<Record<string, string>>,
+): Promise<BuildRequest> {
+  const origin = await findOrigin(deps.db, build.source_id);
+  const repository = deps.destination?.({ team: stack.team, stack: stack.name, context: build.context });
+  return {
+    id: build.id,
+    stackId: stack.id,
+    stackName: stack.name,
+    sourceDigest: build.source_digest,
+    plan,
+    env: build.options.args ?? {},
+    secrets,
+    ...(build.options.writable === undefined ? {} : { writable: build.options.writable }),
+    ...(origin === undefined ? {} : { origin }),
+    ...(repository === undefined ? {} : { destination: { repository, tag: tagOf(build) } }),
+    secretValues: [],
+    deadline: build.options.deadline ?? deps.deadline,
+  };
 }
 
 /** The newest values, as they are when the build begins. */
@@ -170,14 +211,7 @@ function tagOf({ number, id }: Pick<store.BuildRow, "number" | "id">): string {
 }
 
 type End = (
-  | {
-      readonly succeeded: {
-        readonly digest: string;
-        readonly size: number;
-        readonly reference?: string;
-        readonly attestations?: Attestations;
-      };
-    }
+  | { readonly succeeded: Extract<BuildOutcome, { ok: true }>; /** RFC 3339 */ readonly startedAt: string; readonly attested: boolean }
   | { readonly failed: Cause }
   | { readonly cancelled: string }
 ) & { readonly steps?: Build["steps"] };
@@ -195,15 +229,14 @@ async function end(deps: BuildLoopDeps, stack: StackRow, build: store.BuildRow, 
         kind: deps.builderFor(stack.cluster).kind === "image" ? "image" : "bundle",
         size: how.succeeded.size,
       });
-      const { digest, reference, attestations } = how.succeeded;
+      const { digest, reference } = how.succeeded;
       const artifact = {
         artifactDigest: digest,
         ...(reference === undefined ? {} : { artifactReference: reference }),
-        ...(attestations === undefined ? {} : { sbomDigest: attestations.sbom, provenanceDigest: attestations.provenance }),
+        ...(how.attested ? { attesting: { outcome: how.succeeded, startedAt: how.startedAt, endedAt: endedAt.toISOString() } } : {}),
       };
       // Also of a build that was cancelled in this moment: what is in the registry is known, and goes when nothing needs it.
       if (reference !== undefined) await recordPushed(trx, reference);
-      for (const beside of attestations?.beside ?? []) await recordPushed(trx, beside, digest);
       if (!(await store.updateBuild(trx, build.id, { ...common, phase: "succeeded", ...artifact }))) return;
       await stackEvent(trx, scope, {
         code: "build_succeeded",

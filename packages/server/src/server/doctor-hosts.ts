@@ -2,7 +2,9 @@
 import type { HostState } from "../resources/deps.ts";
 import { ok, type Looking } from "./doctor-check.ts";
 
-export function hostChecks(hosts: readonly { readonly cluster: string; readonly endpoint: string; readonly state: HostState }[]): Looking[] {
+export function hostChecks(
+  hosts: readonly { readonly cluster: string; readonly endpoint: string; readonly state: HostState }[],
+): Looking[] {
   return hosts.map(({ cluster, endpoint, state }) => ({
     name: `host ${cluster}`,
     why: "What runs there goes on, and nothing can be deployed or changed there.",

@@ -40,7 +40,10 @@ const readingShare = 0.6;
 
 export async function runDoctor(deps: DoctorDeps, signal: AbortSignal): Promise<Check[]> {
   const { registry, hosts = [] } = deps;
-  return runChecks([...ofParts(deps), ...hosts, ...(registry === undefined ? [] : [registry]), ...ofState(deps), ...ofMachine(deps)], signal);
+  return runChecks(
+    [...ofParts(deps), ...hosts, ...(registry === undefined ? [] : [registry]), ...ofState(deps), ...ofMachine(deps)],
+    signal,
+  );
 }
 
 /** Parts that run. */

@@ -117,7 +117,6 @@ function delivered(
   const clock = (): Date => new Date();
   const attested = attesting(pushing(builder, { api, login: logins.find, clock }), {
     blobs,
-    clock,
     installation,
     version: config.version,
     builder: name,

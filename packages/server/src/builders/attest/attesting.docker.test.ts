@@ -77,7 +77,6 @@ describe.skipIf(missing !== undefined)(`attested builds${missing === undefined ?
     const attested = (builder: Builder, name: "docker" | "buildkit"): Builder =>
       attesting(pushing(builder, { api, login: () => Promise.resolve({ ...login, readable: true }), clock: () => new Date() }), {
         blobs,
-        clock: () => new Date(),
         installation: "test",
         version: "0",
         builder: name,
@@ -99,14 +98,18 @@ describe.skipIf(missing !== undefined)(`attested builds${missing === undefined ?
 
   async function build(by: Builder, dockerfile: string, asked: Asked = {}) {
     const files = { Dockerfile: dockerfile, "package-lock.json": lock };
+    const startedAt = new Date().toISOString();
     const run = await buildFiles(by, blobs, files, { ...asked, secrets: { token: secret }, env: { ARG: "value-of-argument" } });
-    if (!run.outcome.ok || run.outcome.attestations === undefined)
-      throw new Error(`${JSON.stringify(run.outcome)}\n${run.lines.join("\n")}`);
+    if (!run.outcome.ok || by.attest === undefined) throw new Error(`${JSON.stringify(run.outcome)}\n${run.lines.join("\n")}`);
+    const facts = { outcome: run.outcome, startedAt, endedAt: new Date().toISOString() };
+    const attested = await by.attest(run.request, facts, new AbortController().signal);
+    // As after a crash: the same again.
+    expect(await by.attest(run.request, facts, new AbortController().signal)).toEqual(attested);
     const read = async (digest: string): Promise<unknown> => json(await blobs.open(digest));
-    const { sbom, provenance, beside } = run.outcome.attestations;
+    const { sbom, provenance, beside, notes } = attested;
     const texts = JSON.stringify([await read(sbom), await read(provenance)]);
     for (const value of [secret, "value-of-argument", registry.login.password]) expect(texts).not.toContain(value);
-    return { ...run.outcome, lines: run.lines, beside, spdx: (await read(sbom)) as Spdx, origin: (await read(provenance)) as Statement };
+    return { ...run.outcome, notes, beside, spdx: (await read(sbom)) as Spdx, origin: (await read(provenance)) as Statement };
   }
 
   const purls = ({ packages }: Spdx): string[] => packages.flatMap((one) => one.externalRefs?.map((ref) => ref.referenceLocator) ?? []);
@@ -200,7 +203,7 @@ describe.skipIf(missing !== undefined)(`attested builds${missing === undefined ?
         destination: { repository: `${registry.host}/berth/refused`, tag: "1" },
       });
       expect(built.beside).toEqual([]);
-      expect(built.lines.join("\n")).toMatch(/could not be put beside the image in its registry: it answered 405/);
+      expect(built.notes.join("\n")).toMatch(/could not be put beside the image in its registry: it answered 405/);
       expect(built.spdx.packages.length).toBeGreaterThan(20);
     } finally {
       registry.fault = undefined;

@@ -7,15 +7,13 @@ import { spdxDocument } from "../../core/attest/spdx.ts";
 import type { SoftwarePackage } from "../../core/attest/package.ts";
 import { repositoryOf } from "../../core/image/reference.ts";
 import { createMask, type Mask } from "../../core/mask.ts";
-import { cause } from "@berth/contract/causes.ts";
-import { duration } from "../../core/words.ts";
-import type { Attestations, BlobReader, BlobWriter, Builder, BuildEvent, BuildOutcome, BuildRequest } from "../builder.ts";
+import type { Attestations, BlobReader, BlobWriter, Builder, BuildOutcome, BuildRequest } from "../builder.ts";
+import type { BuiltFacts } from "../../core/attest/built.ts";
 import type { ImageContents } from "./imagefiles.ts";
 import { readSourcePackages } from "./sourcefiles.ts";
 
 export interface AttestingDeps {
   readonly blobs: BlobReader & BlobWriter;
-  readonly clock: () => Date;
   readonly installation: string;
   /** Berth's own. */
   readonly version: string;
@@ -30,35 +28,16 @@ export type Published = { readonly ok: true; readonly digests: readonly string[]
 
 type Built = Extract<BuildOutcome, { ok: true }>;
 
-/** May be called again with the same id after a crash, as every builder. */
+/** May be asked again for the same build after a crash: it says the same. */
 export function attesting(builder: Builder, deps: AttestingDeps): Builder {
-  async function build(request: BuildRequest, onEvent: (event: BuildEvent) => void, signal: AbortSignal): Promise<BuildOutcome> {
-    const late = AbortSignal.timeout(request.deadline);
-    const startedAt = deps.clock();
-    const outcome = await builder.build(request, onEvent, signal);
-    if (!outcome.ok) return outcome;
-    const endedAt = deps.clock();
-    try {
-      const attestations = await attest(request, outcome, { startedAt, endedAt }, onEvent, AbortSignal.any([signal, late]));
-      return { ...outcome, attestations };
-    } catch (error) {
-      signal.throwIfAborted();
-      if (late.aborted) return { ok: false, cause: cause("build_deadline", { waited: duration(request.deadline) }) };
-      throw error;
-    }
-  }
-
-  async function attest(
-    request: BuildRequest,
-    outcome: Built,
-    times: Pick<ProvenanceOf, "startedAt" | "endedAt">,
-    onEvent: (event: BuildEvent) => void,
-    signal: AbortSignal,
-  ): Promise<Attestations> {
+  async function attest(request: BuildRequest, { outcome, startedAt, endedAt }: BuiltFacts, signal: AbortSignal): Promise<Attestations> {
+    const times = { startedAt: new Date(startedAt), endedAt: new Date(endedAt) };
+    const notes: string[] = [];
     const { plan } = request;
     const mask = createMask([...request.secretValues, ...Object.values(request.secrets ?? {})]);
-    const say = (text: string): void =>
-      onEvent({ type: "log", line: { at: deps.clock().toISOString(), stream: "berth", text: mask(text) } });
+    const say = (text: string): void => {
+      notes.push(mask(text));
+    };
     const image = outcome.image ?? outcome.digest;
     const contents = await deps.contents?.(image, request.id, signal);
     const source = await readSourcePackages(deps.blobs, { digest: request.sourceDigest, root: plan.root }, signal);
@@ -102,9 +81,8 @@ export function attesting(builder: Builder, deps: AttestingDeps): Builder {
     const masked = { bill: withoutSecrets(bill, mask), origin: withoutSecrets(origin, mask) };
     const sbom = await keep(masked.bill, signal);
     const from = await keep(masked.origin, signal);
-    say(`Attested: ${String(bill.packages.length - 1)} packages, ${String(bases.length)} base images.`);
     const beside = await publish(outcome, [statementOf(subject, spdxType, masked.bill), masked.origin], say, signal);
-    return { sbom, provenance: from, beside };
+    return { sbom, provenance: from, beside, notes };
   }
 
   /** A registry that takes images and not these leaves them to Berth alone: that is no failure of the build. */
@@ -124,7 +102,7 @@ export function attesting(builder: Builder, deps: AttestingDeps): Builder {
   const keep = async (document: unknown, signal: AbortSignal): Promise<string> =>
     (await deps.blobs.put(Readable.from([Buffer.from(JSON.stringify(document))]), {}, signal)).digest;
 
-  return { ...builder, build };
+  return { ...builder, attest };
 }
 
 const toolPackage = ({ name, version }: { readonly name: string; readonly version: string }): SoftwarePackage => ({

@@ -49,6 +49,11 @@ export function chooseBuilder({ api, docker, buildah, lacks }: Choice): Builder 
       const found = await find(signal);
       return "code" in found ? { ok: false, cause: found } : found.build(request, onEvent, signal);
     },
+    attest: async (request, built, signal) => {
+      const found = await find(signal);
+      if ("code" in found || found.attest === undefined) throw new Error("the daemon is another one than the one that built it");
+      return found.attest(request, built, signal);
+    },
     // What one of them kept may be there from before the daemon was another's.
     forget: async (stackId) => {
       for (const one of all) await one.forget(stackId);

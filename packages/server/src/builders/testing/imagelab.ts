@@ -9,6 +9,7 @@ import type { TestBlobs } from "./blobs.ts";
 import { folderTar, streamOf } from "./tarball.ts";
 
 export interface Run {
+  readonly request: BuildRequest;
   readonly outcome: BuildOutcome;
   /** `build started`, in their order. */
   readonly steps: readonly string[];
@@ -44,7 +45,7 @@ export async function buildFiles(builder: Builder, blobs: TestBlobs, files: File
     if (event.type === "log") lines.push(event.line.text);
     else steps.push(`${event.name} ${event.state}`);
   };
-  return { outcome: await builder.build(request, take, signal), steps, lines };
+  return { request, outcome: await builder.build(request, take, signal), steps, lines };
 }
 
 /** The image, or a failure of the test that shows why there is none. */

@@ -1,5 +1,6 @@
 // Builds: showing, cancelling, running again, and their logs.
 import { json } from "node:stream/consumers";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Build } from "@berth/contract/resources/builds.ts";
 import { buildVerbs } from "../../core/allowed.ts";
 import { BerthError } from "../../core/errors.ts";
@@ -16,6 +17,9 @@ import type { MayHere, StackHandle, StackService } from "../stacks/service.ts";
 import type { BuildLogs, FollowedLine } from "./log.ts";
 import { queueBuild } from "./retry.ts";
 import * as store from "./store.ts";
+
+/** ms that whoever asks for what is being attested waits for it. */
+const attestPatience = 15_000;
 
 export type BuildService = ReturnType<typeof createBuildService>;
 
@@ -103,16 +107,26 @@ export function createBuildService(deps: ResourceDeps & { readonly buildLogs: Bu
 
     /** What was kept with the build; `not_found` when nobody attested it. */
     async attestation(call: Call, stackName: string, number: number, which: "sbom" | "provenance"): Promise<Record<string, unknown>> {
-      const row = await find(await stacks.find(call, stackName), number);
+      const stack = await stacks.find(call, stackName);
+      let row = await find(stack, number);
+      // It is made at once after the build, within a second.
+      for (
+        const until = performance.now() + attestPatience;
+        row.attesting !== null && performance.now() < until;
+        row = await find(stack, number)
+      )
+        await delay(100, undefined, { signal: call.signal });
       const digest = which === "sbom" ? row.sbom_digest : row.provenance_digest;
       if (digest === null)
         throw new BerthError("not_found", {
           kind: which === "sbom" ? "bill of materials of build" : "provenance of build",
           name: number,
           hint:
-            row.phase === "succeeded"
-              ? "It was built before Berth attested builds: `berth deploy` of a change makes one."
-              : "Only a build that succeeded has one.",
+            row.attesting !== null
+              ? "It is being made: ask again in a moment."
+              : row.phase === "succeeded"
+                ? "It was built before Berth attested builds: `berth deploy` of a change makes one."
+                : "Only a build that succeeded has one.",
         });
       return (await json(await deps.blobs.open(digest, call.signal))) as Record<string, unknown>;
     },

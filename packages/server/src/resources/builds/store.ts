@@ -4,6 +4,7 @@ import { lists } from "@berth/contract/lists.ts";
 import type { BuildPlan } from "@berth/contract/buildplan.ts";
 import type { Cause } from "@berth/contract/causes.ts";
 import type { Build } from "@berth/contract/resources/builds.ts";
+import type { BuiltFacts } from "../../core/attest/built.ts";
 import type { Db } from "../../db/pool.ts";
 import type { BuildOptions } from "../../db/tables-stacks.ts";
 import { defineList, instant, instantOrLast, number, text, uuid, type Keyed, type Slice } from "../page.ts";
@@ -25,6 +26,7 @@ export interface BuildRow {
   readonly artifact_reference: string | null;
   readonly log_digest: string | null;
   readonly sbom_digest: string | null;
+  readonly attesting: BuiltFacts | null;
   readonly provenance_digest: string | null;
   readonly cause: Cause | null;
   readonly cancel_requested_by: string | null;
@@ -115,14 +117,26 @@ export interface BuildChange {
   readonly artifactDigest?: string;
   readonly artifactReference?: string;
   readonly logDigest?: string;
-  readonly sbomDigest?: string;
-  readonly provenanceDigest?: string;
+  readonly attesting?: BuiltFacts;
   readonly cause?: Cause;
   readonly startedAt?: Date;
   readonly endedAt?: Date;
   readonly attempt?: true;
   readonly cancelRequestedBy?: string;
 }
+/** What comes of attesting a build; undefined: nothing does. */
+export async function setAttested(
+  trx: Db,
+  id: string,
+  attested: { readonly sbom: string; readonly provenance: string } | undefined,
+): Promise<void> {
+  await trx
+    .updateTable("builds")
+    .set({ attesting: null, ...(attested === undefined ? {} : { sbom_digest: attested.sbom, provenance_digest: attested.provenance }) })
+    .where("id", "=", id)
+    .execute();
+}
+
 /** Changes a build that has not ended; false when it had. */
 export async function updateBuild(trx: Db, id: string, change: BuildChange): Promise<boolean> {
   const result = await trx
@@ -134,8 +148,7 @@ export async function updateBuild(trx: Db, id: string, change: BuildChange): Pro
       ...(change.artifactDigest === undefined ? {} : { artifact_digest: change.artifactDigest }),
       ...(change.artifactReference === undefined ? {} : { artifact_reference: change.artifactReference }),
       ...(change.logDigest === undefined ? {} : { log_digest: change.logDigest }),
-      ...(change.sbomDigest === undefined ? {} : { sbom_digest: change.sbomDigest }),
-      ...(change.provenanceDigest === undefined ? {} : { provenance_digest: change.provenanceDigest }),
+      ...(change.attesting === undefined ? {} : { attesting: JSON.stringify(change.attesting) }),
       ...(change.cause === undefined ? {} : { cause: JSON.stringify(change.cause) }),
       ...(change.startedAt === undefined ? {} : { started_at: change.startedAt }),
       ...(change.endedAt === undefined ? {} : { ended_at: change.endedAt }),
