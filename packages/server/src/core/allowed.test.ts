@@ -4,6 +4,7 @@ import { reasonsEn } from "@berth/contract/route.ts";
 import {
   allowedVerbs,
   buildVerbs,
+  clusterVerbs,
   componentVerbs,
   configVerbs,
   credentialVerbs,
@@ -281,6 +282,8 @@ it("every reason that is given has its sentence", () => {
     ...facts.map((one) => componentVerbs(everything, one)),
     ...all(nothing),
     ...all(everything),
+    clusterVerbs(everything, { host: false, stacks: 0 }),
+    clusterVerbs(everything, { host: true, stacks: 1 }),
     secretVerbs(everything, { ...here, used: true }),
     volumeVerbs(everything, { ...here, used: true }),
     instanceVerbs(everything, { ...here, phase: "exited" }),
