@@ -1,5 +1,5 @@
 // A Docker host elsewhere: a daemon that is reached over TLS, with an edge of its own that is a container there. The server's own daemon is another one.
-import { appendFileSync, cpSync, createReadStream, mkdtempSync, readdirSync, symlinkSync } from "node:fs";
+import { appendFileSync, cpSync, createReadStream, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -92,21 +92,19 @@ describe.skipIf(missing !== undefined)(`a Docker host elsewhere${missing === und
   test("is added, and its edge put there and connected", async () => {
     const endpoint = daemon.tlsEndpoint;
     if (endpoint?.type !== "tcp") throw new Error("the daemon has no TLS");
-    await berth.client.addCluster({
-      body: {
-        name: "away",
-        endpoint: formatEndpoint(endpoint),
-        ca: endpoint.tls?.ca ?? "",
-        cert: endpoint.tls?.cert ?? "",
-        key: endpoint.tls?.key ?? "",
-        home: join(folder(), "home"),
-        socket: join(folder(), "s"),
-        httpPort,
-        httpsPort: await freePort(),
-        networks: { base: daemon.subnet.replace(/\.0\.0\/16$/, ".128.0/17"), size: 25 },
-      },
+    const tls = mkdtempSync(join(tmpdir(), "berth-tls-"));
+    for (const part of ["ca", "cert", "key"] as const) writeFileSync(join(tls, `${part}.pem`), endpoint.tls?.[part] ?? "", { mode: 0o600 });
+    const range = `${daemon.subnet.replace(/\.0\.0\/16$/, ".128.0/17")},25`;
+    const added = await berth.cli([
+      ...["clusters", "add", "away", "--docker", formatEndpoint(endpoint), "--tls", tls],
+      ...["--home", join(folder(), "home"), "--socket", join(folder(), "s"), "--networks", range],
+      ...["--http-port", String(httpPort), "--https-port", String(await freePort())],
+    ]);
+    expect(added, berth.log()).toMatchObject({
+      code: 0,
+      said: expect.stringContaining("away is connected; its edge answers on port") as string,
     });
-    await until(connected, "the host is connected", 60_000, () => berth.log());
+    rmSync(tls, { recursive: true });
     expect(await berth.client.showCluster({ params: { cluster: "away" } })).toMatchObject({ engine: "docker", reachable: true, stacks: 0 });
   });
 

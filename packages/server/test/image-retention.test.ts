@@ -50,7 +50,7 @@ const retainIn = (ms: number) =>
       clock: () => new Date(Date.now() + ms),
       images: {
         log: silentLog,
-        engine: services().deps.places.engine("local"),
+        engines: () => [services().deps.places.engine("local")],
         registry: {
           prefix,
           open: () =>

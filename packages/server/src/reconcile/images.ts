@@ -23,7 +23,8 @@ export interface ImageKeeping {
   readonly db: Db;
   readonly log: Log;
   readonly clock: () => Date;
-  readonly engine: Engine;
+  /** Of all places that answer now. */
+  readonly engines: () => readonly Pick<Engine, "removeImages">[];
   /** Where Berth pushes to; absent: nowhere. `open`: who is asked with whose rights, now. */
   readonly registry?: { readonly prefix: string; readonly open: () => Promise<ImageRemover> };
 }
@@ -35,12 +36,14 @@ const most = 200;
 export async function removeImages(deps: ImageKeeping, window: Window, signal: AbortSignal): Promise<void> {
   await fromRegistry(deps, window, signal);
   const { rows } = await sql<{ digest: string }>`select digest from artifacts where kind = 'image'`.execute(deps.db);
-  try {
-    const keep = rows.map(({ digest }) => digest);
-    await deps.engine.removeImages?.({ ...window, keep, ...(deps.registry === undefined ? {} : { prefix: deps.registry.prefix }) }, signal);
-  } catch (error) {
-    if (!(error instanceof EngineFailure && error.retryable)) throw error;
-    deps.log.warn({ error: String(error) }, "images of this host that nobody needs could not be removed; it is tried again");
+  const keep = rows.map(({ digest }) => digest);
+  for (const engine of deps.engines()) {
+    try {
+      await engine.removeImages?.({ ...window, keep, ...(deps.registry === undefined ? {} : { prefix: deps.registry.prefix }) }, signal);
+    } catch (error) {
+      if (!(error instanceof EngineFailure && error.retryable)) throw error;
+      deps.log.warn({ error: String(error) }, "images of a host that nobody needs could not be removed; it is tried again");
+    }
   }
 }
 
