@@ -42,13 +42,15 @@ const filters: Partial<Record<RouteName, (stack: number) => string>> = {
 };
 
 function filled(name: RouteName, path: string, size: Size, live: readonly string[], n: number): string {
-  const running = name === "listInstances" || name === "showUsage";
+  // Only what was really built is attested.
+  const attested = name === "readBuildSbom" || name === "readBuildProvenance";
+  const running = attested || name === "listInstances" || name === "showUsage";
   const values: Readonly<Record<string, string>> = {
     stack: running ? (live[n % live.length] ?? "template") : `stack-${String(n % size.stacks)}`,
     component: running ? "web" : `c-${String(n % size.components)}`,
     release: String(1 + (n % size.releases)),
     rollout: String(1 + (n % size.releases)),
-    build: String(1 + (n % (size.releases * 2))),
+    build: attested ? "1" : String(1 + (n % (size.releases * 2))),
     task: String(1 + (n % (size.components * 2))),
     cluster: "local",
     certificate: "given",
