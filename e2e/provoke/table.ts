@@ -26,7 +26,7 @@ const elsewhere: Partial<Record<CauseCode, Where>> = {
   wrong_port: { test: failures },
   port_taken: { test: failures },
   port_unavailable: { cannot: "as root every port can be opened or is taken; an ordinary user meets it at ports below 1024" },
-  inner_address_unavailable: { test: "e2e/docker/engine.test.ts" },
+  inner_address_unavailable: { test: "e2e/docker/engine-tests.ts" },
   liveness_failed: { test: `${agent}/causes.test.ts` },
   crash_loop: { test: `${agent}/causes.test.ts` },
   volume_missing: { test: "e2e/provoke.test.ts" },

@@ -148,7 +148,11 @@ export async function startWork({ config, address, installation, cluster, doors 
       deadline: config.builds.deadline,
       ...(imageBuilder === undefined || prefix === undefined ? {} : { destination: (of) => repositoryFor(prefix, of) }),
     },
-    images: { log, engines: () => places.reachable().map((of) => places.engine(of)), ...(prefix === undefined ? {} : { registry: { prefix, open: () => openRemover(config, logins) } }) },
+    images: {
+      log,
+      engines: () => places.reachable().map((of) => places.engine(of)),
+      ...(prefix === undefined ? {} : { registry: { prefix, open: () => openRemover(config, logins) } }),
+    },
     follow: {
       db,
       clock,
