@@ -158,7 +158,10 @@ describe.skipIf(missing !== undefined).each(imageBuilders)(`image builds by %s${
     // How far a build came counts as well, when its next step fails.
     const failing = [...steps, step("build", "exit 3")];
     expect((await build(hello, { steps: failing, stackId: "three" })).steps).toEqual([...ran, "build started", "build failed"]);
-    expect((await build(hello, { steps: failing, stackId: "three" })).steps).toEqual(["install cached", "build started", "build failed"]);
+    const again = (await build(hello, { steps: failing, stackId: "three" })).steps;
+    // BuildKit may tell of what it found once it has begun with what comes next.
+    expect(again.toSorted()).toEqual(["build failed", "build started", "install cached"]);
+    expect(again.at(-1)).toBe("build failed");
   });
 
   it("tell which step failed, how, and by which line; and leave no container", async () => {

@@ -19,8 +19,27 @@ export function newKey(): string {
   return generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ type: "pkcs8", format: "pem" }).toString();
 }
 
+/** By database, cluster and directory: the registrations that are under way. */
+const registrations = new WeakMap<Db, Map<string, Promise<unknown>>>();
+
 /** The authority, spoken to with this server's account. Errors: those of `openAuthority`'s methods. */
 export async function openAccount(deps: AccountDeps, cluster: string, signal: AbortSignal): Promise<Authority> {
+  const { settings, db, proxies } = deps;
+  const kept = await keptKey(deps, cluster);
+  if (kept.url !== null && kept.contact === settings.contact) return openAuthority(settings, kept, proxies, signal);
+  // Hosts come together, and an authority may fail on two questions for the same new account: one makes it, and the others find it made.
+  const underWay = registrations.get(db) ?? new Map<string, Promise<unknown>>();
+  registrations.set(db, underWay);
+  const name = `${cluster} ${settings.directory}`;
+  const turn = (underWay.get(name) ?? Promise.resolve()).then(() => openInTurn(deps, cluster, signal));
+  underWay.set(
+    name,
+    turn.catch(() => undefined),
+  );
+  return turn;
+}
+
+async function openInTurn(deps: AccountDeps, cluster: string, signal: AbortSignal): Promise<Authority> {
   const { settings, db, proxies } = deps;
   const kept = await keptKey(deps, cluster);
   const authority = await openAuthority(settings, kept, proxies, signal);
