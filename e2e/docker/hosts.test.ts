@@ -28,6 +28,13 @@ function newerCheckout(): string {
   return root;
 }
 
+/** As DOCKER_CERT_PATH has them. */
+function tlsFolder(ca: string, cert = ca, key = ca): string {
+  const folder = mkdtempSync(join(tmpdir(), "berth-tls-"));
+  for (const [name, pem] of Object.entries({ ca, cert, key })) writeFileSync(join(folder, `${name}.pem`), pem, { mode: 0o600 });
+  return folder;
+}
+
 describe.skipIf(missing !== undefined)(`a Docker host elsewhere${missing === undefined ? "" : ` (${missing})`}`, () => {
   let daemon: TestDaemon;
   let api: DockerApi;
@@ -92,8 +99,8 @@ describe.skipIf(missing !== undefined)(`a Docker host elsewhere${missing === und
   test("is added, and its edge put there and connected", async () => {
     const endpoint = daemon.tlsEndpoint;
     if (endpoint?.type !== "tcp") throw new Error("the daemon has no TLS");
-    const tls = mkdtempSync(join(tmpdir(), "berth-tls-"));
-    for (const part of ["ca", "cert", "key"] as const) writeFileSync(join(tls, `${part}.pem`), endpoint.tls?.[part] ?? "", { mode: 0o600 });
+    const { ca = "", cert = "", key = "" } = endpoint.tls ?? {};
+    const tls = tlsFolder(ca, cert, key);
     const range = `${daemon.subnet.replace(/\.0\.0\/16$/, ".128.0/17")},25`;
     const added = await berth.cli([
       ...["clusters", "add", "away", "--docker", formatEndpoint(endpoint), "--tls", tls],
@@ -212,6 +219,10 @@ describe.skipIf(missing !== undefined)(`a Docker host elsewhere${missing === und
     expect(await refused("--docker", "tcp://127.0.0.1:1", "--http-port", "81", "--https-port", "81")).toContain(
       "cannot have the same port",
     );
+    expect(
+      await refused("--docker", "unix:///", "--tls", tlsFolder("-----BEGIN CERTIFICATE-----\nbm9uc2Vuc2U=\n-----END CERTIFICATE-----\n")),
+    ).toContain("certificates cannot be read");
+    expect(await refused("--docker", `unix:///${"x".repeat(200)}`)).toContain("longer than the 107 bytes");
     expect((await berth.client.listClusters({ query: {} })).items).toHaveLength(1);
   });
 });

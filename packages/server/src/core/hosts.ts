@@ -43,12 +43,12 @@ export function wantedHost(given: NewCluster, installation: string): { readonly 
       ? undefined
       : { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) };
   if ((cert === undefined) !== (key === undefined))
-    return { refusal: { reason: "a certificate and its key belong together", hint: "Give both, --cert and --key." } };
+    return { refusal: { reason: "a certificate and its key belong together", hint: "Give both: --tls FOLDER with cert.pem and key.pem." } };
   if (tls === undefined && !isHere)
     return {
       refusal: {
         reason: "a daemon that answers everybody without TLS gives its whole machine away",
-        hint: "Let it ask for a client's certificate (dockerd --tlsverify), and give --ca, --cert and --key.",
+        hint: "Let it ask for a client's certificate (dockerd --tlsverify), and give ca.pem, cert.pem and key.pem: --tls FOLDER.",
       },
     };
   if (given.domain === undefined && !isHere)

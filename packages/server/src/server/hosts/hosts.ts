@@ -1,5 +1,6 @@
 // All Docker hosts elsewhere that this server's node drives: what the database says there are, each kept connected.
 import { setTimeout as delay } from "node:timers/promises";
+import { createSecureContext } from "node:tls";
 import { isDeepStrictEqual } from "node:util";
 import { BerthError } from "../../core/errors.ts";
 import type { Config } from "../../config.ts";
@@ -8,7 +9,7 @@ import type { Log } from "../../db/log.ts";
 import type { SecretBox } from "../../db/secretbox.ts";
 import { DockerApi } from "../../docker/api.ts";
 import { parseEndpoint } from "../../docker/endpoint.ts";
-import { DockerError, DockerUnreachable } from "../../docker/errors.ts";
+import { DockerError, DockerStreamError, DockerUnreachable } from "../../docker/errors.ts";
 import { authHeader } from "../../docker/registry-auth.ts";
 import { registryOf } from "../../core/image/reference.ts";
 import { openHosts, type OpenHost } from "../../resources/clusters/store.ts";
@@ -46,6 +47,29 @@ export interface RunningHosts extends Hosts {
 }
 
 const period = 5_000;
+
+/** The daemon that this address and these certificates lead to. Errors: `host_unusable` when they cannot lead to any. */
+function usable({ facts, tls }: Pick<OpenHost, "facts" | "tls">): DockerApi {
+  const refused = (reason: string, hint: string, error: unknown): BerthError =>
+    new BerthError("host_unusable", { endpoint: facts.endpoint, reason, hint }, { cause: error });
+  const words = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+  try {
+    // Read here, and not at the first connection: what cannot be read is the caller's mistake.
+    if (tls !== undefined && tls !== "unreadable") createSecureContext({ ...tls });
+  } catch (error) {
+    throw refused(
+      `its certificates cannot be read: ${words(error)}`,
+      "Give ca.pem, cert.pem and key.pem as they are: --tls FOLDER.",
+      error,
+    );
+  }
+  try {
+    return daemonOf({ facts, tls });
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw refused(error.message, "Write it as in DOCKER_HOST: tcp://host:2376.", error);
+  }
+}
 
 /** For a server that drives nothing. */
 export const noHosts: Hosts = {
@@ -136,7 +160,7 @@ export function createHosts(deps: HostsDeps): RunningHosts {
     all: () => [...hosts.values()].map(({ of, state }) => ({ cluster: of.cluster, endpoint: of.facts.endpoint, state })),
     state: (cluster) => hosts.get(cluster)?.state,
     async check({ facts, tls }, signal) {
-      const api = daemonOf({ facts, tls });
+      const api = usable({ facts, tls });
       try {
         const { OSType, Architecture } = await api.json<{ OSType?: string; Architecture?: string }>("GET", "/info", {
           signal,
@@ -149,7 +173,7 @@ export function createHosts(deps: HostsDeps): RunningHosts {
             hint: "Berth needs a host that runs Linux containers.",
           });
       } catch (error) {
-        if (!(error instanceof DockerUnreachable || error instanceof DockerError)) throw error;
+        if (![DockerUnreachable, DockerError, DockerStreamError].some((kind) => error instanceof kind) || !(error instanceof Error)) throw error;
         throw new BerthError(
           "host_unusable",
           { endpoint: facts.endpoint, reason: error.message, hint: "See that the daemon runs, listens there, and trusts the certificate." },
