@@ -71,6 +71,13 @@ test("carries many connections at once, each whole and each with its own end", a
   for (const [index, bytes] of back.entries()) expect(bytes.equals(sent[index] ?? Buffer.alloc(0))).toBe(true);
 });
 
+test("keeps a connection for as long as both ends want it, whatever time it had to be made", async () => {
+  const stream = await tunnel.open({ socket: "agent" }, AbortSignal.timeout(200));
+  await new Promise((resolve) => setTimeout(resolve, 400));
+  stream.end("still here");
+  expect(await text(stream)).toBe("still here");
+});
+
 test("leads to addresses, and says what cannot be reached", async () => {
   const server = createServer((socket) => socket.end("here"));
   await once(server.listen(0, "127.0.0.1"), "listening");

@@ -36,8 +36,14 @@ export async function openTunnel(
   });
   const [near, far] = await socketPair(pairPath);
   const life = new AbortController();
-  const connection = await api.hijack(`/exec/${created.Id}/start`, { Detach: false, Tty: false }, life.signal);
-  return overConnection(connection, near, far, life);
+  try {
+    const connection = await api.hijack(`/exec/${created.Id}/start`, { Detach: false, Tty: false }, life.signal);
+    return overConnection(connection, near, far, life);
+  } catch (error) {
+    near.destroy();
+    far.destroy();
+    throw error;
+  }
 }
 
 function overConnection(connection: Duplex, near: Socket, far: Socket, life: AbortController): Tunnel {
@@ -82,8 +88,14 @@ function overConnection(connection: Duplex, near: Socket, far: Socket, life: Abo
     open: (target, signal) => {
       if (isOver || session.closed) return Promise.reject(new TunnelClosed("the tunnel is closed"));
       const name = formatTarget(target);
-      const stream = session.request({ ":method": "CONNECT", ":authority": name }, { signal, endStream: false });
-      return new Promise((resolve, reject) => {
+      const stream = session.request({ ":method": "CONNECT", ":authority": name }, { endStream: false });
+      // For its making alone: a stream that was given the signal would end with it at any time.
+      const giveUp = (): void => {
+        stream.destroy(signal.reason as Error);
+      };
+      signal.addEventListener("abort", giveUp, { once: true });
+      if (signal.aborted) giveUp();
+      const made = new Promise<Duplex>((resolve, reject) => {
         stream
           .once("response", (headers) => {
             if (headers[":status"] === 200) resolve(stream);
@@ -95,6 +107,7 @@ function overConnection(connection: Duplex, near: Socket, far: Socket, life: Abo
           .once("error", reject)
           .once("close", () => reject(new TunnelClosed(`the connection to ${name} was closed`)));
       });
+      return made.finally(() => signal.removeEventListener("abort", giveUp));
     },
   };
 }
