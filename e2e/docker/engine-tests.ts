@@ -192,7 +192,7 @@ volumes: {data: {}}
     expect(await ask("get")).toMatch(/^v1 [1-9]\d* kept$/);
   });
 
-  test("says why an image cannot be had, once it was tried for a while", async () => {
+  also("says why an image cannot be had, once it was tried for a while", async () => {
     const compose =
       "services: {web: {image: '127.0.0.1:1/nobody/has:this', ports: ['8080'], x-berth: {strategy: {type: rolling, progressDeadline: 3s}}}}\n";
     const made = await berth.up("absent", { "compose.yaml": compose });
@@ -203,7 +203,7 @@ volumes: {data: {}}
     });
   });
 
-  test("builds the repository's own Dockerfile, and starts it as that says", async () => {
+  also("builds the repository's own Dockerfile, and starts it as that says", async () => {
     const own = (line: string): Files => ({
       Dockerfile: `FROM ${base}\nARG WORD=none\nENV WORD=$WORD\nCOPY server.js /srv/\n${line}`,
       "server.js":
@@ -224,7 +224,7 @@ volumes: {data: {}}
     expect(checks.filter((check) => check.status === "failed")).toEqual([]);
   });
 
-  test("shows what it wrote, runs commands in it, and tells no secret", async () => {
+  also("shows what it wrote, runs commands in it, and tells no secret", async () => {
     await berth.client.createStack({ body: { name: "talk" } });
     await berth.client.setSecret({ params: { stack: "talk", secret: "word" }, body: { value: "xyzzy-4711" } });
     await berth.deployed("talk", {
@@ -244,7 +244,7 @@ volumes: {data: {}}
     expect(run.code).not.toBe(0);
   });
 
-  test("runs by schedule and as a task in the same image, with their output", async () => {
+  also("runs by schedule and as a task in the same image, with their output", async () => {
     const report = "console.log('report of ' + process.env.BERTH_COMPONENT);";
     await berth.deployed("nightly", {
       ...webApp("nightly"),
@@ -293,7 +293,7 @@ volumes: {data: {}}
     expect((await berth.get("web.brave.localhost")).body).toMatch(/^good web-/);
   });
 
-  test("puts back a container that somebody removed, and says so", async () => {
+  also("puts back a container that somebody removed, and says so", async () => {
     await berth.deployed("worn", webApp("back"));
     const [gone] = await containers("worn");
     await api.json("DELETE", `/containers/${gone?.Id ?? ""}`, { query: { force: true } });

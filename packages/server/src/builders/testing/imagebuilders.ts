@@ -20,6 +20,10 @@ import { layoutOf } from "./ocilayout.ts";
 export const imageBuilders = ["docker", "buildkit", "buildah"] as const;
 export type ImageBuilderKind = (typeof imageBuilders)[number];
 
+/** Which builders are asked how much, as pairs. */
+export const entriesOf = <Kind extends ImageBuilderKind, Extent>(extents: Partial<Record<Kind, Extent>>): [Kind, Extent][] =>
+  Object.entries(extents) as [Kind, Extent][];
+
 export const base = "berth-test/debian:12";
 const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
