@@ -41,7 +41,7 @@ export const layers: Readonly<Record<LayerName, Layer>> = {
   // What this machine's kernel tells and keeps: processes, whole files, locks.
   os: { where: server("os/"), mayImport: [] },
   telemetry: { where: server("telemetry/"), mayImport: ["contract", "core"] },
-  ports: { where: server("engines/(engine|traffic|workload)\\.ts$"), mayImport: ["contract", "core"] },
+  ports: { where: server("engines/(engine|exitcause|traffic|workload)\\.ts$"), mayImport: ["contract", "core"] },
   // How programs of tenants are kept apart: instances and builds alike.
   sandbox: { where: server("sandbox/"), mayImport: base },
   // Calls to a Docker daemon, for the engine and the builder alike.

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { Cause } from "@berth/contract/causes.ts";
 import type { Instance, Ref, Workload } from "../../engines/engine.ts";
-import { exitCause, provenListeningFault } from "./diagnose.ts";
+import { exitCause } from "../../engines/exitcause.ts";
+import { portOwner, provenListeningFault } from "./diagnose.ts";
 import { freshState } from "./record.ts";
 import { Lab, until } from "./testing/lab.ts";
 
@@ -95,7 +96,7 @@ describe.concurrent("causes", () => {
       lastExit: { at: new Date(0).toISOString(), ranFor: 90_000, signal: "SIGKILL", outOfMemory: true },
       lastEnd: { trouble: { memoryKills: 1, memoryPeak: 3 * 1024 ** 3, processesRefused: 0 } },
     };
-    const why = exitCause(spec, state, { signal: "SIGKILL" }, []);
+    const why = exitCause({ ...spec, ownerOf: portOwner }, state, { signal: "SIGKILL" }, []);
     expect(why).toMatchObject({ code: "machine_out_of_memory", params: { used: "3 GiB" } });
     expect(text(why)).toMatch(/the kernel ended 1 of its processes[^]*SIGKILL after /);
   });

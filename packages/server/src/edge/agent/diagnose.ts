@@ -3,11 +3,10 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { cause, type Cause, type Evidence } from "@berth/contract/causes.ts";
-import { ErrorScan } from "../../core/builderrors.ts";
-import { causeInLine } from "../../core/knownlines.ts";
 import { argumentsOf } from "../../core/command.ts";
-import { mainPort, mostProcesses } from "../../engines/workload.ts";
-import { measured, times } from "../../core/words.ts";
+import { exitCause } from "../../engines/exitcause.ts";
+import { mainPort } from "../../engines/workload.ts";
+import { measured } from "../../core/words.ts";
 import type { ProbeRecord } from "../../engines/engine.ts";
 import { lastLines } from "../collector/files.ts";
 import type { ProcessStat } from "../../os/process.ts";
@@ -15,7 +14,6 @@ import { isRefused } from "./checks.ts";
 import type { Machine } from "./machine.ts";
 import { intruderAt, listenersOf, ownerOf, type PortOwner } from "./listening.ts";
 import type { Spec, State } from "./record.ts";
-import type { ExitStatus } from "./shim.ts";
 
 /**
  * ms without becoming ready after which the ports are looked at, that another port has to stay open alone (a program may open its metrics before its main
@@ -87,7 +85,7 @@ export async function causeOf(facts: Facts): Promise<Cause | undefined> {
     return state.lastCause;
   const { exitCode, signal } = state.lastExit;
   state.lastCause = exitCause(
-    spec,
+    { ...spec, ownerOf: portOwner },
     state,
     { ...(exitCode === undefined ? {} : { exitCode }), ...(signal === undefined ? {} : { signal }) },
     lines,
@@ -110,125 +108,8 @@ async function linesOf({ machine, spec }: Facts, since: number): Promise<Evidenc
   }));
 }
 
-/** What ran, as far as its end is concerned. `ownerOf`: who has a port that it wanted, when another than itself can. */
-export type Ended = Pick<Spec, "workload" | "ports" | "task"> & { readonly ownerOf?: (port: number) => string };
-
-/** Why a run ended, told by its exit status and its last lines. */
-export function exitCause(spec: Ended, state: State, exit: ExitStatus, lines: readonly Evidence[]): Cause {
-  const ranFor = state.lastExit?.ranFor ?? 0;
-  const after = measured(ranFor);
-  const how = exit.signal ?? (exit.exitCode === undefined ? "an unknown status" : `exit code ${exit.exitCode}`);
-  const evidence: Evidence[] = [
-    ...lines,
-    { kind: "exit", ...(state.lastExit === undefined ? {} : { at: state.lastExit.at }), text: `${how} after ${after}` },
-  ];
-  const refused = limitCause(spec, state, exit, evidence);
-  if (refused !== undefined) return refused;
-  const taken = portTakenCause(spec, lines, evidence);
-  if (taken !== undefined) return taken;
-  const named = exit.exitCode === 0 ? undefined : namedCause(lines);
-  if (named !== undefined) return { ...named, evidence };
-  const left = state.lastEnd?.left ?? [];
-  if (exit.exitCode === 0 && left.length > 0 && spec.task === undefined)
-    return cause("forked_away", { left: left.map((name) => `\`${name}\``).join(", ") }, evidence);
-  if (state.lastEnd?.unmade === true) return cause("start_failed", { reason: "its sandbox could not be made" }, evidence);
-  if (exit.exitCode === 0) return cause("exited_zero", { kind: spec.workload.kind }, evidence);
-  const text = lines.map((line) => line.text);
-  const wanted = argumentsOf(spec.workload.command);
-  const unmountable = exit.exitCode === 125 && text.some((line) => line === "berth: cannot mount the volumes");
-  if (unmountable) return cause("start_failed", { reason: "its volumes could not be mounted" }, evidence);
-  if (exit.exitCode === 126) return cause("start_failed", { reason: `\`${wanted[0] ?? ""}\` cannot be executed` }, evidence);
-  if (exit.exitCode === 127)
-    return cause(
-      "command_not_found",
-      { command: missingCommand(text) ?? ("shell" in spec.workload.command ? spec.workload.command.shell : (wanted[0] ?? "")) },
-      evidence,
-    );
-  if (state.everReady && state.restarts >= 3) return cause("crash_loop", { restarts: state.restarts, last: how }, evidence);
-  if (exit.signal !== undefined) return cause("killed_by_signal", { signal: exit.signal, after }, evidence);
-  return exit.exitCode === undefined
-    ? cause("start_failed", { reason: "its exit status was lost" }, evidence)
-    : cause("exited_at_start", { exitCode: exit.exitCode, after, said: lastWords(text) }, evidence);
-}
-
-/** A limit that the run met, as the kernel counted it; undefined when it ended well or met none. */
-function limitCause(spec: Ended, state: State, exit: ExitStatus, evidence: Evidence[]): Cause | undefined {
-  const trouble = state.lastEnd?.trouble;
-  if (trouble === undefined || exit.exitCode === 0) return undefined;
-  const { memory, processes = mostProcesses } = spec.workload.resources;
-  if (trouble.memoryKills > 0) {
-    const peak = trouble.memoryPeak === undefined ? "an unknown amount" : bytes(trouble.memoryPeak);
-    const proof: Evidence = {
-      kind: "event",
-      text: `the kernel ended ${trouble.memoryKills} of its processes; ${peak} of memory was in use at its peak`,
-    };
-    return memory === undefined
-      ? cause("machine_out_of_memory", { used: peak }, [proof, ...evidence])
-      : cause("out_of_memory", { limit: bytes(memory), used: peak }, [proof, ...evidence]);
-  }
-  return trouble.processesRefused === 0
-    ? undefined
-    : cause("process_limit", { limit: `${processes} processes and threads` }, [
-        { kind: "event", text: `the kernel refused to start a process or thread ${times(trouble.processesRefused)}` },
-        ...evidence,
-      ]);
-}
-
-/** What the last words of a run name as the reason of its end, where that has a remedy of its own. */
-function namedCause(lines: readonly Evidence[]): Cause | undefined {
-  // The first one: what stands below it are its details.
-  for (const { text } of lines) {
-    const found = causeInLine("The process", text);
-    if (found !== undefined) return found;
-  }
-  return undefined;
-}
-
-function bytes(count: number): string {
-  const unit =
-    count >= 1024 ** 3
-      ? { size: 1024 ** 3, name: "GiB" }
-      : count >= 1024 ** 2
-        ? { size: 1024 ** 2, name: "MiB" }
-        : { size: 1024, name: "KiB" };
-  return `${Number((count / unit.size).toFixed(1))} ${unit.name}`;
-}
-
-/** The error that the program named, as the end of a sentence. */
-function lastWords(lines: readonly string[]): string {
-  const scan = new ErrorScan();
-  for (const line of lines) scan.add("", line);
-  const line = scan.line();
-  return line === undefined ? "" : `: ${line.replace(/\.$/, "")}`;
-}
-
-/** `sh: 1: exec: foo: not found`, `bash: line 1: foo: command not found`. */
-function missingCommand(lines: readonly string[]): string | undefined {
-  for (const line of lines.toReversed()) {
-    const found = /(?:^|: )([^:\s]+): (?:command )?not found$/.exec(line)?.[1];
-    if (found !== undefined) return found;
-  }
-  return undefined;
-}
-
-function portTakenCause(spec: Ended, lines: readonly Evidence[], evidence: Evidence[]): Cause | undefined {
-  const line = lines.findLast((one) =>
-    /EADDRINUSE|address (is )?already in use|port \d+ is (already )?in use|address in use/i.test(one.text),
-  );
-  if (line === undefined) return undefined;
-  const near = lines
-    .filter((one) => one === line || /port\W{1,3}\d+/i.test(one.text))
-    .map((one) => one.text)
-    .join("\n");
-  const named = [line.text, near]
-    .flatMap((text) => [...text.matchAll(/(?::|\bport\b\W{1,3}|, )(\d{2,5})\b/gi)])
-    .map((match) => Number(match[1]))
-    .find((port) => port <= 65_535);
-  const main = mainPort(spec.workload);
-  const port = named ?? (main === undefined ? undefined : spec.ports[main]);
-  if (port === undefined) return undefined;
-  return cause("port_taken", { port, owner: spec.ownerOf?.(port) ?? ownerName(ownerOf(port)) }, evidence);
-}
+/** Who has a port that a program wanted. */
+export const portOwner = (port: number): string => ownerName(ownerOf(port));
 
 export function ownerName(owner: PortOwner | undefined): string {
   if (owner === undefined) return "a program that has ended since";

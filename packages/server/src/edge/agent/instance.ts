@@ -9,7 +9,8 @@ import { writeDurably } from "../../os/files.ts";
 import { isAlive } from "../../os/process.ts";
 import { CauseFinder } from "./causes.ts";
 import { runCommand } from "./command.ts";
-import { exitCause } from "./diagnose.ts";
+import { exitCause } from "../../engines/exitcause.ts";
+import { portOwner } from "./diagnose.ts";
 import { errorText, touchFolder, writeJson } from "./files.ts";
 import { doorkeepers, intruderAt, type Listener } from "./listening.ts";
 import { makePipes, writeProgram, type Beside, type Program } from "./launch.ts";
@@ -302,7 +303,7 @@ export class Supervised {
     // Without a check only time tells that it had come up.
     state.everReady ||= ranFor >= proven;
     const wanted = startsAgain(this.spec, state, exit.exitCode);
-    state.lastCause = state.ending ?? exitCause(this.spec, state, exit, []);
+    state.lastCause = state.ending ?? exitCause({ ...this.spec, ownerOf: portOwner }, state, exit, []);
     this.#causes.forget();
     if (ranFor >= machine.steadyAfter) state.failures = 0;
     state.live = false;
