@@ -1,7 +1,7 @@
 // What Berth writes on a container so that it is recognised, and adopted again after everything but the daemon was lost (promise 7): whose it is, and the
 // whole order that it was made by. Values of secrets are in its environment only; a label says where in it they are, not what they are.
 import type { InstanceOrder } from "../agent/order.ts";
-import type { Workload } from "../engine.ts";
+import { readWorkload, writeWorkload, type WrittenWorkload } from "../written.ts";
 
 /** What a container was made by. */
 export interface ContainerOrder extends InstanceOrder {
@@ -23,21 +23,17 @@ export const label = {
   order: "berth.order",
 } as const;
 
-/** Where in a variable's value a secret stands: name, first character, length. */
-type SecretPlace = readonly [name: string, from: number, length: number];
-
 interface Written {
   readonly version: 1;
-  readonly order: Omit<ContainerOrder, "workload"> & { readonly workload: Omit<Workload, "env" | "secretValues"> };
-  /** Names of the workload's own variables. */
-  readonly env: readonly string[];
-  readonly secrets: readonly SecretPlace[];
+  readonly order: Omit<ContainerOrder, "workload"> & { readonly workload: WrittenWorkload["workload"] };
+  readonly env: WrittenWorkload["env"];
+  readonly secrets: WrittenWorkload["secrets"];
 }
 
 export function labelsOf(order: ContainerOrder): Record<string, string> {
   const { workload, ...rest } = order;
-  const { env, secretValues, ...kept } = workload;
-  const written: Written = { version: 1, order: { ...rest, workload: kept }, env: Object.keys(env), secrets: placesOf(env, secretValues) };
+  const { workload: kept, env, secrets } = writeWorkload(workload);
+  const written: Written = { version: 1, order: { ...rest, workload: kept }, env, secrets };
   return {
     [label.installation]: order.fence.installation,
     [label.role]: order.task === undefined ? "instance" : "task",
@@ -57,22 +53,8 @@ export function readOrder(labels: Readonly<Record<string, string>>, environment:
   if (text === undefined) return undefined;
   const written = JSON.parse(text) as Written;
   if ((written.version as number) !== 1) return undefined;
-  const there = new Map(environment.map((one) => splitVariable(one)));
-  const env = Object.fromEntries(written.env.flatMap((name) => (there.has(name) ? [[name, there.get(name) ?? ""]] : [])));
-  const secretValues = new Set(written.secrets.map(([name, from, length]) => (env[name] ?? "").slice(from, from + length)));
-  secretValues.delete("");
-  return { ...written.order, workload: { ...written.order.workload, env, secretValues: [...secretValues] } };
-}
-
-function placesOf(env: Readonly<Record<string, string>>, secrets: readonly string[]): SecretPlace[] {
-  return secrets
-    .filter((secret) => secret !== "")
-    .flatMap((secret) =>
-      Object.entries(env).flatMap(([name, value]): SecretPlace[] => {
-        const from = value.indexOf(secret);
-        return from < 0 ? [] : [[name, from, secret.length]];
-      }),
-    );
+  const { workload, ...order } = written.order;
+  return { ...order, workload: readWorkload({ ...written, workload }, new Map(environment.map((one) => splitVariable(one)))) };
 }
 
 /** `NAME=value`. */
