@@ -11,6 +11,7 @@ export type LayerName =
   | "ports"
   | "sandbox"
   | "docker"
+  | "kubernetes"
   | "edge-protocol"
   | "engines"
   | "builders"
@@ -46,6 +47,8 @@ export const layers: Readonly<Record<LayerName, Layer>> = {
   sandbox: { where: server("sandbox/"), mayImport: base },
   // Calls to a Docker daemon, for the engine and the builder alike.
   docker: { where: server("docker/"), mayImport: ["contract", "core", "os"] },
+  // Calls to a Kubernetes API.
+  kubernetes: { where: server("kubernetes/"), mayImport: ["contract", "core"] },
   // What an agent and its engine say to each other, and write on what they make, belongs to neither.
   "edge-protocol": {
     where: server(
@@ -53,7 +56,7 @@ export const layers: Readonly<Record<LayerName, Layer>> = {
     ),
     mayImport: [...base, "ports"],
   },
-  engines: { where: server("engines/"), mayImport: [...base, "ports", "edge-protocol", "docker"] },
+  engines: { where: server("engines/"), mayImport: [...base, "ports", "edge-protocol", "docker", "kubernetes"] },
   builders: { where: server("builders/"), mayImport: [...base, "ports", "sandbox", "docker"] },
   edge: { where: server("edge/"), mayImport: [...base, "ports", "edge-protocol", "sandbox", "docker"] },
   db: { where: server("db/"), mayImport: base },
@@ -64,7 +67,7 @@ export const layers: Readonly<Record<LayerName, Layer>> = {
   // The composition root and the parts of the process: the only place that constructs things.
   app: {
     where: server("((app|work)\\.ts$|server/)"),
-    mayImport: [...below, "edge-protocol", "sandbox", "docker", "resources", "reconcile", "http", "settings"],
+    mayImport: [...below, "edge-protocol", "sandbox", "docker", "kubernetes", "resources", "reconcile", "http", "settings"],
   },
   main: { where: server("(main|work-thread)\\.ts$"), mayImport: [...below, "resources", "reconcile", "http", "app", "settings"] },
 };
