@@ -47,7 +47,7 @@ export const layers: Readonly<Record<LayerName, Layer>> = {
   sandbox: { where: server("sandbox/"), mayImport: base },
   // Calls to a Docker daemon, for the engine and the builder alike.
   docker: { where: server("docker/"), mayImport: ["contract", "core", "os"] },
-  // Calls to the API of a Kubernetes cluster.
+  // Calls to a Kubernetes API.
   kubernetes: { where: server("kubernetes/"), mayImport: ["contract", "core"] },
   // What an agent and its engine say to each other, and write on what they make, belongs to neither.
   "edge-protocol": {

@@ -1,0 +1,129 @@
+// Several streams of bytes over one WebSocket, as Kubernetes has them for commands and ports: the first byte of a message is its channel's number. A reader that is slow pauses the
+// connection, so that nothing piles up here. https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/4006-transition-spdy-to-websockets
+import { Readable, Writable } from "node:stream";
+import type { RawData, WebSocket } from "ws";
+import { KubeTimeout, unreachable } from "./errors.ts";
+
+/** Tells the other side of the end of a channel; since `v5.channel.k8s.io`. */
+const closeChannel = 255;
+const maxMessageBytes = 32 * 1024;
+/** Keeps what is idle alive through what lies in between, ms. */
+const pingEvery = 20_000;
+/** Nothing heard for so long, and nothing paused: the other side is gone, ms. */
+const silence = 65_000;
+/** What may wait for a slow reader, bytes. */
+const highWaterMark = 256 * 1024;
+
+export class Channels {
+  readonly #socket: WebSocket;
+  readonly #readers = new Map<number, (data: Buffer) => void>();
+  readonly #streams = new Map<number, Readable>();
+  readonly #full = new Set<number>();
+  readonly #closed = Promise.withResolvers<Error | undefined>();
+  #heard = performance.now();
+
+  /** The socket is open and paused; `start` lets it run. */
+  constructor(socket: WebSocket, server: string, signal: AbortSignal) {
+    this.#socket = socket;
+    let failure: Error | undefined;
+    const abort = (): void => {
+      failure ??= signal.reason instanceof Error ? signal.reason : new Error(String(signal.reason));
+      socket.terminate();
+    };
+    const alive = setInterval(() => {
+      if (this.#full.size === 0 && performance.now() - this.#heard > silence) {
+        failure ??= unreachable(server, new KubeTimeout("the other side is silent"));
+        socket.terminate();
+      } else if (socket.readyState === socket.OPEN) socket.ping();
+    }, pingEvery);
+    socket.on("message", (data, isBinary) => this.#take(data, isBinary));
+    socket.on("pong", () => (this.#heard = performance.now()));
+    socket.on("error", (error) => (failure ??= unreachable(server, error)));
+    socket.on("close", () => {
+      clearInterval(alive);
+      signal.removeEventListener("abort", abort);
+      this.#closed.resolve(failure);
+    });
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort, { once: true });
+  }
+
+  /** The connection is at its end; with what broke it, if something did. Never rejects. */
+  get closed(): Promise<Error | undefined> {
+    return this.#closed.promise;
+  }
+
+  /** Each message of a channel, without those that are empty. */
+  onMessage(channel: number, take: (data: Buffer) => void): void {
+    this.#readers.set(channel, take);
+  }
+
+  /** What comes on a channel. Whoever asked ends or destroys it when the connection is at its end. */
+  readable(channel: number): Readable {
+    const stream = new Readable({
+      highWaterMark,
+      read: () => this.#drained(channel),
+      // Nobody reads it any more: what still comes is dropped, and holds up nobody.
+      destroy: (error, done) => {
+        this.#readers.delete(channel);
+        this.#drained(channel);
+        done(error);
+      },
+    });
+    this.#streams.set(channel, stream);
+    this.onMessage(channel, (data) => {
+      if (stream.readableEnded || stream.push(data)) return;
+      this.#full.add(channel);
+      this.#socket.pause();
+    });
+    return stream;
+  }
+
+  /** What is written goes to a channel; its end is told with `closes`. */
+  writable(channel: number, { closes }: { readonly closes: boolean }): Writable {
+    return new Writable({
+      highWaterMark,
+      write: (chunk: Buffer, _encoding, done) => this.send(channel, chunk, done),
+      final: (done) => (closes ? this.send(closeChannel, Buffer.of(channel), done) : done()),
+    });
+  }
+
+  /** `done`: the bytes are with the kernel, or cannot be sent any more. */
+  send(channel: number, data: Buffer, done: (error?: Error | null) => void = () => undefined): void {
+    const piece = data.subarray(0, maxMessageBytes);
+    this.#socket.send(Buffer.concat([Buffer.of(channel), piece]), { binary: true }, (error) => {
+      if (error != null || piece.length === data.length) done(error);
+      else this.send(channel, data.subarray(maxMessageBytes), done);
+    });
+  }
+
+  start(): void {
+    this.#socket.resume();
+  }
+
+  /** Ends the connection in good order. */
+  close(): void {
+    this.#socket.close(1000);
+  }
+
+  /** Ends the connection at once. */
+  terminate(): void {
+    this.#socket.terminate();
+  }
+
+  #take(data: RawData, isBinary: boolean): void {
+    this.#heard = performance.now();
+    const bytes = Array.isArray(data) ? Buffer.concat(data) : Buffer.isBuffer(data) ? data : Buffer.from(data);
+    if (!isBinary || bytes.length < 2) return;
+    const [channel = 0] = bytes;
+    if (channel === closeChannel) this.#streams.get(bytes[1] ?? 0)?.push(null);
+    else this.#readers.get(channel)?.(bytes.subarray(1));
+  }
+
+  #drained(channel: number): void {
+    if (this.#full.delete(channel) && this.#full.size === 0) {
+      this.#heard = performance.now();
+      this.#socket.resume();
+    }
+  }
+}
