@@ -113,9 +113,16 @@ const refused: readonly (readonly [what: string, file: unknown, code: Kubeconfig
   ["a list", "[1, 2]", "not_a_kubeconfig", "Config"],
   ["a word", "hello", "not_a_kubeconfig", "Config"],
   ["no YAML", "a: [1\nb: {", "not_yaml", "line"],
-  ["bytes", "\u0000\u0001\uffff", "not_yaml", "line"],
+  ["bytes", "\u0000\u0001\uffff", "not_a_kubeconfig", "Config"],
   ["two documents", "kind: Config\n---\nkind: Config\n", "not_yaml", "line"],
-  ["brackets without an end", "[".repeat(200_000), "not_yaml", "YAML"],
+  ["brackets without an end", "[".repeat(200_000), "not_yaml", "deeply"],
+  ["dashes without an end", "- ".repeat(200_000), "not_yaml", "deeply"],
+  [
+    "an indent without an end",
+    Array.from({ length: 700 }, (_, depth) => `${" ".repeat(depth)}a:`).join("\n"),
+    "not_a_kubeconfig",
+    "clusters",
+  ],
   ["a very long one", `a: ${"x".repeat(600_000)}`, "too_large", "characters"],
   [
     "a bomb of aliases",

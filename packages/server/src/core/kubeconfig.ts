@@ -73,6 +73,7 @@ type Fields = Readonly<Record<string, unknown>>;
 /** Reading longer ones would hold up everyone else. */
 const mostCharacters = 524_288;
 const flatten = "Write it into the file: `kubectl config view --minify --flatten`.";
+const asWritten = "Give the file as `kubectl config view --minify --flatten` writes it.";
 const serviceAccount =
   "Give the token of a service account instead: `kubectl create token NAME --duration=8760h`, and `token:` in the user's entry.";
 
@@ -130,26 +131,18 @@ function parse(text: string): Fields {
       `it is longer than ${String(mostCharacters)} characters`,
       "Cut it down to one context: `kubectl config view --minify --flatten`.",
     );
+  if (isDeep(text)) refuse("not_yaml", "it is nested too deeply to be read", asWritten);
   let file: unknown;
   try {
     // Whether keys are unique is not asked: the library compares each with each.
-    const document = parseDocument(text, { version: "1.2", uniqueKeys: false, prettyErrors: false, logLevel: "silent" });
+    const document = parseDocument(text, { version: "1.2", uniqueKeys: false, prettyErrors: false, logLevel: "error" });
     const [mistake] = document.errors;
     // What the library says of it may repeat a part of a key.
-    if (mistake !== undefined)
-      refuse(
-        "not_yaml",
-        `it is not valid YAML near line ${String(lineAt(text, mistake.pos[0]))}`,
-        "Give the file as `kubectl config view --minify --flatten` writes it.",
-      );
+    if (mistake !== undefined) refuse("not_yaml", `it is not valid YAML near line ${String(lineAt(text, mistake.pos[0]))}`, asWritten);
     file = document.toJS({ maxAliasCount: 100 });
   } catch (error) {
     if (error instanceof Refused) throw error;
-    refuse(
-      "not_yaml",
-      "it is nested too deeply, or refers to itself too often, to be read",
-      "Give the file as `kubectl config view --minify --flatten` writes it.",
-    );
+    refuse("not_yaml", "it is nested too deeply, or refers to itself too often, to be read", asWritten);
   }
   if (!isFields(file))
     refuse("not_a_kubeconfig", "it is no kubeconfig", "Give a file that begins with `apiVersion: v1` and `kind: Config`.");
@@ -326,4 +319,16 @@ function quote(name: string): string {
 
 function lineAt(text: string, offset: number): number {
   return text.slice(0, offset).split("\n").length;
+}
+
+/** Deeper than any kubeconfig: the parser would work on it for seconds. Looks at brackets wherever they stand; a few in a text are no matter. */
+function isDeep(text: string): boolean {
+  let depth = 0;
+  for (let at = 0; at < text.length; at++) {
+    const char = text[at];
+    if (char === "[" || char === "{") depth++;
+    else if (char === "]" || char === "}") depth = Math.max(0, depth - 1);
+    if (depth > 100) return true;
+  }
+  return /(?:[-?:][ \t]+){100}/.test(text);
 }
