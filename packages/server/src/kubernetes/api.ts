@@ -99,11 +99,10 @@ export class KubeApi {
     return this.get<T>(ref, call).catch(absent);
   }
 
-  /** What was stored. Errors: as of `request`; KubeError with the reason `AlreadyExists` when the name is taken. `subresource`: as in `eviction`. */
-  create<T = KubeObject>(object: Sendable, { dryRun, subresource, ...call }: Write & { readonly subresource?: string } = {}): Promise<T> {
-    const { kind, namespace, name } = refOf(object);
-    const path = subresource === undefined ? pathOf(kind, namespace) : pathOf(kind, namespace, name, subresource);
-    return this.request<T>("POST", path, { ...call, query: { fieldManager, ...dry(dryRun) }, body: object });
+  /** What was stored. Errors: as of `request`; KubeError with the reason `AlreadyExists` when the name is taken. */
+  create<T = KubeObject>(object: Sendable, { dryRun, ...call }: Write = {}): Promise<T> {
+    const { kind, namespace } = refOf(object);
+    return this.request<T>("POST", pathOf(kind, namespace), { ...call, query: { fieldManager, ...dry(dryRun) }, body: object });
   }
 
   /** Server-side apply: what Berth says of the object, and nothing else of it, is made so. Errors: as of `request`; KubeError with `conflicts` when others own what it says. */
