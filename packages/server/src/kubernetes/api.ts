@@ -1,6 +1,6 @@
 // Calls to a Kubernetes API: one object at a time, and streams. Knows paths, bodies and failures, and nothing of what Berth makes of the objects. A token or a key is
 // never part of a message. Only what may be asked twice is: questions and applies, when the server says to come later, or closed a kept connection at its reuse.
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
 import type { Dispatcher } from "undici";
 import type { WebSocket } from "ws";
 import type { ClusterAccess } from "../core/kubeconfig.ts";
@@ -64,6 +64,7 @@ export type JsonPatch =
 
 const fieldManager = "berth";
 const applyType = "application/apply-patch+yaml";
+const longAnswer = 256 * 1024;
 const maxAnswerBytes = 64 * 1024 * 1024;
 const maxErrorBytes = 64 * 1024;
 
@@ -202,7 +203,10 @@ export class KubeApi {
       "calls",
     );
     await this.#refuse(answer, signal);
-    return this.#text(answer, maxAnswerBytes, signal);
+    const text = await this.#text(answer, maxAnswerBytes, signal);
+    // To read a long answer and to parse it are two turns of the event loop.
+    if (text.length > longAnswer) await turn();
+    return text;
   }
 
   /** Throws what the answer is, if it is no success. */

@@ -1,8 +1,11 @@
 // A watch on bad days: too old a version, cut connections, silence, garbage. What it holds in the end has to be what the server holds, and it has to say since when it cannot know.
 import { randomBytes } from "node:crypto";
-import { monitorEventLoopDelay } from "node:perf_hooks";
+import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import process from "node:process";
+import { Worker } from "node:worker_threads";
 import { afterEach, describe, expect, it } from "vitest";
+import { testCertificate } from "../edge/testing/certificates.ts";
 import { KubeApi } from "./api.ts";
 import { KubeError } from "./errors.ts";
 import { listAll, listPages } from "./list.ts";
@@ -403,49 +406,73 @@ describe("a watch", () => {
   });
 });
 
+/** Serves pages and then events from a thread of its own, so that only the watch works in this one. */
+const pagesServer = `
+const { workerData, parentPort } = require("node:worker_threads");
+const { cert, key, filler } = workerData;
+const page = (from) => JSON.stringify({
+  metadata: { resourceVersion: "1", ...(from + 250 < 10000 ? { continue: String(from + 250) } : {}) },
+  items: Array.from({ length: 250 }, (_, index) => thing(from + index, 1, from + index)),
+});
+const thing = (index, version, value) => ({ metadata: { name: "pod-" + index, namespace: "shop", uid: String(index), resourceVersion: String(version) }, value, spec: { env: filler } });
+const server = require("node:https").createServer({ cert, key }, (request, response) => {
+  const query = new URL(request.url, "https://x").searchParams;
+  if (query.has("watch")) for (let index = 0; index < 2000; index++) response.write(JSON.stringify({ type: "MODIFIED", object: thing(index, 2, -1) }) + "\\n");
+  else if (query.get("limit") === "250") response.end(page(Number(query.get("continue") ?? 0)));
+});
+server.listen(0, "localhost", () => parentPort.postMessage(server.address().port));
+`;
+
 describe("10,000 objects", () => {
-  it("are read and watched without holding up the event loop for more than 50 ms", async () => {
-    const { things, api } = await start();
+  it("are read and watched in turns of less than 50 ms of work", async () => {
+    const authority = testCertificate({ subject: "test authority", isAuthority: true });
+    const { certificate: cert, key } = testCertificate({ hosts: ["localhost"], issuer: authority });
     // As large as pods are: 8 KiB each.
     const filler = Array.from({ length: 72 }, (_, index) => ({
       name: `variable-${String(index)}`,
       value: randomBytes(40).toString("hex"),
     }));
-    const bodies: string[] = [];
-    const thing = (index: number, version: number): Thing => ({
-      metadata: { name: `pod-${String(index)}`, namespace: "shop", uid: String(index), resourceVersion: String(version) },
-      value: index,
+    expect(JSON.stringify(filler).length).toBeGreaterThan(8_000);
+    const worker = new Worker(pagesServer, { eval: true, workerData: { cert, key, filler } });
+    made.push(() => worker.terminate());
+    const [port] = (await once(worker, "message")) as [number];
+    const api = new KubeApi({
+      server: `https://localhost:${String(port)}`,
+      ca: authority.certificate,
+      auth: { kind: "token", token: "t" },
     });
-    for (let from = 0; from < 10_000; from += 500) {
-      const items = Array.from({ length: 500 }, (_, index) => ({ ...thing(from + index, 1), spec: { env: filler } }));
-      bodies.push(
-        JSON.stringify({ metadata: { resourceVersion: "1", ...(from + 500 < 10_000 ? { continue: String(from / 500 + 1) } : {}) }, items }),
-      );
-    }
-    expect(Buffer.byteLength(bodies[0] ?? "")).toBeGreaterThan(3_500_000);
-    const events = Buffer.from(
-      Array.from(
-        { length: 2_000 },
-        (_, index) => `${JSON.stringify({ type: "MODIFIED", object: { ...thing(index, 2), value: -1, spec: { env: filler } } })}\n`,
-      ).join(""),
-    );
-    things.instead = (url, response) => {
-      if (url.searchParams.has("watch")) response.writeHead(200).write(events);
-      else response.writeHead(200).end(bodies[Number(url.searchParams.get("continue") ?? 0)]);
-      return true;
-    };
-    const delay = monitorEventLoopDelay({ resolution: 5 });
-    delay.enable();
+    made.push(() => api.close());
+    const turns = longestTurn();
     const began = performance.now();
     const { watched } = watch(api);
     await watched.synced;
     const took = performance.now() - began;
     expect(watched.items.size).toBe(10_000);
     await until(() => watched.items.get("shop/pod-1999") === -1);
-    delay.disable();
-    console.log(
-      `10,000 objects: ${took.toFixed(0)} ms, longest stall ${(delay.max / 1e6).toFixed(1)} ms, 99 % ${(delay.percentile(99) / 1e6).toFixed(1)} ms`,
-    );
-    expect(delay.max / 1e6).toBeLessThan(55);
+    const longest = turns();
+    console.log(`10,000 objects and 2,000 changes: list ${took.toFixed(0)} ms, longest turn ${longest.toFixed(1)} ms of work`);
+    expect(longest).toBeLessThan(50);
   });
 });
+
+/** ms of this thread's own work in the longest turn of the event loop: what other processes take of the machine does not count. */
+function longestTurn(): () => number {
+  let longest = 0;
+  let isOver = false;
+  const used = (): number => {
+    const { user, system } = process.threadCpuUsage();
+    return (user + system) / 1_000;
+  };
+  let before = used();
+  const next = (): void => {
+    const now = used();
+    longest = Math.max(longest, now - before);
+    before = now;
+    if (!isOver) setImmediate(next);
+  };
+  setImmediate(next);
+  return () => {
+    isOver = true;
+    return longest;
+  };
+}
