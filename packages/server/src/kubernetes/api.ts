@@ -1,23 +1,16 @@
 // Calls to a Kubernetes API: one object at a time, and streams. Knows paths, bodies and failures, and nothing of what Berth makes of the objects. A token or a key is
 // never part of a message. Only what may be asked twice is: questions and applies, when the server says to come later, or closed a kept connection at its reuse.
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
 import type { Dispatcher } from "undici";
 import type { WebSocket } from "ws";
 import type { ClusterAccess } from "../core/kubeconfig.ts";
-import { KubeError, KubeProtocolError, KubeTimeout, KubeUnreachable, statusIn, unreachable } from "./errors.ts";
+import { formatQuery, limited, parse, retryAfterOf, waitAfter, type Call, type Limit, type Query } from "./call.ts";
+import { KubeError, KubeProtocolError, KubeUnreachable, statusIn, unreachable } from "./errors.ts";
 import type { KubeObject, ObjectMeta } from "./objects.ts";
 import { isKind, pathOf, type Kind } from "./paths.ts";
 import { Transport, type TokenSource } from "./transport.ts";
 
-export type Query = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
-
-export interface Call {
-  /** Ends the call with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
-  /** ms until the whole answer is there, retries included; 60 s unless told. */
-  readonly timeout?: number | undefined;
-}
 
 export interface RequestOptions extends Call {
   /** A list becomes one `name=value` for each; undefined is left out. */
@@ -71,10 +64,9 @@ export type JsonPatch =
 
 const fieldManager = "berth";
 const applyType = "application/apply-patch+yaml";
-const defaultTimeout = 60_000;
+const longAnswer = 256 * 1024;
 const maxAnswerBytes = 64 * 1024 * 1024;
 const maxErrorBytes = 64 * 1024;
-const mostRetries = 8;
 
 export class KubeApi {
   /** The server's address; for messages. */
@@ -108,11 +100,10 @@ export class KubeApi {
     return this.get<T>(ref, call).catch(absent);
   }
 
-  /** What was stored. Errors: as of `request`; KubeError with the reason `AlreadyExists` when the name is taken. `subresource`: as in `eviction`. */
-  create<T = KubeObject>(object: Sendable, { dryRun, subresource, ...call }: Write & { readonly subresource?: string } = {}): Promise<T> {
-    const { kind, namespace, name } = refOf(object);
-    const path = subresource === undefined ? pathOf(kind, namespace) : pathOf(kind, namespace, name, subresource);
-    return this.request<T>("POST", path, { ...call, query: { fieldManager, ...dry(dryRun) }, body: object });
+  /** What was stored. Errors: as of `request`; KubeError with the reason `AlreadyExists` when the name is taken. */
+  create<T = KubeObject>(object: Sendable, { dryRun, ...call }: Write = {}): Promise<T> {
+    const { kind, namespace } = refOf(object);
+    return this.request<T>("POST", pathOf(kind, namespace), { ...call, query: { fieldManager, ...dry(dryRun) }, body: object });
   }
 
   /** Server-side apply: what Berth says of the object, and nothing else of it, is made so. Errors: as of `request`; KubeError with `conflicts` when others own what it says. */
@@ -212,7 +203,10 @@ export class KubeApi {
       "calls",
     );
     await this.#refuse(answer, signal);
-    return this.#text(answer, maxAnswerBytes, signal);
+    const text = await this.#text(answer, maxAnswerBytes, signal);
+    // To read a long answer and to parse it are two turns of the event loop.
+    if (text.length > longAnswer) await turn();
+    return text;
   }
 
   /** Throws what the answer is, if it is no success. */
@@ -252,36 +246,6 @@ export class KubeApi {
   }
 }
 
-interface Limit {
-  readonly signal: AbortSignal;
-  /** ms. */
-  left(): number;
-  clear(): void;
-}
-
-/** The caller's signal with a limit in time. It has to be cleared. */
-function limited(name: string, { signal, timeout = defaultTimeout }: Call): Limit {
-  const late = new AbortController();
-  const end = performance.now() + timeout;
-  const timer = setTimeout(() => {
-    late.abort(unreachable(name, new KubeTimeout(`${String(timeout / 1_000)} s`)));
-  }, timeout);
-  return {
-    signal: signal === undefined ? late.signal : AbortSignal.any([signal, late.signal]),
-    left: () => end - performance.now(),
-    clear: () => clearTimeout(timer),
-  };
-}
-
-/** ms until the next attempt at what may be repeated; undefined: there is none. */
-function waitAfter(error: unknown, attempt: number): number | undefined {
-  if (error instanceof KubeUnreachable) return error.code === "cut" && attempt === 0 ? 0 : undefined;
-  if (!(error instanceof KubeError) || attempt >= mostRetries) return undefined;
-  if ((error.status !== 429 && error.status !== 503) || error.retryAfter === undefined) return undefined;
-  // Those that were sent away together do not come back together.
-  return error.retryAfter * (1 + Math.random() / 4);
-}
-
 function pathOfRef({ kind, namespace, name, subresource }: Ref): string {
   return pathOf(kind, namespace, name, subresource);
 }
@@ -298,27 +262,4 @@ function absent(error: unknown): undefined {
 
 function dry(dryRun: boolean | undefined): Query {
   return dryRun === true ? { dryRun: "All" } : {};
-}
-
-/** ms. Whole seconds are all that API servers send; a date, RFC 9110 section 10.2.3, is left out. */
-function retryAfterOf(header: string | readonly string[] | undefined): number | undefined {
-  return typeof header === "string" && /^\d{1,6}$/.test(header.trim()) ? Number(header) * 1_000 : undefined;
-}
-
-function formatQuery(query: Query | undefined): string {
-  const parameters = new URLSearchParams();
-  for (const [name, value] of Object.entries(query ?? {})) {
-    if (value === undefined) continue;
-    for (const each of Array.isArray(value) ? (value as readonly string[]) : [String(value)]) parameters.append(name, each);
-  }
-  return parameters.size === 0 ? "" : `?${parameters.toString()}`;
-}
-
-function parse<T>(text: string, what: string): T {
-  if (text.trim() === "") return undefined as T;
-  try {
-    return JSON.parse(text) as T;
-  } catch (error) {
-    throw new KubeProtocolError(`${what} gave no JSON: ${text.slice(0, 200)}`, { cause: error });
-  }
 }

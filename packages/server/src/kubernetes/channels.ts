@@ -53,13 +53,18 @@ export class Channels {
     return this.#closed.promise;
   }
 
-  /** Each message of a channel, without those that are empty. */
-  onMessage(channel: number, take: (data: Buffer) => void): void {
-    this.#readers.set(channel, take);
+  /** Each message of a channel, without those that are empty. `skip`: as many bytes come first that are none of it. */
+  onMessage(channel: number, take: (data: Buffer) => void, skip = 0): void {
+    let left = skip;
+    this.#readers.set(channel, (data) => {
+      const rest = data.subarray(left);
+      left = Math.max(0, left - data.length);
+      if (rest.length > 0) take(rest);
+    });
   }
 
-  /** What comes on a channel. Whoever asked ends or destroys it when the connection is at its end. */
-  readable(channel: number): Readable {
+  /** What comes on a channel, after `skip` bytes. Whoever asked ends or destroys it when the connection is at its end. */
+  readable(channel: number, skip = 0): Readable {
     const stream = new Readable({
       highWaterMark,
       read: () => this.#drained(channel),
@@ -71,11 +76,12 @@ export class Channels {
       },
     });
     this.#streams.set(channel, stream);
-    this.onMessage(channel, (data) => {
-      if (stream.readableEnded || stream.push(data)) return;
+    const take = (data: Buffer): void => {
+      if (stream.destroyed || stream.push(data)) return;
       this.#full.add(channel);
       this.#socket.pause();
-    });
+    };
+    this.onMessage(channel, take, skip);
     return stream;
   }
 

@@ -71,7 +71,7 @@ export function pathOf(kind: Kind, namespace?: string, name?: string, subresourc
   if (name !== undefined) parts.push(segment(name));
   if (subresource !== undefined) {
     if (name === undefined) throw new TypeError(`${subresource} is a part of one object: a name is needed`);
-    parts.push(...subresource.split("/").map(segment));
+    parts.push(segment(subresource));
   }
   return `/${parts.join("/")}`;
 }

@@ -2,7 +2,7 @@
 import { Duplex, type Readable, type Writable } from "node:stream";
 import type { KubeApi } from "./api.ts";
 import { Channels } from "./channels.ts";
-import { KubeError, KubeProtocolError, statusIn, unreachable } from "./errors.ts";
+import { KubeError, statusIn, unreachable } from "./errors.ts";
 import { readLines } from "./lines.ts";
 import { pathOf } from "./paths.ts";
 
@@ -64,13 +64,21 @@ export interface Exec {
 const maxLineBytes = 64 * 1024;
 const stamp = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)) ?/;
 const execProtocol = "v5.channel.k8s.io";
+/** Kubelets pass it on to the container runtime, which speaks it since 1.7. The other one, SPDY inside a WebSocket, can no more tell a runtime that one side is done. */
 const forwardProtocol = "v4.channel.k8s.io";
+/** Both channels of a port begin with its number. */
+const portBytes = 2;
 
 /** The lines of a container's output; ends when the container does, or with what there is unless it follows. Errors: KubeError, KubeUnreachable, or the signal's reason. */
 export async function* logs(api: KubeApi, options: LogsOptions, signal: AbortSignal): AsyncGenerator<PodLine> {
   const { namespace, pod, container, follow, tail, sinceTime, previous, timestamps = true } = options;
   const query = { container, follow, tailLines: tail, sinceTime: sinceTime?.toISOString(), previous, timestamps };
-  const chunks = await api.stream(pathOf("Pod", namespace, pod, "log"), { query, signal });
+  const chunks = await api.stream(pathOf("Pod", namespace, pod, "log"), {
+    query,
+    signal,
+    // A kubelet begins to answer with the first line, and a container may be silent for hours.
+    timeout: follow === true ? Infinity : undefined,
+  });
   for await (const lines of readLines(chunks, maxLineBytes, "cut")) {
     for (const { text, cut } of lines) {
       const at = timestamps ? stamp.exec(text) : null;
@@ -132,7 +140,7 @@ function exitOf(text: string): ExecExit {
 
 /**
  * A connection to a port of a pod; the caller destroys it. The end of what is written is not told to the pod: the protocol has no word for it. Errors, of the call and of the stream:
- * KubeError, KubeUnreachable, KubeProtocolError, or the signal's reason.
+ * KubeError (`PortForward` when nothing listens there), KubeUnreachable, KubeProtocolError, or the signal's reason.
  */
 export async function forward(
   api: KubeApi,
@@ -141,14 +149,19 @@ export async function forward(
 ): Promise<Duplex> {
   const socket = await api.webSocket(pathOf("Pod", namespace, pod, "portforward"), { ports: port }, [forwardProtocol], signal);
   const channels = new Channels(socket, api.name, signal);
-  const incoming = channels.readable(0);
+  const incoming = channels.readable(0, portBytes);
   const outgoing = channels.writable(0, { closes: false });
   const duplex = Duplex.from({ readable: incoming, writable: outgoing });
   let refusal = "";
-  channels.onMessage(1, (data) => (refusal = (refusal + data.toString()).slice(0, 2_000)));
+  const refused = (data: Buffer): void => {
+    refusal = (refusal + data.toString()).slice(0, 2_000);
+    channels.close();
+  };
+  channels.onMessage(1, refused, portBytes);
+  duplex.once("close", () => channels.terminate());
   void channels.closed.then((failure) => {
     if (failure !== undefined) incoming.destroy(failure);
-    else if (refusal !== "") incoming.destroy(new KubeProtocolError(refusal));
+    else if (refusal !== "") incoming.destroy(new KubeError(500, { reason: "PortForward", message: refusal.trim() }));
     else incoming.push(null);
   });
   channels.start();

@@ -36,6 +36,8 @@ interface WatchEvent<O> {
 const defaultPatience: Patience = { first: 500, longest: 30_000, silence: 150_000 };
 /** Seconds that a watch lasts at least; twice that at most, so that not all of them come back at once. */
 const shortestWatch = 240;
+/** A page of pods is some 2 MB of JSON then, which is parsed in one go. */
+const pageOfWatches = 250;
 /** ms of work after which other work gets its turn. */
 const slice = 10;
 /** etcd takes objects of up to 1.5 MiB, and as JSON they may grow. */
@@ -150,7 +152,7 @@ export class Watched<T, O extends Listed = KubeObject> {
   }
 
   async #list(): Promise<void> {
-    const { namespace, labels, fields, pageSize } = this.#options;
+    const { namespace, labels, fields, pageSize = pageOfWatches } = this.#options;
     let seen = new Set<string>();
     let version: string | undefined;
     const pages = listPages<O>(this.#api, this.#kind, { namespace, labels, fields, pageSize, signal: this.#closing.signal });
