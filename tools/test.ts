@@ -30,8 +30,8 @@ async function main(args: readonly string[]): Promise<number> {
       refusedSkips: [],
       failures: checks.filter((check) => !check.ok).map((check) => `check: ${check.name}`),
     });
-    for (const project of ["unit", "local", "docker"]) runs.push(await vitest(project, ["--project", project]));
-    if (long && globSync("{packages/*/src,e2e}/**/*.long.test.ts", { cwd: root }).length === 0)
+    for (const project of ["unit", "local", "docker", "cluster"]) runs.push(await vitest(project, ["--project", project]));
+    if (long && globSync("{packages/*/src,e2e,tools}/**/*.long.test.ts", { cwd: root }).length === 0)
       progress.line("\nThere are no long tests yet (*.long.test.ts).");
     else if (long) runs.push(await vitest("long", ["--project", "long"]));
   }
