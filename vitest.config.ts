@@ -1,5 +1,6 @@
 // How every test of the repository runs. `unit`: beside the code, against real PostgreSQL and real processes; `local`: the built server
-// and command line on the local engine (e2e/); `docker`: against a real dockerd and a real podman that the tests start; `long`: soak and crash tests that `npm run test:long` adds.
+// and command line on the local engine (e2e/); `docker`: against a real dockerd and a real podman that the tests start; `cluster`: against a real Kubernetes
+// (tools/cluster); `long`: soak and crash tests that `npm run test:long` adds.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
@@ -7,6 +8,7 @@ import { defineConfig } from "vitest/config";
 const globalSetup = ["packages/server/test/global-setup.ts"].filter((file) => existsSync(join(import.meta.dirname, file)));
 const long = "**/*.long.test.ts";
 const docker = "**/*.docker.test.ts";
+const cluster = "**/*.cluster.test.ts";
 const outside = ["**/node_modules/**", "**/dist/**", "**/fixtures/**", "**/*-fixtures/**", "examples/**"];
 
 export default defineConfig({
@@ -22,7 +24,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["packages/*/src/**/*.test.ts", "packages/*/test/**/*.test.ts", "tools/**/*.test.ts"],
-          exclude: [...outside, long, docker],
+          exclude: [...outside, long, docker, cluster],
           globalSetup,
           testTimeout: 60_000,
           hookTimeout: 120_000,
@@ -33,7 +35,7 @@ export default defineConfig({
         test: {
           name: "local",
           include: ["e2e/**/*.test.ts"],
-          exclude: [...outside, long, "e2e/docker/**"],
+          exclude: [...outside, long, "e2e/docker/**", "e2e/kubernetes/**"],
           testTimeout: 240_000,
           hookTimeout: 180_000,
         },
@@ -52,8 +54,19 @@ export default defineConfig({
       {
         extends: true,
         test: {
+          name: "cluster",
+          include: [`packages/server/src/${cluster}`, `tools/${cluster}`, "e2e/kubernetes/**/*.test.ts"],
+          exclude: [...outside, long],
+          globalSetup: ["tools/cluster/vitest-setup.ts"],
+          testTimeout: 240_000,
+          hookTimeout: 300_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
           name: "long",
-          include: [`packages/*/src/${long}`, `e2e/${long}`],
+          include: [`packages/*/src/${long}`, `e2e/${long}`, `tools/${long}`],
           exclude: outside,
           globalSetup,
           testTimeout: 1_200_000,

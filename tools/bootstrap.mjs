@@ -10,6 +10,8 @@ const programs = {
   build: { file: "tools/build.ts", args: ["--force"] },
   test: { file: "tools/test.ts", build: true, ownNode: true },
   "test:long": { file: "tools/test.ts", args: ["--long"], build: true, ownNode: true },
+  "test:cluster": { file: "tools/test.ts", args: ["--project", "cluster"], build: true, ownNode: true },
+  cluster: { file: "tools/cluster/main.ts", ownNode: true },
   check: { file: "tools/check.ts", ownNode: true },
   lint: { file: "tools/check.ts", args: ["--only", "lint"], ownNode: true },
   format: { file: "tools/check.ts", args: ["--format"], ownNode: true },

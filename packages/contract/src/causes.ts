@@ -168,6 +168,43 @@ export const causesEn = {
     sentence: "Cluster {cluster} does not answer: {reason}.",
     next: "`berth doctor` says what is wrong; the work waits and goes on when it answers.",
   },
+  // Kubernetes
+  unschedulable: {
+    sentence: "No node of the cluster takes the instance: {reason}.",
+    next: "Ask for less (memory, CPU), remove what fills the cluster, or have an administrator add a node; it starts by itself as soon as one has room.",
+  },
+  pod_evicted: {
+    sentence: "The node ended the instance: {reason}.",
+    next: "Another one is started by itself. If it happens again, give the component limits that it keeps to, or the node more room.",
+  },
+  cluster_quota_exceeded: {
+    sentence: "The quota {quota} of the stack's namespace has no room: {asked} was asked for, {used} of {most} is used.",
+    next: "Scale something down, ask for less, or have an administrator raise the quota; it is tried again by itself.",
+  },
+  admission_denied: {
+    sentence: "The cluster refuses the instance by {by}: {reason}.",
+    next: "Change what is refused (a security profile, a label, an image), or have an administrator of the cluster allow it; then deploy again.",
+  },
+  webhook_down: {
+    sentence: "The cluster asks the webhook {webhook} before it takes anything, and that does not answer: {reason}.",
+    next: "Have an administrator of the cluster mend or remove the webhook; the work goes on by itself then.",
+  },
+  cluster_rights_missing: {
+    sentence: "The account {user} that Berth has in the cluster may not {verb} {resource}.",
+    next: "Have an administrator of the cluster grant it.",
+  },
+  field_conflict: {
+    sentence: "{field} is set by {manager}, and {count} fields in all are in conflict.",
+    next: "Have whoever set it leave it to Berth (`kubectl` with its own field manager), or leave it out of the component.",
+  },
+  namespace_of_others: {
+    sentence: "The namespace {namespace} of cluster {cluster} was not made by this installation of Berth.",
+    next: "Name the stack otherwise, or have an administrator of the cluster remove the namespace.",
+  },
+  namespace_terminating: {
+    sentence: "The namespace {namespace} is still being removed by its cluster.",
+    next: "Nothing has to be done: it is tried again by itself. When it stays, `kubectl get namespace {namespace} -o yaml` says what holds it.",
+  },
   // builds
   build_failed: {
     sentence: "The build's `{step}` step failed with exit code {exitCode}: {line}",

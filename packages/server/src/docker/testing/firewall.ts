@@ -50,9 +50,9 @@ export function withoutPodman(saved: string): string {
   });
 }
 
-/** Whether the daemons of others have chains here. */
+/** Whether the daemons of others, or the test cluster, have chains here. */
 export function hasDaemonChains(saved: string): boolean {
-  return parse(saved).some((table) => [...table.chains].some((chain) => /^(NETAVARK|DOCKER|CNI)/.test(chain)));
+  return parse(saved).some((table) => [...table.chains].some((chain) => /^(NETAVARK|DOCKER|CNI|BERTH-CLUSTER)/.test(chain)));
 }
 
 /**

@@ -57,6 +57,11 @@ export async function releasePlace(place: Place): Promise<void> {
   });
 }
 
+/** Whether a test's daemon is, or was until a moment ago, on this machine. */
+export function hasPlaces(): boolean {
+  return existsSync(root) && taken().length > 0;
+}
+
 function taken(): Place[] {
   return readdirSync(root).flatMap((name) => (/^\d+$/.test(name) ? placeOf(Number(name)) : []));
 }

@@ -3,7 +3,6 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { cause, type Cause, type Evidence } from "@berth/contract/causes.ts";
-import { argumentsOf } from "../../core/command.ts";
 import { exitCause } from "../../engines/exitcause.ts";
 import { mainPort } from "../../engines/workload.ts";
 import { measured } from "../../core/words.ts";

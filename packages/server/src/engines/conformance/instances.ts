@@ -40,7 +40,7 @@ export function instancesAndOrders(lab: Lab): void {
         phase: "running",
         restarts: 0,
       });
-      expect(one.id).toMatch(new RegExp(`^${wanted.ref.component}-[a-z0-9]{6,}$`));
+      expect(one.id).toMatch(new RegExp(`^${wanted.ref.component}-[a-z0-9-]*[a-z0-9]{5,}$`));
       expect(one.id.length).toBeLessThanOrEqual(63);
       expect(Date.parse(one.readySince ?? "")).toBeGreaterThan(0);
       expect(one.addresses["http"]).toMatchObject({ host: expect.any(String) as string, port: expect.any(Number) as number });

@@ -1,50 +1,30 @@
 // A real certificate authority for tests: Pebble, compiled once and kept outside of the checkout, with a name server that leads every host to this machine.
-import { execFile, spawn, type ChildProcess } from "node:child_process";
+import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { request } from "node:https";
-import { homedir, tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
-import { promisify } from "node:util";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { testCertificate, type TestCertificate } from "../../edge/testing/certificates.ts";
 import { freePort, until } from "../../edge/testing/harness.ts";
-import { withLock } from "../../os/lock.ts";
+import { compileModule, goModuleMissing, type GoModule } from "../../os/testing/go.ts";
 import { startNames } from "./names.ts";
 
-const version = "v2.10.1";
-const module = "github.com/letsencrypt/pebble/v2/cmd/pebble";
+const source: GoModule = {
+  name: "pebble",
+  version: "2.10.1",
+  path: "github.com/letsencrypt/pebble/v2",
+  programs: { pebble: "github.com/letsencrypt/pebble/v2/cmd/pebble" },
+};
 
 /** Why there can be no Pebble here; undefined when there can. */
 export function pebbleMissing(): string | undefined {
-  return existsSync(kept()) || goProgram() !== undefined ? undefined : "no go, which compiles it: https://go.dev/dl";
-}
-
-const cache = (): string => join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "berth-test", `pebble-${version}`);
-const kept = (): string => join(cache(), "pebble");
-
-function goProgram(): string | undefined {
-  const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/local/go/bin"];
-  return folders.map((folder) => join(folder, "go")).find((path) => existsSync(path));
+  return goModuleMissing(source);
 }
 
 /** The path of the program. Takes a minute or two the first time. */
 export async function pebbleProgram(): Promise<string> {
-  const path = kept();
-  await mkdir(cache(), { recursive: true });
-  await withLock(`${path}.lock`, undefined, async () => {
-    if (existsSync(path)) return;
-    const go = goProgram();
-    if (go === undefined) throw new Error(pebbleMissing());
-    const draft = await mkdtemp(join(cache(), "draft-"));
-    try {
-      await promisify(execFile)(go, ["install", `${module}@${version}`], { env: { ...process.env, GOBIN: draft, GOFLAGS: "-p=1" } });
-      await rename(join(draft, "pebble"), path);
-    } finally {
-      await rm(draft, { recursive: true, force: true });
-    }
-  });
-  return path;
+  return join(await compileModule(source), "pebble");
 }
 
 export interface PebbleOptions {

@@ -1,0 +1,53 @@
+// What a refusal or the silence of a cluster means to whoever asked the engine for something.
+import { cause, type Cause } from "@berth/contract/causes.ts";
+import { KubeError, KubeProtocolError, KubeUnreachable } from "../../kubernetes/errors.ts";
+import { EngineFailure } from "../engine.ts";
+
+/** Nobody answered: the work waits, and is tried again. */
+export function unreachable(cluster: string, error: Error): EngineFailure {
+  return new EngineFailure(cause("cluster_unreachable", { cluster, reason: error.message }), { retryable: true, cause: error });
+}
+
+/** A refusal that the planner or a user is to see; undefined: it is none of those. */
+export function failureOf(cluster: string, error: unknown): EngineFailure | undefined {
+  if (error instanceof KubeUnreachable || error instanceof KubeProtocolError) return unreachable(cluster, error);
+  if (!(error instanceof KubeError)) return undefined;
+  // It is there and in trouble of its own.
+  if (error.status >= 500 || error.status === 429) return unreachable(cluster, error);
+  const refused = refusalOf(error.message);
+  if (refused !== undefined) return new EngineFailure(refused, { retryable: false, cause: error });
+  if (error.conflicts.length > 0) {
+    const [{ field, manager } = { field: "", manager: "" }] = error.conflicts;
+    return new EngineFailure(cause("field_conflict", { field, manager, count: error.conflicts.length }, [event(error.message)]), {
+      retryable: false,
+      cause: error,
+    });
+  }
+  return undefined;
+}
+
+/** Why a cluster takes an object or a pod not, from its own words; undefined: they are none of a refusal. */
+export function refusalOf(message: string): Cause | undefined {
+  const evidence = [event(message)];
+  const quota = /exceeded quota: ([^,]+), requested: (.*?), used: (.*?), limited: ([^\n]*)/.exec(message);
+  if (quota !== null)
+    return cause(
+      "cluster_quota_exceeded",
+      { quota: quota[1] ?? "", asked: quota[2] ?? "", used: quota[3] ?? "", most: quota[4] ?? "" },
+      evidence,
+    );
+  const webhook = /admission webhook "([^"]+)" denied the request:? ?([^\n]*)/.exec(message);
+  if (webhook !== null)
+    return cause("admission_denied", { by: `the webhook ${webhook[1] ?? ""}`, reason: webhook[2] || "it says no more" }, evidence);
+  const calling = /failed calling webhook "([^"]+)": ([^\n]*)/.exec(message);
+  if (calling !== null) return cause("webhook_down", { webhook: calling[1] ?? "", reason: calling[2] ?? "" }, evidence);
+  const security = /violates PodSecurity "([^"]+)": ([^\n]*)/.exec(message);
+  if (security !== null)
+    return cause("admission_denied", { by: `the pod security level ${security[1] ?? ""}`, reason: security[2] ?? "" }, evidence);
+  const rights = /User "([^"]+)" cannot (\w+) resource "([^"]+)"/.exec(message);
+  if (rights !== null)
+    return cause("cluster_rights_missing", { user: rights[1] ?? "", verb: rights[2] ?? "", resource: rights[3] ?? "" }, evidence);
+  return undefined;
+}
+
+export const event = (text: string): Cause["evidence"][number] => ({ kind: "event", text: text.slice(0, 4_096) });

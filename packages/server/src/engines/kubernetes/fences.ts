@@ -1,0 +1,122 @@
+// Whose orders a cluster still obeys: the epoch of an installation, and the newest generation of each of its components, kept in ConfigMaps of the cluster itself, so that
+// every replica of the control plane, and every clone of it, meets the same answer. Written with the version that was read: of two only one passes.
+import { BerthError } from "../../core/errors.ts";
+import type { KubeApi } from "../../kubernetes/api.ts";
+import { KubeError } from "../../kubernetes/errors.ts";
+import { apiVersionOf } from "../../kubernetes/paths.ts";
+import type { Epoch, Fence, Ref } from "../engine.ts";
+import { digest, mark, namespaceOf } from "./names.ts";
+import type { ConfigMap } from "./objects.ts";
+
+/** Where Berth keeps what is of no stack. */
+export const ownNamespace = "berth-system";
+const epochKey = "epoch";
+
+export class Fences {
+  readonly #api: KubeApi;
+  readonly #installation: string;
+  /** What this process has seen; never the only answer. */
+  readonly #seen = new Map<string, Fence>();
+
+  constructor(api: KubeApi, installation: string) {
+    this.#api = api;
+    this.#installation = installation;
+  }
+
+  /** The newest order that was obeyed for a component, as far as this process knows. */
+  seen(ref: Ref): Fence | undefined {
+    return this.#seen.get(`${ref.stack}/${ref.component}`);
+  }
+
+  /** Obeys the order unless a newer one was. Without a namespace there is nothing to obey it for, nor to remember it by. Errors: `stale_generation`. */
+  async pass(ref: Ref, fence: Fence, signal: AbortSignal): Promise<void> {
+    const namespace = namespaceOf(ref.stack);
+    const name = `berth-orders-${digest(this.#installation).slice(0, 8)}`;
+    for (;;) {
+      const [epoch, orders] = await Promise.all([
+        this.#epoch(signal),
+        this.#api.find<ConfigMap>({ kind: "ConfigMap", namespace, name }, { signal }),
+      ]);
+      if (fence.epoch < epoch) throw stale(`epoch ${String(epoch)}`, fence);
+      const known = readOrder(orders?.data?.[ref.component]);
+      if (known !== undefined && isOlder(fence, known)) throw stale(`${String(known.epoch)}/${String(known.generation)}`, fence);
+      const remember = (): void => void this.#seen.set(`${ref.stack}/${ref.component}`, fence);
+      if (known !== undefined && known.epoch === fence.epoch && known.generation === fence.generation) return remember();
+      const value = JSON.stringify({ epoch: fence.epoch, generation: fence.generation });
+      if (await this.#write(orders, { namespace, name }, { [ref.component]: value }, signal)) return remember();
+    }
+  }
+
+  /** Errors: `stale_generation` when a newer epoch was announced. */
+  async raise({ epoch }: Epoch, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      const found = await this.#find(signal);
+      const known = Number(found?.data?.[epochKey] ?? 0);
+      if (epoch < known) throw stale(`epoch ${String(known)}`, { epoch });
+      if (epoch === known) return;
+      const place = { namespace: ownNamespace, name: this.#marker };
+      if (await this.#write(found, place, { [epochKey]: String(epoch) }, signal)) return;
+      if (found === undefined)
+        await this.#api.apply(
+          { apiVersion: apiVersionOf("Namespace"), kind: "Namespace", metadata: { name: ownNamespace, ...managed } },
+          { signal, force: true },
+        );
+    }
+  }
+
+  get #marker(): string {
+    return `installation-${digest(this.#installation)}`;
+  }
+
+  #find(signal: AbortSignal): Promise<ConfigMap | undefined> {
+    return this.#api.find<ConfigMap>({ kind: "ConfigMap", namespace: ownNamespace, name: this.#marker }, { signal });
+  }
+
+  async #epoch(signal: AbortSignal): Promise<number> {
+    return Number((await this.#find(signal))?.data?.[epochKey] ?? 0);
+  }
+
+  /** false: somebody else wrote first, or the namespace is not there; what there is has to be read again. */
+  async #write(
+    before: ConfigMap | undefined,
+    place: { readonly namespace: string; readonly name: string },
+    data: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const labels = { "app.kubernetes.io/managed-by": "berth", [mark.installation]: this.#installation };
+    const object: ConfigMap = { apiVersion: apiVersionOf("ConfigMap"), kind: "ConfigMap", metadata: { ...place, labels }, data };
+    try {
+      if (before === undefined) await this.#api.create(object, { signal });
+      else {
+        const changed: ConfigMap = { ...before, data: { ...before.data, ...data } };
+        await this.#api.replace(changed, { signal });
+      }
+      return true;
+    } catch (error) {
+      if (!(error instanceof KubeError)) throw error;
+      // A namespace that is not there, or is just going, has nothing in it that an order could reach.
+      if (place.namespace !== ownNamespace && (error.status === 404 || isTerminating(error))) return true;
+      if (error.reason === "Conflict" || error.reason === "AlreadyExists" || error.status === 404) return false;
+      throw error;
+    }
+  }
+}
+
+const managed = { labels: { "app.kubernetes.io/managed-by": "berth" } };
+
+export const isTerminating = (error: KubeError): boolean =>
+  error.status === 403 && (error.details.causes ?? []).some(({ reason }) => reason === "NamespaceTerminating");
+
+function isOlder(one: Pick<Fence, "epoch" | "generation">, other: Pick<Fence, "epoch" | "generation">): boolean {
+  return one.epoch < other.epoch || (one.epoch === other.epoch && one.generation < other.generation);
+}
+
+function readOrder(text: string | undefined): Pick<Fence, "epoch" | "generation"> | undefined {
+  if (text === undefined) return undefined;
+  const { epoch, generation } = JSON.parse(text) as Partial<Fence>;
+  return { epoch: Number(epoch), generation: Number(generation) };
+}
+
+function stale(seen: string, { epoch, generation }: { readonly epoch: number; readonly generation?: number }): BerthError {
+  return new BerthError("stale_generation", { seen, given: `${String(epoch)}${generation === undefined ? "" : `/${String(generation)}`}` });
+}

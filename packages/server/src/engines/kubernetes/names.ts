@@ -1,0 +1,68 @@
+// How what Berth makes in a cluster is called and labelled. Objects are found by labels and read by people: `kubectl get all -n berth-shop` shows components by their names.
+// https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/
+import { createHash } from "node:crypto";
+import type { Ref, Revision, TrackTarget, Workload } from "../engine.ts";
+
+/** Labels and annotations of Berth; those that Kubernetes recommends stand beside them. */
+export const mark = {
+  installation: "berth.installation",
+  /** `instance` or `task`. */
+  role: "berth.role",
+  stack: "berth.stack",
+  stackId: "berth.stack-id",
+  component: "berth.component",
+  track: "berth.track",
+  /** The letter of the slot. */
+  slot: "berth.slot",
+  /** Release, restart and track in a few characters. */
+  revision: "berth.revision",
+  release: "berth.release",
+  /** `yes` as long as it may be given requests; set to `no` when it is taken out. */
+  serving: "berth.serving",
+  volume: "berth.volume",
+  task: "berth.task",
+  // Annotations.
+  releaseHash: "berth.release-hash",
+  restart: "berth.restart",
+  order: "berth.order",
+  /** Uids of pods that the number of replicas counts no more. */
+  leaving: "berth.leaving",
+  cancelled: "berth.cancelled",
+  exit: "berth.exit",
+} as const;
+
+/** Beside names that clusters have already (`default`, `kube-system`), and apart from namespaces that others made. */
+export const namespaceOf = (stack: string): string => `berth-${stack}`;
+export const slotName = (component: string, slot: string): string => `${component}--${slot}`;
+export const letters: readonly string[] = "abcdefghijklmnopqrstuvwxyz".split("");
+
+/** What tells one wave of instances from another, as a label may say it. */
+export function revisionOf({ releaseHash, restart }: Revision, track: TrackTarget["track"]): string {
+  return digest(`${releaseHash} ${String(restart)} ${track}`);
+}
+
+/** Labels of everything that belongs to a component. */
+export function componentLabels(installation: string, { ref, stackId }: Pick<Workload, "ref" | "stackId">): Record<string, string> {
+  return {
+    "app.kubernetes.io/managed-by": "berth",
+    "app.kubernetes.io/part-of": ref.stack,
+    "app.kubernetes.io/name": ref.component,
+    [mark.installation]: installation,
+    [mark.stack]: ref.stack,
+    [mark.stackId]: stackId,
+    [mark.component]: ref.component,
+  };
+}
+
+/** `a=b,c=d`; a value of undefined asks that the label be there. */
+export const selector = (labels: Readonly<Record<string, string | undefined>>): string =>
+  Object.entries(labels)
+    .map(([name, value]) => (value === undefined ? name : `${name}=${value}`))
+    .join(",");
+
+/** Everything of one component. */
+export const ofComponent = (installation: string, ref: Ref): string =>
+  selector({ [mark.installation]: installation, [mark.stack]: ref.stack, [mark.component]: ref.component });
+
+/** 16 hex digits that stand for a text. */
+export const digest = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 16);

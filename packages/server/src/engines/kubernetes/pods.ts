@@ -1,0 +1,121 @@
+// The pods of this installation in one cluster, as they are watched: one list and one watch, and nothing else asks for them.
+import type { KubeApi } from "../../kubernetes/api.ts";
+import { Watched } from "../../kubernetes/watch.ts";
+import type { Ref } from "../engine.ts";
+import { unreachable } from "./failures.ts";
+import { viewOf, type PodView } from "./instances.ts";
+import { mark, selector } from "./names.ts";
+import type { Pod } from "./objects.ts";
+
+/** ms after which what is known counts as unknown when the cluster tells no changes. */
+const patience = 20_000;
+
+export class Pods implements AsyncDisposable {
+  readonly #watched: Watched<PodView, Pod>;
+  readonly #cluster: string;
+  readonly #byRef = new Map<string, Map<string, PodView>>();
+  readonly #listeners = new Set<(ref: Ref) => void>();
+  /** Of those that are gone: how the last run ended, as far as that was told. */
+  readonly #onGone: (view: PodView) => void;
+
+  constructor(deps: {
+    readonly api: KubeApi;
+    readonly cluster: string;
+    readonly installation: string;
+    readonly onGone: (view: PodView) => void;
+    readonly onTrouble?: (error: Error) => void;
+  }) {
+    this.#cluster = deps.cluster;
+    this.#onGone = deps.onGone;
+    this.#watched = new Watched<PodView, Pod>(deps.api, "Pod", {
+      labels: selector({ [mark.installation]: deps.installation, [mark.role]: undefined }),
+      project: viewOf,
+      onChange: (key, now, before) => this.#changed(key, now, before),
+      onTrouble: deps.onTrouble,
+    });
+    // Whoever asks is told by `ready`.
+    this.#watched.synced.catch(() => undefined);
+  }
+
+  /** Resolves when the pods are known. Errors: EngineFailure (`cluster_unreachable`) when they are not, or not any more; the signal's reason. */
+  async ready(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const { since, trouble } = this.#watched;
+    if (since === undefined) return;
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(
+      () =>
+        late.reject(
+          unreachable(this.#cluster, this.#watched.trouble ?? trouble ?? new Error(`it has told nothing since ${since.toISOString()}`)),
+        ),
+      Math.max(0, Math.min(since.getTime() + patience - Date.now(), patience)),
+    );
+    const given = Promise.withResolvers<never>();
+    const giveUp = (): void => given.reject(signal.reason as Error);
+    signal.addEventListener("abort", giveUp, { once: true });
+    try {
+      await Promise.race([this.#watched.synced, late.promise, given.promise]);
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", giveUp);
+    }
+  }
+
+  of(ref: Ref): PodView[] {
+    return [...(this.#byRef.get(keyOf(ref))?.values() ?? [])].toSorted((one, other) =>
+      one.createdAt === other.createdAt ? (one.name < other.name ? -1 : 1) : one.createdAt < other.createdAt ? -1 : 1,
+    );
+  }
+
+  instances(ref: Ref): PodView[] {
+    return this.of(ref).filter(({ role }) => role === "instance");
+  }
+
+  all(): IterableIterator<PodView> {
+    return this.#watched.items.values();
+  }
+
+  listen(listener: (ref: Ref) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  /** Whether it held within so many ms; looked at again at each change of the ref. */
+  async until(ref: Ref, holds: () => boolean, ms: number, signal: AbortSignal): Promise<boolean> {
+    if (holds()) return true;
+    const done = Promise.withResolvers<boolean>();
+    const look = (changed: Ref): void => {
+      if (keyOf(changed) === keyOf(ref) && holds()) done.resolve(true);
+    };
+    const giveUp = (): void => done.reject(signal.reason as Error);
+    const timer = setTimeout(() => done.resolve(holds()), ms);
+    const deafen = this.listen(look);
+    signal.addEventListener("abort", giveUp, { once: true });
+    try {
+      return await done.promise;
+    } finally {
+      clearTimeout(timer);
+      deafen();
+      signal.removeEventListener("abort", giveUp);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#watched.close();
+  }
+
+  #changed(key: string, now: PodView | undefined, before: PodView | undefined): void {
+    const view = now ?? before;
+    if (view === undefined) return;
+    const place = keyOf(view.ref);
+    const ours = this.#byRef.get(place) ?? new Map<string, PodView>();
+    if (now === undefined) ours.delete(key);
+    else ours.set(key, now);
+    if (ours.size === 0) this.#byRef.delete(place);
+    else this.#byRef.set(place, ours);
+    if (now === undefined) this.#onGone(view);
+    for (const listener of this.#listeners) listener(view.ref);
+  }
+}
+
+const keyOf = ({ stack, component }: Ref): string => `${stack}/${component}`;

@@ -1,0 +1,223 @@
+// The slots of a component: one Deployment for each wave of its instances, which `ensure` fills and `stop` empties pod by pod. Two letters alternate; a third is taken only
+// while a newer release overtakes one that was still coming up. What may end by itself is no Deployment's: each such instance is a Job of its own.
+import type { KubeApi } from "../../kubernetes/api.ts";
+import { KubeError } from "../../kubernetes/errors.ts";
+import { listAll } from "../../kubernetes/list.ts";
+import { apiVersionOf } from "../../kubernetes/paths.ts";
+import type { Ref, TrackTarget } from "../engine.ts";
+import { writeWorkload } from "../written.ts";
+import type { PodView } from "./instances.ts";
+import { componentLabels, digest, letters, mark, namespaceOf, ofComponent, revisionOf, slotName } from "./names.ts";
+import type { Deployment, Job } from "./objects.ts";
+import { podTemplate } from "./pod.ts";
+
+/** The least of all costs: such a pod goes first when its Deployment shrinks. https://kubernetes.io/docs/concepts/workloads/controllers/replicaset/#pod-deletion-cost */
+const goesFirst = "-2147483648";
+const costKey = "controller.kubernetes.io/pod-deletion-cost";
+const mostTries = 20;
+
+/** Whether its instances are pods of a Deployment, which are started again for ever. */
+export const isEndless = (target: Pick<TrackTarget, "workload">): boolean => target.workload.restart === "always";
+
+export const revisionFor = ({ workload, restart, track }: TrackTarget): string =>
+  revisionOf({ releaseHash: workload.releaseHash, restart }, track);
+
+export function deploymentOf(installation: string, target: TrackTarget, slot: string): Deployment {
+  const { workload, track, restart, replicas } = target;
+  const labels = {
+    ...componentLabels(installation, workload),
+    "app.kubernetes.io/instance": slotName(workload.ref.component, slot),
+    [mark.slot]: slot,
+    [mark.track]: track,
+    [mark.revision]: revisionFor(target),
+    [mark.release]: String(workload.releaseNumber),
+  };
+  return {
+    apiVersion: apiVersionOf("Deployment"),
+    kind: "Deployment",
+    metadata: {
+      namespace: namespaceOf(workload.ref.stack),
+      name: slotName(workload.ref.component, slot),
+      labels,
+      annotations: annotationsOf(target),
+    },
+    spec: {
+      replicas,
+      // A slot is never rolled over: each release has its own.
+      revisionHistoryLimit: 0,
+      strategy: { type: "RollingUpdate", rollingUpdate: { maxSurge: "25%", maxUnavailable: 0 } },
+      selector: { matchLabels: { [mark.stack]: workload.ref.stack, [mark.component]: workload.ref.component, [mark.slot]: slot } },
+      template: podTemplate({ installation, workload, track, restart, slot }),
+    },
+  };
+}
+
+export function jobOf(installation: string, target: TrackTarget, name: string): Job {
+  const { workload, track, restart } = target;
+  return {
+    apiVersion: apiVersionOf("Job"),
+    kind: "Job",
+    metadata: {
+      namespace: namespaceOf(workload.ref.stack),
+      name,
+      labels: { ...componentLabels(installation, workload), [mark.role]: "instance", [mark.revision]: revisionFor(target) },
+      annotations: annotationsOf(target),
+    },
+    spec: {
+      // "Never" is once, "on-failure" until it ends well.
+      backoffLimit: workload.restart === "never" ? 0 : 2_147_483_647,
+      template: podTemplate({ installation, workload, track, restart }),
+    },
+  };
+}
+
+const annotationsOf = ({ workload, restart }: TrackTarget): Record<string, string> => ({
+  [mark.releaseHash]: workload.releaseHash,
+  [mark.restart]: String(restart),
+  [mark.order]: JSON.stringify({ version: 1, ...writeWorkload(workload) }),
+});
+
+export class Slots {
+  readonly #api: KubeApi;
+  readonly #installation: string;
+
+  constructor(api: KubeApi, installation: string) {
+    this.#api = api;
+    this.#installation = installation;
+  }
+
+  async list(ref: Ref, signal: AbortSignal): Promise<Deployment[]> {
+    const found: Deployment[] = [];
+    const selection = { namespace: namespaceOf(ref.stack), labels: ofComponent(this.#installation, ref), signal };
+    for await (const one of listAll<Deployment>(this.#api, "Deployment", selection)) found.push(one);
+    return found;
+  }
+
+  async jobs(ref: Ref, role: "instance" | "task", signal: AbortSignal): Promise<Job[]> {
+    const found: Job[] = [];
+    const labels = `${ofComponent(this.#installation, ref)},${mark.role}=${role}`;
+    for await (const one of listAll<Job>(this.#api, "Job", { namespace: namespaceOf(ref.stack), labels, signal })) found.push(one);
+    return found;
+  }
+
+  /** At least so many of the target's revision, beside those that are `leaving` (uids). Never fewer than there are. */
+  async fill(target: TrackTarget, leaving: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      const slots = await this.list(target.workload.ref, signal);
+      const mine = slots.find(
+        ({ metadata }) => metadata.labels?.[mark.revision] === revisionFor(target) && metadata.deletionTimestamp === undefined,
+      );
+      // Those that were stopped are counted no more; those that only leave still are.
+      const counted = [...leaving].filter((uid) => !leavingOf(mine).has(uid)).length;
+      const replicas = target.replicas + counted;
+      if (mine === undefined ? target.replicas === 0 : (mine.spec.replicas ?? 1) >= replicas) return;
+      if (await this.#fillOne(target, slots, mine, replicas, signal)) return;
+      if (attempt === mostTries)
+        throw new Error(`${target.workload.ref.component} was changed by somebody else ${String(mostTries)} times in a row`);
+    }
+  }
+
+  /** false: somebody else was faster. */
+  async #fillOne(
+    target: TrackTarget,
+    slots: readonly Deployment[],
+    mine: Deployment | undefined,
+    replicas: number,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    try {
+      if (mine === undefined) {
+        const taken = new Set(slots.map(({ metadata }) => metadata.labels?.[mark.slot]));
+        const slot = letters.find((letter) => !taken.has(letter)) ?? "z";
+        await this.#api.create(deploymentOf(this.#installation, target, slot), { signal });
+      } else
+        await this.#api.merge(
+          { kind: "Deployment", namespace: mine.metadata.namespace, name: mine.metadata.name },
+          { metadata: { resourceVersion: mine.metadata.resourceVersion }, spec: { replicas } },
+          { signal },
+        );
+      return true;
+    } catch (error) {
+      if (error instanceof KubeError && (error.status === 409 || error.status === 404) && error.conflicts.length === 0) return false;
+      throw error;
+    }
+  }
+
+  /**
+   * Ends exactly these pods, `grace` in seconds, of the component's `others`, and lets their Deployments count them no more. Asked again, after whatever came in between, it does the same and not more:
+   * each pod is taken off once, because its uid is written in the same change as the new number.
+   */
+  async empty(ref: Ref, pods: readonly PodView[], others: readonly PodView[], grace: number, signal: AbortSignal): Promise<void> {
+    const inSlots = Map.groupBy(
+      // What has ended, or is ending, is counted no more as it is.
+      pods.filter(({ slot, stopping, phase }) => slot !== undefined && !stopping && phase !== "Failed" && phase !== "Succeeded"),
+      ({ slot }) => slot ?? "",
+    );
+    const end = async (ending: readonly PodView[]): Promise<void> => {
+      await Promise.all(
+        ending.map(({ namespace, name, uid }) =>
+          this.#api.delete({ kind: "Pod", namespace, name }, { grace, uid, signal }).catch(isAnother),
+        ),
+      );
+    };
+    for (const [slot, mine] of inSlots) {
+      // A Deployment that shrinks takes pods that are not ready before all others, whatever they cost: with such a neighbour the named ones end first, and it is told afterwards.
+      const named = new Set(mine.map(({ uid }) => uid));
+      const unsure = others.some((pod) => pod.slot === slot && !named.has(pod.uid) && !pod.stopping && pod.ready?.status !== "True");
+      if (unsure) await end(mine);
+      await this.#shrink(ref, slot, mine, signal);
+    }
+    for (const { owner, slot, namespace } of pods)
+      if (slot === undefined && owner !== undefined)
+        await this.#api.delete({ kind: "Job", namespace, name: owner }, { propagation: "Background", signal });
+    await end(pods);
+  }
+
+  async #shrink(ref: Ref, slot: string, pods: readonly PodView[], signal: AbortSignal): Promise<void> {
+    const namespace = namespaceOf(ref.stack);
+    // Should the Deployment be faster than the deletion, it takes these.
+    const cheap = { metadata: { annotations: { [costKey]: goesFirst } } };
+    await Promise.all(pods.map(({ name }) => this.#api.merge({ kind: "Pod", namespace, name }, cheap, { signal }).catch(isAnother)));
+    for (let attempt = 0; attempt <= mostTries; attempt++) {
+      const place = { kind: "Deployment", namespace, name: slotName(ref.component, slot) } as const;
+      const found = await this.#api.find<Deployment>(place, { signal });
+      if (found === undefined || found.metadata.deletionTimestamp !== undefined) return;
+      const known = leavingOf(found);
+      const more = pods.filter(({ uid }) => !known.has(uid));
+      const replicas = Math.max(0, (found.spec.replicas ?? 1) - more.length);
+      if (more.length === 0 && replicas > 0) return;
+      const { resourceVersion, uid } = found.metadata;
+      try {
+        if (replicas === 0) await this.#api.delete(place, { propagation: "Background", resourceVersion, uid, signal });
+        else {
+          const leaving = JSON.stringify([...known, ...more.map((pod) => pod.uid)].slice(-200));
+          await this.#api.merge(
+            place,
+            { metadata: { resourceVersion, annotations: { [mark.leaving]: leaving } }, spec: { replicas } },
+            { signal },
+          );
+        }
+        return;
+      } catch (error) {
+        if (!(error instanceof KubeError) || error.status !== 409) throw error;
+      }
+    }
+    throw new Error(`${slotName(ref.component, slot)} was changed by somebody else ${String(mostTries)} times in a row`);
+  }
+}
+
+/** Uids of pods that the number of replicas counts no more. */
+function leavingOf(slot: Deployment | undefined): ReadonlySet<string> {
+  const text = slot?.metadata.annotations?.[mark.leaving];
+  return new Set(text === undefined ? [] : (JSON.parse(text) as string[]));
+}
+
+/** A pod that is not there any more, or another one of its name, is as good as ended. */
+function isAnother(error: unknown): undefined {
+  if (error instanceof KubeError && (error.status === 404 || error.status === 409)) return undefined;
+  throw error;
+}
+
+/** A name for the nth instance of a revision that may end. */
+export const jobName = (component: string, revision: string, unique: string): string =>
+  `${component}--${digest(`${revision} ${unique}`).slice(0, 10)}`;
