@@ -201,6 +201,10 @@ export const causesEn = {
     sentence: "The namespace {namespace} of cluster {cluster} was not made by this installation of Berth.",
     next: "Name the stack otherwise, or have an administrator of the cluster remove the namespace.",
   },
+  route_refused: {
+    sentence: "The gateway of the cluster does not serve {route}: {reason}.",
+    next: "An administrator of the cluster finds more with `kubectl describe httproute {route}`; mostly the gateway does not take routes of this namespace or host.",
+  },
   namespace_terminating: {
     sentence: "The namespace {namespace} is still being removed by its cluster.",
     next: "Nothing has to be done: it is tried again by itself. When it stays, `kubectl get namespace {namespace} -o yaml` says what holds it.",

@@ -350,6 +350,16 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     });
   }
 
+  /** Siblings reach it by its Service's name. */
+  door(ref: Ref): Promise<string> {
+    return Promise.resolve(`${ref.component}.${namespaceOf(ref.stack)}.svc`);
+  }
+
+  /** For who routes to them. */
+  get pods(): Pods {
+    return this.#pods;
+  }
+
   async watch(onChange: (ref: Ref) => void, signal: AbortSignal): Promise<void> {
     const deafen = this.#pods.listen(onChange);
     await new Promise<void>((resolve) => {

@@ -18,9 +18,13 @@ export class Fences {
   /** What this process has seen; never the only answer. */
   readonly #seen = new Map<string, Fence>();
 
-  constructor(api: KubeApi, installation: string) {
+  readonly #about: string;
+
+  /** `about`: orders of one kind do not make those of another stale. */
+  constructor(api: KubeApi, installation: string, about: "instances" | "routes" = "instances") {
     this.#api = api;
     this.#installation = installation;
+    this.#about = about;
   }
 
   /** The newest order that was obeyed for a component, as far as this process knows. */
@@ -31,6 +35,7 @@ export class Fences {
   /** Obeys the order unless a newer one was. Without a namespace there is nothing to obey it for, nor to remember it by. Errors: `stale_generation`. */
   async pass(ref: Ref, fence: Fence, signal: AbortSignal): Promise<void> {
     const namespace = namespaceOf(ref.stack);
+    const key = `${this.#about}.${ref.component}`;
     const name = `berth-orders-${digest(this.#installation).slice(0, 8)}`;
     for (;;) {
       const [epoch, orders] = await Promise.all([
@@ -38,12 +43,12 @@ export class Fences {
         this.#api.find<ConfigMap>({ kind: "ConfigMap", namespace, name }, { signal }),
       ]);
       if (fence.epoch < epoch) throw stale(`epoch ${String(epoch)}`, fence);
-      const known = readOrder(orders?.data?.[ref.component]);
+      const known = readOrder(orders?.data?.[key]);
       if (known !== undefined && isOlder(fence, known)) throw stale(`${String(known.epoch)}/${String(known.generation)}`, fence);
       const remember = (): void => void this.#seen.set(`${ref.stack}/${ref.component}`, fence);
       if (known !== undefined && known.epoch === fence.epoch && known.generation === fence.generation) return remember();
       const value = JSON.stringify({ epoch: fence.epoch, generation: fence.generation });
-      if (await this.#write(orders, { namespace, name }, { [ref.component]: value }, signal)) return remember();
+      if (await this.#write(orders, { namespace, name }, { [key]: value }, signal)) return remember();
     }
   }
 

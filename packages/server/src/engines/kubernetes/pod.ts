@@ -118,7 +118,7 @@ function containerOf(order: PodOrder): PodTemplate["spec"]["containers"][0] {
 }
 
 /** Names of ports are IANA's: 15 characters at most. */
-const portName = (name: string): string => (name.length <= 15 ? name : `p-${digest(name).slice(0, 12)}`);
+export const portName = (name: string): string => (name.length <= 15 ? name : `p-${digest(name).slice(0, 12)}`);
 
 function imageOf({ artifact }: Workload): string {
   if (artifact.kind === "image") return artifact.reference;

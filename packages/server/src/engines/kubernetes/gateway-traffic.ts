@@ -1,0 +1,318 @@
+// The Traffic port over the Gateway API: Services and HTTPRoutes put an entry in force, the cluster's own gateway serves it, and a probe goes through it as users do.
+import { createHmac } from "node:crypto";
+import { request } from "node:http";
+import { cause, type Cause } from "@berth/contract/causes.ts";
+import { contentHash } from "../../core/canonical.ts";
+import { BerthError } from "../../core/errors.ts";
+import type { KubeApi } from "../../kubernetes/api.ts";
+import { KubeError } from "../../kubernetes/errors.ts";
+import { listAll } from "../../kubernetes/list.ts";
+import type { Listed } from "../../kubernetes/objects.ts";
+import type { Epoch, Fence, Ref } from "../engine.ts";
+import type { Applied, GivenCertificate, HostProof, ProbeAnswer, Traffic, TrafficEndpoint, TrafficEntry } from "../traffic.ts";
+import { failureOf } from "./failures.ts";
+import { Fences } from "./fences.ts";
+import { mark, namespaceOf, selector } from "./names.ts";
+import type { Pods } from "./pods.ts";
+import {
+  httpRoutesOf,
+  labelsOf,
+  probeHeader,
+  releaseHeader,
+  roleOfRoutes,
+  routesKey,
+  servicesOf,
+  type GatewayRef,
+  type HTTPRoute,
+  type RouteOrder,
+  type Service,
+} from "./routes.ts";
+
+export interface GatewayTrafficDeps {
+  readonly api: KubeApi;
+  readonly cluster: string;
+  readonly installation: string;
+  readonly pods: Pods;
+  readonly gateway: GatewayRef;
+  /** Where users reach the gateway, and where this server does. */
+  readonly door: { readonly host: string; readonly port: number };
+  /** Signs what pins a probe. */
+  readonly probeKey: Buffer;
+}
+
+/** ms that gateways may take to hear of an endpoint that is gone: none that is known takes longer. */
+const gatewayDelay = 2_000;
+/** Set on a pod together with `serving: no`. */
+const drainedKey = "berth.drained-at";
+
+interface Slice extends Listed {
+  readonly endpoints?: readonly { readonly addresses: readonly string[]; readonly targetRef?: { readonly name?: string } }[] | null;
+}
+
+export class GatewayTraffic implements Traffic {
+  readonly #deps: GatewayTrafficDeps;
+  readonly #fences: Fences;
+  /** When a pod was first seen to be in no endpoint slice any more, Unix ms. */
+  readonly #left = new Map<string, number>();
+
+  constructor(deps: GatewayTrafficDeps) {
+    this.#deps = deps;
+    this.#fences = new Fences(deps.api, deps.installation, "routes");
+  }
+
+  async apply(entry: TrafficEntry, fence: Fence, signal: AbortSignal): Promise<void> {
+    await this.#asking(async () => {
+      const { pods, api } = this.#deps;
+      await pods.ready(signal);
+      await this.#fences.pass(entry.ref, fence, signal);
+      const order = this.#orderOf(entry);
+      const services = servicesOf(order);
+      const annotations = {
+        [routesKey.entry]: JSON.stringify(entry),
+        [routesKey.generation]: String(fence.generation),
+        [routesKey.epoch]: String(fence.epoch),
+      };
+      // Before any rule names them.
+      for (const service of services.filter(({ metadata }) => metadata.name !== entry.ref.component))
+        await api.apply(service, { force: true, signal });
+      await this.#setServing(entry, signal);
+      const routes = httpRoutesOf(order);
+      for (const route of routes) await api.apply(route, { force: true, signal });
+      // The last word: an entry is in force when all of it is.
+      const own = services.find(({ metadata }) => metadata.name === entry.ref.component);
+      if (own !== undefined) await api.apply({ ...own, metadata: { ...own.metadata, annotations } }, { force: true, signal });
+      await this.#removeOthers(
+        entry.ref,
+        new Set([...services, ...routes].map(({ kind, metadata }) => `${kind}/${metadata.name}`)),
+        signal,
+      );
+    });
+  }
+
+  async remove(ref: Ref, fence: Fence, signal: AbortSignal): Promise<void> {
+    await this.#asking(async () => {
+      await this.#fences.pass(ref, fence, signal);
+      await this.#removeOthers(ref, new Set(), signal);
+    });
+  }
+
+  applied(ref: Ref, signal: AbortSignal): Promise<Applied> {
+    return this.#asking(async () => {
+      await this.#deps.pods.ready(signal);
+      const service = await this.#service(ref, signal);
+      const entry = entryOn(service);
+      if (service === undefined || entry === undefined) return { generation: 0, digest: "", endpoints: [], problems: [] };
+      const endpoints = new Map(
+        entry.ports.flatMap(({ tracks }) => tracks.flatMap((track) => track.endpoints.map((one) => [one.instance, one] as const))),
+      );
+      const inSlices = [...endpoints.values()].some(({ state }) => state === "draining")
+        ? await this.#inSlices(ref, signal)
+        : new Set<string>();
+      const now = Date.now();
+      return {
+        generation: Number(service.metadata.annotations?.[routesKey.generation] ?? 0),
+        digest: contentHash(entry),
+        endpoints: [...endpoints.values()].map((endpoint) => ({
+          instance: endpoint.instance,
+          ready: this.#deps.pods.instances(ref).some(({ name, ready }) => name === endpoint.instance && ready?.status === "True"),
+          inFlight: endpoint.state === "draining" ? this.#mayHaveRequests(endpoint.instance, inSlices, now) : 0,
+          requests: 0,
+          errors: 0,
+        })),
+        problems: await this.#problems(ref, signal),
+      };
+    });
+  }
+
+  list(signal: AbortSignal): Promise<readonly { readonly ref: Ref; readonly generation: number }[]> {
+    return this.#asking(async () => {
+      const found: { ref: Ref; generation: number }[] = [];
+      for await (const { metadata } of this.#services(undefined, signal)) {
+        const { labels = {}, annotations = {} } = metadata;
+        const [stack, component] = [labels[mark.stack], labels[mark.component]];
+        if (stack !== undefined && component !== undefined && annotations[routesKey.entry] !== undefined)
+          found.push({ ref: { stack, component }, generation: Number(annotations[routesKey.generation] ?? 0) });
+      }
+      return found;
+    });
+  }
+
+  readEntry(ref: Ref, signal: AbortSignal): Promise<TrafficEntry | undefined> {
+    return this.#asking(async () => entryOn(await this.#service(ref, signal)));
+  }
+
+  raiseEpoch(epoch: Epoch, signal: AbortSignal): Promise<void> {
+    return this.#asking(() => this.#fences.raise(epoch, signal));
+  }
+
+  /** The gateway's own listeners have its certificates. Errors: `wrong_state` for one that is given. */
+  setCertificates(certificates: readonly GivenCertificate[]): Promise<void> {
+    return certificates.length === 0 ? Promise.resolve() : Promise.reject(ofTheGateway("certificate"));
+  }
+
+  setProof(_proof: HostProof): Promise<void> {
+    return Promise.reject(ofTheGateway("proof"));
+  }
+
+  removeProof(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** Never throws for what the component does: a refused connection or a time-out is an answer with status 0 and `error`. */
+  async probe(
+    target: { readonly ref: Ref; readonly port: string; readonly host: string; readonly path: string; readonly releaseHash: string },
+    signal: AbortSignal,
+  ): Promise<ProbeAnswer> {
+    const url = this.publicUrl(target.host, target.path);
+    const started = performance.now();
+    const took = (): number => performance.now() - started;
+    const headers = { host: this.#authority(target.host), "user-agent": "berth-probe", [probeHeader]: this.#pin(target.releaseHash) };
+    return new Promise((resolve, reject) => {
+      const asked = request({ ...this.#deps.door, path: target.path, headers, signal, agent: false }, (answer) => {
+        answer.resume();
+        const releaseHash = answer.headers[releaseHeader];
+        answer.once("close", () =>
+          resolve({ status: answer.statusCode ?? 0, ...(typeof releaseHash === "string" ? { releaseHash } : {}), url, took: took() }),
+        );
+      });
+      asked.once("error", (error) => {
+        if (signal.aborted) reject(signal.reason as Error);
+        else resolve({ status: 0, error: error.message, url, took: took() });
+      });
+      asked.end();
+    });
+  }
+
+  readonly publicUrl = (host: string, path: string): string => `http://${this.#authority(host)}${path}`;
+
+  #authority(host: string): string {
+    return this.#deps.door.port === 80 ? host : `${host}:${String(this.#deps.door.port)}`;
+  }
+
+  #orderOf(entry: TrafficEntry): RouteOrder {
+    const { installation, gateway, pods } = this.#deps;
+    const releases = new Map(pods.instances(entry.ref).map(({ releaseHash, releaseNumber }) => [releaseHash, releaseNumber]));
+    return { installation, entry, gateway, pinOf: (hash) => this.#pin(hash), releaseOf: (hash) => releases.get(hash) };
+  }
+
+  #pin(releaseHash: string): string {
+    return createHmac("sha256", this.#deps.probeKey).update(releaseHash).digest("hex");
+  }
+
+  /** Takes pods out of all Services, or back into them; nothing else says which pods get requests. */
+  async #setServing({ ref, ports }: TrafficEntry, signal: AbortSignal): Promise<void> {
+    const wanted = new Map<string, TrafficEndpoint["state"]>(
+      ports.flatMap(({ tracks }) => tracks.flatMap(({ endpoints }) => endpoints.map(({ instance, state }) => [instance, state] as const))),
+    );
+    for (const { name, namespace, serving, stopping } of this.#deps.pods.instances(ref)) {
+      const state = wanted.get(name);
+      if (state === undefined || stopping || serving === (state === "active")) continue;
+      const active = state === "active";
+      const metadata = {
+        labels: { [mark.serving]: active ? "yes" : "no" },
+        annotations: { [drainedKey]: active ? null : new Date().toISOString() },
+      };
+      await this.#deps.api.merge({ kind: "Pod", namespace, name }, { metadata }, { signal }).catch(ifGone);
+    }
+  }
+
+  /** 1 as long as the gateway may not have heard yet that the instance takes none. What it sent before that, the program ends by itself after SIGTERM. */
+  #mayHaveRequests(instance: string, inSlices: ReadonlySet<string>, now: number): number {
+    if (inSlices.has(instance)) {
+      this.#left.delete(instance);
+      return 1;
+    }
+    const since = this.#left.get(instance) ?? now;
+    this.#left.set(instance, since);
+    return now - since < gatewayDelay ? 1 : 0;
+  }
+
+  /** Names of pods that some Service of the component leads to. */
+  async #inSlices(ref: Ref, signal: AbortSignal): Promise<ReadonlySet<string>> {
+    const found = new Set<string>();
+    const labels = selector({ [mark.installation]: this.#deps.installation, [mark.component]: ref.component });
+    for await (const { endpoints } of listAll<Slice>(this.#deps.api, "EndpointSlice", {
+      namespace: namespaceOf(ref.stack),
+      labels,
+      signal,
+    }))
+      for (const { targetRef } of endpoints ?? []) if (targetRef?.name !== undefined) found.add(targetRef.name);
+    return found;
+  }
+
+  /** What the gateway says of routes that it does not serve as they are. */
+  async #problems(ref: Ref, signal: AbortSignal): Promise<Cause[]> {
+    const problems: Cause[] = [];
+    for await (const { metadata, status } of this.#routes(ref, signal))
+      for (const { conditions = [] } of status?.parents ?? [])
+        for (const { type, status: holds, reason = "", message = "", observedGeneration } of conditions)
+          if (holds === "False" && (type === "Accepted" || type === "ResolvedRefs") && observedGeneration === metadata.generation)
+            problems.push(cause("route_refused", { route: metadata.name, reason: message === "" ? reason : message }));
+    return problems;
+  }
+
+  async #service(ref: Ref, signal: AbortSignal): Promise<Service | undefined> {
+    const found = await this.#deps.api.find<Service>(
+      { kind: "Service", namespace: namespaceOf(ref.stack), name: ref.component },
+      { signal },
+    );
+    return found?.metadata.labels?.[mark.installation] === this.#deps.installation ? found : undefined;
+  }
+
+  #services(ref: Ref | undefined, signal: AbortSignal): AsyncGenerator<Service, unknown> {
+    return listAll<Service>(this.#deps.api, "Service", { ...this.#selection(ref), signal });
+  }
+
+  #routes(ref: Ref, signal: AbortSignal): AsyncGenerator<HTTPRoute, unknown> {
+    return listAll<HTTPRoute>(this.#deps.api, "HTTPRoute", { ...this.#selection(ref), signal });
+  }
+
+  #selection(ref: Ref | undefined): { readonly namespace?: string; readonly labels: string } {
+    if (ref === undefined) return { labels: selector({ [mark.installation]: this.#deps.installation, [mark.role]: roleOfRoutes }) };
+    const {
+      [mark.role]: role,
+      [mark.installation]: installation,
+      [mark.component]: component,
+    } = labelsOf(this.#deps.installation, { ref });
+    return {
+      namespace: namespaceOf(ref.stack),
+      labels: selector({ [mark.installation]: installation, [mark.role]: role, [mark.component]: component }),
+    };
+  }
+
+  async #removeOthers(ref: Ref, keep: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
+    const namespace = namespaceOf(ref.stack);
+    for await (const { metadata } of this.#routes(ref, signal))
+      if (!keep.has(`HTTPRoute/${metadata.name}`))
+        await this.#deps.api.delete({ kind: "HTTPRoute", namespace, name: metadata.name }, { signal });
+    for await (const { metadata } of this.#services(ref, signal))
+      if (!keep.has(`Service/${metadata.name}`))
+        await this.#deps.api.delete({ kind: "Service", namespace, name: metadata.name }, { signal });
+  }
+
+  async #asking<T>(ask: () => Promise<T>): Promise<T> {
+    try {
+      return await ask();
+    } catch (error) {
+      throw failureOf(this.#deps.cluster, error) ?? error;
+    }
+  }
+}
+
+function entryOn(service: Service | undefined): TrafficEntry | undefined {
+  const text = service?.metadata.annotations?.[routesKey.entry];
+  return text === undefined ? undefined : (JSON.parse(text) as TrafficEntry);
+}
+
+function ifGone(error: unknown): undefined {
+  if (error instanceof KubeError && error.status === 404) return undefined;
+  throw error;
+}
+
+function ofTheGateway(what: string): BerthError {
+  return new BerthError("wrong_state", {
+    verb: "set",
+    reason: `a ${what} of this cluster belongs to its gateway`,
+    hint: "Give the gateway's listener a certificate of its own, by cert-manager for instance.",
+  });
+}

@@ -1,0 +1,187 @@
+// A traffic entry as objects of a cluster: Services that lead to a component's tracks, and HTTPRoutes of the Gateway API that lead hosts and paths to them. Pure.
+// https://gateway-api.sigs.k8s.io/reference/spec/
+import { apiVersionOf } from "../../kubernetes/paths.ts";
+import type { KubeObject } from "../../kubernetes/objects.ts";
+import type { MatchCondition, TrafficEntry, TrafficPort } from "../traffic.ts";
+import { digest, mark, namespaceOf } from "./names.ts";
+import { portName } from "./pod.ts";
+
+/** Where routes are attached. */
+export interface GatewayRef {
+  readonly namespace: string;
+  readonly name: string;
+  /** A listener of it; absent: all that take them. */
+  readonly section?: string;
+}
+
+export interface RouteOrder {
+  readonly installation: string;
+  readonly entry: TrafficEntry;
+  readonly gateway: GatewayRef;
+  /** What pins a probe to a release, by its hash: whoever sends it is led to that release alone. */
+  readonly pinOf: (releaseHash: string) => string;
+  /** The number of the release with that hash; undefined: none of its pods is there. */
+  readonly releaseOf: (releaseHash: string) => number | undefined;
+}
+
+export interface Service extends KubeObject {
+  readonly spec: {
+    readonly selector: Readonly<Record<string, string>>;
+    readonly ports: readonly { readonly name: string; readonly port: number; readonly targetPort: number; readonly protocol: "TCP" }[];
+  };
+}
+export interface HTTPRoute extends KubeObject {
+  readonly spec: Readonly<Record<string, unknown>> & { readonly hostnames: readonly string[]; readonly rules: readonly Rule[] };
+  readonly status?: {
+    readonly parents?: readonly {
+      readonly conditions?: readonly {
+        readonly type: string;
+        readonly status: string;
+        readonly reason?: string;
+        readonly message?: string;
+        readonly observedGeneration?: number;
+      }[];
+    }[];
+  };
+}
+export interface Rule {
+  readonly matches: readonly object[];
+  readonly filters?: readonly object[];
+  readonly backendRefs: readonly { readonly name: string; readonly port: number; readonly weight?: number }[];
+}
+
+export const probeHeader = "x-berth-probe";
+export const releaseHeader = "x-berth-release";
+/** Annotations of the component's own Service: what it was made of. */
+export const routesKey = { entry: "berth.entry", generation: "berth.routes-generation", epoch: "berth.routes-epoch" } as const;
+export const roleOfRoutes = "routes";
+
+const stable = "stable";
+
+/** The Services of an entry: one by the component's own name, one for each other track, and one for each release that a probe may ask for. */
+export function servicesOf(order: RouteOrder): Service[] {
+  const { entry } = order;
+  const tracks = new Set(entry.ports.flatMap(({ tracks }) => tracks.map(({ name }) => name)));
+  const releases = new Map(hashesOf(entry).flatMap((hash) => (order.releaseOf(hash) === undefined ? [] : [[hash, order.releaseOf(hash)]])));
+  return [
+    serviceOf(order, entry.ref.component, { [mark.track]: stable, [mark.serving]: "yes" }),
+    ...[...tracks]
+      .filter((track) => track !== stable)
+      .map((track) => serviceOf(order, trackService(entry, track), { [mark.track]: track, [mark.serving]: "yes" })),
+    ...[...releases.values()].map((release) =>
+      serviceOf(order, releaseService(entry, release ?? 0), { [mark.release]: String(release), [mark.serving]: "yes" }),
+    ),
+  ].filter(({ spec }) => spec.ports.length > 0);
+}
+
+const trackService = ({ ref }: TrafficEntry, track: string): string => (track === stable ? ref.component : `${ref.component}--${track}`);
+const releaseService = ({ ref }: TrafficEntry, release: number): string => `${ref.component}--r${String(release)}`;
+
+function hashesOf(entry: TrafficEntry): string[] {
+  return [
+    ...new Set(entry.ports.flatMap(({ tracks }) => tracks.flatMap(({ endpoints }) => endpoints.map(({ releaseHash }) => releaseHash)))),
+  ];
+}
+
+function serviceOf({ installation, entry }: RouteOrder, name: string, chosen: Readonly<Record<string, string>>): Service {
+  const { stack, component } = entry.ref;
+  return {
+    apiVersion: apiVersionOf("Service"),
+    kind: "Service",
+    metadata: { namespace: namespaceOf(stack), name, labels: labelsOf(installation, entry) },
+    spec: {
+      selector: { [mark.stack]: stack, [mark.component]: component, [mark.role]: "instance", ...chosen },
+      ports: entry.ports.flatMap((port) => {
+        const number = numberOf(port);
+        return number === undefined ? [] : [{ name: portName(port.name), port: number, targetPort: number, protocol: "TCP" as const }];
+      }),
+    },
+  };
+}
+
+/** The number that its programs listen on, at which siblings reach it too. */
+export function numberOf(port: TrafficPort): number | undefined {
+  return port.inside?.port ?? port.tracks.flatMap(({ endpoints }) => endpoints).at(0)?.port;
+}
+
+export function labelsOf(installation: string, { ref }: Pick<TrafficEntry, "ref">): Record<string, string> {
+  return {
+    "app.kubernetes.io/managed-by": "berth",
+    "app.kubernetes.io/part-of": ref.stack,
+    "app.kubernetes.io/name": ref.component,
+    [mark.installation]: installation,
+    [mark.role]: roleOfRoutes,
+    [mark.stack]: ref.stack,
+    [mark.component]: ref.component,
+  };
+}
+
+/** One for each port and path: all of its hosts lead to the same rules. */
+export function httpRoutesOf(order: RouteOrder): HTTPRoute[] {
+  const { entry, gateway, installation } = order;
+  return entry.ports.flatMap((port) => {
+    const number = numberOf(port);
+    if (port.protocol !== "http" || number === undefined) return [];
+    const byPath = Map.groupBy(port.hosts, ({ path }) => path);
+    return [...byPath].map(([path, hosts]): HTTPRoute => ({
+      apiVersion: apiVersionOf("HTTPRoute"),
+      kind: "HTTPRoute",
+      metadata: {
+        namespace: namespaceOf(entry.ref.stack),
+        name: `${entry.ref.component}--${port.name}${path === "/" ? "" : `-${digest(path).slice(0, 8)}`}`,
+        labels: labelsOf(installation, entry),
+      },
+      spec: {
+        parentRefs: [
+          { namespace: gateway.namespace, name: gateway.name, ...(gateway.section === undefined ? {} : { sectionName: gateway.section }) },
+        ],
+        hostnames: hosts.map(({ host }) => host).toSorted(),
+        rules: rulesOf(order, port, number, path),
+      },
+    }));
+  });
+}
+
+function rulesOf(order: RouteOrder, port: TrafficPort, number: number, path: string): Rule[] {
+  const { entry } = order;
+  const at = { path: { type: "PathPrefix", value: path } };
+  const pinned = hashesOf(entry).flatMap((hash): Rule[] => {
+    const release = order.releaseOf(hash);
+    if (release === undefined) return [];
+    return [
+      {
+        matches: [{ ...at, headers: [{ type: "Exact", name: probeHeader, value: order.pinOf(hash) }] }],
+        filters: [
+          { type: "RequestHeaderModifier", requestHeaderModifier: { remove: [probeHeader] } },
+          { type: "ResponseHeaderModifier", responseHeaderModifier: { set: [{ name: releaseHeader, value: hash }] } },
+        ],
+        backendRefs: [{ name: releaseService(entry, release), port: number }],
+      },
+    ];
+  });
+  const tracks = new Set(port.tracks.map(({ name }) => name));
+  const matched = entry.rules
+    .filter(({ track }) => tracks.has(track))
+    .map(({ conditions, track }): Rule => ({
+      matches: [{ ...at, headers: conditions.map(headerMatch) }],
+      backendRefs: [{ name: trackService(entry, track), port: number }],
+    }));
+  const weighted = port.tracks.map(({ name, weight }) => ({ name: trackService(entry, name), port: number, weight }));
+  return [
+    ...pinned,
+    ...matched,
+    { matches: [at], backendRefs: weighted.length === 0 ? [{ name: entry.ref.component, port: number }] : weighted },
+  ];
+}
+
+/** A cookie is part of a header. */
+function headerMatch({ in: place, name, match, value }: MatchCondition): object {
+  if (place === "header") {
+    if (match === "exact") return { type: "Exact", name, value };
+    return { type: "RegularExpression", name, value: match === "present" ? ".*" : match === "prefix" ? `${escaped(value)}.*` : value };
+  }
+  const wanted = match === "exact" ? escaped(value) : match === "prefix" ? `${escaped(value)}[^;]*` : match === "present" ? "[^;]*" : value;
+  return { type: "RegularExpression", name: "cookie", value: `(.*; *)?${escaped(name)}=${wanted}(;.*)?` };
+}
+
+const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
