@@ -1,8 +1,7 @@
 // containerd, which runs the pods, and the network that it plugs them into.
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { startDaemon, until } from "./daemons.ts";
-import { call } from "./failed.ts";
-import { pauseImage } from "./images.ts";
+import { ctr, pauseImage } from "./images.ts";
 import { at, networkName, pods, registry, socket } from "./settings.ts";
 
 const folder = at("containerd");
@@ -71,9 +70,4 @@ export async function startContainerd(): Promise<void> {
     files: { [configPath]: config, [at("cni", "net.d", "10-berth.conflist")]: JSON.stringify(network) },
   });
   await until("answer of containerd", ["containerd"], async () => (await ctr("version")).includes("Server"));
-}
-
-/** In the namespace that kubelet uses. Errors: ClusterFailed `program_failed`. */
-export async function ctr(...args: readonly string[]): Promise<string> {
-  return call("ctr", ["--address", socket, "--namespace", "k8s.io", ...args]);
 }

@@ -103,6 +103,7 @@ async function layerOf(files: ImageContent["files"]): Promise<Buffer> {
 
 /** Puts it under a name (`localhost/thing:1`) into the node's containerd, where `imagePullPolicy: IfNotPresent` or `Never` finds it. */
 export async function loadImage(name: string, image: TestImage): Promise<void> {
+  if ((await ctr("images", "list", `name==${name}`)).includes(image.digest)) return;
   const folder = mkdtempSync(join(tmpdir(), "berth-image-"));
   try {
     const tar = pack();
@@ -115,10 +116,15 @@ export async function loadImage(name: string, image: TestImage): Promise<void> {
       tar.entry({ name: `blobs/sha256/${each.digest.slice("sha256:".length)}` }, each.bytes);
     tar.finalize();
     await written;
-    await call("ctr", ["--address", socket, "--namespace", "k8s.io", "images", "import", "--all-platforms", join(folder, "image.tar")]);
+    await ctr("images", "import", "--all-platforms", join(folder, "image.tar"));
   } finally {
     rmSync(folder, { recursive: true });
   }
+}
+
+/** In the namespace that kubelet uses. Errors: ClusterFailed `program_failed`. */
+export async function ctr(...args: readonly string[]): Promise<string> {
+  return call("ctr", ["--address", socket, "--namespace", "k8s.io", ...args]);
 }
 
 /** Pushes it to a registry that speaks plain HTTP (`127.0.0.1:5000`), as NAME:TAG. Rejects with what the registry says. */
@@ -144,7 +150,7 @@ export async function pushTo(host: string, name: string, tag: string, image: Tes
   await send("PUT", `http://${host}/v2/${name}/manifests/${tag}`, image.manifest.mediaType, image.manifest.bytes);
 }
 
-/** Of Debian's busybox-static: every one of its programs, `sh` as the entry point. */
+/** Of Debian's busybox-static: every one of its programs, `sh` as the entry point. Its `wget -T` crashes; `timeout 5 wget` does not. */
 export async function shellContent(): Promise<ImageContent> {
   const applets = execFileSync("busybox", ["--list"], { encoding: "utf8" }).trim().split("\n");
   const links = applets.filter((name) => name !== "busybox").map((name) => [`/bin/${name}`, { link: "busybox" }] as const);

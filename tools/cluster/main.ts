@@ -6,6 +6,7 @@ import { createProgress, seconds } from "../progress.mjs";
 import { keepCluster } from "./borrow.ts";
 import { down } from "./down.ts";
 import { ClusterFailed } from "./failed.ts";
+import { fleet } from "./fleet.ts";
 import { api, kubeconfig, nodeAddress, parts as allParts, ports, registry, type Part } from "./settings.ts";
 import { status } from "./status.ts";
 import { up } from "./up.ts";
@@ -13,7 +14,8 @@ import { up } from "./up.ts";
 const usage = `npm run cluster -- up [--parts node,addons,gateway,registry]   start what does not run yet; --parts none: the control plane alone
 npm run cluster -- down [--purge]                               stop it; --purge also deletes its state
 npm run cluster -- status
-npm run cluster -- kubeconfig                                   the path of the administrator's kubeconfig`;
+npm run cluster -- kubeconfig                                   the path of the administrator's kubeconfig
+npm run cluster -- fleet [--nodes N] [--pods N]                 beside it, N fake nodes with N fake pods; 0 and 0 remove them`;
 
 const progress = createProgress(process.stdout);
 
@@ -23,7 +25,13 @@ async function main(args: readonly string[]): Promise<number> {
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
-    options: { parts: { type: "string" }, purge: { type: "boolean" }, help: { type: "boolean", short: "h" } },
+    options: {
+      parts: { type: "string" },
+      nodes: { type: "string" },
+      pods: { type: "string" },
+      purge: { type: "boolean" },
+      help: { type: "boolean", short: "h" },
+    },
   });
   const [verb, ...rest] = positionals;
   if (values.help === true) {
@@ -46,6 +54,9 @@ async function main(args: readonly string[]): Promise<number> {
       progress.line(was ? `The cluster is down (${seconds(performance.now() - started)}).` : "No cluster is up.");
       return 0;
     }
+    case "fleet":
+      await fleet({ nodes: countOf("nodes", values.nodes, 20), pods: countOf("pods", values.pods, 2000) }, progress);
+      return 0;
     case "status":
       return status(progress);
     case "kubeconfig":
@@ -66,6 +77,12 @@ function partsOf(given: string | undefined): Part[] {
   return allParts.filter(
     (part) => names.includes(part) || (part === "node" && names.some((name) => name === "addons" || name === "gateway")),
   );
+}
+
+function countOf(flag: string, given: string | undefined, otherwise: number): number {
+  if (given === undefined) return otherwise;
+  if (!/^\d{1,6}$/.test(given)) throw new WrongUsage(`--${flag} takes a whole number, not \`${given}\``);
+  return Number(given);
 }
 
 function howTo(parts: readonly Part[]): string {

@@ -1,5 +1,6 @@
 // What tests on the cluster share: a namespace of their own, waiting, and images.
 import { randomBytes } from "node:crypto";
+import { request } from "node:http";
 import { setTimeout as pause } from "node:timers/promises";
 import { loadImage, makeImage, pushTo, shellContent, shellImage, type TestImage } from "./images.ts";
 import { apply, kubectl } from "./kube.ts";
@@ -51,13 +52,64 @@ export interface ClusterImages {
   readonly shell: string;
   /** The same in the local registry, by digest: it has to be pulled. */
   readonly pulled: string;
-  readonly image: TestImage;
+  readonly pulledImage: TestImage;
 }
 
 /** The images that most tests need. The registry part has to be up. */
 export async function clusterImages(): Promise<ClusterImages> {
-  const image = await makeImage(await shellContent());
-  await loadImage(shellImage, image);
-  await pushTo(registry, "test/shell", "1", image);
-  return { shell: shellImage, pulled: `${registry}/test/shell@${image.digest}`, image };
+  const content = await shellContent();
+  await loadImage(shellImage, await makeImage(content));
+  const pulledImage = await makeImage({ ...content, labels: { from: "registry" } });
+  await pushTo(registry, "test/shell", "1", pulledImage);
+  return { shell: shellImage, pulled: `${registry}/test/shell@${pulledImage.digest}`, pulledImage };
+}
+
+/** A Deployment whose instances answer on port 8080 with `NAME of POD`, ready within a second. */
+export function webServer(name: string, { replicas = 1 }: { readonly replicas?: number } = {}): object {
+  const container = {
+    name: "c",
+    image: shellImage,
+    args: ["-c", `mkdir -p /tmp/www && echo "${name} of $(hostname)" > /tmp/www/index.html && exec httpd -f -p 8080 -h /tmp/www`],
+    ports: [{ containerPort: 8080 }],
+    readinessProbe: { httpGet: { path: "/", port: 8080 }, periodSeconds: 1 },
+    resources: { limits: { cpu: "100m", memory: "64Mi" } },
+  };
+  return {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name },
+    spec: {
+      replicas,
+      selector: { matchLabels: { app: name } },
+      template: { metadata: { labels: { app: name } }, spec: { terminationGracePeriodSeconds: 0, containers: [container] } },
+    },
+  };
+}
+
+/** Of such a Deployment, at port 80. */
+export function service(name: string): object {
+  return {
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: { name },
+    spec: { selector: { app: name }, ports: [{ port: 80, targetPort: 8080 }] },
+  };
+}
+
+/** A GET with a Host header of its own, which fetch would not send. Rejects unless the answer is 200. */
+export async function getFrom(url: string, host: string, headers: Readonly<Record<string, string>> = {}): Promise<string> {
+  return new Promise((resolve, reject) => {
+    request(url, { headers: { host, ...headers } }, (answer) => {
+      let text = "";
+      answer.setEncoding("utf8").on("data", (piece: string) => {
+        text += piece;
+      });
+      answer.on("end", () => {
+        if (answer.statusCode === 200) resolve(text);
+        else reject(new Error(`${String(answer.statusCode)} ${text}`));
+      });
+    })
+      .on("error", reject)
+      .end();
+  });
 }

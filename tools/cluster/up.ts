@@ -14,6 +14,7 @@ import { loadBaseImages, startKubelet, startProxy } from "./node.ts";
 import { makePki } from "./pki.ts";
 import { compile, countUncompiled, type Module } from "./programs.ts";
 import { startRegistry } from "./registry.ts";
+import { startVolumes } from "./volumes.ts";
 import { home, type Part } from "./settings.ts";
 
 interface Step {
@@ -35,6 +36,7 @@ const stepsOf: Readonly<Record<Part, readonly Step[]>> = {
     { title: "images of the pods' first process and of a shell", run: loadBaseImages },
     { title: "kubelet, and the node ready", run: startKubelet },
     { title: "kube-proxy", run: startProxy },
+    { title: "volumes", run: startVolumes },
   ],
   addons: [{ title: "CoreDNS and metrics-server", run: startAddons }],
   gateway: [{ title: "Gateway API and Traefik", run: startGateway }],
