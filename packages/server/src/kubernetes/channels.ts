@@ -90,15 +90,19 @@ export class Channels {
     return new Writable({
       highWaterMark,
       write: (chunk: Buffer, _encoding, done) => this.send(channel, chunk, done),
-      final: (done) => (closes ? this.send(closeChannel, Buffer.of(channel), done) : done()),
+      final: (done) => {
+        if (closes) this.send(closeChannel, Buffer.of(channel), done);
+        else done();
+      },
     });
   }
 
-  /** `done`: the bytes are with the kernel, or cannot be sent any more. */
-  send(channel: number, data: Buffer, done: (error?: Error | null) => void = () => undefined): void {
+  /** `done`: the bytes are with the kernel; or the connection is at its end, and why is for `closed` to tell. */
+  send(channel: number, data: Buffer, done: () => void = () => undefined): void {
     const piece = data.subarray(0, maxMessageBytes);
     this.#socket.send(Buffer.concat([Buffer.of(channel), piece]), { binary: true }, (error) => {
-      if (error != null || piece.length === data.length) done(error);
+      if (error != null) void this.closed.then(done);
+      else if (piece.length === data.length) done();
       else this.send(channel, data.subarray(maxMessageBytes), done);
     });
   }

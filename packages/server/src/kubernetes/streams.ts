@@ -64,7 +64,7 @@ export interface Exec {
 const maxLineBytes = 64 * 1024;
 const stamp = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)) ?/;
 const execProtocol = "v5.channel.k8s.io";
-/** Kubelets pass it on to the container runtime, which speaks it since 1.7. The other one, SPDY inside a WebSocket, can no more tell a runtime that one side is done. */
+/** The API server and the kubelet pass it on to the container runtime. The other one, SPDY inside a WebSocket, carries no more of a single connection. */
 const forwardProtocol = "v4.channel.k8s.io";
 /** Both channels of a port begin with its number. */
 const portBytes = 2;

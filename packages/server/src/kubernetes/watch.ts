@@ -2,7 +2,7 @@
 // Must never hold whole objects, and never keep the event loop for long.
 import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
 import type { KubeApi } from "./api.ts";
-import { isExpired, KubeError, KubeProtocolError, KubeTimeout, statusIn, unreachable } from "./errors.ts";
+import { isExpired, KubeError, KubeProtocolError, KubeTimeout, KubeUnreachable, statusIn, unreachable } from "./errors.ts";
 import { readLines } from "./lines.ts";
 import { listPages, type Selection } from "./list.ts";
 import { keyOf, type KubeObject, type Listed } from "./objects.ts";
@@ -123,16 +123,18 @@ export class Watched<T, O extends Listed = KubeObject> {
       } catch (error) {
         if (signal.aborted) return;
         if (told > 0) failures = 0;
-        const isOld = isExpired(error);
-        // Too old is not the server's failure, but a server that says so to every list is asked less often, too.
-        if (isOld || error instanceof KubeProtocolError || (error instanceof KubeError && failures >= doubtAfter))
-          this.#version = undefined;
+        if (this.#isToBeginAnew(error, failures)) this.#version = undefined;
         this.#lost(error instanceof Error ? error : new Error(String(error)));
-        if (!(isOld && failures === 0)) failures++;
-        else failures = 1;
+        failures++;
       }
       if (failures > 0) await sleep(this.#waitAfter(failures), undefined, { signal }).catch(() => undefined);
     }
+  }
+
+  /** Whether the version to resume from is not to be trusted any more. */
+  #isToBeginAnew(error: unknown, failures: number): boolean {
+    if (error instanceof KubeError) return isExpired(error) || failures >= doubtAfter;
+    return !(error instanceof KubeUnreachable);
   }
 
   #waitAfter(failures: number): number {
