@@ -13,6 +13,7 @@ const containers = "packages/server/src/edge/containers";
 const detect = "packages/server/src/core/buildplan/detect.test.ts";
 const gitTest = "packages/server/src/builders/source/git.test.ts";
 const host = "packages/server/src/builders/host";
+const kubernetes = "packages/server/src/engines/kubernetes/causes.cluster.test.ts";
 const failures = "e2e/failures.test.ts";
 const automatic = "e2e/automatic-failures.test.ts";
 
@@ -96,6 +97,15 @@ const elsewhere: Partial<Record<CauseCode, Where>> = {
   image_pull_failed: { test: `${containers}/containers.docker.test.ts` },
   stack_network_failed: { test: `${containers}/doors.test.ts` },
   image_needs_container_engine: { test: `${agent}/causes.test.ts` },
+  unschedulable: { test: kubernetes },
+  cluster_quota_exceeded: { test: kubernetes },
+  admission_denied: { test: kubernetes },
+  webhook_down: { test: kubernetes },
+  cluster_rights_missing: { test: kubernetes },
+  field_conflict: { test: kubernetes },
+  namespace_of_others: { test: kubernetes },
+  namespace_terminating: { test: kubernetes },
+  route_refused: { test: "packages/server/src/engines/kubernetes/gateway.cluster.test.ts" },
   git_auth_failed: { test: gitTest },
   git_not_found: { test: gitTest },
   git_host_unknown: { test: "packages/server/src/builders/source/gitssh.test.ts" },

@@ -173,10 +173,6 @@ export const causesEn = {
     sentence: "No node of the cluster takes the instance: {reason}.",
     next: "Ask for less (memory, CPU), remove what fills the cluster, or have an administrator add a node; it starts by itself as soon as one has room.",
   },
-  pod_evicted: {
-    sentence: "The node ended the instance: {reason}.",
-    next: "Another one is started by itself. If it happens again, give the component limits that it keeps to, or the node more room.",
-  },
   cluster_quota_exceeded: {
     sentence: "The quota {quota} of the stack's namespace has no room: {asked} was asked for, {used} of {most} is used.",
     next: "Scale something down, ask for less, or have an administrator raise the quota; it is tried again by itself.",

@@ -3,6 +3,9 @@ import { cause, type Cause } from "@berth/contract/causes.ts";
 import { KubeError, KubeProtocolError, KubeUnreachable } from "../../kubernetes/errors.ts";
 import { EngineFailure } from "../engine.ts";
 
+/** What may be over without anybody deploying again. */
+const passes: ReadonlySet<string> = new Set(["webhook_down", "cluster_quota_exceeded"]);
+
 /** Nobody answered: the work waits, and is tried again. */
 export function unreachable(cluster: string, error: Error): EngineFailure {
   return new EngineFailure(cause("cluster_unreachable", { cluster, reason: error.message }), { retryable: true, cause: error });
@@ -12,10 +15,10 @@ export function unreachable(cluster: string, error: Error): EngineFailure {
 export function failureOf(cluster: string, error: unknown): EngineFailure | undefined {
   if (error instanceof KubeUnreachable || error instanceof KubeProtocolError) return unreachable(cluster, error);
   if (!(error instanceof KubeError)) return undefined;
+  const refused = refusalOf(error.message);
+  if (refused !== undefined) return new EngineFailure(refused, { retryable: passes.has(refused.code), cause: error });
   // It is there and in trouble of its own.
   if (error.status >= 500 || error.status === 429) return unreachable(cluster, error);
-  const refused = refusalOf(error.message);
-  if (refused !== undefined) return new EngineFailure(refused, { retryable: false, cause: error });
   if (error.conflicts.length > 0) {
     const [{ field, manager } = { field: "", manager: "" }] = error.conflicts;
     return new EngineFailure(cause("field_conflict", { field, manager, count: error.conflicts.length }, [event(error.message)]), {

@@ -189,6 +189,20 @@ describe.skipIf(missing !== undefined)(`traffic by the Gateway API${missing === 
     expect(requests).toBeGreaterThan(300);
   });
 
+  it("says what the gateway does not serve: route_refused", async () => {
+    const now = (await place.engine.observe(ref, never))?.instances ?? [];
+    // As whoever removes a Service by hand does it.
+    await traffic.apply(entry([stable(endpoints(now), 90), { name: "candidate", weight: 10, endpoints: [] }]), fence(), never);
+    await place.api.delete({ kind: "Service", namespace: `berth-${ref.stack}`, name: "web--candidate" });
+    const [problem] = await until(async () => {
+      const { problems } = await traffic.applied(ref, never);
+      return problems.length > 0 && problems;
+    }, "the gateway says so");
+    expect(problem).toMatchObject({ code: "route_refused", params: { route: "web--http" } });
+    await traffic.apply(entry([stable(endpoints(now))]), fence(), never);
+    await until(async () => (await traffic.applied(ref, never)).problems.length === 0, "all is well again");
+  });
+
   it("leaves nothing when it is removed", async () => {
     await traffic.remove(ref, fence(), never);
     await until(async () => (await ask()).status === 404, "nobody is led there");

@@ -144,7 +144,11 @@ export function startCause(view: PodView, image: string): Cause | undefined {
   const event = (text: string | undefined) =>
     text === undefined || text === "" ? [] : [{ kind: "event" as const, text: text.slice(0, 4_096) }];
   if (reason === "Evicted")
-    return cause("pod_evicted", { reason: firstLine(view.message ?? "the node needed its resources") }, event(view.message));
+    return cause(
+      "start_failed",
+      { reason: `the node evicted it: ${firstLine(view.message ?? "it needed its resources")}` },
+      event(view.message),
+    );
   if (scheduled?.status === "False" && scheduled.reason === "Unschedulable")
     return cause("unschedulable", { reason: firstLine(scheduled.message ?? "no node has room") }, event(scheduled.message));
   const waiting = container?.state?.waiting;
