@@ -152,7 +152,7 @@ function environmentOf(order: PodOrder, ports: Readonly<Record<string, number>>)
 }
 
 /** Kubernetes replaces `$(NAME)` in values and arguments by variables; here a text is what it says. */
-const literal = (text: string): string => text.replaceAll("$(", "$$(");
+const literal = (text: string): string => text.replaceAll("$(", () => "$$(");
 
 function probesOf(workload: Workload, ports: Readonly<Record<string, number>>): Record<string, unknown> {
   const { startup, liveness } = workload.probes;
@@ -161,7 +161,7 @@ function probesOf(workload: Workload, ports: Readonly<Record<string, number>>): 
   const readiness = workload.probes.readiness ?? (main === undefined ? undefined : { check: { type: "tcp" as const }, period: 1_000 });
   const one = (probe: Probe): Record<string, unknown> => probeOf(probe, main === undefined ? undefined : ports[main]);
   return {
-    ...(startup === undefined ? {} : { startupProbe: one(startup) }),
+    ...(startup === undefined ? {} : { startupProbe: { ...one(startup), successThreshold: 1 } }),
     ...(readiness === undefined ? {} : { readinessProbe: one(readiness) }),
     ...(liveness === undefined ? {} : { livenessProbe: { ...one(liveness), successThreshold: 1 } }),
   };

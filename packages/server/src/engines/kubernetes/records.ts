@@ -53,7 +53,11 @@ export class Recorder {
     const found = new Map<string, string>();
     for (const { name, value, valueFrom } of env) {
       const { secretKeyRef } = valueFrom ?? {};
-      if (secretKeyRef === undefined) found.set(name, (value ?? "").replaceAll("$$(", "$("));
+      if (secretKeyRef === undefined)
+        found.set(
+          name,
+          (value ?? "").replaceAll("$$(", () => "$("),
+        );
       else {
         const secret = await once(this.#secrets, `${namespace}/${secretKeyRef.name}`, () =>
           this.#api.find<Secret>({ kind: "Secret", namespace, name: secretKeyRef.name }, { signal: this.#signal }),
