@@ -30,8 +30,8 @@ export async function fleet({ nodes, pods }: Size, progress: Progress, patience 
   if (pods > nodes * podsPerNode)
     throw new ClusterFailed(
       "fleet_too_small",
-      `${String(nodes)} nodes hold ${String(nodes * podsPerNode)} pods.`,
-      `For ${String(pods)} pods: --nodes ${String(Math.ceil(pods / podsPerNode))}`,
+      `A fake node holds ${String(podsPerNode)} pods: ${String(pods)} are too many for ${String(nodes)}.`,
+      `Give it more: --nodes ${String(Math.ceil(pods / podsPerNode))}`,
     );
   await compileAll(["kwok"], progress);
   await up([], progress);
