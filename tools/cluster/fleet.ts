@@ -7,7 +7,7 @@ import { seconds, type Progress } from "../progress.mjs";
 import { flagsOf } from "./control-plane.ts";
 import { startDaemon, stopDaemon, until } from "./daemons.ts";
 import { ClusterFailed } from "./failed.ts";
-import { apply, ask, read } from "./kube.ts";
+import { apply, ask, kubectl, read } from "./kube.ts";
 import { kwokPath, kwokVersion, program } from "./programs.ts";
 import { at, kubeconfig, nodeAddress, ports } from "./settings.ts";
 import { compileAll, up } from "./up.ts";
@@ -30,15 +30,17 @@ export async function fleet({ nodes, pods }: Size, progress: Progress, patience 
   if (pods > nodes * podsPerNode)
     throw new ClusterFailed(
       "fleet_too_small",
-      `${String(nodes)} nodes hold ${String(nodes * podsPerNode)} pods.`,
-      `For ${String(pods)} pods: --nodes ${String(Math.ceil(pods / podsPerNode))}`,
+      `A fake node holds ${String(podsPerNode)} pods: ${String(pods)} are too many for ${String(nodes)}.`,
+      `Give it more: --nodes ${String(Math.ceil(pods / podsPerNode))}`,
     );
   await compileAll(["kwok"], progress);
   await up([], progress);
   if (nodes > 0) await startKwok();
   await timed(progress, `${String(nodes)} fake nodes ready`, () => setNodes(nodes, patience));
   await timed(progress, `${String(pods)} fake pods ready`, (update) => setPods(pods, patience, update));
-  if (nodes === 0) await stopDaemon("kwok");
+  if (nodes > 0) return;
+  await stopDaemon("kwok");
+  await kubectl(["delete", "namespace", fleetNamespace, "--wait=false"]);
 }
 
 async function timed(progress: Progress, title: string, run: (update: (text: string) => void) => Promise<void>): Promise<void> {
@@ -125,7 +127,8 @@ async function setPods(count: number, patience: number, update: (text: string) =
   const done = async (): Promise<boolean> => {
     const all = await listOf(`/apis/apps/v1/namespaces/${fleetNamespace}/deployments`);
     const sum = (field: "readyReplicas" | "replicas"): number => all.reduce((total, { status }) => total + (status?.[field] ?? 0), 0);
-    update(`${String(sum("readyReplicas"))}`);
+    // In a pipe each of them is a line.
+    if (count > 0) update(`${String(Math.floor((10 * sum("readyReplicas")) / count) * 10)} %`);
     return sum("readyReplicas") === count && sum("replicas") === count;
   };
   await until(`${String(count)} fake pods`, ["kube-apiserver"], done, patience);

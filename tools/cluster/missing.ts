@@ -33,9 +33,8 @@ export function modulesFor(parts: readonly Part[]): Module[] {
 
 /** Why a cluster with these parts cannot be started here, and what to do; undefined when it can. */
 export function clusterMissing(parts: readonly Part[]): { readonly why: string; readonly hint: string } | undefined {
-  if (process.platform !== "linux") return { why: "the test cluster runs on Linux only", hint: "Use a Linux machine, or a virtual one." };
-  if (process.getuid?.() !== 0)
-    return { why: "the test cluster needs root", hint: "It makes containers and networks: run the command as root." };
+  if (process.platform !== "linux") return { why: "it runs on Linux only", hint: "Use a Linux machine, or a virtual one." };
+  if (process.getuid?.() !== 0) return { why: "it needs root", hint: "It makes containers and networks: run the command as root." };
   const chosen = (["control", ...parts] as const).flatMap((part) => Object.entries(packages[part]));
   const absent = chosen.filter(([, programs]) => !programs.every(isProgram)).map(([name]) => name);
   if (parts.includes("node") && !isStatic(busyboxPath())) absent.push("busybox-static");

@@ -27,5 +27,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   project.provide("cluster", { missing, kubeconfig, gateway, registry });
   if (missing !== undefined) return () => Promise.resolve();
   const cluster = await borrowCluster();
+  // For tests of packages, which know nothing of this folder. Workers are started with it.
+  process.env["BERTH_TEST_KUBECONFIG"] = kubeconfig;
   return async () => cluster[Symbol.asyncDispose]();
 }
