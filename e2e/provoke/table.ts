@@ -50,6 +50,7 @@ const elsewhere: Partial<Record<CauseCode, Where>> = {
   secret_missing: { cannot: "a secret that a release needs cannot be deleted; it guards a task against a restored database" },
   secret_unreadable: { test: "packages/server/test/secret-values.test.ts" },
   artifact_missing: { test: `${agent}/causes.test.ts` },
+  swarm_not_manager: { test: `${containers}/swarm/swarm.docker.test.ts` },
   cluster_unreachable: { test: `${agent}/agent.test.ts` },
   build_process_limit: { test: `${host}/hostile.test.ts` },
   build_deadline: { test: `${host}/endings.test.ts` },

@@ -52,7 +52,7 @@ export const layers: Readonly<Record<LayerName, Layer>> = {
   // What an agent and its engine say to each other, and write on what they make, belongs to neither.
   "edge-protocol": {
     where: server(
-      "(engines/(agent/(archive|order|protocol)|docker/(container|labels)|local/(tools|shims))|edge/(messages|ipc|probe-header))\\.ts$",
+      "(engines/(agent/(archive|order|protocol)|docker/(container|labels|service)|local/(tools|shims))|edge/(messages|ipc|probe-header))\\.ts$",
     ),
     mayImport: [...base, "ports"],
   },

@@ -26,6 +26,8 @@ export const notesEn = {
     "Volumes cannot be mounted on this cluster: programs find them by BERTH_VOLUME_<NAME> only. Install bubblewrap, or run Berth as root.",
   limits_missing:
     "These limits are not enforced on this cluster, since Berth may not write control groups there: {limits}. Run Berth as root, or let systemd delegate them (Delegate=yes).",
+  swarm_not_manager:
+    "The daemon of this cluster is no manager of a Swarm, and nothing can be started there: `docker swarm init` on it, or `docker node promote` on a manager.",
   limit_missing: "The {limit} limit of {component} is not enforced on this cluster: Berth may not write control groups there.",
   release_command: "`{command}` runs once, before the new release of {components} starts; if it fails, nothing changes.",
   postdeploy_command: "`{command}` runs once, after the first release of {component}.",

@@ -27,10 +27,17 @@ export interface Listen {
   readonly portIsDefault: boolean;
 }
 
-export type EngineChoice = { readonly kind: "local" } | { readonly kind: "docker"; readonly docker: string };
+export type EngineChoice =
+  | { readonly kind: "local" }
+  /** `swarm`: instances are services of the daemon's Swarm. */
+  | { readonly kind: "docker"; readonly docker: string; readonly swarm: boolean };
 
-export function engine(kind: string | undefined, docker: string | undefined): EngineChoice {
-  if (kind === undefined || kind === "local") return { kind: "local" };
+export function engine(kind: string | undefined, docker: string | undefined, swarm = false): EngineChoice {
+  if (kind === undefined || kind === "local") {
+    if (swarm)
+      throw new ConfigError("BERTH_SWARM is set, and the engine is local.", "Services are of the Docker engine: BERTH_ENGINE=docker.");
+    return { kind: "local" };
+  }
   if (kind !== "docker") throw new ConfigError(`BERTH_ENGINE is ${kind}.`, "It may be local or docker.");
   const address = docker ?? "unix:///var/run/docker.sock";
   try {
@@ -38,7 +45,7 @@ export function engine(kind: string | undefined, docker: string | undefined): En
   } catch (error) {
     throw new ConfigError(`BERTH_DOCKER_HOST is no address of a daemon: ${(error as Error).message}.`, "It is written as DOCKER_HOST is.");
   }
-  return { kind, docker: address };
+  return { kind, docker: address, swarm };
 }
 
 const Runtime = Type.Object(

@@ -130,6 +130,7 @@ interface ConfigFile {
   readonly cluster?: string;
   readonly engine?: string;
   readonly dockerHost?: string;
+  readonly swarm?: boolean;
   readonly buildkit?: GivenBuildkit;
   readonly builder?: GivenBuilder;
   readonly images?: unknown;
@@ -185,6 +186,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
   const engineChoice = engine(
     value(env, "BERTH_ENGINE") ?? file.engine,
     value(env, "BERTH_DOCKER_HOST") ?? file.dockerHost ?? value(env, "DOCKER_HOST"),
+    value(env, "BERTH_SWARM") === undefined ? file.swarm === true : value(env, "BERTH_SWARM") === "1",
   );
   const systemPath = value(env, "PATH") ?? fallbackPath;
   const buildkitChoice = buildkit(givenBuildkit(env, file.buildkit ?? {}), engineChoice, systemPath);
@@ -266,6 +268,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
       edge: given(env, [
         "BERTH_ENGINE",
         "BERTH_DOCKER_HOST",
+        "BERTH_SWARM",
         "DOCKER_HOST",
         "BERTH_ROUTER_HOST",
         "BERTH_ROUTER_PORT",

@@ -45,6 +45,7 @@ export const NewCluster = Type.Object(
     httpsPort: Type.Optional(PublicPort),
     home: Type.Optional(AbsolutePath),
     socket: Type.Optional(AbsolutePath),
+    swarm: Type.Optional(Type.Boolean({ description: "It is the manager of a Swarm: instances are services, on any of its nodes." })),
     networks: Type.Optional(
       Type.Object({ base: Text(20), size: Type.Integer({ minimum: 8, maximum: 26 }) }, { additionalProperties: false }),
     ),

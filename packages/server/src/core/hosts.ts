@@ -13,6 +13,8 @@ export interface HostFacts {
   readonly httpsPort: number;
   /** Where the networks of stacks come from; absent: the agent's own choice. */
   readonly networks?: NetworkPool;
+  /** Whether it is the manager of a Swarm, whose services instances are to be. */
+  readonly swarm?: true;
 }
 
 export interface HostTls {
@@ -82,6 +84,7 @@ export function wantedHost(given: NewCluster, installation: string): { readonly 
         httpPort,
         httpsPort,
         ...(networks === undefined ? {} : { networks }),
+        ...(given.swarm === true ? { swarm: true as const } : {}),
       },
     },
   };

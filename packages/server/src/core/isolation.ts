@@ -19,7 +19,7 @@ export interface KeepingNote {
 export function keepingNotes(found: Keeping, components: Readonly<Record<string, Pick<ComponentSpec, "resources">>>): KeepingNote[] {
   if (!found.reachable) return [];
   const apart = found.notices
-    .filter(({ code }) => code === "isolation_none" || code === "isolation_uid_only")
+    .filter(({ code }) => ["isolation_none", "isolation_uid_only", "swarm_not_manager"].includes(code))
     .map(({ code, params }): KeepingNote => ({ code, params: { ...params } }));
   const limits = (["memory", "cpu", "processes"] as const).filter((limit) => !found.limits[limit]);
   return [

@@ -40,6 +40,7 @@ export async function ensureEdge(
   traffic: EdgeTraffic,
   signal: AbortSignal,
 ): Promise<EdgeStart> {
+  refuseOtherKind(config, paths);
   const running = await hello(traffic, signal);
   if (running !== undefined) return { started: false, router: running.router };
   if (config.managed) return awaitEdge(paths, traffic, signal);
@@ -133,6 +134,18 @@ async function helloWithin(
   }
 }
 
+/** Containers and services of a Swarm do not take over from each other: a home is of one of them for good. */
+function refuseOtherKind({ engine }: Config, paths: Paths): void {
+  if (engine.kind !== "docker" || !existsSync(paths.edgeConfig)) return;
+  const before = JSON.parse(readFileSync(paths.edgeConfig, "utf8")) as { engine?: string; agent?: { swarm?: boolean } };
+  const wasSwarm = before.agent?.swarm === true;
+  if (before.engine !== "docker" || wasSwarm === engine.swarm) return;
+  throw new StartRefused(
+    `What runs here are ${wasSwarm ? "services of a Swarm" : "containers of one daemon"}, and stays that.`,
+    `Start the server ${wasSwarm ? "with BERTH_SWARM=1" : "without BERTH_SWARM"}, or with another home folder (BERTH_HOME).`,
+  );
+}
+
 /** What the edge reads when it starts. */
 export function writeEdgeConfig(config: Config, paths: Paths, installation: string): void {
   mkdirSync(dirname(paths.edgeConfig), { recursive: true, mode: 0o711 });
@@ -154,7 +167,11 @@ export function writeEdgeConfig(config: Config, paths: Paths, installation: stri
       engine: config.engine.kind,
       agent:
         config.engine.kind === "docker"
-          ? { docker: config.engine.docker, ...(config.networks === undefined ? {} : { networks: config.networks }) }
+          ? {
+              docker: config.engine.docker,
+              swarm: config.engine.swarm,
+              ...(config.networks === undefined ? {} : { networks: config.networks }),
+            }
           : { sandbox: config.sandbox, cgroups: config.cgroups },
     }),
   );

@@ -30,7 +30,7 @@ export function openEngine(
 ): AgentEngine {
   const sockets = { agentSocket: paths.agentSocket, logsSocket: paths.logsSocket, cluster };
   return config.engine.kind === "docker"
-    ? new DockerEngine({ ...sockets, ...(login === undefined ? {} : { login }) })
+    ? new DockerEngine({ ...sockets, swarm: config.engine.swarm, ...(login === undefined ? {} : { login }) })
     : new LocalEngine({ ...sockets, home: paths.home, openBlob: (digest) => openBlob(digest) });
 }
 
@@ -48,7 +48,7 @@ export function openHostPlace(
   host: HostPlace,
 ): OpenPlace & { readonly builder: Builder } {
   const { config, paths, blobs, logins } = deps;
-  const engine = openHostEngine(paths, host.cluster, logins.find);
+  const engine = openHostEngine(paths, host, logins.find);
   const traffic = openHostTraffic(paths, host);
   const builder = openHostBuilder({ config, paths, installation, blobs, logins }, host);
   return {
@@ -63,9 +63,9 @@ export function openHostPlace(
   };
 }
 
-function openHostEngine(paths: Paths, cluster: string, login: FindLogin): DockerEngine {
+function openHostEngine(paths: Paths, { cluster, facts }: HostPlace, login: FindLogin): DockerEngine {
   const { agent, logs, dial } = hostSockets(paths, cluster);
-  return new DockerEngine({ agentSocket: agent, logsSocket: logs, dialSocket: dial, cluster, login });
+  return new DockerEngine({ agentSocket: agent, logsSocket: logs, dialSocket: dial, cluster, swarm: facts.swarm === true, login });
 }
 
 /** For whoever only asks and stops what runs: nothing is unpacked there. */

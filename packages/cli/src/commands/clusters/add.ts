@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Cluster, NewCluster } from "@berth/contract/resources/clusters.ts";
-import { defineCommand, integer, required, text } from "../../command.ts";
+import { defineCommand, flag, integer, required, text } from "../../command.ts";
 import type { Context } from "../../context.ts";
 import { exitCodes, Failure, UsageError } from "../../failure.ts";
 
@@ -25,6 +25,7 @@ export const command = defineCommand({
     httpPort: integer("--http-port <port>", "where users come in; 80 if left out"),
     httpsPort: integer("--https-port <port>", "where users come in with TLS; 443 if left out"),
     networks: text("--networks <range>", "addresses for the networks of stacks, and the length of each: 10.64.0.0/12,22"),
+    swarm: flag("--swarm", "it is the manager of a Swarm: instances are services, on any of its nodes"),
     home: text("--home <folder>", "the edge's folder on the host"),
     socket: text("--socket <path>", "the daemon's socket on the host; /var/run/docker.sock if left out"),
   },
@@ -64,6 +65,7 @@ interface Given {
   readonly httpPort: number | undefined;
   readonly httpsPort: number | undefined;
   readonly networks: string | undefined;
+  readonly swarm: boolean | undefined;
   readonly home: string | undefined;
   readonly socket: string | undefined;
 }

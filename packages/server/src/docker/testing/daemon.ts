@@ -226,12 +226,28 @@ async function launch(place: Place, recipe: Recipe, endpoint: DockerEndpoint): P
 /** Starts a daemon of any kind in namespaces of its own, and waits until it answers. Rejects with what it wrote when it ends before that. */
 export async function startConfined(
   place: Place,
-  recipe: { readonly kind: string; readonly argv: readonly string[]; readonly hidden: readonly string[]; readonly env?: Recipe["env"] },
-  answers: () => Promise<void>,
+  recipe: {
+    readonly kind: string;
+    readonly argv: readonly string[];
+    readonly hidden: readonly string[];
+    readonly env?: Recipe["env"];
+    /** Beyond those of processes and mounts, as flags of unshare(1). */
+    readonly namespaces?: readonly string[];
+  },
+  answers: (child: ChildProcess) => Promise<void>,
 ): Promise<ChildProcess> {
   const log = openSync(join(place.folder, "log"), "a");
   const [markName = "", markValue = ""] = place.mark.split("=");
-  const namespaces = ["--fork", "--pid", "--kill-child=KILL", "--mount", "--mount-proc", "--propagation", "slave"];
+  const namespaces = [
+    "--fork",
+    "--pid",
+    "--kill-child=KILL",
+    "--mount",
+    "--mount-proc",
+    "--propagation",
+    "slave",
+    ...(recipe.namespaces ?? []),
+  ];
   const child = spawn("setpriv", ["--pdeathsig", "KILL", "unshare", ...namespaces, "sh", "-c", confine, "sh", ...recipe.argv], {
     stdio: ["ignore", log, log],
     env: {
@@ -253,7 +269,7 @@ export async function startConfined(
   // It ends later too, when the test is over.
   failed.catch(() => undefined);
   try {
-    await Promise.race([failed, answers()]);
+    await Promise.race([failed, answers(child)]);
   } catch (error) {
     await endConfined(child);
     throw error;
@@ -261,7 +277,7 @@ export async function startConfined(
   return child;
 }
 
-async function answering(endpoint: DockerEndpoint): Promise<void> {
+export async function answering(endpoint: DockerEndpoint): Promise<void> {
   const api = new DockerApi(endpoint);
   const until = performance.now() + 60_000;
   try {
@@ -306,7 +322,7 @@ function isProgram(name: string): boolean {
 }
 
 /** Whether an overlay can be mounted here is asked of the kernel: it depends on the file system of the folder. */
-function storageFor(place: Place, { storage }: DaemonOptions, folder = place.folder): string {
+export function storageFor(place: Place, { storage }: DaemonOptions, folder = place.folder): string {
   if (storage !== undefined) return storage;
   const probe = join(folder, "probe");
   for (const name of ["lower", "upper", "work", "merged"]) mkdirSync(join(probe, name), { recursive: true });

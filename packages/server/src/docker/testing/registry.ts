@@ -54,9 +54,14 @@ export interface Notified {
 export async function startRegistry({
   deletes = true,
   notify,
-}: { readonly deletes?: boolean; readonly notify?: (host: string) => Promise<Notified> } = {}): Promise<TestRegistry> {
+  address = "127.0.0.1",
+}: {
+  readonly deletes?: boolean;
+  readonly notify?: (host: string) => Promise<Notified>;
+  readonly address?: string;
+} = {}): Promise<TestRegistry> {
   const proxy = new Proxy();
-  await proxy.open();
+  await proxy.open(address);
   const told = await notify?.(proxy.host);
   const folder = mkdtempSync(join(tmpdir(), "berth-registry-"));
   writeFileSync(join(folder, "htpasswd"), `${account.name}:${account.hash}\n`);
@@ -148,10 +153,10 @@ class Proxy {
     });
   }
 
-  async open(): Promise<void> {
-    this.#server.listen(0, "127.0.0.1");
+  async open(address: string): Promise<void> {
+    this.#server.listen(0, address);
     await once(this.#server, "listening");
-    this.host = `127.0.0.1:${String((this.#server.address() as AddressInfo).port)}`;
+    this.host = `${address}:${String((this.#server.address() as AddressInfo).port)}`;
   }
 
   close(): void {

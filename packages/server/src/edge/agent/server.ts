@@ -26,6 +26,8 @@ export interface ServerDeps {
   readonly tasks: TaskOrders;
   /** Why nothing can be answered yet; undefined = everything can. */
   readonly refusal?: () => Error | undefined;
+  /** Whether `capabilities` answers while everything else is refused. */
+  readonly tellsAway?: boolean;
   readonly capabilities: () => Capabilities | Promise<Capabilities>;
   readonly beginSession: BeginSession;
   /** Calls that only this kind of agent knows, by method, version and noun as in `PUT v1/stacks`; undefined = not known. */
@@ -106,7 +108,8 @@ async function route(deps: ServerDeps, call: Call): Promise<object | "answered" 
   const key = `${call.request.method ?? ""} ${version ?? ""}/${noun ?? ""}`;
   if (key === "GET v1/hello") return { pid: process.pid };
   const refusal = deps.refusal?.();
-  if (refusal !== undefined) throw refusal;
+  // What there is to be said of the place is said while nothing can be done there.
+  if (refusal !== undefined && !(key === "GET v1/capabilities" && deps.tellsAway === true)) throw refusal;
   switch (key) {
     case "GET v1/capabilities":
       return { capabilities: await deps.capabilities() } satisfies CapabilitiesAnswer;

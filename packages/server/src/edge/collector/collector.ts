@@ -25,7 +25,13 @@ const LogFile = Type.Object({
   instance: Type.String({ pattern: "^[a-z0-9][a-z0-9-]{0,62}$" }),
   secrets: Type.Array(Type.String()),
   /** Whose output the daemon has; absent: it comes by pipes. */
-  container: Type.Optional(Type.Object({ id: Type.String({ pattern: "^[0-9a-f]{64}$" }), tty: Type.Boolean() })),
+  container: Type.Optional(
+    Type.Object({
+      id: Type.String({ pattern: "^[0-9a-z]{25,64}$" }),
+      tty: Type.Boolean(),
+      of: Type.Optional(Type.Union([Type.Literal("container"), Type.Literal("service")])),
+    }),
+  ),
 });
 
 export interface CollectorDeps {

@@ -1,10 +1,11 @@
-// Reads one container's output from its daemon into its component's store. The daemon holds the lines meanwhile, so nothing is lost while the collector is
+// Reads one container's output, or that of all containers that a service of a Swarm had, from its daemon into its component's store. The daemon holds the lines meanwhile, so nothing is lost while the collector is
 // away: it goes on after the last line that it wrote down.
 import type { Say } from "../complaints.ts";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import type { DockerApi } from "../../docker/api.ts";
+import { DockerError } from "../../docker/errors.ts";
 import { readFrames } from "../../docker/frames.ts";
 import { writeWhole } from "../../os/files.ts";
 import { LineSplitter } from "./lines.ts";
@@ -17,13 +18,16 @@ const gather = 20;
 const idle = 1_000;
 /** ms before an endless reading that broke is begun again. */
 const pause = 1_000;
+/** ms that the last words of a service may take, from nodes that may be away. */
+const lastWords = 10_000;
 
 export interface ContainerSourceOf {
   readonly dir: string;
   readonly instance: string;
   readonly secrets: readonly string[];
   readonly maxLineBytes: number;
-  readonly container: { readonly id: string; readonly tty: boolean };
+  /** Of a service: its id there. */
+  readonly container: { readonly id: string; readonly tty: boolean; readonly of?: "container" | "service" };
 }
 
 export interface ContainerSourceDeps {
@@ -60,6 +64,8 @@ export class ContainerSource implements LogSource {
   #retryAt = 0;
   #draining: "no" | "yes" | "done" = "no";
   readonly #life = new AbortController();
+  /** Ends a reading that does not end with a run: a service's. */
+  #following = new AbortController();
   readonly #say: ContainerSourceDeps["say"];
   readonly #onDrained: () => void;
 
@@ -100,14 +106,19 @@ export class ContainerSource implements LogSource {
     if (this.#reading !== undefined || this.#now() < this.#retryAt) return;
     const run = this.#newestRun();
     if (run === undefined || run === this.#run) return;
-    const reading = this.#read(true)
+    this.#following = new AbortController();
+    const reading = this.#follow()
       .then(() => {
+        if (this.#isService) {
+          this.#retryAt = this.#now() + pause;
+          return;
+        }
         this.#run = run;
         // Whoever wants to know why it ended may go by its last words now.
         writeWhole(join(this.#of.dir, readMark), run);
       })
       .catch((error: unknown) => {
-        if (this.#life.signal.aborted) return;
+        if (this.#life.signal.aborted || this.#following.signal.aborted) return;
         // Taken up again where it broke off.
         this.#retryAt = this.#now() + pause;
         this.#say("output not read", { instance: this.#of.instance, error: error instanceof Error ? error.message : String(error) });
@@ -125,15 +136,53 @@ export class ContainerSource implements LogSource {
     return existsSync(file) ? readFileSync(file, "utf8") : undefined;
   }
 
-  async #read(follow: boolean): Promise<void> {
+  get #isService(): boolean {
+    return this.#of.container.of === "service";
+  }
+
+  /** To the end of its run, and of a service for as long as it is there. */
+  #follow(): Promise<void> {
+    const { id } = this.#of.container;
+    return this.#isService
+      ? this.#read(`/services/${id}/logs`, true, AbortSignal.any([this.#life.signal, this.#following.signal]))
+      : this.#read(`/containers/${id}/logs`, true, this.#life.signal);
+  }
+
+  /** What there is and was not read yet. */
+  async #readRest(): Promise<void> {
+    const { id } = this.#of.container;
+    if (!this.#isService) return this.#read(`/containers/${id}/logs`, false, this.#life.signal);
+    const signal = AbortSignal.any([this.#life.signal, AbortSignal.timeout(lastWords)]);
+    const filters = JSON.stringify({ service: [id] });
+    const tasks = await this.#api.json<readonly TaskOfService[]>("GET", "/tasks", { query: { filters }, signal });
+    for (const task of [...tasks].sort((a, b) => compare(a.CreatedAt, b.CreatedAt))) {
+      const container = task.Status.ContainerStatus?.ContainerID ?? "";
+      if (container === "") continue;
+      try {
+        await this.#readTask(task.ID, container, signal);
+      } catch (error) {
+        if (this.#life.signal.aborted) throw error;
+        // A node that is away keeps the last words, and nobody waits for them.
+        this.#say("last output not read", { instance: this.#of.instance, error: error instanceof Error ? error.message : String(error) });
+      }
+    }
+  }
+
+  /** From this daemon where it has the container, which is quicker than by way of the Swarm. */
+  async #readTask(task: string, container: string, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#read(`/containers/${container}/logs`, false, signal);
+    } catch (error) {
+      if (!(error instanceof DockerError && error.status === 404)) throw error;
+      await this.#read(`/tasks/${task}/logs`, false, signal);
+    }
+  }
+
+  async #read(path: string, follow: boolean, signal: AbortSignal): Promise<void> {
     const { time, taken } = this.#position;
     this.#resume = { time, left: taken };
     const query = { stdout: true, stderr: true, timestamps: true, follow, ...(time === "" ? {} : { since: unixTime(time) }) };
-    const output = await this.#api.stream("GET", `/containers/${this.#of.container.id}/logs`, {
-      query,
-      signal: this.#life.signal,
-      timeout: Infinity,
-    });
+    const output = await this.#api.stream("GET", path, { query, signal, timeout: Infinity });
     if (this.#of.container.tty) await this.#readTerminal(output);
     else for await (const frame of readFrames(output)) this.#take(frame.stream === "stderr" ? "stderr" : "stdout", frame.data);
     this.#write();
@@ -209,16 +258,18 @@ export class ContainerSource implements LogSource {
   /** It has ended: what the daemon still holds is read, and then nothing more comes. */
   async #drain(): Promise<void> {
     try {
-      // The stream of a container ends with it.
+      // The stream of a container ends with it, that of a service does not.
+      if (this.#isService) this.#following.abort(new Error("the service has ended"));
       await this.#reading;
-      await this.#read(false);
+      await this.#readRest();
       this.#flush(true);
       this.#draining = "done";
       this.#onDrained();
     } catch (error) {
       if (this.#life.signal.aborted) return;
       // Removed by hand: there is nothing left to read. Otherwise tried again.
-      if (error instanceof Error && /no such container|no container with/i.test(error.message)) this.#draining = "done";
+      if (error instanceof Error && /no such container|no container with|no such service|service .* not found/i.test(error.message))
+        this.#draining = "done";
       else this.#draining = "no";
       this.#say("last output not read", { instance: this.#of.instance, error: error instanceof Error ? error.message : String(error) });
     }
@@ -228,6 +279,12 @@ export class ContainerSource implements LogSource {
     clearTimeout(this.#timer);
     this.#life.abort(new Error("the collector ends"));
   }
+}
+
+interface TaskOfService {
+  readonly ID: string;
+  readonly CreatedAt: string;
+  readonly Status: { readonly ContainerStatus?: { readonly ContainerID?: string } | null };
 }
 
 interface Position {

@@ -5,7 +5,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { cause, type Cause, type Evidence } from "@berth/contract/causes.ts";
 import type { Command } from "@berth/contract/spec.ts";
 import { measured } from "../../core/words.ts";
-import type { DockerError } from "../../docker/errors.ts";
 import type { ContainerOrder } from "../../engines/docker/labels.ts";
 import type { Ref, Workload } from "../../engines/engine.ts";
 import { argumentsOf } from "../../core/command.ts";
@@ -48,7 +47,7 @@ export function endCause(subject: Subject, state: State, exit: Exit, lines: read
 }
 
 /** Why the daemon could not start it, from its own words. */
-export function startCause({ workload, task }: Subject, error: DockerError): Cause {
+export function startCause({ workload, task }: Subject, error: Pick<Error, "message">): Cause {
   const [program = ""] = argumentsOf(task?.command ?? workload.command);
   const reason = error.message.replace(/^(failed to create task for container|OCI runtime create failed|oci runtime error): /i, "");
   const evidence: Evidence[] = [{ kind: "event", text: error.message }];

@@ -16,6 +16,8 @@ const Settings = Type.Object({
     { base: Type.String({ default: "10.208.0.0/12" }), size: Type.Integer({ minimum: 16, maximum: 26, default: 22 }) },
     { default: {} },
   ),
+  /** Whether instances are services of the daemon's Swarm, which it has to be a manager of. */
+  swarm: Type.Boolean({ default: false }),
   /** Ended tasks are remembered this long (ms); their ids are remembered for ever. */
   keepTasks: Type.Integer({ minimum: 0, default: 7 * 24 * 3_600_000 }),
 });

@@ -56,6 +56,8 @@ export class Contained {
   #probed: number | undefined;
   /** How a run ended that was over before anybody looked. */
   #told: { readonly exitCode: number; readonly at: number } | undefined;
+  /** What kept its place from starting it last. */
+  #refused: string | undefined;
   readonly #looks: Steps;
 
   constructor(order: ContainerOrder, container: string, deps: ContainedDeps) {
@@ -88,7 +90,7 @@ export class Contained {
         component: order.ref.component,
         instance: order.id,
         secrets: order.workload.secretValues,
-        container: { id: container, tty: order.task?.tty === true },
+        container: { id: container, tty: order.task?.tty === true, of: deps.daemon.outputOf },
       });
       touchFolder(dir);
     }
@@ -172,10 +174,30 @@ export class Contained {
       this.#begin(began, seen);
     }
     if (seen.State.Running && !seen.State.Restarting) {
-      if (state.phase !== "stopping" && this.#probed !== began) this.#probe(began);
+      if (seen.leaving === true) this.#leave();
+      else if (state.phase !== "stopping" && this.#probed !== began) this.#probe(began);
       return;
     }
+    if (seen.refused !== undefined && state.phase !== "stopping") this.#refuse(seen.refused);
     if (state.live) this.#ended(exitOf(seen.State.ExitCode, seen.State.OOMKilled), instant(seen.State.FinishedAt) ?? this.#deps.now());
+  }
+
+  /** Its place ends it, and starts it again elsewhere: no new requests from now on. */
+  #leave(): void {
+    this.#prober?.stop();
+    this.#notReady();
+    this.#deps.onChange(this);
+  }
+
+  /** The place cannot start the next run, and goes on trying. */
+  #refuse(reason: string): void {
+    const state = this.#state;
+    if (this.#refused === reason) return;
+    this.#refused = reason;
+    state.lastCause = startCause(this.#subject, { message: reason });
+    state.run = Math.max(1, state.run);
+    this.#save();
+    this.#deps.onChange(this);
   }
 
   #begin(at: number, seen: Inspected): void {
@@ -188,6 +210,7 @@ export class Contained {
     delete state.ending;
     if (state.phase !== "stopping") state.phase = "running";
     this.#told = undefined;
+    this.#refused = undefined;
     this.#save();
     // The collector opens the log again.
     writeJson(join(this.dir, "run"), state.run);

@@ -24,6 +24,10 @@ export interface Inspected {
     readonly FinishedAt: string;
     readonly Pid: number;
   };
+  /** It runs, but is about to be ended by the place itself, which starts it again elsewhere. */
+  readonly leaving?: boolean;
+  /** Why the place does not get the next run started. */
+  readonly refused?: string;
 }
 
 export interface DaemonEvent {
@@ -40,6 +44,8 @@ export interface DaemonInfo {
   /** `docker` or `podman`. */
   readonly name: string;
   readonly limits: { readonly memory: boolean; readonly cpu: boolean; readonly processes: boolean };
+  /** Whether it can make services, where it is asked to. */
+  readonly manager?: boolean;
 }
 
 interface Info {
@@ -47,6 +53,12 @@ interface Info {
   readonly MemoryLimit?: boolean;
   readonly CpuCfsQuota?: boolean;
   readonly PidsLimit?: boolean;
+}
+
+export interface Stats {
+  readonly cpu_stats?: { readonly cpu_usage?: { readonly total_usage?: number } };
+  readonly memory_stats?: { readonly usage?: number; readonly stats?: Readonly<Record<string, number>> };
+  readonly pids_stats?: { readonly current?: number };
 }
 
 export interface Network {
@@ -76,6 +88,17 @@ export class Daemon {
   readonly installation: string;
   /** Whether it can give a container a small first process; believed until it says otherwise. */
   #hasInit = true;
+
+  /** How networks of stacks are made: on this machine alone. */
+  readonly networkKind: "bridge" | "overlay" = "bridge";
+  /** Credentials with which an image was fetched here, where other nodes need them too. */
+  remember(_image: string, _login: { readonly host: string; readonly username: string; readonly password: string } | undefined): void {}
+  /** What has to be gone before a stack's network can go. */
+  async clearNetwork(_stackId: string): Promise<void> {}
+  /** Sees that components of the stack reach one of them by its name, at the edge's address for it. */
+  async openDoor(_of: { readonly stackId: string; readonly stack: string; readonly component: string }, _address: string): Promise<void> {}
+  /** How the collector finds the output of what `create` made. */
+  readonly outputOf: "container" | "service" = "container";
 
   constructor(api: DockerApi, installation: string) {
     this.api = api;
@@ -220,6 +243,11 @@ export class Daemon {
         if (left === 0 || !(error instanceof DockerError)) throw error;
         await sleep(200);
       }
+  }
+
+  /** What it uses now; undefined when it is not there, or out of reach. */
+  stats(id: string): Promise<Stats | undefined> {
+    return orAbsent(this.api.json<Stats>("GET", `/containers/${id}/stats`, { query: { stream: false, "one-shot": true } }));
   }
 
   volume(name: string): Promise<Volume | undefined> {

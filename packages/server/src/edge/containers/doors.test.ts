@@ -19,6 +19,8 @@ afterEach(() => {
 function networksOf(made: Network[] = []): Networks {
   const daemon = {
     installation: "doors",
+    networkKind: "bridge",
+    openDoor: () => Promise.resolve(),
     networks: () => Promise.resolve(made),
     createNetwork: (body: { Name: string; IPAM: Network["IPAM"] }) => {
       made.push({ Id: body.Name, Name: body.Name, IPAM: body.IPAM });

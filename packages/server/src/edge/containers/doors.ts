@@ -60,15 +60,19 @@ export class Doors {
       this.#writeHosts(stackId);
     }
     await this.#answerFor(stackId);
-    return this.#networks.doorAddress(stackId, this.#stacks.get(stackId)?.places[component] ?? 0);
+    const address = this.#networks.doorAddress(stackId, this.#stacks.get(stackId)?.places[component] ?? 0);
+    await this.#networks.openDoor({ stackId, stack, component }, address);
+    return address;
   }
 
   /** After a boot of the machine nothing answers for them any more. */
   async reopen(): Promise<void> {
-    for (const [stackId, { stack }] of this.#stacks) {
+    for (const [stackId, { stack, places }] of this.#stacks) {
       await this.#networks.open(stackId, stack);
       this.#writeHosts(stackId);
       await this.#answerFor(stackId);
+      for (const [component, place] of Object.entries(places))
+        await this.#networks.openDoor({ stackId, stack, component }, this.#networks.doorAddress(stackId, place));
     }
   }
 

@@ -22,6 +22,7 @@ import { Doors } from "./doors.ts";
 import { beginInContainer } from "./exec.ts";
 import { Networks } from "./networks.ts";
 import { containerRoutes } from "./routes.ts";
+import { SwarmDaemon } from "./swarm/daemon.ts";
 import { ContainerTasks } from "./tasks.ts";
 import { watchDaemon } from "./watch.ts";
 
@@ -37,7 +38,7 @@ async function main(): Promise<void> {
   chmodSync(config.runDir, process.getuid?.() === 0 ? 0o711 : 0o700);
   for (const folder of ["instances", "tasks"]) mkdirSync(join(config.home, "edge", folder), { recursive: true, mode: 0o700 });
   const api = new DockerApi(config.agent.endpoint);
-  const daemon = new Daemon(api, config.installation);
+  const daemon = config.agent.swarm ? new SwarmDaemon(api, config.installation, say) : new Daemon(api, config.installation);
   const failure = (error: unknown): Error => failureOf(error, api.name);
   const networks = new Networks(daemon, config.agent.networks);
   const doors = new Doors(join(config.home, "edge", "stacks"), networks);
@@ -51,10 +52,15 @@ async function main(): Promise<void> {
   let away: Error | undefined = failure(new DockerUnreachable(api.name, new Error("it has not answered yet")));
   const server = createAgentServer({
     refusal: () => away,
+    tellsAway: config.agent.swarm,
     fences,
     instances,
     tasks,
-    capabilities: async () => capabilitiesOf(await daemon.info().catch((error: unknown) => Promise.reject(failure(error)))),
+    capabilities: async () => {
+      const info = await daemon.info().catch((error: unknown) => Promise.reject(failure(error)));
+      if (away !== undefined && info.manager !== false) throw away;
+      return capabilitiesOf(info);
+    },
     beginSession: (start, events, socket) => {
       if (away !== undefined) throw away;
       const one = instances.find(start.ref, start.instance);
@@ -118,7 +124,7 @@ function capabilitiesOf(info: DaemonInfo): Capabilities {
     weights: true,
     volumes: "mount",
     limits: info.limits,
-    notices: [],
+    notices: info.manager === false ? [{ code: "swarm_not_manager", params: {} }] : [],
   };
 }
 

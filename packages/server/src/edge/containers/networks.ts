@@ -42,14 +42,18 @@ export class Networks {
     const used = all.flatMap((one) => subnetsOf(one));
     for (const subnet of subnetsIn(this.#pool)) {
       if (used.some((one) => overlap(one, subnet))) continue;
-      const text = `${toText(subnet.first)}/${String(this.#pool.size)}`;
+      const own = this.#networkIn(subnet);
       try {
         await this.#daemon.createNetwork({
           Name: name,
           CheckDuplicate: true,
-          Driver: "bridge",
+          Driver: this.#daemon.networkKind,
+          ...(this.#daemon.networkKind === "overlay" ? { Attachable: true } : {}),
           Labels: labels,
-          IPAM: { Driver: "default", Config: [{ Subnet: text, Gateway: toText(subnet.first + 1) }] },
+          IPAM: {
+            Driver: "default",
+            Config: [{ Subnet: `${toText(own.first)}/${String(32 - Math.log2(own.count))}`, Gateway: toText(own.first + 1) }],
+          },
         });
       } catch (error) {
         // Another installation was quicker, or the machine itself uses that part.
@@ -70,7 +74,16 @@ export class Networks {
   #note(stackId: string, network: Network): void {
     const [subnet] = subnetsOf(network);
     if (subnet === undefined) throw new Error(`network ${network.Name} has no IPv4 addresses`);
-    this.#known.set(stackId, subnet);
+    this.#known.set(stackId, this.#rangeOf(subnet));
+  }
+
+  /** Of a stack's range, what its network itself has: all of it, or a quarter where addresses that stay are other ones than those of containers. */
+  #networkIn({ first, count }: Subnet): Subnet {
+    return this.#daemon.networkKind === "overlay" ? { first: first + count / 4, count: count / 4 } : { first, count };
+  }
+
+  #rangeOf({ first, count }: Subnet): Subnet {
+    return this.#daemon.networkKind === "overlay" ? { first: first - count, count: count * 4 } : { first, count };
   }
 
   /** The upper half of a stack's network, as a range. */
@@ -98,7 +111,7 @@ export class Networks {
   take(stackId: string, owner: string): string {
     const subnet = this.#subnet(stackId);
     // The upper half is for the names of components.
-    const count = Math.floor(subnet.count / 2) - reserved;
+    const count = Math.floor(subnet.count / (this.#daemon.networkKind === "overlay" ? 4 : 2)) - reserved;
     const begin = this.#last.get(stackId) ?? -1;
     for (let step = 1; step <= count; step += 1) {
       const index = (begin + step) % count;
@@ -120,8 +133,14 @@ export class Networks {
     for (const [address, one] of this.#taken) if (one === owner) this.#taken.delete(address);
   }
 
+  /** See `Daemon.openDoor`. */
+  openDoor(of: { readonly stackId: string; readonly stack: string; readonly component: string }, address: string): Promise<void> {
+    return this.#daemon.openDoor(of, address);
+  }
+
   /** Absent = success. */
   async remove(stackId: string): Promise<void> {
+    await this.#daemon.clearNetwork(stackId);
     await this.#daemon.removeNetwork(networkName(this.#daemon.installation, stackId));
     this.#known.delete(stackId);
     this.#last.delete(stackId);

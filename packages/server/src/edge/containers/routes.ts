@@ -87,6 +87,7 @@ async function prepare({ daemon, pulls, archives, networks, fences }: WithPulls,
   fences.pass(workload.ref, body.fence);
   const image = workload.artifact.kind === "image" ? await pulls.have(workload.artifact.reference, body) : "there";
   if (image !== "there") return image;
+  if (workload.artifact.kind === "image") daemon.remember(workload.artifact.reference, body.login);
   const { installation } = daemon;
   // A program must not find half of what is being put there.
   if (workload.volumes.some(({ volume }) => archives.isFilling(workload.stackId, volume))) return { pending: true } satisfies Pending;

@@ -1,16 +1,10 @@
 // What containers use, asked of the daemon when somebody wants to know.
 import type { Usage } from "../../engines/engine.ts";
 import type { Contained } from "./contained.ts";
-import { orAbsent, type Daemon } from "./daemon.ts";
+import type { Daemon, Stats } from "./daemon.ts";
 
 /** Calls to the daemon at the same time: each costs it some reading of control groups. */
 const atOnce = 8;
-
-interface Stats {
-  readonly cpu_stats?: { readonly cpu_usage?: { readonly total_usage?: number } };
-  readonly memory_stats?: { readonly usage?: number; readonly stats?: Readonly<Record<string, number>> };
-  readonly pids_stats?: { readonly current?: number };
-}
 
 /** One entry each; zeros for one that does not run. */
 export async function usageOf(daemon: Daemon, all: readonly Contained[], now: () => number): Promise<Usage[]> {
@@ -18,7 +12,7 @@ export async function usageOf(daemon: Daemon, all: readonly Contained[], now: ()
   const waiting = [...all];
   const worker = async (): Promise<void> => {
     for (let one = waiting.shift(); one !== undefined; one = waiting.shift()) {
-      const stats = one.state.live ? await orAbsent(statsOf(daemon, one.container)) : undefined;
+      const stats = one.state.live ? await daemon.stats(one.container) : undefined;
       found.push({
         ref: one.spec.ref,
         instance: one.id,
@@ -31,10 +25,6 @@ export async function usageOf(daemon: Daemon, all: readonly Contained[], now: ()
   };
   await Promise.all(Array.from({ length: Math.min(atOnce, all.length) }, worker));
   return found;
-}
-
-function statsOf(daemon: Daemon, container: string): Promise<Stats> {
-  return daemon.api.json<Stats>("GET", `/containers/${container}/stats`, { query: { stream: false, "one-shot": true } });
 }
 
 /** As `docker stats` counts: without the pages of files that nobody has touched for a while. */

@@ -28,24 +28,26 @@ export class AgentProcesses {
   readonly home: string;
   readonly #entries: Readonly<Record<AgentProcess, string>>;
   readonly #asUser: number | undefined;
+  readonly #inside: readonly string[];
   readonly running = new Map<AgentProcess, ChildProcess>();
   /** What they had to say. */
   complaints = "";
   /** What the agent told about readiness, oldest first. */
   readonly readiness: ReadinessMessage[] = [];
 
-  /** `home` holds `edge.json` and the folder `run`. `asUser`: they run as an ordinary user (the tests are root). */
-  constructor(home: string, entries: Readonly<Record<AgentProcess, string>>, asUser?: number) {
+  /** `home` holds `edge.json` and the folder `run`. `asUser`: they run as an ordinary user (the tests are root). `inside`: what stands before their command lines. */
+  constructor(home: string, entries: Readonly<Record<AgentProcess, string>>, asUser?: number, inside: readonly string[] = []) {
     this.home = home;
     this.#entries = entries;
     this.#asUser = asUser;
+    this.#inside = inside;
   }
 
   async up(name: AgentProcess): Promise<void> {
     const asUser = this.#asUser;
     const command = [process.execPath, this.#entries[name], join(this.home, "edge.json")];
     const drop = asUser === undefined ? [] : ["setpriv", `--reuid=${asUser}`, `--regid=${asUser}`, "--clear-groups", "--"];
-    const [file = "", ...args] = [...drop, ...command];
+    const [file = "", ...args] = [...this.#inside, ...drop, ...command];
     const child = spawn(file, args, { stdio: ["ignore", "ignore", "pipe", "ipc"], env: { PATH: "/usr/bin:/bin", HOME: this.home } });
     this.running.set(name, child);
     // As the primary does: a child whose parent is gone ends, also when a test is cut short.

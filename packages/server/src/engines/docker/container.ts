@@ -54,6 +54,9 @@ export const volumeLabels = (
 export const volumeName = (installation: string, stackId: string, volume: string): string =>
   `berth-${short(installation)}-${stackId}-${volume}`.toLowerCase();
 export const networkName = (installation: string, stackId: string): string => `berth-${short(installation)}-${stackId}`.toLowerCase();
+/** Of a component's gate in a Swarm. */
+export const gateName = (installation: string, stackId: string, component: string): string =>
+  `${networkName(installation, stackId)}-${component}-gate`;
 /** As people meet it in `docker ps`. */
 export const containerName = (order: Pick<ContainerOrder, "ref" | "id">): string => `${order.ref.stack}-${order.id}`;
 

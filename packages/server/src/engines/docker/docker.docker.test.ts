@@ -2,18 +2,9 @@
 import { beforeAll, describe } from "vitest";
 import { debianMissing, debianTar } from "../../builders/testing/debian.ts";
 import { dockerdMissing, podmanMissing } from "../../docker/testing/daemon.ts";
-import { ContainersLab, perlServer } from "../../edge/containers/testing/lab.ts";
+import { ContainersLab } from "../../edge/containers/testing/lab.ts";
 import { describeEngine } from "../conformance.ts";
-import type { Does } from "../conformance/lab.ts";
-import type { Workload } from "../engine.ts";
-
-const programs: Readonly<Record<Does, Partial<Workload>>> = {
-  serve: { kind: "web", command: { exec: ["perl", "-e", perlServer] }, ports: [{ name: "http", protocol: "http" }] },
-  run: { kind: "worker", command: { shell: "echo hello; exec sleep 300" } },
-  crash: { kind: "worker", command: { shell: "echo no; exit 3" } },
-  end: { kind: "worker", command: { shell: "exit 0" } },
-  stubborn: { kind: "worker", command: { shell: "trap '' TERM; while :; do sleep 0.05; done" } },
-};
+import { programs } from "./testing/programs.ts";
 
 for (const [kind, missing] of [
   ["docker", dockerdMissing() ?? debianMissing()],

@@ -14,12 +14,30 @@ import type {
   VolumesAnswer,
 } from "../agent/protocol.ts";
 import { containerBody, containerName } from "./container.ts";
-import { label, splitVariable } from "./labels.ts";
+import { label, splitVariable, type ContainerOrder } from "./labels.ts";
+import { serviceSpec } from "./service.ts";
 import { EngineFailure, StillPreparing, type Fence, type Ref, type ResolvedImage, type VolumePort, type Workload } from "../engine.ts";
 
 export interface DockerEngineDeps extends AgentEngineDeps {
   /** Absent where nothing is pulled. */
   readonly login?: FindLogin;
+  /** Whether instances are services of a Swarm. */
+  readonly swarm?: boolean;
+}
+
+function withoutSecrets(workload: Workload, environment: readonly string[]): string[] {
+  return environment.map((text) => (holdsSecret(workload, splitVariable(text)[1]) ? `${splitVariable(text)[0]}=(secret)` : text));
+}
+
+function renderedService(order: ContainerOrder): { readonly name: string; readonly body: unknown } {
+  const { Labels, TaskTemplate, ...rest } = serviceSpec(order, { constraints: [] });
+  const { [label.order]: _order, ...labels } = Labels;
+  const { ContainerSpec } = TaskTemplate;
+  const container = { ...ContainerSpec, Env: withoutSecrets(order.workload, ContainerSpec.Env ?? []) };
+  return {
+    name: `service ${containerName(order)}`,
+    body: { ...rest, Labels: labels, TaskTemplate: { ...TaskTemplate, ContainerSpec: container } },
+  };
 }
 
 export class DockerEngine extends AgentEngine {
@@ -28,13 +46,15 @@ export class DockerEngine extends AgentEngine {
   protected readonly unreached = { isolation: ["namespace"], volumes: "mount" } as const;
 
   readonly #login: FindLogin;
+  readonly #swarm: boolean;
 
   constructor(deps: DockerEngineDeps) {
     super(deps);
+    this.#swarm = deps.swarm === true;
     this.#login = deps.login ?? (() => Promise.resolve(undefined));
   }
 
-  /** The body of the daemon's create call; id and address are given when it is made. */
+  /** The body of the daemon's, or the Swarm's, create call; id and address are given when it is made. */
   override render(workload: Workload): { readonly name: string; readonly body: unknown }[] {
     const fence = { installation: "", epoch: 0, generation: 0 };
     const order = {
@@ -47,10 +67,10 @@ export class DockerEngine extends AgentEngine {
       createdAt: 0,
       address: "",
     } as const;
+    if (this.#swarm) return [renderedService(order)];
     const { Labels, Env, NetworkingConfig: _given, ...body } = containerBody(order, { init: true });
-    const shown = Env.map((text) => (holdsSecret(workload, splitVariable(text)[1]) ? `${splitVariable(text)[0]}=(secret)` : text));
     const { [label.order]: _order, ...labels } = Labels;
-    return [{ name: `container ${containerName(order)}`, body: { ...body, Env: shown, Labels: labels } }];
+    return [{ name: `container ${containerName(order)}`, body: { ...body, Env: withoutSecrets(workload, Env), Labels: labels } }];
   }
 
   async prepare(workload: Workload, fence: Fence, signal: AbortSignal): Promise<void> {

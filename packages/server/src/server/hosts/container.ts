@@ -39,7 +39,7 @@ export interface EdgeSettings {
 
 /** The text of the edge's config file. */
 export function edgeConfigText({ installation, version, facts, common }: EdgeSettings): string {
-  const { home, httpPort, httpsPort, networks } = facts;
+  const { home, httpPort, httpsPort, networks, swarm } = facts;
   return JSON.stringify({
     home,
     runDir: edgeRunDir(home),
@@ -49,7 +49,11 @@ export function edgeConfigText({ installation, version, facts, common }: EdgeSet
     https: { host: "0.0.0.0", port: httpsPort, portIsDefault: false },
     ...common,
     engine: "docker",
-    agent: { docker: `unix://${join(socketFolder, basename(facts.socket))}`, ...(networks === undefined ? {} : { networks }) },
+    agent: {
+      docker: `unix://${join(socketFolder, basename(facts.socket))}`,
+      ...(networks === undefined ? {} : { networks }),
+      ...(swarm === true ? { swarm } : {}),
+    },
   });
 }
 

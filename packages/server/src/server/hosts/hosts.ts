@@ -162,15 +162,22 @@ export function createHosts(deps: HostsDeps): RunningHosts {
     async check({ facts, tls }, signal) {
       const api = usable({ facts, tls });
       try {
-        const { OSType, Architecture } = await api.json<{ OSType?: string; Architecture?: string }>("GET", "/info", {
-          signal,
-          timeout: 15_000,
-        });
+        const { OSType, Architecture, Swarm } = await api.json<{
+          OSType?: string;
+          Architecture?: string;
+          Swarm?: { ControlAvailable?: boolean };
+        }>("GET", "/info", { signal, timeout: 15_000 });
         if (OSType !== undefined && OSType !== "linux")
           throw new BerthError("host_unusable", {
             endpoint: facts.endpoint,
             reason: `it runs ${OSType} containers (${Architecture ?? "?"})`,
             hint: "Berth needs a host that runs Linux containers.",
+          });
+        if (facts.swarm === true && Swarm?.ControlAvailable !== true)
+          throw new BerthError("host_unusable", {
+            endpoint: facts.endpoint,
+            reason: "it is no manager of a Swarm",
+            hint: "Make it one (`docker swarm init`, or `docker node promote` on a manager), or add it without --swarm.",
           });
       } catch (error) {
         if (![DockerUnreachable, DockerError, DockerStreamError].some((kind) => error instanceof kind) || !(error instanceof Error))

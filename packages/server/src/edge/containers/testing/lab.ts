@@ -26,9 +26,17 @@ my $s = IO::Socket::INET->new(LocalPort => $ENV{PORT}, Listen => 64, ReuseAddr =
 print "listening on $ENV{PORT}\\n";
 while (my $c = $s->accept) { my $l = <$c>; while (my $h = <$c>) { last if $h =~ /^\\r?$/ } print $c "HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\nConnection: close\\r\\n\\r\\nhello"; close $c }`;
 
+export interface LabPlace {
+  readonly daemon: Pick<TestDaemon, "endpoint" | "url" | "log" | "reboot"> & AsyncDisposable;
+  readonly networks: { readonly base: string; readonly size: number };
+  readonly swarm?: boolean;
+  /** What stands before the command lines of agent and collector. */
+  readonly inside?: readonly string[];
+}
+
 export class ContainersLab extends EngineLab implements AsyncDisposable {
   readonly home: string;
-  readonly daemon: TestDaemon;
+  readonly daemon: LabPlace["daemon"];
   readonly api: DockerApi;
   readonly engine: DockerEngine;
   readonly processes: AgentProcesses;
@@ -37,8 +45,12 @@ export class ContainersLab extends EngineLab implements AsyncDisposable {
   /** Credentials of registries, by host. */
   readonly logins = new Map<string, RegistryLogin & { readonly readable: boolean }>();
 
-  private constructor(home: string, daemon: TestDaemon, api: DockerApi, image: string) {
+  readonly #place: LabPlace;
+
+  private constructor(home: string, place: LabPlace, api: DockerApi, image: string) {
     super();
+    const { daemon } = place;
+    this.#place = place;
     this.home = home;
     this.daemon = daemon;
     this.api = api;
@@ -49,17 +61,23 @@ export class ContainersLab extends EngineLab implements AsyncDisposable {
       cluster: "docker",
       login: (registry) => Promise.resolve(this.logins.get(registry)),
     });
-    this.processes = new AgentProcesses(home, entries);
+    this.processes = new AgentProcesses(home, entries, undefined, place.inside);
   }
 
   static async open(kind: "docker" | "podman"): Promise<ContainersLab> {
     const daemon = await (kind === "docker" ? startDockerd() : startPodman());
+    return ContainersLab.over({ daemon, networks: { base: daemon.subnet.replace(/\.0\.0\/16$/, ".128.0/17"), size: 25 } });
+  }
+
+  /** Over a daemon that is there, which the lab ends. */
+  static async over(place: LabPlace): Promise<ContainersLab> {
+    const { daemon } = place;
     const api = new DockerApi(daemon.endpoint);
     const home = await mkdtemp(join(tmpdir(), "berth-lab-"));
     try {
       const image = await importImage(api, createReadStream(await debianTar()), { reference: "berth-test/debian:lab" });
       mkdirSync(join(home, "run"));
-      const lab = new ContainersLab(home, daemon, api, image);
+      const lab = new ContainersLab(home, place, api, image);
       lab.configure();
       await lab.upAgent();
       await lab.processes.up("collector");
@@ -76,14 +94,14 @@ export class ContainersLab extends EngineLab implements AsyncDisposable {
 
   /** Writes the edge's config file. */
   configure(agent: Readonly<Record<string, unknown>> = {}): void {
-    const networks = { base: this.daemon.subnet.replace(/\.0\.0\/16$/, ".128.0/17"), size: 25 };
+    const { networks, swarm = false } = this.#place;
     writeFileSync(
       join(this.home, "edge.json"),
       JSON.stringify({
         home: this.home,
         runDir: join(this.home, "run"),
         installation,
-        agent: { docker: this.daemon.url, networks, ...agent },
+        agent: { docker: this.daemon.url, networks, swarm, ...agent },
       }),
     );
   }
