@@ -250,7 +250,7 @@ const refused: readonly (readonly [what: string, file: unknown, code: Kubeconfig
 ];
 
 describe("what is refused", () => {
-  it.each(refused)("%s", (_what, file, code, word, options) => {
+  it.each(refused.map(([what, ...rest]) => ({ what, rest })))("$what", ({ rest: [file, code, word, options] }) => {
     const began = performance.now();
     const read = readKubeconfig(typeof file === "string" ? file : stringify(file), options);
     expect(read).toMatchObject({ refusal: { code } });

@@ -6,7 +6,7 @@ import { listAll, listPages } from "./list.ts";
 import type { KubeObject } from "./objects.ts";
 import { allKinds, apiVersionOf, isNamespaced, pathOf, type Kind } from "./paths.ts";
 import { clusterAccess, hasCluster, TestNamespace } from "./testing/cluster.ts";
-import { until } from "./testing/server.ts";
+import { collect, until } from "./testing/server.ts";
 import { Watched } from "./watch.ts";
 
 interface ConfigMap extends KubeObject {
@@ -135,7 +135,7 @@ describe.skipIf(!hasCluster)("a cluster", { timeout: 120_000 }, () => {
     const options = { namespace: space.name, labels: "app=many", pageSize: 25 };
     for await (const page of listPages(api, "ConfigMap", options)) sizes.push(page.items.length);
     expect(sizes).toEqual([25, 25, 10]);
-    expect((await Array.fromAsync(listAll(api, "ConfigMap", options))).map((one) => one.metadata.name)).toEqual(names);
+    expect((await collect(listAll(api, "ConfigMap", options))).map((one) => one.metadata.name)).toEqual(names);
 
     const changes: unknown[] = [];
     const watched = new Watched<string, ConfigMap>(api, "ConfigMap", {

@@ -49,12 +49,14 @@ export interface Ref {
   readonly subresource?: string | undefined;
 }
 
-/** What is sent: an object whose kind Berth knows. */
-export interface Sendable {
+interface Named {
   readonly apiVersion: string;
   readonly kind: string;
   readonly metadata: ObjectMeta;
 }
+
+/** What is sent: an object whose kind Berth knows, with whatever else belongs to it. */
+export type Sendable = Named | (Named & Readonly<Record<string, unknown>>);
 
 /** One operation of RFC 6902. */
 export type JsonPatch =

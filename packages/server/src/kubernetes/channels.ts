@@ -1,12 +1,14 @@
 // Several streams of bytes over one WebSocket, as Kubernetes has them for commands and ports: the first byte of a message is its channel's number. A reader that is slow pauses the
 // connection, so that nothing piles up here. https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/4006-transition-spdy-to-websockets
-import { Readable, Writable } from "node:stream";
+import { Duplex, Readable, Writable, type ReadableOptions, type WritableOptions } from "node:stream";
 import type { RawData, WebSocket } from "ws";
 import { KubeTimeout, unreachable } from "./errors.ts";
 
 /** Tells the other side of the end of a channel; since `v5.channel.k8s.io`. */
 const closeChannel = 255;
 const maxMessageBytes = 32 * 1024;
+/** RFC 6455, section 7.4.1: the connection ended, and nobody had said so. */
+const endedWithoutWord = 1006;
 /** Keeps what is idle alive through what lies in between, ms. */
 const pingEvery = 20_000;
 /** Nothing heard for so long, and nothing paused: the other side is gone, ms. */
@@ -19,6 +21,8 @@ export class Channels {
   readonly #readers = new Map<number, (data: Buffer) => void>();
   readonly #streams = new Map<number, Readable>();
   readonly #full = new Set<number>();
+  /** What could not be sent any more, until the end tells why. */
+  readonly #unsent: (() => void)[] = [];
   readonly #closed = Promise.withResolvers<Error | undefined>();
   #heard = performance.now();
 
@@ -39,10 +43,12 @@ export class Channels {
     socket.on("message", (data, isBinary) => this.#take(data, isBinary));
     socket.on("pong", () => (this.#heard = performance.now()));
     socket.on("error", (error) => (failure ??= unreachable(server, error)));
-    socket.on("close", () => {
+    socket.on("close", (code) => {
+      if (code === endedWithoutWord) failure ??= unreachable(server, cutOff());
       clearInterval(alive);
       signal.removeEventListener("abort", abort);
       this.#closed.resolve(failure);
+      for (const done of this.#unsent.splice(0)) setImmediate(done);
     });
     if (signal.aborted) abort();
     else signal.addEventListener("abort", abort, { once: true });
@@ -63,45 +69,28 @@ export class Channels {
     });
   }
 
-  /** What comes on a channel, after `skip` bytes. Whoever asked ends or destroys it when the connection is at its end. */
-  readable(channel: number, skip = 0): Readable {
-    const stream = new Readable({
-      highWaterMark,
-      read: () => this.#drained(channel),
-      // Nobody reads it any more: what still comes is dropped, and holds up nobody.
-      destroy: (error, done) => {
-        this.#readers.delete(channel);
-        this.#drained(channel);
-        done(error);
-      },
-    });
-    this.#streams.set(channel, stream);
-    const take = (data: Buffer): void => {
-      if (stream.destroyed || stream.push(data)) return;
-      this.#full.add(channel);
-      this.#socket.pause();
-    };
-    this.onMessage(channel, take, skip);
-    return stream;
+  /** What comes on a channel. Whoever asked ends or destroys it when the connection is at its end. */
+  readable(channel: number): Readable {
+    return this.#taking(new Readable(this.#reading(channel)), channel);
   }
 
-  /** What is written goes to a channel; its end is told with `closes`. */
-  writable(channel: number, { closes }: { readonly closes: boolean }): Writable {
-    return new Writable({
-      highWaterMark,
-      write: (chunk: Buffer, _encoding, done) => this.send(channel, chunk, done),
-      final: (done) => {
-        if (closes) this.send(closeChannel, Buffer.of(channel), done);
-        else done();
-      },
-    });
+  /** What is written goes to a channel, and so does its end. */
+  writable(channel: number): Writable {
+    const final = (done: () => void): void => this.send(closeChannel, Buffer.of(channel), done);
+    return new Writable({ ...this.#writing(channel), final });
+  }
+
+  /** Both directions of a channel in a protocol that has no word for the end of one of them; what comes begins after `skip` bytes. */
+  duplex(channel: number, skip: number): Duplex {
+    const stream = new Duplex({ ...this.#reading(channel), ...this.#writing(channel), allowHalfOpen: false });
+    return this.#taking(stream, channel, skip);
   }
 
   /** `done`: the bytes are with the kernel; or the connection is at its end, and why is for `closed` to tell. */
   send(channel: number, data: Buffer, done: () => void = () => undefined): void {
     const piece = data.subarray(0, maxMessageBytes);
     this.#socket.send(Buffer.concat([Buffer.of(channel), piece]), { binary: true }, (error) => {
-      if (error != null) void this.closed.then(done);
+      if (error != null) this.#giveUp(done);
       else if (piece.length === data.length) done();
       else this.send(channel, data.subarray(maxMessageBytes), done);
     });
@@ -121,6 +110,40 @@ export class Channels {
     this.#socket.terminate();
   }
 
+  #reading(channel: number): ReadableOptions {
+    return {
+      highWaterMark,
+      read: () => this.#drained(channel),
+      // Nobody reads it any more: what still comes is dropped, and holds up nobody.
+      destroy: (error, done) => {
+        this.#readers.delete(channel);
+        this.#drained(channel);
+        done(error);
+      },
+    };
+  }
+
+  #writing(channel: number): WritableOptions {
+    return { highWaterMark, write: (chunk: Buffer, _encoding, done) => this.send(channel, chunk, done) };
+  }
+
+  #taking<T extends Readable>(stream: T, channel: number, skip = 0): T {
+    this.#streams.set(channel, stream);
+    const take = (data: Buffer): void => {
+      if (stream.destroyed || stream.push(data)) return;
+      this.#full.add(channel);
+      this.#socket.pause();
+    };
+    this.onMessage(channel, take, skip);
+    return stream;
+  }
+
+  /** After whoever hears of the end from `closed`, who gets to destroy the stream first: one that is written to without a pause would leave him no turn. */
+  #giveUp(done: () => void): void {
+    if (this.#socket.readyState === this.#socket.CLOSED) setImmediate(done);
+    else this.#unsent.push(done);
+  }
+
   #take(data: RawData, isBinary: boolean): void {
     this.#heard = performance.now();
     const bytes = Array.isArray(data) ? Buffer.concat(data) : Buffer.isBuffer(data) ? data : Buffer.from(data);
@@ -136,4 +159,9 @@ export class Channels {
       this.#socket.resume();
     }
   }
+}
+
+/** For the cause of a KubeUnreachable: as the system names it. */
+export function cutOff(): Error {
+  return Object.assign(new Error("the connection ended in the middle"), { code: "ECONNRESET" });
 }

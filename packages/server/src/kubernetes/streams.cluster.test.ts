@@ -7,6 +7,7 @@ import { buffer, text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { KubeError, KubeUnreachable } from "./errors.ts";
 import { exec, forward, logs, type Exec, type ExecOptions, type LogsOptions, type PodLine } from "./streams.ts";
+import { collect } from "./testing/server.ts";
 import { hasCluster, TestNamespace } from "./testing/cluster.ts";
 
 describe.skipIf(!hasCluster)("streams of a cluster", { timeout: 120_000 }, () => {
@@ -35,21 +36,21 @@ describe.skipIf(!hasCluster)("streams of a cluster", { timeout: 120_000 }, () =>
 
   describe("logs", () => {
     it("are lines with their time, from both of the container's streams", async () => {
-      const all = await Array.fromAsync(lines({ pod: "main" }));
+      const all = await collect(lines({ pod: "main" }));
       expect(all.map((line) => line.text).sort()).toEqual(["started", "to-stderr"]);
       for (const { at, cut } of all) {
         expect(Date.now() - Date.parse(at ?? "")).toBeLessThan(600_000);
         expect(cut).toBe(false);
       }
-      expect(await Array.fromAsync(lines({ pod: "main", tail: 1, timestamps: false }))).toEqual([{ text: all[1]?.text, cut: false }]);
-      expect(await Array.fromAsync(lines({ pod: "main", sinceTime: new Date(Date.now() + 60_000) }))).toEqual([]);
+      expect(await collect(lines({ pod: "main", tail: 1, timestamps: false }))).toEqual([{ text: all[1]?.text, cut: false }]);
+      expect(await collect(lines({ pod: "main", sinceTime: new Date(Date.now() + 60_000) }))).toEqual([]);
     });
 
     it("follow a container that is silent, until it is not wanted any more, and until it ends", async () => {
       await space.pod("silent", "while [ ! -e /tmp/go ]; do sleep 0.1; done; echo at last; while [ ! -e /tmp/end ]; do sleep 0.1; done");
       const reason = new Error("not wanted any more");
       const controller = new AbortController();
-      const unwanted = Array.fromAsync(lines({ pod: "silent", follow: true }, controller.signal)).catch((error: unknown) => error);
+      const unwanted = collect(lines({ pod: "silent", follow: true }, controller.signal)).catch((error: unknown) => error);
       const following = lines({ pod: "silent", follow: true });
       const first = following.next();
       await new Promise((resolve) => setTimeout(resolve, 1_000));
@@ -64,7 +65,7 @@ describe.skipIf(!hasCluster)("streams of a cluster", { timeout: 120_000 }, () =>
     it("are bounded in the length of a line, and have those before a restart", async () => {
       await space.pod("restarts", "head -c 200000 /dev/zero | tr '\\0' x; echo; echo after; sleep 2; exit 3");
       await space.until("restarts", (pod) => (pod.status.containerStatuses?.[0]?.restartCount ?? 0) > 0);
-      const [long, after] = await Array.fromAsync(lines({ pod: "restarts", previous: true }));
+      const [long, after] = await collect(lines({ pod: "restarts", previous: true }));
       expect(long?.cut).toBe(true);
       expect(long?.text.length).toBeGreaterThan(60_000);
       expect(long?.text.length).toBeLessThanOrEqual(65_536);

@@ -1,7 +1,7 @@
 // What goes on as long as somebody looks at it: a container's output, a command in it, a connection to one of its ports.
-import { Duplex, type Readable, type Writable } from "node:stream";
+import type { Duplex, Readable, Writable } from "node:stream";
 import type { KubeApi } from "./api.ts";
-import { Channels } from "./channels.ts";
+import { Channels, cutOff } from "./channels.ts";
 import { KubeError, statusIn, unreachable } from "./errors.ts";
 import { readLines } from "./lines.ts";
 import { pathOf } from "./paths.ts";
@@ -93,7 +93,7 @@ export async function exec(api: KubeApi, options: ExecOptions, signal: AbortSign
   const query = { container, command, stdin: hasInput, stdout: true, stderr: !tty, tty };
   const socket = await api.webSocket(pathOf("Pod", namespace, pod, "exec"), query, [execProtocol], signal);
   const channels = new Channels(socket, api.name, signal);
-  const stdin = hasInput ? channels.writable(0, { closes: true }) : undefined;
+  const stdin = hasInput ? channels.writable(0) : undefined;
   const stdout = channels.readable(1);
   const stderr = tty ? undefined : channels.readable(2);
   const { promise: exit, resolve, reject } = Promise.withResolvers<ExecExit>();
@@ -149,25 +149,19 @@ export async function forward(
 ): Promise<Duplex> {
   const socket = await api.webSocket(pathOf("Pod", namespace, pod, "portforward"), { ports: port }, [forwardProtocol], signal);
   const channels = new Channels(socket, api.name, signal);
-  const incoming = channels.readable(0, portBytes);
-  const outgoing = channels.writable(0, { closes: false });
-  const duplex = Duplex.from({ readable: incoming, writable: outgoing });
+  const stream = channels.duplex(0, portBytes);
   let refusal = "";
   const refused = (data: Buffer): void => {
     refusal = (refusal + data.toString()).slice(0, 2_000);
     channels.close();
   };
   channels.onMessage(1, refused, portBytes);
-  duplex.once("close", () => channels.terminate());
+  stream.once("close", () => channels.terminate());
   void channels.closed.then((failure) => {
-    if (failure !== undefined) incoming.destroy(failure);
-    else if (refusal !== "") incoming.destroy(new KubeError(500, { reason: "PortForward", message: refusal.trim() }));
-    else incoming.push(null);
+    if (failure !== undefined) stream.destroy(failure);
+    else if (refusal !== "") stream.destroy(new KubeError(500, { reason: "PortForward", message: refusal.trim() }));
+    else stream.push(null);
   });
   channels.start();
-  return duplex;
-}
-
-function cutOff(): Error {
-  return Object.assign(new Error("the connection ended before the command did"), { code: "ECONNRESET" });
+  return stream;
 }

@@ -10,7 +10,7 @@ import { KubeApi } from "./api.ts";
 import { KubeError } from "./errors.ts";
 import { listAll, listPages } from "./list.ts";
 import type { Listed } from "./objects.ts";
-import { BadServer, json, refusal, until } from "./testing/server.ts";
+import { BadServer, collect, json, refusal, until } from "./testing/server.ts";
 import { Watched, type WatchOptions } from "./watch.ts";
 
 interface Thing extends Listed {
@@ -175,7 +175,7 @@ describe("a list", () => {
       if (url.searchParams.has("continue")) things.oldest = ++things.version;
       return false;
     };
-    const error = await Array.fromAsync(listAll<Thing>(api, "Pod", { pageSize: 2 })).catch((thrown: unknown) => thrown);
+    const error = await collect(listAll<Thing>(api, "Pod", { pageSize: 2 })).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(KubeError);
     expect(error).toMatchObject({ status: 410 });
   });
