@@ -171,6 +171,7 @@ export const causesEn = {
   swarm_not_manager: {
     sentence: "The daemon {daemon} is asked to run services, and is no manager of a Swarm: {reason}.",
     next: "Make it one (`docker swarm init`, or `docker node promote` on a manager), or start the server without BERTH_SWARM; the work waits and goes on.",
+  },
   // Kubernetes
   unschedulable: {
     sentence: "No node of the cluster takes the instance: {reason}.",
