@@ -67,13 +67,15 @@ export interface HostSockets {
   readonly agent: string;
   readonly logs: string;
   readonly dial: string;
+  /** Of a moment, to make two ends of a tunnel. */
+  readonly pair: string;
 }
 
 /** Short, since the path of a unix socket is bounded: the name of a cluster may not fit in. */
 export function hostSockets({ run }: Pick<Paths, "run">, cluster: string): HostSockets {
   const short = createHash("sha256").update(cluster).digest("hex").slice(0, 8);
   const at = (name: string): string => join(run, `${short}-${name}`);
-  return { edge: at("edge"), agent: at("agent"), logs: at("logs"), dial: at("dial") };
+  return { edge: at("edge"), agent: at("agent"), logs: at("logs"), dial: at("dial"), pair: at("pair") };
 }
 
 /** Migrations lie beside the bundle, or in the package in a checkout. */

@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Log } from "../../db/log.ts";
 import { DockerApi } from "../../docker/api.ts";
 import { parseEndpoint } from "../../docker/endpoint.ts";
-import { DockerError, DockerStreamError, DockerUnreachable } from "../../docker/errors.ts";
+import { DockerError, DockerUnreachable } from "../../docker/errors.ts";
 import type { Hello } from "../../edge/ipc.ts";
 import type { Doors, EdgeTraffic } from "../../engines/edge-traffic.ts";
 import type { OpenHost } from "../../resources/clusters/store.ts";
@@ -58,9 +58,6 @@ export class Host {
   }
   get doors(): Doors {
     return this.#deps.traffic.doors;
-  }
-  get api(): DockerApi {
-    return this.#api;
   }
 
   /** Takes the edge off the host. */
@@ -167,9 +164,7 @@ export class Host {
 }
 
 function reasonOf(error: unknown): string {
-  if (error instanceof DockerUnreachable || error instanceof DockerStreamError || error instanceof Error)
-    return error.message.slice(0, 500);
-  return String(error);
+  return error instanceof Error ? error.message.slice(0, 500) : String(error);
 }
 
 function aborted(signal: AbortSignal): Promise<Error> {

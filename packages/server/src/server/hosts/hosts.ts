@@ -106,6 +106,7 @@ export function createHosts(deps: HostsDeps): RunningHosts {
 
   async function open(host: OpenHost): Promise<Host> {
     const { cluster, facts } = host;
+    const sockets = hostSockets(paths, cluster);
     return new Host({
       host,
       settings: {
@@ -121,8 +122,8 @@ export function createHosts(deps: HostsDeps): RunningHosts {
           hstsSeconds: config.hstsSeconds,
         },
       },
-      sockets: await openSockets(cluster, hostSockets(paths, cluster)),
-      pairPath: `${hostSockets(paths, cluster).edge}2`,
+      sockets: await openSockets(cluster, sockets),
+      pairPath: sockets.pair,
       traffic: openHostTraffic(paths, { cluster, facts }),
       install: {
         own,
@@ -180,8 +181,7 @@ export function createHosts(deps: HostsDeps): RunningHosts {
             hint: "Make it one (`docker swarm init`, or `docker node promote` on a manager), or add it without --swarm.",
           });
       } catch (error) {
-        if (![DockerUnreachable, DockerError, DockerStreamError].some((kind) => error instanceof kind) || !(error instanceof Error))
-          throw error;
+        if (!(error instanceof DockerUnreachable || error instanceof DockerError || error instanceof DockerStreamError)) throw error;
         throw new BerthError(
           "host_unusable",
           { endpoint: facts.endpoint, reason: error.message, hint: "See that the daemon runs, listens there, and trusts the certificate." },
