@@ -100,6 +100,15 @@ it.each([
   expect(() => read({}, env)).toThrow(sentence);
 });
 
+it("makes services of a Swarm only when told so, and never by processes", () => {
+  const docker = { BERTH_ENGINE: "docker", BERTH_DOCKER_HOST: "unix:///d.sock" };
+  expect(read({}, docker).engine).toEqual({ kind: "docker", docker: "unix:///d.sock", swarm: false });
+  expect(read({}, { ...docker, BERTH_SWARM: "1" }).engine).toMatchObject({ swarm: true });
+  expect(read({ swarm: true }, docker).engine).toMatchObject({ swarm: true });
+  expect(read({ swarm: true }, { ...docker, BERTH_SWARM: "0" }).engine).toMatchObject({ swarm: false });
+  expect(() => read({}, { BERTH_SWARM: "1" })).toThrow("the engine is local");
+});
+
 it("reads what builds images; without a word, what the daemon leaves it to", () => {
   const docker = { BERTH_ENGINE: "docker", PATH: "/nowhere" };
   expect(read({}, docker).builder).toEqual({ kind: "auto", buildah: undefined, slirp: undefined, cacheBytes: 20e9 });

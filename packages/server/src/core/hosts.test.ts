@@ -29,6 +29,14 @@ test("takes a daemon on this machine without TLS and without a domain", () => {
   });
 });
 
+test("makes services on a host only when that is asked for", () => {
+  const swarmOf = (given: object): unknown => {
+    const wanted = wantedHost({ ...remote, ...given }, installation);
+    return "host" in wanted ? wanted.host.facts.swarm : wanted.refusal;
+  };
+  expect([swarmOf({}), swarmOf({ swarm: false }), swarmOf({ swarm: true })]).toEqual([undefined, undefined, true]);
+});
+
 test.each([
   ["no TLS", { ...remote, ca: undefined, cert: undefined, key: undefined }, "without TLS"],
   ["a certificate without its key", { ...remote, key: undefined }, "belong together"],

@@ -36,6 +36,11 @@ describe("a plan", () => {
     ]);
   });
 
+  it("says when services are asked for where none can be made", () => {
+    const found = { ...strong, notices: [{ code: "swarm_not_manager", params: {} }] };
+    expect(keepingNotes(found, components)).toEqual([{ code: "swarm_not_manager", params: {} }]);
+  });
+
   it("claims nothing about a cluster that does not answer", () => {
     expect(keepingNotes({ ...none, reachable: false }, components)).toEqual([]);
   });

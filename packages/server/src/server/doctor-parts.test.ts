@@ -61,6 +61,13 @@ const table: readonly (readonly [string, Found, Found["status"], RegExp, RegExp?
     /limits of processes/,
     /may not write control groups there: memory, cpu.*Delegate=yes/,
   ],
+  [
+    "a daemon that is to make services and is no manager",
+    engineState({ ...engine, notices: [{ code: "swarm_not_manager", params: {} }] }),
+    "warning",
+    /isolation by/,
+    /no manager of a Swarm.*docker swarm init/,
+  ],
   ["room on the disk", diskState(room, "/h"), "ok", /^50\.0 GB free in \/h$/],
   ["a disk that fills", diskState({ ...room, bytes: 800e6 }, "/h"), "warning", /^800 MB free/, /du -xh/],
   ["a disk that is full", diskState({ ...room, bytes: 90e6 }, "/h"), "failed", /^90 MB free/, /du -xh/],

@@ -7,6 +7,8 @@ import { hasEnded, newestFirst, type Service, type SwarmTask } from "./observed.
 
 /** ms that a task may wait for the node that was chosen for it. */
 const patience = 3_000;
+/** ms for which what this node is called is believed. */
+const lasting = 10_000;
 
 interface Node {
   readonly ID: string;
@@ -30,6 +32,7 @@ export class Placing {
   /** Services that were given a node for their beginning. */
   readonly #chosen = new Map<string, { readonly node: string; readonly component: string; readonly at: number }>();
   #choices = 0;
+  #own: { readonly node: Promise<string>; readonly until: number } | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(api: DockerApi) {
@@ -37,8 +40,16 @@ export class Placing {
   }
 
   /** This daemon's node, as the Swarm knows it. */
-  async ownNode(): Promise<string> {
-    return (await this.#api.json<{ readonly Swarm?: { readonly NodeID?: string } }>("GET", "/info")).Swarm?.NodeID ?? "";
+  ownNode(): Promise<string> {
+    // Another one only after it left the Swarm and joined again.
+    if (this.#own === undefined || performance.now() > this.#own.until) {
+      const asked = this.#api
+        .json<{ readonly Swarm?: { readonly NodeID?: string } }>("GET", "/info")
+        .then(({ Swarm }) => Swarm?.NodeID ?? "");
+      this.#own = { node: asked, until: performance.now() + lasting };
+      asked.catch(() => (this.#own = undefined));
+    }
+    return this.#own.node;
   }
 
   async nodeName(id: string): Promise<string> {

@@ -151,6 +151,21 @@ describe.skipIf(missing !== undefined)(`a swarm of two nodes${missing === undefi
     for (const one of after) expect(await ask(one)).toBe("hello");
   });
 
+  it("reaches instances again when somebody ended their gate", async () => {
+    const [one] = await ready(4);
+    const filters = JSON.stringify({ label: ["berth.network=gate", "berth.component=web"] });
+    const [gate] = await lab.api.json<readonly { readonly Id: string }[]>("GET", "/containers/json", { query: { filters } });
+    await lab.api.json("POST", `/containers/${gate?.Id ?? ""}/kill`);
+    await until(
+      () =>
+        ask(one as Instance).then(
+          (answer) => answer === "hello",
+          () => false,
+        ),
+      "it is reached",
+    );
+  });
+
   it("keeps what has a volume on the manager's own node, and what it wrote there", async () => {
     const ref = { stack: "shop", component: "db" };
     const [first] = swarm.nodes;
