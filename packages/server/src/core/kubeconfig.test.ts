@@ -3,7 +3,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { stringify } from "yaml";
 import { testCertificate } from "../edge/testing/certificates.ts";
-import { readKubeconfig, type KubeconfigCode, type KubeconfigOptions } from "./kubeconfig.ts";
+import type { KubeconfigCode } from "./kubeconfig-file.ts";
+import { readKubeconfig, type KubeconfigOptions } from "./kubeconfig.ts";
 
 const authority = testCertificate({ subject: "test authority", isAuthority: true });
 const client = testCertificate({ subject: "client", issuer: authority });

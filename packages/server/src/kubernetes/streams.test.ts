@@ -79,7 +79,8 @@ describe("a WebSocket that does not come about", () => {
     server.on("request", (_request, response) => json(response, 200, {}));
     await expect(exec(api, { ...where, command: ["true"] }, never)).rejects.toMatchObject({ name: "KubeError", status: 200 });
     const other = await serve();
-    new WebSocketServer({ server: other.server, handleProtocols: () => false });
+    const sockets = new WebSocketServer({ server: other.server, handleProtocols: () => false });
+    made.push(() => sockets.close());
     await expect(exec(other.api, { ...where, command: ["true"] }, never)).rejects.toMatchObject({ name: "KubeProtocolError" });
   });
 

@@ -136,7 +136,7 @@ export class Transport {
   #handshakeFailure(error: Error): Error {
     if (/handshake has timed out/.test(error.message)) return unreachable(this.server, new KubeTimeout("no WebSocket was opened"));
     if (/subprotocol/i.test(error.message))
-      return new KubeProtocolError(`${this.server} does not speak the wanted protocol over WebSocket: Kubernetes 1.31 or newer does`, {
+      return new KubeProtocolError(`${this.server} does not speak the wanted protocol over WebSocket: Kubernetes 1.30 or newer does`, {
         cause: error,
       });
     return unreachable(this.server, error);
