@@ -1,19 +1,19 @@
 // containerd, which runs the pods, and the network that it plugs them into.
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { startDaemon, until } from "./daemons.ts";
-import { ctr, pauseImage } from "./images.ts";
-import { at, networkName, pods, registry, socket } from "./settings.ts";
+import { containerdOf, ctr, pauseImage } from "./images.ts";
+import { onNode } from "./second.ts";
+import { networkName, nodeRegistry, pods, registry, type ClusterNode } from "./settings.ts";
 
-const folder = at("containerd");
 const plugins = "/usr/lib/cni";
 
 /**
  * In the format of containerd 1.6, which 2.x reads too. `restrict_oom_score_adj`: without CAP_SYS_RESOURCE, as in a container, no process may lower its score, and
  * every pod would fail. The cgroup driver is kubelet's own: a machine of tests need not run systemd.
  */
-const config = `version = 2
-root = "${folder}/root"
-state = "${folder}/state"
+const configOf = ({ folder: home, socket }: ClusterNode): string => `version = 2
+root = "${home}/containerd/root"
+state = "${home}/containerd/state"
 oom_score = 0
 disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.aufs"]
 [grpc]
@@ -33,13 +33,13 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
         SystemdCgroup = false
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "${plugins}"
-    conf_dir = "${at("cni", "net.d")}"
+    conf_dir = "${home}/cni/net.d"
   [plugins."io.containerd.grpc.v1.cri".registry]
-    config_path = "${folder}/certs.d"
+    config_path = "${home}/containerd/certs.d"
 `;
 
 /** Addresses are masqueraded by one rule of the machine's, not by a chain for each pod. */
-const network = {
+const networkOf = ({ folder, pods: subnet }: ClusterNode): object => ({
   cniVersion: "0.4.0",
   name: networkName,
   plugins: [
@@ -49,25 +49,26 @@ const network = {
       isGateway: true,
       ipMasq: false,
       hairpinMode: true,
-      ipam: { type: "host-local", dataDir: at("cni", "addresses"), ranges: [[{ subnet: pods.node }]], routes: [{ dst: "0.0.0.0/0" }] },
+      ipam: { type: "host-local", dataDir: `${folder}/cni/addresses`, ranges: [[{ subnet }]], routes: [{ dst: "0.0.0.0/0" }] },
     },
   ],
-};
+});
 
 /** Rejects when it does not answer in time; see `until`. */
-export async function startContainerd(): Promise<void> {
-  for (const path of [folder, at("cni", "net.d")]) mkdirSync(path, { recursive: true });
-  const trusted = at("containerd", "certs.d", registry);
-  if (!existsSync(trusted)) mkdirSync(trusted, { recursive: true });
-  writeFileSync(
-    `${trusted}/hosts.toml`,
-    `server = "http://${registry}"\n[host."http://${registry}"]\n  capabilities = ["pull", "resolve"]\n`,
-  );
+export async function startContainerd(node: ClusterNode): Promise<void> {
+  const folder = `${node.folder}/containerd`;
+  const networks = `${node.folder}/cni/net.d`;
+  const trusted = `${folder}/certs.d/${registry}`;
+  for (const path of [trusted, networks]) mkdirSync(path, { recursive: true });
+  // Loopback of another network namespace is another one: there the registry has the first node's address.
+  const server = `http://${node.namespace === undefined ? registry : nodeRegistry}`;
+  writeFileSync(`${trusted}/hosts.toml`, `server = "${server}"\n[host."${server}"]\n  capabilities = ["pull", "resolve"]\n`);
+  const name = containerdOf(node);
   const configPath = `${folder}/config.toml`;
   await startDaemon({
-    name: "containerd",
-    argv: ["/usr/bin/containerd", "--config", configPath],
-    files: { [configPath]: config, [at("cni", "net.d", "10-berth.conflist")]: JSON.stringify(network) },
+    name,
+    ...onNode(node, "/usr/bin/containerd", "--config", configPath),
+    files: { [configPath]: configOf(node), [`${networks}/10-berth.conflist`]: JSON.stringify(networkOf(node)) },
   });
-  await until("answer of containerd", ["containerd"], async () => (await ctr("version")).includes("Server"));
+  await until("answer of containerd", [name], async () => (await ctr(node, "version")).includes("Server"));
 }

@@ -6,7 +6,7 @@ import { withLock } from "../../packages/server/src/os/lock.ts";
 import { killEverything, startedDaemons, stopDaemon } from "./daemons.ts";
 import { call } from "./failed.ts";
 import { restoreMachine } from "./machine.ts";
-import { at, home, networkName } from "./settings.ts";
+import { at, clusterNodes, home, networkName } from "./settings.ts";
 
 /** Returns whether there was anything to take down, or to delete. */
 export async function down({ purge }: { readonly purge: boolean }): Promise<boolean> {
@@ -14,7 +14,7 @@ export async function down({ purge }: { readonly purge: boolean }): Promise<bool
     if (!existsSync(home)) return false;
     const wasUp = startedDaemons().length > 0;
     // The kubelet first, or it starts again what is ended; the API server before its data. The rest has nothing to lose.
-    for (const name of ["kubelet", "kube-apiserver", "etcd"]) await stopDaemon(name);
+    for (const name of [...clusterNodes.map(({ user }) => user), "kube-apiserver", "etcd"]) await stopDaemon(name);
     await killEverything();
     await removeMounts();
     await removePodNetworks();
@@ -49,7 +49,7 @@ async function removePodNetworks(): Promise<void> {
     for (const path of namespaces) if (existsSync(path)) await call("ip", ["netns", "del", basename(path)]);
     rmSync(join(results, name));
   }
-  rmSync(at("cni", "addresses"), { recursive: true, force: true });
+  for (const { folder } of clusterNodes) rmSync(join(folder, "cni", "addresses"), { recursive: true, force: true });
 }
 
 const logLinks = "/var/log/containers";

@@ -6,8 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { pack } from "tar-stream";
+import { isDaemonRunning } from "./daemons.ts";
 import { call } from "./failed.ts";
-import { socket } from "./settings.ts";
+import { clusterNodes, firstNode, type ClusterNode } from "./settings.ts";
 
 /** What a container of it starts with; every path is absolute. */
 export interface ImageContent {
@@ -101,9 +102,13 @@ async function layerOf(files: ImageContent["files"]): Promise<Buffer> {
   return all;
 }
 
-/** Puts it under a name (`localhost/thing:1`) into the node's containerd, where `imagePullPolicy: IfNotPresent` or `Never` finds it. */
+/** Puts it under a name (`localhost/thing:1`) into every node's containerd, where `imagePullPolicy: IfNotPresent` or `Never` finds it. */
 export async function loadImage(name: string, image: TestImage): Promise<void> {
-  if ((await ctr("images", "list", `name==${name}`)).includes(image.digest)) return;
+  for (const node of clusterNodes) if (isDaemonRunning(containerdOf(node))) await loadInto(node, name, image);
+}
+
+async function loadInto(node: ClusterNode, name: string, image: TestImage): Promise<void> {
+  if ((await ctr(node, "images", "list", `name==${name}`)).includes(image.digest)) return;
   const folder = mkdtempSync(join(tmpdir(), "berth-image-"));
   try {
     const tar = pack();
@@ -116,15 +121,18 @@ export async function loadImage(name: string, image: TestImage): Promise<void> {
       tar.entry({ name: `blobs/sha256/${each.digest.slice("sha256:".length)}` }, each.bytes);
     tar.finalize();
     await written;
-    await ctr("images", "import", "--all-platforms", join(folder, "image.tar"));
+    await ctr(node, "images", "import", "--all-platforms", join(folder, "image.tar"));
   } finally {
     rmSync(folder, { recursive: true });
   }
 }
 
+/** The name of the daemon. */
+export const containerdOf = ({ name }: ClusterNode): string => (name === firstNode.name ? "containerd" : `containerd-${name}`);
+
 /** In the namespace that kubelet uses. Errors: ClusterFailed `program_failed`. */
-export async function ctr(...args: readonly string[]): Promise<string> {
-  return call("ctr", ["--address", socket, "--namespace", "k8s.io", ...args]);
+export async function ctr(node: ClusterNode, ...args: readonly string[]): Promise<string> {
+  return call("ctr", ["--address", node.socket, "--namespace", "k8s.io", ...args]);
 }
 
 /** Pushes it to a registry that speaks plain HTTP (`127.0.0.1:5000`), as NAME:TAG. Rejects with what the registry says. */

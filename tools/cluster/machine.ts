@@ -3,7 +3,8 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, rmdirSync, wr
 import { applyFirewall, readFirewall } from "../../packages/server/src/docker/testing/firewall.ts";
 import { hasPlaces } from "../../packages/server/src/docker/testing/place.ts";
 import { call, ClusterFailed } from "./failed.ts";
-import { at, nodeAddress, nodeBridge, pods } from "./settings.ts";
+import { removeSecondNetwork } from "./second.ts";
+import { at, nodeAddress, nodeBridge, pods, secondNode } from "./settings.ts";
 
 /** Set here; the others are set by kubelet and kube-proxy as they start. */
 const wanted = { "net/ipv4/ip_forward": "1", "net/bridge/bridge-nf-call-iptables": "1" } as const;
@@ -13,6 +14,8 @@ const touched = [
 ];
 const setting = (name: string): string => `/proc/sys/${name}`;
 const memory = at("machine.json");
+/** Control groups of pods, on each node. */
+const groups = ["kubepods", secondNode.namespace ?? ""].filter((name) => name !== "");
 
 /** A chain of the cluster's own: a policy of DROP, as another daemon may have set it, leaves its pods alone. Docker's tests know it by its name. */
 export const chain = "BERTH-CLUSTER";
@@ -28,7 +31,7 @@ export async function prepareMachine(): Promise<void> {
   for (const [name, value] of Object.entries(wanted)) writeFileSync(setting(name), value);
   if (!existsSync(`/sys/class/net/${nodeBridge}`)) await call("ip", ["link", "add", nodeBridge, "type", "bridge"]);
   await call("ip", ["link", "set", nodeBridge, "up"]);
-  await call("ip", ["addr", "replace", `${nodeAddress}/32`, "dev", nodeBridge]);
+  await call("ip", ["addr", "replace", `${nodeAddress}/24`, "dev", nodeBridge]);
   if (!readFirewall().includes(`:${chain} `)) applyFirewall(rules);
 }
 
@@ -67,11 +70,12 @@ const withoutRules = [
 
 /** After the last program ended. May be repeated. */
 export async function restoreMachine(): Promise<void> {
+  await removeSecondNetwork();
   if (existsSync(`/sys/class/net/${pods.bridge}`)) await call("ip", ["link", "del", pods.bridge]);
   if (existsSync(`/sys/class/net/${nodeBridge}`)) await call("ip", ["link", "del", nodeBridge]);
   if (readFirewall().includes(`:${chain} `)) applyFirewall(withoutRules);
   await removeProxyTables();
-  for (const hierarchy of hierarchies()) removeGroup(`${hierarchy}/kubepods`);
+  for (const hierarchy of hierarchies()) for (const name of groups) removeGroup(`${hierarchy}/${name}`);
   if (!existsSync(memory)) return;
   const before = JSON.parse(readFileSync(memory, "utf8")) as Record<string, string>;
   for (const [name, value] of Object.entries(before)) {

@@ -11,7 +11,7 @@ import { api, kubeconfig, nodeAddress, parts as allParts, ports, registry, type 
 import { status } from "./status.ts";
 import { up } from "./up.ts";
 
-const usage = `npm run cluster -- up [--parts node,addons,gateway,registry]   start what does not run yet; --parts none: the control plane alone
+const usage = `npm run cluster -- up [--parts node,addons,gateway,registry,node2]   start what does not run yet; --parts none: the control plane alone
 npm run cluster -- down [--purge]                               stop it; --purge also deletes its state
 npm run cluster -- status
 npm run cluster -- kubeconfig                                   the path of the administrator's kubeconfig
@@ -72,11 +72,11 @@ async function main(args: readonly string[]): Promise<number> {
 function partsOf(given: string | undefined): Part[] {
   if (given === undefined) return [...allParts];
   const names = given.split(",").filter((name) => name !== "" && name !== "none");
-  const wrong = names.find((name) => !allParts.some((part) => part === name));
-  if (wrong !== undefined) throw new WrongUsage(`there is no part \`${wrong}\`; parts are ${allParts.join(", ")}`);
-  return allParts.filter(
-    (part) => names.includes(part) || (part === "node" && names.some((name) => name === "addons" || name === "gateway")),
-  );
+  const known: readonly Part[] = [...allParts, "node2"];
+  const wrong = names.find((name) => !known.some((part) => part === name));
+  if (wrong !== undefined) throw new WrongUsage(`there is no part \`${wrong}\`; parts are ${known.join(", ")}`);
+  const onNode = names.some((name) => name !== "registry");
+  return known.filter((part) => names.includes(part) || (part === "node" && onNode));
 }
 
 function countOf(flag: string, given: string | undefined, otherwise: number): number {

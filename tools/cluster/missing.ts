@@ -16,6 +16,7 @@ const packages: Readonly<Record<"control" | Part, Readonly<Record<string, readon
   addons: {},
   gateway: {},
   registry: { "docker-registry": ["docker-registry"] },
+  node2: { "docker-registry": ["docker-registry"], "util-linux": ["nsenter"] },
 };
 
 const modules: Readonly<Record<"control" | Part, readonly Module[]>> = {
@@ -24,6 +25,7 @@ const modules: Readonly<Record<"control" | Part, readonly Module[]>> = {
   addons: ["coredns", "metrics"],
   gateway: ["traefik"],
   registry: [],
+  node2: [],
 };
 
 /** What has to be compiled for the control plane and these parts. */

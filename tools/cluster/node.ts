@@ -1,11 +1,12 @@
-// The one real node: kubelet and kube-proxy, on this machine's own network.
+// A real node: kubelet and kube-proxy, on this machine's own network or in a namespace of their own.
 import { mkdirSync, readFileSync } from "node:fs";
 import { flagsOf } from "./control-plane.ts";
 import { startDaemon, until } from "./daemons.ts";
-import { loadImage, makeImage, pauseContent, pauseImage, shellContent, shellImage } from "./images.ts";
+import { containerdOf, loadImage, makeImage, pauseContent, pauseImage, shellContent, shellImage } from "./images.ts";
 import { apply, read } from "./kube.ts";
 import { program } from "./programs.ts";
-import { at, nodeAddress, nodeName, pods, ports, services, socket } from "./settings.ts";
+import { onNode } from "./second.ts";
+import { at, pods, ports, services, type ClusterNode } from "./settings.ts";
 
 /** What every pod needs, and a shell for tests. */
 export async function loadBaseImages(): Promise<void> {
@@ -14,26 +15,25 @@ export async function loadBaseImages(): Promise<void> {
 }
 
 /** Rejects when the node does not become ready. */
-export async function startKubelet(): Promise<void> {
-  for (const folder of ["plugins", "root", "pki"]) mkdirSync(at("kubelet", folder), { recursive: true });
-  const configPath = at("kubelet", "config.json");
+export async function startKubelet(node: ClusterNode): Promise<void> {
+  const folder = `${node.folder}/kubelet`;
+  for (const name of ["plugins", "root", "pki"]) mkdirSync(`${folder}/${name}`, { recursive: true });
+  const configPath = `${folder}/config.json`;
   const flags = {
     config: configPath,
-    kubeconfig: at("pki", "kubelet.kubeconfig"),
-    "root-dir": at("kubelet", "root"),
-    "cert-dir": at("kubelet", "pki"),
-    "node-ip": nodeAddress,
-    "hostname-override": nodeName,
+    kubeconfig: at("pki", `${node.user}.kubeconfig`),
+    "root-dir": `${folder}/root`,
+    "cert-dir": `${folder}/pki`,
+    "node-ip": node.address,
+    "hostname-override": node.name,
   };
   await startDaemon({
-    name: "kubelet",
-    argv: [await program("kubernetes", "kubelet"), ...flagsOf(flags)],
-    files: { [configPath]: JSON.stringify(kubeletConfig()), [resolvPath]: resolvConf() },
+    name: node.user,
+    ...onNode(node, await program("kubernetes", "kubelet"), ...flagsOf(flags)),
+    files: { [configPath]: JSON.stringify(kubeletConfig(node)), [`${folder}/resolv.conf`]: resolvConf() },
   });
-  await until("ready node", ["containerd", "kubelet"], isNodeReady);
+  await until("ready node", [containerdOf(node), node.user], () => isNodeReady(node));
 }
-
-const resolvPath = at("kubelet", "resolv.conf");
 
 /** Name servers of this machine that a pod can reach too: what answers on loopback here is nobody there. */
 export function outsideResolvers(): string[] {
@@ -50,19 +50,19 @@ function resolvConf(): string {
  * `failCgroupV1: false` and `failSwapOn: false`: machines of tests have version 1, or swap. `oomScoreAdj: 0`: without CAP_SYS_RESOURCE no process may lower its
  * score. No threshold of the disk evicts a pod: that of a test's machine may be nearly full for reasons of its own.
  */
-function kubeletConfig(): object {
+function kubeletConfig({ address, folder, namespace, socket, user }: ClusterNode): object {
   const none = { "nodefs.available": "0%", "nodefs.inodesFree": "0%", "imagefs.available": "0%", "imagefs.inodesFree": "0%" };
   return {
     apiVersion: "kubelet.config.k8s.io/v1beta1",
     kind: "KubeletConfiguration",
-    address: nodeAddress,
+    address,
     port: ports.kubelet,
     readOnlyPort: 0,
     healthzBindAddress: "127.0.0.1",
     authentication: { anonymous: { enabled: false }, webhook: { enabled: true }, x509: { clientCAFile: at("pki", "ca.crt") } },
     authorization: { mode: "Webhook" },
-    tlsCertFile: at("pki", "kubelet-serving.crt"),
-    tlsPrivateKeyFile: at("pki", "kubelet-serving.key"),
+    tlsCertFile: at("pki", `${user}-serving.crt`),
+    tlsPrivateKeyFile: at("pki", `${user}-serving.key`),
     containerRuntimeEndpoint: `unix://${socket}`,
     cgroupDriver: "cgroupfs",
     failCgroupV1: false,
@@ -72,10 +72,13 @@ function kubeletConfig(): object {
     makeIPTablesUtilChains: false,
     clusterDomain: "cluster.local",
     clusterDNS: [services.dns],
-    resolvConf: resolvPath,
-    podLogsDir: at("podlogs"),
-    volumePluginDir: at("kubelet", "plugins"),
-    enforceNodeAllocatable: ["pods"],
+    resolvConf: `${folder}/kubelet/resolv.conf`,
+    podLogsDir: `${folder}/podlogs`,
+    volumePluginDir: `${folder}/kubelet/plugins`,
+    // The control groups of pods are those of the machine: a second kubelet keeps its containers in one of its own, and leaves the first one's alone.
+    ...(namespace === undefined
+      ? { enforceNodeAllocatable: ["pods"] }
+      : { enforceNodeAllocatable: [], cgroupsPerQOS: false, cgroupRoot: `/${namespace}` }),
     evictionHard: { "memory.available": "100Mi", ...none },
     imageGCHighThresholdPercent: 100,
     // What a test put into the node is there for every pod, also when the same image was pulled under another name by a pod that had to show a password.
@@ -92,35 +95,36 @@ function openFiles(): number {
   return Math.min(1_000_000, hard === "unlimited" ? Infinity : Number(hard));
 }
 
-async function isNodeReady(): Promise<boolean> {
-  const node = await read<{ status: { conditions?: { type: string; status: string }[] } }>(`/api/v1/nodes/${nodeName}`);
+async function isNodeReady({ name }: ClusterNode): Promise<boolean> {
+  const node = await read<{ status: { conditions?: { type: string; status: string }[] } }>(`/api/v1/nodes/${name}`);
   return node?.status.conditions?.some(({ type, status }) => type === "Ready" && status === "True") ?? false;
 }
 
 /** With nftables, whose rules are one table: nothing else of the machine's firewall is touched. */
-export async function startProxy(): Promise<void> {
+export async function startProxy(node: ClusterNode): Promise<void> {
   await apply(JSON.stringify(proxyRights));
-  const configPath = at("kube-proxy.json");
+  const name = node.namespace === undefined ? "kube-proxy" : `kube-proxy-${node.name}`;
+  const configPath = at(`${name}.json`);
   const config = {
     apiVersion: "kubeproxy.config.k8s.io/v1alpha1",
     kind: "KubeProxyConfiguration",
-    bindAddress: nodeAddress,
+    bindAddress: node.address,
     clientConnection: { kubeconfig: at("pki", "kube-proxy.kubeconfig") },
     clusterCIDR: pods.range,
-    hostnameOverride: nodeName,
+    hostnameOverride: node.name,
     mode: "nftables",
     oomScoreAdj: 0,
-    healthzBindAddress: `127.0.0.1:${String(ports.proxyHealth)}`,
-    metricsBindAddress: `127.0.0.1:${String(ports.proxyMetrics)}`,
+    healthzBindAddress: `${node.address}:${String(ports.proxyHealth)}`,
+    metricsBindAddress: `${node.address}:${String(ports.proxyMetrics)}`,
     conntrack: { maxPerCore: 0, min: 0, tcpEstablishedTimeout: "0s", tcpCloseWaitTimeout: "0s" },
   };
   await startDaemon({
-    name: "kube-proxy",
-    argv: [await program("kubernetes", "kube-proxy"), `--config=${configPath}`],
+    name,
+    ...onNode(node, await program("kubernetes", "kube-proxy"), `--config=${configPath}`),
     files: { [configPath]: JSON.stringify(config) },
   });
-  const health = `http://127.0.0.1:${String(ports.proxyHealth)}/healthz`;
-  await until("answer of kube-proxy", ["kube-proxy"], async () => (await fetch(health)).ok);
+  const health = `http://${node.address}:${String(ports.proxyHealth)}/healthz`;
+  await until("answer of kube-proxy", [name], async () => (await fetch(health)).ok);
 }
 
 const proxyRights = {

@@ -1,21 +1,26 @@
 // A registry of images on loopback, for pulls: without passwords, and things in it may be deleted.
 import { mkdirSync } from "node:fs";
 import { startDaemon, until } from "./daemons.ts";
-import { at, registry } from "./settings.ts";
+import { at, nodeRegistry, registry } from "./settings.ts";
 
 export async function startRegistry(): Promise<void> {
+  await serve("registry", registry);
+}
+
+/** Once more over the same folder, where a second node finds it. */
+export async function startNodeRegistry(): Promise<void> {
+  await serve("registry-node2", nodeRegistry);
+}
+
+async function serve(name: string, address: string): Promise<void> {
   mkdirSync(at("registry"), { recursive: true });
-  const configPath = at("registry", "config.json");
+  const configPath = at("registry", name === "registry" ? "config.json" : `${name}.json`);
   const config = {
     version: "0.1",
     log: { level: "warn" },
     storage: { filesystem: { rootdirectory: at("registry", "data") }, delete: { enabled: true } },
-    http: { addr: registry, secret: "test" },
+    http: { addr: address, secret: "test" },
   };
-  await startDaemon({
-    name: "registry",
-    argv: ["/usr/bin/docker-registry", "serve", configPath],
-    files: { [configPath]: JSON.stringify(config) },
-  });
-  await until("answer of the registry", ["registry"], async () => (await fetch(`http://${registry}/v2/`)).ok);
+  await startDaemon({ name, argv: ["/usr/bin/docker-registry", "serve", configPath], files: { [configPath]: JSON.stringify(config) } });
+  await until("answer of the registry", [name], async () => (await fetch(`http://${address}/v2/`)).ok);
 }

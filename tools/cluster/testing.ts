@@ -65,10 +65,13 @@ export async function clusterImages(): Promise<ClusterImages> {
 }
 
 /** A Deployment whose instances answer on port 8080 with `NAME of POD`, ready within a second. */
-export function webServer(name: string, { replicas = 1 }: { readonly replicas?: number } = {}): object {
+export function webServer(
+  name: string,
+  { replicas = 1, image = shellImage }: { readonly replicas?: number; readonly image?: string } = {},
+): object {
   const container = {
     name: "c",
-    image: shellImage,
+    image,
     args: ["-c", `mkdir -p /tmp/www && echo "${name} of $(hostname)" > /tmp/www/index.html && exec httpd -f -p 8080 -h /tmp/www`],
     ports: [{ containerPort: 8080 }],
     readinessProbe: { httpGet: { path: "/", port: 8080 }, periodSeconds: 1 },

@@ -13,9 +13,10 @@ import { clusterMissing, modulesFor } from "./missing.ts";
 import { loadBaseImages, startKubelet, startProxy } from "./node.ts";
 import { makePki } from "./pki.ts";
 import { compile, countUncompiled, type Module } from "./programs.ts";
-import { startRegistry } from "./registry.ts";
+import { startNodeRegistry, startRegistry } from "./registry.ts";
 import { startVolumes } from "./volumes.ts";
-import { home, type Part } from "./settings.ts";
+import { prepareSecondNetwork } from "./second.ts";
+import { firstNode, home, secondNode, type Part } from "./settings.ts";
 
 interface Step {
   readonly title: string;
@@ -32,15 +33,23 @@ const controlPlane: readonly Step[] = [
 
 const stepsOf: Readonly<Record<Part, readonly Step[]>> = {
   node: [
-    { title: "containerd", run: startContainerd },
+    { title: "containerd", run: () => startContainerd(firstNode) },
     { title: "images of the pods' first process and of a shell", run: loadBaseImages },
-    { title: "kubelet, and the node ready", run: startKubelet },
-    { title: "kube-proxy", run: startProxy },
+    { title: "kubelet, and the node ready", run: () => startKubelet(firstNode) },
+    { title: "kube-proxy", run: () => startProxy(firstNode) },
     { title: "volumes", run: startVolumes },
   ],
   addons: [{ title: "CoreDNS and metrics-server", run: startAddons }],
   gateway: [{ title: "Gateway API and Traefik", run: startGateway }],
   registry: [{ title: "registry", run: startRegistry }],
+  node2: [
+    { title: "network of the second node", run: prepareSecondNetwork },
+    { title: "second containerd", run: () => startContainerd(secondNode) },
+    { title: "its images", run: loadBaseImages },
+    { title: "second kubelet, and the node ready", run: () => startKubelet(secondNode) },
+    { title: "second kube-proxy", run: () => startProxy(secondNode) },
+    { title: "registry for the second node", run: startNodeRegistry },
+  ],
 };
 
 /** Errors: ClusterFailed `missing`, `program_failed`, `daemon_ended`, `not_ready`. What was started stays, for a look at it; `down` removes it. */
