@@ -83,11 +83,14 @@ export class SwarmDaemon extends Daemon {
     if (service === undefined) return undefined;
     const tasks = await this.#tasksOf(id);
     const seen = inspectedOf(service, tasks);
-    if (seen.State.ExitCode !== killedCode || seen.State.Running) return seen;
-    // Swarm does not tell of memory; the daemon that had the container does.
+    const isEnding = seen.State.Running ? isStopped(service) : seen.State.ExitCode === killedCode;
+    if (!isEnding) return seen;
+    // Swarm tells of an end up to two seconds late, and of memory not at all; this node's own daemon does.
     const container = lastRun(tasks)?.Status.ContainerStatus?.ContainerID ?? "";
     const own = container === "" ? undefined : await super.inspect(container);
-    return own?.State.OOMKilled === true ? { ...seen, State: { ...seen.State, OOMKilled: true } } : seen;
+    if (own === undefined || own.State.Running) return seen;
+    const { OOMKilled, ExitCode, FinishedAt } = own.State;
+    return { ...seen, State: { ...seen.State, Status: "exited", Running: false, OOMKilled, ExitCode, FinishedAt } };
   }
 
   override async create(order: ContainerOrder): Promise<string> {
