@@ -48,10 +48,12 @@ export class Refused extends Error {
   }
 }
 
+/** Throws Refused. */
 export function refuse(code: KubeconfigCode, reason: string, hint: string): never {
   throw new Refused({ code, reason, hint });
 }
 
+/** The file's own fields. Throws Refused when it is no kubeconfig. */
 export function parse(text: string): Fields {
   if (text.length > mostCharacters)
     refuse(
@@ -89,6 +91,7 @@ export function parse(text: string): Fields {
   return file;
 }
 
+/** The entry of a list that has the name. Throws Refused, with `unknown` when there is none. */
 export function entryOf(file: Fields, list: string, field: string, name: string, unknown: KubeconfigCode): Fields {
   const entries = own(file, list);
   const found = (Array.isArray(entries) ? (entries as unknown[]) : []).filter((entry) => isFields(entry) && own(entry, "name") === name);
@@ -131,6 +134,7 @@ export function isGiven(entry: Fields, field: string): boolean {
   return value != null && value !== "" && !(Array.isArray(value) && value.length === 0);
 }
 
+/** What the file itself has there: never something that all objects inherit. */
 export function own(fields: Fields, name: string): unknown {
   return Object.hasOwn(fields, name) ? fields[name] : undefined;
 }
@@ -139,6 +143,7 @@ function isFields(value: unknown): value is Fields {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+/** For a sentence: in one line, and not too long. */
 export function quote(name: string): string {
   return JSON.stringify(name.length > 80 ? `${name.slice(0, 79)}…` : name);
 }

@@ -17,6 +17,7 @@ export function readCertificate(text: string): Pem {
   return readCertificates(text, 10);
 }
 
+/** A private key without a passphrase. */
 export function readKey(text: string): Pem {
   const label = /-----BEGIN ((?:[A-Z]{1,10} )?PRIVATE KEY)-----/.exec(text)?.[1] ?? "PRIVATE KEY";
   const [block] = blocksOf(text, label);

@@ -54,6 +54,7 @@ const flatten = "Write it into the file: `kubectl config view --minify --flatten
 const serviceAccount =
   "Give the token of a service account instead: `kubectl create token NAME --duration=8760h`, and `token:` in the user's entry.";
 
+/** The access that the file's current context gives, or the one that is chosen; or why there is none: never an exception. */
 export function readKubeconfig(
   text: string,
   options: KubeconfigOptions = {},

@@ -11,6 +11,9 @@ export interface Thing extends Listed {
 export class Things {
   readonly stored = new Map<string, Thing>();
   readonly watchers = new Set<ServerResponse>();
+  /** Each change, for watches that begin at an older version: removals, too. */
+  readonly #history: { readonly version: number; readonly type: string; readonly object: Thing }[] = [];
+  readonly #snapshots = new Map<string, readonly Thing[]>();
   version = 100;
   /** Versions before it are forgotten: 410. */
   oldest = 0;
@@ -32,13 +35,13 @@ export class Things {
     const isNew = !this.stored.has(name);
     const thing = { metadata: { name, namespace: "shop", uid: name, resourceVersion: String(++this.version) }, value };
     this.stored.set(name, thing);
-    this.tell(isNew ? "ADDED" : "MODIFIED", thing);
+    this.#change(isNew ? "ADDED" : "MODIFIED", thing);
   }
 
   remove(name: string): void {
     const { value = 0 } = this.stored.get(name) ?? {};
     this.stored.delete(name);
-    this.tell("DELETED", { metadata: { name, namespace: "shop", uid: name, resourceVersion: String(++this.version) }, value });
+    this.#change("DELETED", { metadata: { name, namespace: "shop", uid: name, resourceVersion: String(++this.version) }, value });
   }
 
   bookmark(): void {
@@ -66,8 +69,12 @@ export class Things {
     }
     this.watchers.add(response);
     response.on("close", () => this.watchers.delete(response));
-    for (const thing of this.stored.values())
-      if (Number(thing.metadata.resourceVersion) > from) response.write(`${JSON.stringify({ type: "MODIFIED", object: thing })}\n`);
+    for (const { version, type, object } of this.#history) if (version > from) response.write(`${JSON.stringify({ type, object })}\n`);
+  }
+
+  #change(type: string, object: Thing): void {
+    this.#history.push({ version: this.version, type, object });
+    this.tell(type, object);
   }
 
   #list(query: URLSearchParams, response: ServerResponse): void {
@@ -75,7 +82,9 @@ export class Things {
     if (Number(version) < this.oldest) return json(response, 410, refusal(410, "Expired"));
     this.lists++;
     const limit = Number(query.get("limit"));
-    const all = [...this.stored.values()];
+    // All pages are of the state that the first one was of.
+    const all = (start === "0" ? undefined : this.#snapshots.get(version)) ?? [...this.stored.values()];
+    this.#snapshots.set(version, all);
     const next = Number(start) + limit;
     const metadata = { resourceVersion: version, ...(next < all.length ? { continue: `${version}:${String(next)}` } : {}) };
     json(response, 200, { metadata, items: all.slice(Number(start), next) });
