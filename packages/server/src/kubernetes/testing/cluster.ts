@@ -10,8 +10,8 @@ const path = process.env["BERTH_TEST_KUBECONFIG"];
 
 /** There is one. */
 export const hasCluster = path !== undefined;
-/** busybox, on the node already. */
-const image = "localhost/kbb:1";
+/** busybox, on the node already; its entry point is replaced. */
+const image = "localhost/berth-shell:1";
 
 export interface Pod extends KubeObject {
   readonly spec: unknown;
