@@ -1,4 +1,5 @@
 // Where the conformance suite tries an engine: an empty place for it, fences that only rise, and components that no other test knows.
+import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll } from "vitest";
 import type { Engine, Fence, Instance, Ref, TrackTarget, Workload } from "../engine.ts";
@@ -31,6 +32,8 @@ export async function until<T>(look: () => Promise<T | undefined | false>, what:
 /** For one `describe`: opens the place before its tests and disposes of it after them. */
 export class Lab {
   #place: Place | undefined;
+  /** Of its own: a place may still be removing what the suite made before. */
+  readonly #stack = `conform${randomBytes(3).toString("hex")}`;
   /** The newest that was given. */
   generation = 0;
   epoch = 1;
@@ -60,7 +63,7 @@ export class Lab {
   }
 
   newRef(): Ref {
-    return { stack: "conform", component: `c${(this.counter += 1)}` };
+    return { stack: this.#stack, component: `c${(this.counter += 1)}` };
   }
 
   async instances(ref: Ref): Promise<readonly Instance[]> {

@@ -13,6 +13,8 @@ import { podTemplate } from "./pod.ts";
 
 /** The least of all costs: such a pod goes first when its Deployment shrinks. https://kubernetes.io/docs/concepts/workloads/controllers/replicaset/#pod-deletion-cost */
 const goesFirst = "-2147483648";
+/** More than a pod that says nothing. */
+const goesLast = "100";
 const costKey = "controller.kubernetes.io/pod-deletion-cost";
 const mostTries = 20;
 
@@ -161,10 +163,14 @@ export class Slots {
       );
     };
     for (const [slot, mine] of inSlots) {
-      // A Deployment that shrinks takes pods that are not ready before all others, whatever they cost: with such a neighbour the named ones end first, and it is told afterwards.
+      // A Deployment that shrinks takes pods that are not ready before all others. With such a neighbour the named ones end first: the one that then comes in their
+      // place is the one that goes when the number falls, since it is not ready either, and the neighbours cost more.
       const named = new Set(mine.map(({ uid }) => uid));
-      const unsure = others.some((pod) => pod.slot === slot && !named.has(pod.uid) && !pod.stopping && pod.ready?.status !== "True");
-      if (unsure) await end(mine);
+      const unsure = others.filter((pod) => pod.slot === slot && !named.has(pod.uid) && !pod.stopping && pod.ready?.status !== "True");
+      if (unsure.length > 0) {
+        await this.#setCost(unsure, goesLast, signal);
+        await end(mine);
+      }
       await this.#shrink(ref, slot, mine, signal);
     }
     for (const { owner, slot, namespace } of pods)
@@ -173,11 +179,17 @@ export class Slots {
     await end(pods);
   }
 
+  async #setCost(pods: readonly PodView[], cost: string, signal: AbortSignal): Promise<void> {
+    const patch = { metadata: { annotations: { [costKey]: cost } } };
+    await Promise.all(
+      pods.map(({ namespace, name }) => this.#api.merge({ kind: "Pod", namespace, name }, patch, { signal }).catch(isAnother)),
+    );
+  }
+
   async #shrink(ref: Ref, slot: string, pods: readonly PodView[], signal: AbortSignal): Promise<void> {
     const namespace = namespaceOf(ref.stack);
     // Should the Deployment be faster than the deletion, it takes these.
-    const cheap = { metadata: { annotations: { [costKey]: goesFirst } } };
-    await Promise.all(pods.map(({ name }) => this.#api.merge({ kind: "Pod", namespace, name }, cheap, { signal }).catch(isAnother)));
+    await this.#setCost(pods, goesFirst, signal);
     for (let attempt = 0; attempt <= mostTries; attempt++) {
       const place = { kind: "Deployment", namespace, name: slotName(ref.component, slot) } as const;
       const found = await this.#api.find<Deployment>(place, { signal });
