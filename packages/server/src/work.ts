@@ -15,6 +15,7 @@ import { removeOldIdempotency } from "./db/idempotency.ts";
 import { createListener } from "./db/listen.ts";
 import { openDatabase, type DatabaseAddress } from "./db/pool.ts";
 import { openSecretBox } from "./db/secretbox.ts";
+import { askStanding } from "./docker/standing.ts";
 import type { Doors } from "./engines/edge-traffic.ts";
 import { trimWhenQuiet } from "./os/trim.ts";
 import { pathsOf } from "./paths.ts";
@@ -27,7 +28,7 @@ import { createHints } from "./server/hints.ts";
 import { openImageBuilder } from "./server/image-builders.ts";
 import { startLoops } from "./server/loops.ts";
 import { openEngine, openHostPlace, openTraffic } from "./server/machine.ts";
-import { askStanding, openLogins, openRemover } from "./server/registries.ts";
+import { openLogins, openRemover } from "./server/registries.ts";
 import type { Metrics } from "./server/metrics.ts";
 import { createPlaces, type HostPlace } from "./server/places.ts";
 import { runSealer } from "./server/sealer.ts";
@@ -156,7 +157,7 @@ export async function startWork({ config, address, installation, cluster, doors 
     follow: {
       db,
       clock,
-      ask: (image, signal) => askStanding(config.networkEnv, logins, image, signal),
+      ask: (image, signal) => askStanding({ find: logins.find, proxies: config.networkEnv }, image, signal),
       ...(prefix === undefined ? {} : { registry: prefix }),
     },
     acme: {

@@ -2,7 +2,7 @@
 // Asked twice, or ten times at once, it is the same look: what was accepted already is not accepted again (promise 2).
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import { BerthError } from "../core/errors.ts";
-import { digestOf, isBelow, partsOf, repositoryOf } from "../core/image/reference.ts";
+import { digestOf, isBelow, partsOf, repositoryOf, type Standing } from "../core/image/reference.ts";
 import { appendAudit } from "../db/audit.ts";
 import type { Db } from "../db/pool.ts";
 import type { Trx } from "../db/transaction.ts";
@@ -16,9 +16,6 @@ import { stackHandle, type StackHandle } from "../resources/stacks/service.ts";
 import { findStackById, lockStack } from "../resources/stacks/store.ts";
 import { pendingLooks, saveLook, type Look } from "../resources/webhooks/store.ts";
 import type { HandlerContext } from "./loop.ts";
-
-/** What the registry says that an image's name stands for. */
-export type Standing = { readonly digest: string } | { readonly cause: Cause; readonly retryable: boolean };
 
 export interface FollowDeps {
   readonly db: Db;

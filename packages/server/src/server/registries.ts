@@ -1,11 +1,9 @@
 // Who asks registries, and Berth's own questions to the one that it pushes to.
-import { cause } from "@berth/contract/causes.ts";
 import type { Config } from "../config.ts";
-import { defaultRegistry, isLoopback, partsOf, registryOf, type FindLogin, type RegistryLogin } from "../core/image/reference.ts";
+import { isLoopback, registryOf, type FindLogin, type RegistryLogin } from "../core/image/reference.ts";
 import type { Db } from "../db/pool.ts";
 import type { SecretBox } from "../db/secretbox.ts";
 import { RegistryClient, RegistryRefused, RegistryUnreachable } from "../docker/registry-client.ts";
-import type { Standing } from "../reconcile/follow.ts";
 import type { ImageRemover } from "../reconcile/images.ts";
 import { openRegistries } from "../resources/registries/store.ts";
 
@@ -41,30 +39,6 @@ export async function openRegistry(config: Pick<Config, "registry" | "networkEnv
     user: login?.username,
     unreadable: login?.readable === false,
   };
-}
-
-/** What a registry says that an image's name stands for now, asked with the credentials that are set for it. */
-export async function askStanding(networkEnv: Config["networkEnv"], logins: Logins, image: string, signal: AbortSignal): Promise<Standing> {
-  const { registry, repository, tag } = partsOf(image);
-  const login = await logins.find(registry);
-  if (login?.readable === false) return { cause: cause("registry_unreadable", { registry, image }), retryable: false };
-  const standard = registry === defaultRegistry;
-  using client = new RegistryClient({
-    host: standard ? "registry-1.docker.io" : registry,
-    plainHttp: login?.plainHttp ?? isLoopback(registry),
-    login,
-    proxies: networkEnv,
-  });
-  try {
-    return { digest: await client.digestOf(standard && !repository.includes("/") ? `library/${repository}` : repository, tag, signal) };
-  } catch (error) {
-    if (error instanceof RegistryRefused && [401, 403].includes(error.status))
-      return { cause: cause("image_denied", { image }), retryable: false };
-    if (error instanceof RegistryRefused && error.status === 404) return { cause: cause("image_not_found", { image }), retryable: false };
-    if (error instanceof RegistryRefused || error instanceof RegistryUnreachable)
-      return { cause: cause("registry_unanswered", { registry, image, reason: error.message.slice(0, 300) }), retryable: true };
-    throw error;
-  }
 }
 
 /** Deletes what Berth pushed; what the registry refuses for now is said, and not thrown. */

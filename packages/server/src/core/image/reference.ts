@@ -1,5 +1,6 @@
 // Names of images as Docker reads them, and how Berth names what it pushes. Pure.
 // https://github.com/distribution/reference: a name begins with a host when its first part has a dot or a colon, or is `localhost`.
+import type { Cause } from "@berth/contract/causes.ts";
 
 /** Who Berth is at a registry. */
 export interface RegistryLogin {
@@ -12,6 +13,9 @@ export interface RegistryLogin {
 
 /** Who is to ask a registry; undefined: nobody in particular. `readable`: false when its password cannot be opened here. */
 export type FindLogin = (registry: string) => Promise<(RegistryLogin & { readonly readable: boolean }) | undefined>;
+
+/** What a registry says that a name stands for now, or why it does not. */
+export type Standing = { readonly digest: string } | { readonly cause: Cause; readonly retryable: boolean };
 
 /** For names that begin with no host: which registry those mean is the daemon's own affair. */
 export const defaultRegistry = "default";

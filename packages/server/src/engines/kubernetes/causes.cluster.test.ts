@@ -10,7 +10,7 @@ import { never, until } from "../conformance/lab.ts";
 import { EngineFailure, type Instance, type Ref, type Workload } from "../engine.ts";
 import { KubernetesEngine } from "./engine.ts";
 import { namespaceOf } from "./names.ts";
-import { KubernetesPlace, nobodyImage } from "./testing/place.ts";
+import { KubernetesPlace, nobody, nobodyImage } from "./testing/place.ts";
 
 const { missing, kubeconfig } = inject("cluster");
 const mark = randomBytes(3).toString("hex");
@@ -219,6 +219,7 @@ describe.skipIf(missing !== undefined)(`causes on Kubernetes${missing === undefi
         api: new KubeApi({ ...access, server, auth: { kind: "token", token: status.token } }),
         cluster: "test",
         installation: place.installation,
+        registries: nobody,
       });
     try {
       await using reader = open(access.server);

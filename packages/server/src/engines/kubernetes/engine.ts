@@ -3,6 +3,7 @@ import type { Duplex } from "node:stream";
 import { cause, type Evidence } from "@berth/contract/causes.ts";
 import { argumentsOf } from "../../core/command.ts";
 import { BerthError } from "../../core/errors.ts";
+import type { RegistryAsker } from "../../docker/standing.ts";
 import type { KubeApi } from "../../kubernetes/api.ts";
 import { KubeError } from "../../kubernetes/errors.ts";
 import { listAll } from "../../kubernetes/list.ts";
@@ -20,6 +21,7 @@ import {
   type LogOptions,
   type Observed,
   type Ref,
+  type ResolvedImage,
   type Session,
   type TaskRun,
   type TaskState,
@@ -32,6 +34,7 @@ import { Causes } from "./causes.ts";
 import { failureOf, refusalOf } from "./failures.ts";
 import { Fences, isTerminating } from "./fences.ts";
 import { instanceOf, type PodView } from "./instances.ts";
+import { Images } from "./images.ts";
 import { followLines, pastLines } from "./lines.ts";
 import { componentLabels, mark, namespaceOf, ofComponent, revisionOf } from "./names.ts";
 import type { Secret } from "./objects.ts";
@@ -49,6 +52,8 @@ export interface KubernetesEngineDeps {
   /** As people know it. */
   readonly cluster: string;
   readonly installation: string;
+  /** What is asked of registries for the nodes, and as whom the nodes ask. */
+  readonly registries: RegistryAsker;
   /** For the log. */
   readonly onTrouble?: (error: Error) => void;
 }
@@ -69,6 +74,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
   readonly #causes: Causes;
   readonly #volumes: Volumes;
   readonly #usage: UsageMeter;
+  readonly #images: Images;
   readonly volumes: VolumePort;
 
   constructor(deps: KubernetesEngineDeps) {
@@ -81,6 +87,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     this.#pods = new Pods({ ...deps, onGone: (pod) => this.#gone(pod) });
     this.#volumes = new Volumes(deps.api, deps.installation, this.#pods);
     this.#usage = new UsageMeter(deps.api);
+    this.#images = new Images(deps);
     this.volumes = {
       list: (stackId, signal) => this.#asking(() => this.#volumes.list(stackId, signal)),
       remove: (stackId, name, signal) => this.#asking(() => this.#volumes.remove(stackId, name, signal)),
@@ -146,6 +153,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
       const namespace = namespaceOf(workload.ref.stack);
       await this.#namespace(workload, signal);
       await this.#fences.pass(workload.ref, fence, signal);
+      if (workload.artifact.kind === "image") await this.#images.allow(namespace, workload.artifact.reference, signal);
       const secret = secretOf(this.#deps.installation, workload);
       if (secret !== undefined) {
         const data = Object.fromEntries(Object.entries(secret.data).map(([name, value]) => [name, Buffer.from(value).toString("base64")]));
@@ -348,6 +356,14 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
       }
       return false;
     });
+  }
+
+  resolveImage(name: string, signal: AbortSignal): Promise<ResolvedImage> {
+    return this.#images.resolve(name, signal);
+  }
+
+  holdsImage(reference: string, signal: AbortSignal): Promise<boolean> {
+    return this.#images.holds(reference, signal);
   }
 
   /** Siblings reach it by its Service's name. */

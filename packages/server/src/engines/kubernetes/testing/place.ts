@@ -1,6 +1,7 @@
 // A Kubernetes engine on the test cluster, with an installation of its own: what it made goes with it.
 import { randomBytes } from "node:crypto";
 import { readKubeconfig } from "../../../core/kubeconfig.ts";
+import type { RegistryAsker } from "../../../docker/standing.ts";
 import { KubeApi } from "../../../kubernetes/api.ts";
 import { listAll } from "../../../kubernetes/list.ts";
 import { plainWorkload } from "../../conformance/workload.ts";
@@ -24,6 +25,9 @@ const programs: Readonly<Record<Does, Partial<Workload>>> = {
 /** In the node's containerd; never pulled. */
 export const nobodyImage = "localhost/berth-nobody:1";
 
+/** Registries are asked as nobody in particular. */
+export const nobody: RegistryAsker = { find: () => Promise.resolve(undefined), proxies: {} };
+
 /** As many volumes as the tests have at a time, and some. */
 const volumes = 12;
 
@@ -34,18 +38,21 @@ export class KubernetesPlace implements Place {
   readonly installation: string;
   readonly #image: string;
 
-  private constructor(api: KubeApi, image: string, installation: string) {
+  private constructor(api: KubeApi, image: string, installation: string, registries: RegistryAsker) {
     this.api = api;
     this.#image = image;
     this.installation = installation;
-    this.engine = new KubernetesEngine({ api, cluster: "test", installation });
+    this.engine = new KubernetesEngine({ api, cluster: "test", installation, registries });
   }
 
   /** `image`: has a shell and httpd, and runs as nobody. */
-  static async open(kubeconfig: string, image = nobodyImage): Promise<KubernetesPlace> {
+  static async open(
+    kubeconfig: string,
+    { image = nobodyImage, registries = nobody }: { readonly image?: string; readonly registries?: RegistryAsker } = {},
+  ): Promise<KubernetesPlace> {
     const read = readKubeconfig(kubeconfig);
     if ("refusal" in read) throw new Error(JSON.stringify(read.refusal));
-    const place = new KubernetesPlace(new KubeApi(read.config.access), image, randomBytes(8).toString("hex"));
+    const place = new KubernetesPlace(new KubeApi(read.config.access), image, randomBytes(8).toString("hex"), registries);
     await place.#offerVolumes();
     return place;
   }
