@@ -104,6 +104,7 @@ const elsewhere: Partial<Record<CauseCode, Where>> = {
   webhook_down: { test: kubernetes },
   cluster_rights_missing: { test: kubernetes },
   field_conflict: { test: kubernetes },
+  object_refused: { test: kubernetes },
   namespace_of_others: { test: kubernetes },
   namespace_terminating: { test: kubernetes },
   route_refused: { test: "packages/server/src/engines/kubernetes/gateway.cluster.test.ts" },

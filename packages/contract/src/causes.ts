@@ -197,6 +197,10 @@ export const causesEn = {
     sentence: "{field} is set by {manager}, and {count} fields in all are in conflict.",
     next: "Have whoever set it leave it to Berth (`kubectl` with its own field manager), or leave it out of the component.",
   },
+  object_refused: {
+    sentence: "The cluster does not take the component as it is described: {reason}.",
+    next: "Change what it names and deploy again.",
+  },
   namespace_of_others: {
     sentence: "The namespace {namespace} of cluster {cluster} was not made by this installation of Berth.",
     next: "Name the stack otherwise, or have an administrator of the cluster remove the namespace.",

@@ -167,6 +167,54 @@ describe.skipIf(missing !== undefined)(`causes on Kubernetes${missing === undefi
     await place.api.merge(held, { metadata: { finalizers: null } });
   });
 
+  it("tells what the cluster does not take as it is described: object_refused", async () => {
+    const workload = await place.workload("run", { ref: newRef(), volumes: [{ volume: "data", path: "/with:colon" }] });
+    const { failure, retryable } = await failureOf(prepare(workload));
+    expect(failure).toMatchObject({
+      code: "object_refused",
+      params: { reason: expect.stringMatching(/mountPath.*must not contain ':'/) as string },
+    });
+    expect(retryable).toBe(false);
+  });
+
+  it("removes a Secret that nothing refers to, an hour after it was prepared and not before", async () => {
+    const ref = newRef();
+    const secret = { env: { PASSWORD: "tr0ub4dor" }, secretValues: ["tr0ub4dor"] };
+    const [old, next] = [
+      await place.workload("run", { ref, ...secret }),
+      await place.workload("run", { ref, ...secret, releaseNumber: 2 }),
+    ];
+    for (const workload of [old, next]) await prepare(workload);
+    await ensure(old);
+    const [first] = (await place.engine.observe(ref, never))?.instances ?? [];
+    const secrets = async () => {
+      const path = `/api/v1/namespaces/${namespaceOf(ref.stack)}/secrets`;
+      const { items } = await place.api.request<{ readonly items: readonly { readonly metadata: { readonly name: string } }[] }>(
+        "GET",
+        path,
+      );
+      return items.map(({ metadata }) => metadata.name);
+    };
+    const before = await secrets();
+    expect(before.length).toBe(2);
+    await place.engine.stop(ref, [first?.id ?? ""], 0, fence(), never);
+    expect(await secrets()).toEqual(before);
+    for (const name of before)
+      await place.api.merge(
+        { kind: "Secret", namespace: namespaceOf(ref.stack), name },
+        { metadata: { annotations: { "berth.prepared-at": new Date(Date.now() - 2 * 3_600_000).toISOString() } } },
+      );
+    await ensure(next);
+    const second = await until(
+      async () => (await place.engine.observe(ref, never))?.instances.find(({ id }) => id !== first?.id),
+      "the next one",
+    );
+    await place.engine.ensure({ ref, track: "candidate", workload: next, restart: 0, replicas: 1 }, fence(), never);
+    await place.engine.stop(ref, [second.id], 0, fence(), never);
+    // What the candidate refers to stays, whatever its age.
+    expect((await secrets()).length).toBe(1);
+  });
+
   it("tells whose word stands against its own: field_conflict", async () => {
     const ref = newRef();
     await namespaceWith(ref);

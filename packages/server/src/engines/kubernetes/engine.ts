@@ -1,16 +1,13 @@
 // The Kubernetes engine: a stack is a namespace, a wave of a component's instances a Deployment, an instance a pod (docs/decisions/0036-slots-are-deployments.md).
 import type { Duplex } from "node:stream";
-import { cause, type Evidence } from "@berth/contract/causes.ts";
 import { argumentsOf } from "../../core/command.ts";
 import { BerthError } from "../../core/errors.ts";
 import type { RegistryAsker } from "../../docker/standing.ts";
 import type { KubeApi } from "../../kubernetes/api.ts";
 import { KubeError } from "../../kubernetes/errors.ts";
-import { listAll } from "../../kubernetes/list.ts";
 import { apiVersionOf } from "../../kubernetes/paths.ts";
 import { forward } from "../../kubernetes/streams.ts";
 import {
-  EngineFailure,
   type Capabilities,
   type Engine,
   type Epoch,
@@ -30,22 +27,25 @@ import {
   type VolumePort,
   type Workload,
 } from "../engine.ts";
+import { capabilitiesOf } from "./capabilities.ts";
 import { Causes } from "./causes.ts";
-import { failureOf, refusalOf } from "./failures.ts";
-import { Fences, isTerminating } from "./fences.ts";
+import { asking } from "./failures.ts";
+import { Fences } from "./fences.ts";
 import { instanceOf, type PodView } from "./instances.ts";
 import { Images } from "./images.ts";
 import { followLines, pastLines } from "./lines.ts";
-import { componentLabels, mark, namespaceOf, ofComponent, revisionOf } from "./names.ts";
-import type { Secret } from "./objects.ts";
-import { graceOf, podTemplate, secretOf } from "./pod.ts";
+import { namespaceOf, revisionOf } from "./names.ts";
+import { Namespaces } from "./namespaces.ts";
+import { graceOf, podTemplate } from "./pod.ts";
 import { Pods } from "./pods.ts";
 import { Recorder } from "./records.ts";
+import { renderedOf } from "./render.ts";
+import { applySecret, sweepSecrets } from "./secrets.ts";
 import { openSession } from "./session.ts";
-import { deploymentOf, isEndless, jobName, jobOf, revisionFor, Slots } from "./slots.ts";
+import { isEndless, Slots } from "./slots.ts";
 import { Tasks, taskState } from "./tasks.ts";
 import { UsageMeter } from "./usage.ts";
-import { claimOf, Volumes } from "./volumes.ts";
+import { Volumes } from "./volumes.ts";
 
 export interface KubernetesEngineDeps {
   readonly api: KubeApi;
@@ -60,8 +60,6 @@ export interface KubernetesEngineDeps {
 
 /** ms within which a cluster makes the pods that it was asked for, and says that others end. */
 const answers = 10_000;
-/** ms that a namespace is waited for to go. */
-const leaving = 30_000;
 
 export class KubernetesEngine implements Engine, AsyncDisposable {
   readonly kind = "kubernetes";
@@ -75,6 +73,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
   readonly #volumes: Volumes;
   readonly #usage: UsageMeter;
   readonly #images: Images;
+  readonly #namespaces: Namespaces;
   readonly volumes: VolumePort;
 
   constructor(deps: KubernetesEngineDeps) {
@@ -88,6 +87,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     this.#volumes = new Volumes(deps.api, deps.installation, this.#pods);
     this.#usage = new UsageMeter(deps.api);
     this.#images = new Images(deps);
+    this.#namespaces = new Namespaces(deps);
     this.volumes = {
       list: (stackId, signal) => this.#asking(() => this.#volumes.list(stackId, signal)),
       remove: (stackId, name, signal) => this.#asking(() => this.#volumes.remove(stackId, name, signal)),
@@ -103,47 +103,12 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     await this.#pods[Symbol.asyncDispose]();
   }
 
-  async capabilities(signal: AbortSignal): Promise<Capabilities> {
-    const common = {
-      isolation: ["namespace"],
-      tcp: true,
-      weights: true,
-      volumes: "mount",
-      limits: { memory: true, cpu: true, processes: false },
-    } as const;
-    try {
-      const { gitVersion = "" } = await this.#api.request<{ readonly gitVersion?: string }>("GET", "/version", { signal, timeout: 10_000 });
-      return { ...common, reachable: true, version: gitVersion, notices: [] };
-    } catch (error) {
-      const failure = failureOf(this.#deps.cluster, error)?.failure;
-      if (failure?.code !== "cluster_unreachable") throw error;
-      const params = Object.fromEntries(Object.entries(failure.params).map(([name, value]) => [name, String(value)]));
-      return { ...common, reachable: false, version: "", notices: [{ code: failure.code, params }] };
-    }
+  capabilities(signal: AbortSignal): Promise<Capabilities> {
+    return capabilitiesOf(this.#api, this.#deps.cluster, signal);
   }
 
-  /** The objects as they are applied; where the values of secrets stand, their names do. */
   render(workload: Workload): { readonly name: string; readonly body: unknown }[] {
-    const { installation } = this.#deps;
-    const target: TrackTarget = { ref: workload.ref, track: "stable", workload, restart: 0, replicas: 1 };
-    const secret = secretOf(installation, workload);
-    const main = isEndless(target)
-      ? deploymentOf(installation, target, "a")
-      : jobOf(installation, target, jobName(workload.ref.component, revisionFor(target), ""));
-    const { [mark.order]: _order, ...annotations } = main.metadata.annotations ?? {};
-    const shown = [
-      { ...main, metadata: { ...main.metadata, annotations } },
-      ...(secret === undefined
-        ? []
-        : [
-            {
-              ...this.#secret(workload, secret.name),
-              data: Object.fromEntries(Object.keys(secret.data).map((name) => [name, "(secret)"])),
-            },
-          ]),
-      ...workload.volumes.map(({ volume }) => claimOf(installation, workload, volume)),
-    ];
-    return shown.map((body) => ({ name: `${body.kind} ${body.metadata.name}`, body }));
+    return renderedOf(this.#deps.installation, workload);
   }
 
   /** The namespace, what the pods read, and the cluster's word that it would take them. Images are pulled by the nodes, when a pod is there. */
@@ -151,15 +116,10 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     await this.#asking(async () => {
       await this.#pods.ready(signal);
       const namespace = namespaceOf(workload.ref.stack);
-      await this.#namespace(workload, signal);
+      await this.#namespaces.ensure(workload, signal);
       await this.#fences.pass(workload.ref, fence, signal);
       if (workload.artifact.kind === "image") await this.#images.allow(namespace, workload.artifact.reference, signal);
-      const secret = secretOf(this.#deps.installation, workload);
-      if (secret !== undefined) {
-        const data = Object.fromEntries(Object.entries(secret.data).map(([name, value]) => [name, Buffer.from(value).toString("base64")]));
-        const object: Secret = { ...this.#secret(workload, secret.name), data };
-        await this.#api.apply(object, { signal, force: true });
-      }
+      await applySecret(this.#api, this.#deps.installation, workload, new Date(), signal);
       await this.#volumes.ensure(workload, signal);
       const { metadata, spec } = podTemplate({ installation: this.#deps.installation, workload, track: "stable", restart: 0, slot: "a" });
       const pod = {
@@ -187,9 +147,9 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
       if (isEndless(target)) {
         const uids = new Set(ofRevision().flatMap(({ name, uid }) => (left.has(name) ? [uid] : [])));
         await this.#slots.fill(target, uids, signal);
-      } else await this.#addJobs(target, target.replicas - there(), signal);
+      } else await this.#slots.addJobs(target, target.replicas - there(), signal);
       if (await this.#pods.until(ref, () => there() >= target.replicas, answers, signal)) return;
-      throw await this.#whyNoPods(target, signal);
+      throw await this.#slots.whyNoPods(target, signal);
     });
   }
 
@@ -204,6 +164,13 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
       const uids = new Set(pods.map(({ uid }) => uid));
       const told = (): boolean => this.#pods.instances(ref).every(({ uid, stopping }) => stopping || !uids.has(uid));
       await this.#pods.until(ref, told, answers, signal);
+      const owners = [
+        ...(await this.#slots.list(ref, signal)),
+        ...(await this.#slots.jobs(ref, "instance", signal)),
+        ...(await this.#slots.jobs(ref, "task", signal)),
+      ];
+      const templates = owners.map(({ spec }) => spec.template);
+      await sweepSecrets(this.#api, { installation: this.#deps.installation, ref, now: new Date() }, templates, signal);
     });
   }
 
@@ -219,9 +186,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
         await this.#api.delete({ kind: "Job", namespace, name: metadata.name }, gone);
       for (const { name, uid, stopping } of this.#pods.instances(ref))
         if (!stopping) await this.#api.delete({ kind: "Pod", namespace, name }, { uid, signal }).catch(ignoreConflict);
-      const labels = ofComponent(this.#deps.installation, ref);
-      for await (const { metadata } of listAll<Secret>(this.#api, "Secret", { namespace, labels, signal }))
-        await this.#api.delete({ kind: "Secret", namespace, name: metadata.name }, { signal });
+      await sweepSecrets(this.#api, { installation: this.#deps.installation, ref, now: new Date() }, "all", signal);
     });
   }
 
@@ -345,16 +310,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
       const namespace = namespaceOf(stack.name);
       if ([...this.#pods.all()].some((pod) => pod.namespace === namespace && pod.role === "instance")) return false;
       if (stack.volumes === "kept") return true;
-      const place = { kind: "Namespace", name: namespace } as const;
-      const found = await this.#api.find(place, { signal });
-      if (found === undefined) return true;
-      if (found.metadata.labels?.[mark.installation] !== this.#deps.installation) return true;
-      await this.#api.delete(place, { signal });
-      for (const end = Date.now() + leaving; Date.now() < end;) {
-        if ((await this.#api.find(place, { signal })) === undefined) return true;
-        await new Promise((resolve) => setTimeout(resolve, 200));
-      }
-      return false;
+      return this.#namespaces.remove(stack.name, signal);
     });
   }
 
@@ -390,8 +346,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     if (pods.length === 0) return undefined;
     const instances: Instance[] = [];
     for (const pod of pods) instances.push(instanceOf(pod, await this.#causes.of(pod, signal), await this.#causes.ofEnd(pod, signal)));
-    const fence = this.#fences.seen(ref) ?? { installation: this.#deps.installation, epoch: 0, generation: 0 };
-    return { ref, fence, instances };
+    return { ref, fence: await this.#fences.newest(ref, signal), instances };
   }
 
   #podsOfJob({ namespace, name }: { readonly namespace?: string; readonly name: string }): PodView[] {
@@ -405,73 +360,14 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     return pod;
   }
 
-  async #addJobs(target: TrackTarget, missing: number, signal: AbortSignal): Promise<void> {
-    const known = (await this.#slots.jobs(target.workload.ref, "instance", signal)).filter(
-      ({ metadata }) => metadata.labels?.[mark.revision] === revisionFor(target),
-    );
-    const names = new Set(known.map(({ metadata }) => metadata.name));
-    for (let number = 0, made = 0; made < missing; number += 1) {
-      const name = jobName(target.workload.ref.component, revisionFor(target), String(number));
-      if (names.has(name)) continue;
-      made += 1;
-      await this.#api.create(jobOf(this.#deps.installation, target, name), { signal });
-    }
-  }
-
-  /** Why a Deployment that wants pods has none, in the words of who refuses them. */
-  async #whyNoPods(target: TrackTarget, signal: AbortSignal): Promise<EngineFailure> {
-    const slots = await this.#slots.list(target.workload.ref, signal);
-    const mine = slots.find(({ metadata }) => metadata.labels?.[mark.revision] === revisionFor(target));
-    const refused = mine?.status?.conditions?.find(({ type, status }) => type === "ReplicaFailure" && status === "True")?.message;
-    const why = refused === undefined ? undefined : refusalOf(refused);
-    const evidence: Evidence[] = refused === undefined ? [] : [{ kind: "event", text: refused.slice(0, 4_096) }];
-    return new EngineFailure(why ?? cause("start_failed", { reason: refused ?? "the cluster made no pods of it" }, evidence), {
-      retryable: true,
-    });
-  }
-
-  async #namespace({ ref, stackId }: Workload, signal: AbortSignal): Promise<void> {
-    const name = namespaceOf(ref.stack);
-    const found = await this.#api.find({ kind: "Namespace", name }, { signal });
-    const owner = found?.metadata.labels?.[mark.installation];
-    if (found !== undefined && owner !== this.#deps.installation)
-      throw new EngineFailure(cause("namespace_of_others", { namespace: name, cluster: this.#deps.cluster }), { retryable: false });
-    if (found?.metadata.deletionTimestamp !== undefined)
-      throw new EngineFailure(cause("namespace_terminating", { namespace: name }), { retryable: true });
-    const labels = {
-      "app.kubernetes.io/managed-by": "berth",
-      [mark.installation]: this.#deps.installation,
-      [mark.stack]: ref.stack,
-      [mark.stackId]: stackId,
-    };
-    if (found === undefined || found.metadata.labels?.[mark.stackId] !== stackId)
-      await this.#api.apply({ apiVersion: apiVersionOf("Namespace"), kind: "Namespace", metadata: { name, labels } }, { signal });
-  }
-
-  #secret(workload: Workload, name: string): Omit<Secret, "data"> & { readonly immutable: true; readonly type: string } {
-    return {
-      apiVersion: apiVersionOf("Secret"),
-      kind: "Secret",
-      metadata: { namespace: namespaceOf(workload.ref.stack), name, labels: componentLabels(this.#deps.installation, workload) },
-      immutable: true,
-      type: "Opaque",
-    };
-  }
-
   #gone(pod: PodView): void {
     this.#causes.forget(pod);
     if (pod.role === "task") this.#tasks.keepExit(pod).catch((error: unknown) => this.#deps.onTrouble?.(error as Error));
   }
 
   /** What a cluster's refusals and silence are to whoever asked. */
-  async #asking<T>(ask: () => Promise<T>): Promise<T> {
-    try {
-      return await ask();
-    } catch (error) {
-      if (error instanceof KubeError && isTerminating(error))
-        throw new EngineFailure(cause("namespace_terminating", { namespace: error.details.name ?? "" }), { retryable: true, cause: error });
-      throw failureOf(this.#deps.cluster, error) ?? error;
-    }
+  #asking<T>(ask: () => Promise<T>): Promise<T> {
+    return asking(this.#deps.cluster, ask);
   }
 }
 

@@ -26,6 +26,12 @@ export function failureOf(cluster: string, error: unknown): EngineFailure | unde
       cause: error,
     });
   }
+  // Not as it is: what an engine sends is made of what somebody wrote.
+  if (error.status === 422 || error.status === 400)
+    return new EngineFailure(cause("object_refused", { reason: error.message.slice(0, 500) }, [event(error.message)]), {
+      retryable: false,
+      cause: error,
+    });
   return undefined;
 }
 
@@ -54,3 +60,17 @@ export function refusalOf(message: string): Cause | undefined {
 }
 
 export const event = (text: string): Cause["evidence"][number] => ({ kind: "event", text: text.slice(0, 4_096) });
+
+/** What a cluster's refusals and silence are to whoever asked an engine. */
+export async function asking<T>(cluster: string, ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (error instanceof KubeError && isTerminating(error))
+      throw new EngineFailure(cause("namespace_terminating", { namespace: error.details.name ?? "" }), { retryable: true, cause: error });
+    throw failureOf(cluster, error) ?? error;
+  }
+}
+
+export const isTerminating = (error: KubeError): boolean =>
+  error.status === 403 && (error.details.causes ?? []).some(({ reason }) => reason === "NamespaceTerminating");

@@ -5,6 +5,7 @@ import type { KubeApi } from "../../kubernetes/api.ts";
 import { KubeError } from "../../kubernetes/errors.ts";
 import { apiVersionOf } from "../../kubernetes/paths.ts";
 import type { Epoch, Fence, Ref } from "../engine.ts";
+import { isTerminating } from "./failures.ts";
 import { digest, mark, namespaceOf } from "./names.ts";
 import type { ConfigMap } from "./objects.ts";
 
@@ -27,16 +28,18 @@ export class Fences {
     this.#about = about;
   }
 
-  /** The newest order that was obeyed for a component, as far as this process knows. */
-  seen(ref: Ref): Fence | undefined {
-    return this.#seen.get(`${ref.stack}/${ref.component}`);
+  /** The newest order that was obeyed for a component; as this process gave it, or as the cluster remembers it. */
+  async newest(ref: Ref, signal: AbortSignal): Promise<Fence> {
+    const seen = this.#seen.get(`${ref.stack}/${ref.component}`);
+    if (seen !== undefined) return seen;
+    const { namespace, name, key } = this.#place(ref);
+    const orders = await this.#api.find<ConfigMap>({ kind: "ConfigMap", namespace, name }, { signal });
+    return { installation: this.#installation, ...(readOrder(orders?.data?.[key]) ?? { epoch: 0, generation: 0 }) };
   }
 
   /** Obeys the order unless a newer one was. Without a namespace there is nothing to obey it for, nor to remember it by. Errors: `stale_generation`. */
   async pass(ref: Ref, fence: Fence, signal: AbortSignal): Promise<void> {
-    const namespace = namespaceOf(ref.stack);
-    const key = `${this.#about}.${ref.component}`;
-    const name = `berth-orders-${digest(this.#installation).slice(0, 8)}`;
+    const { namespace, name, key } = this.#place(ref);
     for (;;) {
       const [epoch, orders] = await Promise.all([
         this.#epoch(signal),
@@ -67,6 +70,11 @@ export class Fences {
           { signal, force: true },
         );
     }
+  }
+
+  #place(ref: Ref): { readonly namespace: string; readonly name: string; readonly key: string } {
+    const name = `berth-orders-${digest(this.#installation).slice(0, 8)}`;
+    return { namespace: namespaceOf(ref.stack), name, key: `${this.#about}.${ref.component}` };
   }
 
   get #marker(): string {
@@ -108,9 +116,6 @@ export class Fences {
 }
 
 const managed = { labels: { "app.kubernetes.io/managed-by": "berth" } };
-
-export const isTerminating = (error: KubeError): boolean =>
-  error.status === 403 && (error.details.causes ?? []).some(({ reason }) => reason === "NamespaceTerminating");
 
 function isOlder(one: Pick<Fence, "epoch" | "generation">, other: Pick<Fence, "epoch" | "generation">): boolean {
   return one.epoch < other.epoch || (one.epoch === other.epoch && one.generation < other.generation);

@@ -10,7 +10,7 @@ import { listAll } from "../../kubernetes/list.ts";
 import type { Listed } from "../../kubernetes/objects.ts";
 import type { Epoch, Fence, Ref } from "../engine.ts";
 import type { Applied, GivenCertificate, HostProof, ProbeAnswer, Traffic, TrafficEndpoint, TrafficEntry } from "../traffic.ts";
-import { failureOf } from "./failures.ts";
+import { asking } from "./failures.ts";
 import { Fences } from "./fences.ts";
 import { mark, namespaceOf, selector } from "./names.ts";
 import type { Pods } from "./pods.ts";
@@ -290,12 +290,8 @@ export class GatewayTraffic implements Traffic {
         await this.#deps.api.delete({ kind: "Service", namespace, name: metadata.name }, { signal });
   }
 
-  async #asking<T>(ask: () => Promise<T>): Promise<T> {
-    try {
-      return await ask();
-    } catch (error) {
-      throw failureOf(this.#deps.cluster, error) ?? error;
-    }
+  #asking<T>(ask: () => Promise<T>): Promise<T> {
+    return asking(this.#deps.cluster, ask);
   }
 }
 

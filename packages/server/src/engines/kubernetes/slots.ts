@@ -1,11 +1,13 @@
 // The slots of a component: one Deployment for each wave of its instances, which `ensure` fills and `stop` empties pod by pod. Two letters alternate; a third is taken only
 // while a newer release overtakes one that was still coming up. What may end by itself is no Deployment's: each such instance is a Job of its own.
+import { cause, type Evidence } from "@berth/contract/causes.ts";
 import type { KubeApi } from "../../kubernetes/api.ts";
 import { KubeError } from "../../kubernetes/errors.ts";
 import { listAll } from "../../kubernetes/list.ts";
 import { apiVersionOf } from "../../kubernetes/paths.ts";
-import type { Ref, TrackTarget } from "../engine.ts";
+import { EngineFailure, type Ref, type TrackTarget } from "../engine.ts";
 import { writeWorkload } from "../written.ts";
+import { refusalOf } from "./failures.ts";
 import type { PodView } from "./instances.ts";
 import { componentLabels, digest, letters, mark, namespaceOf, ofComponent, revisionOf, slotName } from "./names.ts";
 import type { Deployment, Job } from "./objects.ts";
@@ -177,6 +179,32 @@ export class Slots {
       if (slot === undefined && owner !== undefined)
         await this.#api.delete({ kind: "Job", namespace, name: owner }, { propagation: "Background", signal });
     await end(pods);
+  }
+
+  /** So many more instances that may end, each a Job of its own. */
+  async addJobs(target: TrackTarget, missing: number, signal: AbortSignal): Promise<void> {
+    const known = (await this.jobs(target.workload.ref, "instance", signal)).filter(
+      ({ metadata }) => metadata.labels?.[mark.revision] === revisionFor(target),
+    );
+    const names = new Set(known.map(({ metadata }) => metadata.name));
+    for (let number = 0, made = 0; made < missing; number += 1) {
+      const name = jobName(target.workload.ref.component, revisionFor(target), String(number));
+      if (names.has(name)) continue;
+      made += 1;
+      await this.#api.create(jobOf(this.#installation, target, name), { signal });
+    }
+  }
+
+  /** Why a Deployment that wants pods has none, in the words of who refuses them. */
+  async whyNoPods(target: TrackTarget, signal: AbortSignal): Promise<EngineFailure> {
+    const slots = await this.list(target.workload.ref, signal);
+    const mine = slots.find(({ metadata }) => metadata.labels?.[mark.revision] === revisionFor(target));
+    const refused = mine?.status?.conditions?.find(({ type, status }) => type === "ReplicaFailure" && status === "True")?.message;
+    const why = refused === undefined ? undefined : refusalOf(refused);
+    const evidence: Evidence[] = refused === undefined ? [] : [{ kind: "event", text: refused.slice(0, 4_096) }];
+    return new EngineFailure(why ?? cause("start_failed", { reason: refused ?? "the cluster made no pods of it" }, evidence), {
+      retryable: true,
+    });
   }
 
   async #setCost(pods: readonly PodView[], cost: string, signal: AbortSignal): Promise<void> {

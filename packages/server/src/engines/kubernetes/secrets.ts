@@ -1,0 +1,62 @@
+// Secrets of a component's releases: made before its pods, immutable, and removed once nothing refers to them and nobody is about to.
+import type { KubeApi } from "../../kubernetes/api.ts";
+import { listAll } from "../../kubernetes/list.ts";
+import { apiVersionOf } from "../../kubernetes/paths.ts";
+import type { Ref, Workload } from "../engine.ts";
+import { componentLabels, namespaceOf, ofComponent } from "./names.ts";
+import type { PodTemplate, Secret } from "./objects.ts";
+import { secretOf } from "./pod.ts";
+
+/** When it was last asked for, which its immutability does not keep from changing. */
+const preparedKey = "berth.prepared-at";
+/** ms between `prepare` and the `ensure` that refers to it: far more than any rollout waits between the two. */
+const keptFor = 3_600_000;
+
+/** As it is applied, but for the values. */
+export function secretObject(
+  installation: string,
+  workload: Workload,
+  name: string,
+): Omit<Secret, "data"> & { readonly immutable: true; readonly type: string } {
+  return {
+    apiVersion: apiVersionOf("Secret"),
+    kind: "Secret",
+    metadata: { namespace: namespaceOf(workload.ref.stack), name, labels: componentLabels(installation, workload) },
+    immutable: true,
+    type: "Opaque",
+  };
+}
+
+export async function applySecret(api: KubeApi, installation: string, workload: Workload, now: Date, signal: AbortSignal): Promise<void> {
+  const secret = secretOf(installation, workload);
+  if (secret === undefined) return;
+  const { metadata, ...rest } = secretObject(installation, workload, secret.name);
+  const data = Object.fromEntries(Object.entries(secret.data).map(([name, value]) => [name, Buffer.from(value).toString("base64")]));
+  const object: Secret = { ...rest, metadata: { ...metadata, annotations: { [preparedKey]: now.toISOString() } }, data };
+  await api.apply(object, { signal, force: true });
+}
+
+/** Removes those of a component that none of the templates refers to; `all`: whatever refers to them. */
+export async function sweepSecrets(
+  api: KubeApi,
+  { installation, ref, now }: { readonly installation: string; readonly ref: Ref; readonly now: Date },
+  templates: readonly PodTemplate[] | "all",
+  signal: AbortSignal,
+): Promise<void> {
+  const namespace = namespaceOf(ref.stack);
+  const used = new Set(
+    (templates === "all" ? [] : templates).flatMap(({ spec }) =>
+      spec.containers.flatMap(({ env }) => env.flatMap(({ valueFrom }) => valueFrom?.secretKeyRef?.name ?? [])),
+    ),
+  );
+  for await (const { metadata } of listAll<Secret>(api, "Secret", { namespace, labels: ofComponent(installation, ref), signal })) {
+    const prepared = Date.parse(metadata.annotations?.[preparedKey] ?? "");
+    const isOld = !(now.getTime() - prepared < keptFor);
+    if (templates !== "all" && (used.has(metadata.name) || !isOld)) continue;
+    // Unless somebody prepares it again just now.
+    await api.delete(
+      { kind: "Secret", namespace, name: metadata.name },
+      { ...(metadata.resourceVersion === undefined ? {} : { resourceVersion: metadata.resourceVersion }), signal },
+    );
+  }
+}
