@@ -4,6 +4,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
+import { SlowFirst } from "./tools/slow-first.ts";
 
 const globalSetup = ["packages/server/test/global-setup.ts"].filter((file) => existsSync(join(import.meta.dirname, file)));
 const long = "**/*.long.test.ts";
@@ -11,11 +12,15 @@ const docker = "**/*.docker.test.ts";
 const cluster = "**/*.cluster.test.ts";
 const outside = ["**/node_modules/**", "**/dist/**", "**/fixtures/**", "**/*-fixtures/**", "examples/**"];
 
+/** Tests of the whole mostly wait, for processes and containers: two at once leave a third of two cores idle. */
+const waiting = 3;
+
 export default defineConfig({
   cacheDir: ".cache/vite",
   test: {
     pool: "forks",
     maxWorkers: 2,
+    sequence: { sequencer: SlowFirst },
     // A test that leaves a promise behind fails, whatever its assertions said.
     dangerouslyIgnoreUnhandledErrors: false,
     projects: [
@@ -34,6 +39,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "local",
+          maxWorkers: waiting,
           include: ["e2e/**/*.test.ts"],
           exclude: [...outside, long, "e2e/docker/**", "e2e/kubernetes/**"],
           testTimeout: 240_000,
@@ -44,6 +50,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "docker",
+          maxWorkers: waiting,
           include: [`packages/server/src/${docker}`, "e2e/docker/**/*.test.ts"],
           exclude: [...outside, long],
           // Each file has daemons and addresses of its own.
@@ -55,6 +62,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "cluster",
+          maxWorkers: waiting,
           include: [`packages/server/src/${cluster}`, `tools/${cluster}`, "e2e/kubernetes/**/*.test.ts"],
           exclude: [...outside, long],
           globalSetup: ["tools/cluster/vitest-setup.ts"],

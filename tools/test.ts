@@ -30,9 +30,7 @@ async function main(args: readonly string[]): Promise<number> {
       refusedSkips: [],
       failures: checks.filter((check) => !check.ok).map((check) => `check: ${check.name}`),
     });
-    runs.push(await vitest("unit", ["--project", "unit"]));
-    // Tests of the whole mostly wait, for processes and containers: two at once leave a third of two cores idle.
-    for (const project of ["local", "docker", "cluster"]) runs.push(await vitest(project, ["--project", project, "--maxWorkers=3"]));
+    for (const project of ["unit", "local", "docker", "cluster"]) runs.push(await vitest(project, ["--project", project]));
     if (long && globSync("{packages/*/src,e2e,tools}/**/*.long.test.ts", { cwd: root }).length === 0)
       progress.line("\nThere are no long tests yet (*.long.test.ts).");
     else if (long) runs.push(await vitest("long", ["--project", "long"]));
