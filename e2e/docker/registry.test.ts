@@ -270,7 +270,8 @@ describe.skipIf(missing !== undefined)(`a registry${missing === undefined ? "" :
     await berth.deployed("brief", webApp("brief"));
     const digest = await artifactOf("brief", 1);
     const kept = await artifactOf("shop", 1);
-    const [beside = ""] = await besideOf("brief", digest);
+    // It comes after the build was told as succeeded.
+    const beside = await until(async () => (await besideOf("brief", digest))[0], "what is beside the image");
     expect(await isManifest("brief", beside)).toBe(true);
     await berth.client.deleteStack({ params: { stack: "brief" } });
     const client = new pg.Client(
@@ -312,9 +313,12 @@ describe.skipIf(missing !== undefined)(`a registry${missing === undefined ? "" :
       );
       expect(await inRegistry("shop", kept)).toBe(true);
       expect(await besideOf("shop", kept)).not.toEqual([]);
-      const { rows } = await client.query<{ digest: string }>("select digest from pushed_images");
+      // What the registry has no more is written down a moment later.
+      const rows = await until(async () => {
+        const pushed = await client.query<{ digest: string }>("select digest from pushed_images");
+        return pushed.rows.some((row) => row.digest === digest) ? undefined : pushed.rows;
+      }, "its row is gone");
       expect(rows.map((row) => row.digest)).toContain(kept);
-      expect(rows.map((row) => row.digest)).not.toContain(digest);
     } finally {
       await client.end();
     }
