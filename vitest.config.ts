@@ -12,9 +12,6 @@ const docker = "**/*.docker.test.ts";
 const cluster = "**/*.cluster.test.ts";
 const outside = ["**/node_modules/**", "**/dist/**", "**/fixtures/**", "**/*-fixtures/**", "examples/**"];
 
-/** Tests of the whole mostly wait, for processes and containers: two at once leave a third of two cores idle. */
-const waiting = 3;
-
 export default defineConfig({
   cacheDir: ".cache/vite",
   test: {
@@ -39,7 +36,6 @@ export default defineConfig({
         extends: true,
         test: {
           name: "local",
-          maxWorkers: waiting,
           include: ["e2e/**/*.test.ts"],
           exclude: [...outside, long, "e2e/docker/**", "e2e/kubernetes/**"],
           testTimeout: 240_000,
@@ -50,7 +46,6 @@ export default defineConfig({
         extends: true,
         test: {
           name: "docker",
-          maxWorkers: waiting,
           include: [`packages/server/src/${docker}`, "e2e/docker/**/*.test.ts"],
           exclude: [...outside, long],
           // Each file has daemons and addresses of its own.
@@ -62,7 +57,6 @@ export default defineConfig({
         extends: true,
         test: {
           name: "cluster",
-          maxWorkers: waiting,
           include: [`packages/server/src/${cluster}`, `tools/${cluster}`, "e2e/kubernetes/**/*.test.ts"],
           exclude: [...outside, long],
           globalSetup: ["tools/cluster/vitest-setup.ts"],
