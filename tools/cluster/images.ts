@@ -195,3 +195,9 @@ export function isStatic(path: string): boolean {
     throw error;
   }
 }
+
+/** The same as Berth builds images: its user is a number and not 0, and it has no entry point. */
+export async function makeNobodyImage(): Promise<TestImage> {
+  const { entrypoint: _entrypoint, ...content } = await shellContent();
+  return makeImage({ ...content, user: "65534:65534", command: ["/bin/sh"] });
+}

@@ -9,7 +9,7 @@ import { mainPort, mostProcesses } from "./workload.ts";
 
 /** What ran, as far as its end is concerned. */
 export interface Ended {
-  readonly workload: Workload;
+  readonly workload: Pick<Workload, "kind" | "command" | "ports" | "resources">;
   /** Port name -> number. */
   readonly ports: Readonly<Record<string, number>>;
   /** Set when it was a one-off run, which may end well. */

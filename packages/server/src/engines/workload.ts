@@ -8,7 +8,7 @@ export const mostProcesses = 4096;
 export const variableName = (name: string): string => name.toUpperCase().replaceAll("-", "_");
 
 /** The port that PORT names: the first http port, else the first one. */
-export function mainPort(workload: Workload): string | undefined {
+export function mainPort(workload: Pick<Workload, "ports">): string | undefined {
   return (workload.ports.find((port) => port.protocol === "http") ?? workload.ports[0])?.name;
 }
 

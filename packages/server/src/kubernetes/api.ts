@@ -5,7 +5,7 @@ import type { Dispatcher } from "undici";
 import type { WebSocket } from "ws";
 import type { ClusterAccess } from "../core/kubeconfig.ts";
 import { formatQuery, limited, parse, retryAfterOf, waitAfter, type Call, type Limit, type Query } from "./call.ts";
-import { KubeError, KubeProtocolError, KubeUnreachable, statusIn, unreachable } from "./errors.ts";
+import { ignoring, KubeError, KubeProtocolError, KubeUnreachable, statusIn, unreachable } from "./errors.ts";
 import type { KubeObject, ObjectMeta } from "./objects.ts";
 import { isKind, pathOf, type Kind } from "./paths.ts";
 import { Transport, type TokenSource } from "./transport.ts";
@@ -257,10 +257,7 @@ function refOf({ kind, metadata }: Sendable): Ref {
   return { kind, namespace: metadata.namespace, name: metadata.name };
 }
 
-function absent(error: unknown): undefined {
-  if (error instanceof KubeError && error.status === 404) return undefined;
-  throw error;
-}
+const absent = ignoring(404);
 
 function dry(dryRun: boolean | undefined): Query {
   return dryRun === true ? { dryRun: "All" } : {};

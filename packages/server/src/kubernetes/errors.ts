@@ -105,6 +105,14 @@ export function unreachable(server: string, error: unknown): KubeUnreachable {
   return error instanceof KubeUnreachable ? error : new KubeUnreachable(server, codeOf(error), error);
 }
 
+/** For what may be refused with one of these: undefined in its place. */
+export function ignoring(...statuses: readonly number[]): (error: unknown) => undefined {
+  return (error) => {
+    if (error instanceof KubeError && statuses.includes(error.status)) return undefined;
+    throw error;
+  };
+}
+
 /** The continue token of a list, or the version that a watch should begin at, is too old for the server. */
 export function isExpired(error: unknown): boolean {
   return error instanceof KubeError && error.status === 410;

@@ -92,3 +92,10 @@ export async function* listAll<T extends Listed = KubeObject>(
   }
   return version;
 }
+
+/** All of a collection that is known to be small. Errors: as of `listAll`. */
+export async function listed<T extends Listed = KubeObject>(api: KubeApi, kind: Kind, options: ListOptions = {}): Promise<T[]> {
+  const found: T[] = [];
+  for await (const one of listAll<T>(api, kind, options)) found.push(one);
+  return found;
+}

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import type { Cause } from "@berth/contract/causes.ts";
-import { loadImage, makeImage, shellContent } from "../../../../../tools/cluster/images.ts";
+import { loadImage, makeNobodyImage } from "../../../../../tools/cluster/images.ts";
 import { readKubeconfig } from "../../core/kubeconfig.ts";
 import { KubeApi } from "../../kubernetes/api.ts";
 import { never, until } from "../conformance/lab.ts";
@@ -23,8 +23,7 @@ describe.skipIf(missing !== undefined)(`causes on Kubernetes${missing === undefi
   const newRef = (): Ref => ({ stack: `causes-${mark}-${String((stacks += 1))}`, component: "web" });
 
   beforeAll(async () => {
-    const { entrypoint: _entrypoint, ...content } = await shellContent();
-    await loadImage(nobodyImage, await makeImage({ ...content, user: "65534:65534", command: ["/bin/sh"] }));
+    await loadImage(nobodyImage, await makeNobodyImage());
     place = await KubernetesPlace.open(readFileSync(kubeconfig, "utf8"));
   });
   afterAll(() => place?.[Symbol.asyncDispose]());

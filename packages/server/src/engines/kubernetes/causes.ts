@@ -3,8 +3,7 @@ import { cause, type Cause, type Evidence } from "@berth/contract/causes.ts";
 import type { KubeApi } from "../../kubernetes/api.ts";
 import { KubeError } from "../../kubernetes/errors.ts";
 import { logs } from "../../kubernetes/streams.ts";
-import type { Workload } from "../engine.ts";
-import { exitCause } from "../exitcause.ts";
+import { exitCause, type Ended } from "../exitcause.ts";
 import { ranFor, ranOutOfMemory, startCause, statusOf, type PodView } from "./instances.ts";
 import type { Terminated } from "./objects.ts";
 
@@ -15,7 +14,6 @@ export class Causes {
   readonly #api: KubeApi;
   /** uid -> the run that it is of, and its cause. */
   readonly #ends = new Map<string, { readonly run: string; readonly why: Cause }>();
-  readonly #images = new Map<string, string>();
 
   constructor(api: KubeApi) {
     this.#api = api;
@@ -23,7 +21,6 @@ export class Causes {
 
   forget({ uid }: PodView): void {
     this.#ends.delete(uid);
-    this.#images.delete(uid);
   }
 
   /** Of one that is neither ready nor stopping; undefined while it is not known. */
@@ -58,12 +55,12 @@ export class Causes {
     }
     const memoryKills = ranOutOfMemory(ended) ? 1 : 0;
     // Of the release only its kind, its command and its limits are asked for; what is not written on a pod is left out.
-    const workload = {
+    const workload: Ended["workload"] = {
       kind: "worker",
       command: { exec: [] },
       ports: [],
       resources: pod.memory === undefined ? {} : { memory: pod.memory },
-    } as unknown as Workload;
+    };
     const lastExit = { at: ended.finishedAt ?? "", ...status, ranFor: ranFor(ended), outOfMemory: memoryKills > 0 };
     return exitCause(
       { workload, ports: {}, ownerOf: () => "another process of the same pod", ...(pod.role === "task" ? { task: true } : {}) },

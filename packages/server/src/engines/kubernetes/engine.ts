@@ -4,7 +4,7 @@ import { argumentsOf } from "../../core/command.ts";
 import { BerthError } from "../../core/errors.ts";
 import type { RegistryAsker } from "../../docker/standing.ts";
 import type { KubeApi } from "../../kubernetes/api.ts";
-import { KubeError } from "../../kubernetes/errors.ts";
+import { ignoring } from "../../kubernetes/errors.ts";
 import { apiVersionOf } from "../../kubernetes/paths.ts";
 import { forward } from "../../kubernetes/streams.ts";
 import {
@@ -31,18 +31,19 @@ import { capabilitiesOf } from "./capabilities.ts";
 import { Causes } from "./causes.ts";
 import { asking } from "./failures.ts";
 import { Fences } from "./fences.ts";
-import { instanceOf, type PodView } from "./instances.ts";
+import { hasEnded, instanceOf, type PodView } from "./instances.ts";
 import { Images } from "./images.ts";
 import { followLines, pastLines } from "./lines.ts";
-import { namespaceOf, revisionOf } from "./names.ts";
+import { namespaceOf } from "./names.ts";
 import { Namespaces } from "./namespaces.ts";
+import type { PodTemplate } from "./objects.ts";
 import { graceOf, podTemplate } from "./pod.ts";
 import { Pods } from "./pods.ts";
 import { Recorder } from "./records.ts";
 import { renderedOf } from "./render.ts";
 import { applySecret, sweepSecrets } from "./secrets.ts";
 import { openSession } from "./session.ts";
-import { isEndless, Slots } from "./slots.ts";
+import { isEndless, revisionFor, Slots } from "./slots.ts";
 import { Tasks, taskState } from "./tasks.ts";
 import { UsageMeter } from "./usage.ts";
 import { Volumes } from "./volumes.ts";
@@ -139,11 +140,10 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
       await this.#pods.ready(signal);
       await this.#fences.pass(ref, fence, signal);
       const left = new Set(target.leaving ?? []);
-      const ofRevision = (): PodView[] => this.#pods.instances(ref).filter((pod) => isOf(pod, target) && !pod.stopping);
-      const there = (): number =>
-        ofRevision().filter(
-          ({ name, phase }) => !left.has(name) && (isEndless(target) ? phase !== "Failed" && phase !== "Succeeded" : true),
-        ).length;
+      const revision = revisionFor(target);
+      const ofRevision = (): PodView[] => this.#pods.instances(ref).filter((pod) => pod.revision === revision && !pod.stopping);
+      // One that may end is there also when it has.
+      const there = (): number => ofRevision().filter((pod) => !left.has(pod.name) && !(isEndless(target) && hasEnded(pod))).length;
       if (isEndless(target)) {
         const uids = new Set(ofRevision().flatMap(({ name, uid }) => (left.has(name) ? [uid] : [])));
         await this.#slots.fill(target, uids, signal);
@@ -160,16 +160,13 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
       const named = new Set(instances);
       const pods = this.#pods.instances(ref).filter(({ name }) => named.has(name));
       if (pods.length === 0) return;
-      await this.#slots.empty(ref, pods, this.#pods.instances(ref), graceOf(grace), signal);
+      const isEmptied = await this.#slots.empty(ref, pods, this.#pods.instances(ref), graceOf(grace), signal);
       const uids = new Set(pods.map(({ uid }) => uid));
       const told = (): boolean => this.#pods.instances(ref).every(({ uid, stopping }) => stopping || !uids.has(uid));
       await this.#pods.until(ref, told, answers, signal);
-      const owners = [
-        ...(await this.#slots.list(ref, signal)),
-        ...(await this.#slots.jobs(ref, "instance", signal)),
-        ...(await this.#slots.jobs(ref, "task", signal)),
-      ];
-      const templates = owners.map(({ spec }) => spec.template);
+      if (!isEmptied) return;
+      const templates = async (): Promise<readonly PodTemplate[]> =>
+        [...(await this.#slots.list(ref, signal)), ...(await this.#slots.jobs(ref, "any", signal))].map(({ spec }) => spec.template);
       await sweepSecrets(this.#api, { installation: this.#deps.installation, ref, now: new Date() }, templates, signal);
     });
   }
@@ -185,7 +182,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
       for (const { metadata } of await this.#slots.jobs(ref, "instance", signal))
         await this.#api.delete({ kind: "Job", namespace, name: metadata.name }, gone);
       for (const { name, uid, stopping } of this.#pods.instances(ref))
-        if (!stopping) await this.#api.delete({ kind: "Pod", namespace, name }, { uid, signal }).catch(ignoreConflict);
+        if (!stopping) await this.#api.delete({ kind: "Pod", namespace, name }, { uid, signal }).catch(ignoring(409));
       await sweepSecrets(this.#api, { installation: this.#deps.installation, ref, now: new Date() }, "all", signal);
     });
   }
@@ -369,14 +366,6 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
   #asking<T>(ask: () => Promise<T>): Promise<T> {
     return asking(this.#deps.cluster, ask);
   }
-}
-
-const isOf = (pod: PodView, { workload, restart, track }: TrackTarget): boolean =>
-  pod.revision === revisionOf({ releaseHash: workload.releaseHash, restart }, track);
-
-function ignoreConflict(error: unknown): undefined {
-  if (error instanceof KubeError && error.status === 409) return undefined;
-  throw error;
 }
 
 function withoutArchives(): BerthError {

@@ -4,21 +4,19 @@ import { request } from "node:http";
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import { contentHash } from "../../core/canonical.ts";
 import { BerthError } from "../../core/errors.ts";
+import { probeHeader, releaseHeader } from "../../edge/probe-header.ts";
 import type { KubeApi } from "../../kubernetes/api.ts";
-import { KubeError } from "../../kubernetes/errors.ts";
+import { ignoring } from "../../kubernetes/errors.ts";
 import { listAll } from "../../kubernetes/list.ts";
 import type { Listed } from "../../kubernetes/objects.ts";
 import type { Epoch, Fence, Ref } from "../engine.ts";
 import type { Applied, GivenCertificate, HostProof, ProbeAnswer, Traffic, TrafficEndpoint, TrafficEntry } from "../traffic.ts";
 import { asking } from "./failures.ts";
 import { Fences } from "./fences.ts";
-import { mark, namespaceOf, selector } from "./names.ts";
+import { mark, namespaceOf, ofComponent, selector } from "./names.ts";
 import type { Pods } from "./pods.ts";
 import {
   httpRoutesOf,
-  labelsOf,
-  probeHeader,
-  releaseHeader,
   roleOfRoutes,
   routesKey,
   servicesOf,
@@ -42,8 +40,6 @@ export interface GatewayTrafficDeps {
 
 /** ms that gateways may take to hear of an endpoint that is gone: none that is known takes longer. */
 const gatewayDelay = 2_000;
-/** Set on a pod together with `serving: no`. */
-const drainedKey = "berth.drained-at";
 
 interface Slice extends Listed {
   readonly endpoints?: readonly { readonly addresses: readonly string[]; readonly targetRef?: { readonly name?: string } }[] | null;
@@ -109,12 +105,13 @@ export class GatewayTraffic implements Traffic {
         ? await this.#inSlices(ref, signal)
         : new Set<string>();
       const now = Date.now();
+      const ready = new Set(this.#deps.pods.instances(ref).flatMap((pod) => (pod.ready?.status === "True" ? [pod.name] : [])));
       return {
         generation: Number(service.metadata.annotations?.[routesKey.generation] ?? 0),
         digest: contentHash(entry),
         endpoints: [...endpoints.values()].map((endpoint) => ({
           instance: endpoint.instance,
-          ready: this.#deps.pods.instances(ref).some(({ name, ready }) => name === endpoint.instance && ready?.status === "True"),
+          ready: ready.has(endpoint.instance),
           inFlight: endpoint.state === "draining" ? this.#mayHaveRequests(endpoint.instance, inSlices, now) : 0,
           requests: 0,
           errors: 0,
@@ -207,12 +204,8 @@ export class GatewayTraffic implements Traffic {
     for (const { name, namespace, serving, stopping } of this.#deps.pods.instances(ref)) {
       const state = wanted.get(name);
       if (state === undefined || stopping || serving === (state === "active")) continue;
-      const active = state === "active";
-      const metadata = {
-        labels: { [mark.serving]: active ? "yes" : "no" },
-        annotations: { [drainedKey]: active ? null : new Date().toISOString() },
-      };
-      await this.#deps.api.merge({ kind: "Pod", namespace, name }, { metadata }, { signal }).catch(ifGone);
+      const metadata = { labels: { [mark.serving]: state === "active" ? "yes" : "no" } };
+      await this.#deps.api.merge({ kind: "Pod", namespace, name }, { metadata }, { signal }).catch(ignoring(404));
     }
   }
 
@@ -230,7 +223,7 @@ export class GatewayTraffic implements Traffic {
   /** Names of pods that some Service of the component leads to. */
   async #inSlices(ref: Ref, signal: AbortSignal): Promise<ReadonlySet<string>> {
     const found = new Set<string>();
-    const labels = selector({ [mark.installation]: this.#deps.installation, [mark.component]: ref.component });
+    const labels = ofComponent(this.#deps.installation, ref);
     for await (const { endpoints } of listAll<Slice>(this.#deps.api, "EndpointSlice", {
       namespace: namespaceOf(ref.stack),
       labels,
@@ -268,16 +261,9 @@ export class GatewayTraffic implements Traffic {
   }
 
   #selection(ref: Ref | undefined): { readonly namespace?: string; readonly labels: string } {
-    if (ref === undefined) return { labels: selector({ [mark.installation]: this.#deps.installation, [mark.role]: roleOfRoutes }) };
-    const {
-      [mark.role]: role,
-      [mark.installation]: installation,
-      [mark.component]: component,
-    } = labelsOf(this.#deps.installation, { ref });
-    return {
-      namespace: namespaceOf(ref.stack),
-      labels: selector({ [mark.installation]: installation, [mark.role]: role, [mark.component]: component }),
-    };
+    const { installation } = this.#deps;
+    if (ref === undefined) return { labels: selector({ [mark.installation]: installation, [mark.role]: roleOfRoutes }) };
+    return { namespace: namespaceOf(ref.stack), labels: `${ofComponent(installation, ref)},${mark.role}=${roleOfRoutes}` };
   }
 
   async #removeOthers(ref: Ref, keep: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
@@ -298,11 +284,6 @@ export class GatewayTraffic implements Traffic {
 function entryOn(service: Service | undefined): TrafficEntry | undefined {
   const text = service?.metadata.annotations?.[routesKey.entry];
   return text === undefined ? undefined : (JSON.parse(text) as TrafficEntry);
-}
-
-function ifGone(error: unknown): undefined {
-  if (error instanceof KubeError && error.status === 404) return undefined;
-  throw error;
 }
 
 function ofTheGateway(what: string): BerthError {

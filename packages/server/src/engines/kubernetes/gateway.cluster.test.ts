@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { loadImage, makeImage, shellContent } from "../../../../../tools/cluster/images.ts";
+import { loadImage, makeNobodyImage } from "../../../../../tools/cluster/images.ts";
 import { never, until } from "../conformance/lab.ts";
 import type { Instance, Ref, TrackTarget, Workload } from "../engine.ts";
 import type { TrafficEndpoint, TrafficEntry, TrafficTrack } from "../traffic.ts";
@@ -23,8 +23,7 @@ describe.skipIf(missing !== undefined)(`traffic by the Gateway API${missing === 
   const fence = () => ({ installation: "lab", epoch: 1, generation: (generation += 1) });
 
   beforeAll(async () => {
-    const { entrypoint: _entrypoint, ...content } = await shellContent();
-    await loadImage(nobodyImage, await makeImage({ ...content, user: "65534:65534", command: ["/bin/sh"] }));
+    await loadImage(nobodyImage, await makeNobodyImage());
     place = await KubernetesPlace.open(readFileSync(kubeconfig, "utf8"));
     traffic = new GatewayTraffic({
       api: place.api,

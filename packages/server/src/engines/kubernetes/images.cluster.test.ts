@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { makeImage, pushTo, shellContent, type TestImage } from "../../../../../tools/cluster/images.ts";
+import { makeNobodyImage, pushTo, type TestImage } from "../../../../../tools/cluster/images.ts";
 import type { FindLogin } from "../../core/image/reference.ts";
 import { registryMissing, startRegistry, type TestRegistry } from "../../docker/testing/registry.ts";
 import { never, until } from "../conformance/lab.ts";
@@ -29,8 +29,7 @@ describe.skipIf(missing !== undefined)(`images on Kubernetes${missing === undefi
 
   beforeAll(async () => {
     registry = await startRegistry();
-    const { entrypoint: _entrypoint, ...content } = await shellContent();
-    image = await makeImage({ ...content, user: "65534:65534", command: ["/bin/sh"] });
+    image = await makeNobodyImage();
     const { username, password } = registry.login;
     await pushTo(registry.host, "team/web", "1", image, `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}`);
     place = await KubernetesPlace.open(readFileSync(cluster.kubeconfig, "utf8"), { registries: { find, proxies: {} } });

@@ -101,9 +101,12 @@ export function instanceOf(view: PodView, why: Cause | undefined, endedBy: Cause
   };
 }
 
+/** It runs nothing any more, and its Deployment counts it no more. */
+export const hasEnded = ({ phase }: Pick<PodView, "phase">): boolean => phase === "Succeeded" || phase === "Failed";
+
 function phaseOf({ stopping, phase, container }: PodView): Instance["phase"] {
   if (stopping) return "stopping";
-  if (phase === "Succeeded" || phase === "Failed") return "exited";
+  if (hasEnded({ phase })) return "exited";
   if (container?.state?.running !== undefined) return "running";
   if (container?.state?.waiting?.reason === "CrashLoopBackOff" || container?.state?.terminated !== undefined) return "backoff";
   return "starting";
@@ -158,7 +161,6 @@ export function startCause(view: PodView, image: string): Cause | undefined {
     case "ImagePullBackOff":
       return pullCause(image, text, event(text));
     case "InvalidImageName":
-      return cause("image_not_found", { image }, event(text));
     case "ErrImageNeverPull":
       return cause("image_not_found", { image }, event(text));
     case "CreateContainerConfigError":

@@ -1,7 +1,7 @@
 // The Kubernetes engine conforms, on a real cluster.
 import { readFileSync } from "node:fs";
 import { beforeAll, describe, inject } from "vitest";
-import { loadImage, makeImage, shellContent } from "../../../../../tools/cluster/images.ts";
+import { loadImage, makeNobodyImage } from "../../../../../tools/cluster/images.ts";
 import { tasksAndQuestions } from "../conformance/calls.ts";
 import { instancesAndOrders } from "../conformance/instances.ts";
 import { whatIsKept } from "../conformance/kept.ts";
@@ -12,9 +12,7 @@ const { missing, kubeconfig } = inject("cluster");
 
 describe.skipIf(missing !== undefined)(`the Kubernetes engine${missing === undefined ? "" : ` (${missing})`}`, () => {
   beforeAll(async () => {
-    // As Berth builds them: with a user that is a number and not 0, and without an entry point.
-    const { entrypoint: _entrypoint, ...content } = await shellContent();
-    await loadImage(nobodyImage, await makeImage({ ...content, user: "65534:65534", command: ["/bin/sh"] }));
+    await loadImage(nobodyImage, await makeNobodyImage());
   });
   const lab = new Lab(() => KubernetesPlace.open(readFileSync(kubeconfig, "utf8")));
   instancesAndOrders(lab);

@@ -42,16 +42,20 @@ export function revisionOf({ releaseHash, restart }: Revision, track: TrackTarge
 }
 
 /** Labels of everything that belongs to a component. */
-export function componentLabels(installation: string, { ref, stackId }: Pick<Workload, "ref" | "stackId">): Record<string, string> {
+export function refLabels(installation: string, ref: Ref): Record<string, string> {
   return {
     "app.kubernetes.io/managed-by": "berth",
     "app.kubernetes.io/part-of": ref.stack,
     "app.kubernetes.io/name": ref.component,
     [mark.installation]: installation,
     [mark.stack]: ref.stack,
-    [mark.stackId]: stackId,
     [mark.component]: ref.component,
   };
+}
+
+/** The same, of what its releases are made of. */
+export function componentLabels(installation: string, { ref, stackId }: Pick<Workload, "ref" | "stackId">): Record<string, string> {
+  return { ...refLabels(installation, ref), [mark.stackId]: stackId };
 }
 
 /** `a=b,c=d`; a value of undefined asks that the label be there. */

@@ -1,9 +1,10 @@
 // A traffic entry as objects of a cluster: Services that lead to a component's tracks, and HTTPRoutes of the Gateway API that lead hosts and paths to them. Pure.
 // https://gateway-api.sigs.k8s.io/reference/spec/
 import { apiVersionOf } from "../../kubernetes/paths.ts";
+import { probeHeader, releaseHeader } from "../../edge/probe-header.ts";
 import type { KubeObject } from "../../kubernetes/objects.ts";
 import type { MatchCondition, TrafficEntry, TrafficPort } from "../traffic.ts";
-import { digest, mark, namespaceOf } from "./names.ts";
+import { digest, mark, namespaceOf, refLabels } from "./names.ts";
 import { portName } from "./pod.ts";
 
 /** Where routes are attached. */
@@ -50,8 +51,6 @@ export interface Rule {
   readonly backendRefs: readonly { readonly name: string; readonly port: number; readonly weight?: number }[];
 }
 
-export const probeHeader = "x-berth-probe";
-export const releaseHeader = "x-berth-release";
 /** Annotations of the component's own Service: what it was made of. */
 export const routesKey = { entry: "berth.entry", generation: "berth.routes-generation", epoch: "berth.routes-epoch" } as const;
 export const roleOfRoutes = "routes";
@@ -104,17 +103,10 @@ export function numberOf(port: TrafficPort): number | undefined {
   return port.inside?.port ?? port.tracks.flatMap(({ endpoints }) => endpoints).at(0)?.port;
 }
 
-export function labelsOf(installation: string, { ref }: Pick<TrafficEntry, "ref">): Record<string, string> {
-  return {
-    "app.kubernetes.io/managed-by": "berth",
-    "app.kubernetes.io/part-of": ref.stack,
-    "app.kubernetes.io/name": ref.component,
-    [mark.installation]: installation,
-    [mark.role]: roleOfRoutes,
-    [mark.stack]: ref.stack,
-    [mark.component]: ref.component,
-  };
-}
+const labelsOf = (installation: string, { ref }: TrafficEntry): Record<string, string> => ({
+  ...refLabels(installation, ref),
+  [mark.role]: roleOfRoutes,
+});
 
 /** One for each port and path: all of its hosts lead to the same rules. */
 export function httpRoutesOf(order: RouteOrder): HTTPRoute[] {

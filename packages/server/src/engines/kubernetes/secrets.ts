@@ -1,6 +1,6 @@
 // Secrets of a component's releases: made before its pods, immutable, and removed once nothing refers to them and nobody is about to.
 import type { KubeApi } from "../../kubernetes/api.ts";
-import { listAll } from "../../kubernetes/list.ts";
+import { listed } from "../../kubernetes/list.ts";
 import { apiVersionOf } from "../../kubernetes/paths.ts";
 import type { Ref, Workload } from "../engine.ts";
 import { componentLabels, namespaceOf, ofComponent } from "./names.ts";
@@ -36,27 +36,24 @@ export async function applySecret(api: KubeApi, installation: string, workload: 
   await api.apply(object, { signal, force: true });
 }
 
-/** Removes those of a component that none of the templates refers to; `all`: whatever refers to them. */
+/** Removes those of a component that none of the templates refers to, which are asked for only when one is old enough to go; `all`: whatever refers to them. */
 export async function sweepSecrets(
   api: KubeApi,
   { installation, ref, now }: { readonly installation: string; readonly ref: Ref; readonly now: Date },
-  templates: readonly PodTemplate[] | "all",
+  templates: (() => Promise<readonly PodTemplate[]>) | "all",
   signal: AbortSignal,
 ): Promise<void> {
   const namespace = namespaceOf(ref.stack);
-  const used = new Set(
-    (templates === "all" ? [] : templates).flatMap(({ spec }) =>
-      spec.containers.flatMap(({ env }) => env.flatMap(({ valueFrom }) => valueFrom?.secretKeyRef?.name ?? [])),
-    ),
-  );
-  for await (const { metadata } of listAll<Secret>(api, "Secret", { namespace, labels: ofComponent(installation, ref), signal })) {
-    const prepared = Date.parse(metadata.annotations?.[preparedKey] ?? "");
-    const isOld = !(now.getTime() - prepared < keptFor);
-    if (templates !== "all" && (used.has(metadata.name) || !isOld)) continue;
+  const all = await listed<Secret>(api, "Secret", { namespace, labels: ofComponent(installation, ref), signal });
+  const isOld = ({ metadata }: Secret): boolean => !(now.getTime() - Date.parse(metadata.annotations?.[preparedKey] ?? "") < keptFor);
+  const able = templates === "all" ? all : all.filter(isOld);
+  const used = new Set(templates === "all" || able.length === 0 ? [] : (await templates()).flatMap(namesIn));
+  for (const { metadata } of able) {
+    const { name, resourceVersion } = metadata;
     // Unless somebody prepares it again just now.
-    await api.delete(
-      { kind: "Secret", namespace, name: metadata.name },
-      { ...(metadata.resourceVersion === undefined ? {} : { resourceVersion: metadata.resourceVersion }), signal },
-    );
+    if (!used.has(name)) await api.delete({ kind: "Secret", namespace, name }, { resourceVersion, signal });
   }
 }
+
+const namesIn = ({ spec }: PodTemplate): string[] =>
+  spec.containers.flatMap(({ env }) => env.flatMap(({ valueFrom }) => valueFrom?.secretKeyRef?.name ?? []));

@@ -1,14 +1,14 @@
 // The slots of a component: one Deployment for each wave of its instances, which `ensure` fills and `stop` empties pod by pod. Two letters alternate; a third is taken only
 // while a newer release overtakes one that was still coming up. What may end by itself is no Deployment's: each such instance is a Job of its own.
-import { cause, type Evidence } from "@berth/contract/causes.ts";
+import { cause } from "@berth/contract/causes.ts";
 import type { KubeApi } from "../../kubernetes/api.ts";
-import { KubeError } from "../../kubernetes/errors.ts";
-import { listAll } from "../../kubernetes/list.ts";
+import { ignoring, KubeError } from "../../kubernetes/errors.ts";
+import { listed } from "../../kubernetes/list.ts";
 import { apiVersionOf } from "../../kubernetes/paths.ts";
 import { EngineFailure, type Ref, type TrackTarget } from "../engine.ts";
 import { writeWorkload } from "../written.ts";
-import { refusalOf } from "./failures.ts";
-import type { PodView } from "./instances.ts";
+import { event, refusalOf } from "./failures.ts";
+import { hasEnded, type PodView } from "./instances.ts";
 import { componentLabels, digest, letters, mark, namespaceOf, ofComponent, revisionOf, slotName } from "./names.ts";
 import type { Deployment, Job } from "./objects.ts";
 import { podTemplate } from "./pod.ts";
@@ -90,18 +90,18 @@ export class Slots {
     this.#installation = installation;
   }
 
-  async list(ref: Ref, signal: AbortSignal): Promise<Deployment[]> {
-    const found: Deployment[] = [];
-    const selection = { namespace: namespaceOf(ref.stack), labels: ofComponent(this.#installation, ref), signal };
-    for await (const one of listAll<Deployment>(this.#api, "Deployment", selection)) found.push(one);
-    return found;
+  list(ref: Ref, signal: AbortSignal): Promise<Deployment[]> {
+    return listed<Deployment>(this.#api, "Deployment", {
+      namespace: namespaceOf(ref.stack),
+      labels: ofComponent(this.#installation, ref),
+      signal,
+    });
   }
 
-  async jobs(ref: Ref, role: "instance" | "task", signal: AbortSignal): Promise<Job[]> {
-    const found: Job[] = [];
-    const labels = `${ofComponent(this.#installation, ref)},${mark.role}=${role}`;
-    for await (const one of listAll<Job>(this.#api, "Job", { namespace: namespaceOf(ref.stack), labels, signal })) found.push(one);
-    return found;
+  jobs(ref: Ref, role: "instance" | "task" | "any", signal: AbortSignal): Promise<Job[]> {
+    const all = ofComponent(this.#installation, ref);
+    const labels = role === "any" ? all : `${all},${mark.role}=${role}`;
+    return listed<Job>(this.#api, "Job", { namespace: namespaceOf(ref.stack), labels, signal });
   }
 
   /** At least so many of the target's revision, beside those that are `leaving` (uids). Never fewer than there are. */
@@ -149,12 +149,13 @@ export class Slots {
 
   /**
    * Ends exactly these pods, `grace` in seconds, of the component's `others`, and lets their Deployments count them no more. Asked again, after whatever came in between, it does the same and not more:
-   * each pod is taken off once, because its uid is written in the same change as the new number.
+   * each pod is taken off once, because its uid is written in the same change as the new number. true: a Deployment or Job went with the last of its pods.
    */
-  async empty(ref: Ref, pods: readonly PodView[], others: readonly PodView[], grace: number, signal: AbortSignal): Promise<void> {
+  async empty(ref: Ref, pods: readonly PodView[], others: readonly PodView[], grace: number, signal: AbortSignal): Promise<boolean> {
+    let isEmptied = false;
     const inSlots = Map.groupBy(
       // What has ended, or is ending, is counted no more as it is.
-      pods.filter(({ slot, stopping, phase }) => slot !== undefined && !stopping && phase !== "Failed" && phase !== "Succeeded"),
+      pods.filter((pod) => pod.slot !== undefined && !pod.stopping && !hasEnded(pod)),
       ({ slot }) => slot ?? "",
     );
     const end = async (ending: readonly PodView[]): Promise<void> => {
@@ -173,12 +174,13 @@ export class Slots {
         await this.#setCost(unsure, goesLast, signal);
         await end(mine);
       }
-      await this.#shrink(ref, slot, mine, signal);
+      isEmptied = (await this.#shrink(ref, slot, mine, signal)) || isEmptied;
     }
     for (const { owner, slot, namespace } of pods)
       if (slot === undefined && owner !== undefined)
-        await this.#api.delete({ kind: "Job", namespace, name: owner }, { propagation: "Background", signal });
+        isEmptied = (await this.#api.delete({ kind: "Job", namespace, name: owner }, { propagation: "Background", signal })) || isEmptied;
     await end(pods);
+    return isEmptied;
   }
 
   /** So many more instances that may end, each a Job of its own. */
@@ -201,7 +203,7 @@ export class Slots {
     const mine = slots.find(({ metadata }) => metadata.labels?.[mark.revision] === revisionFor(target));
     const refused = mine?.status?.conditions?.find(({ type, status }) => type === "ReplicaFailure" && status === "True")?.message;
     const why = refused === undefined ? undefined : refusalOf(refused);
-    const evidence: Evidence[] = refused === undefined ? [] : [{ kind: "event", text: refused.slice(0, 4_096) }];
+    const evidence = refused === undefined ? [] : [event(refused)];
     return new EngineFailure(why ?? cause("start_failed", { reason: refused ?? "the cluster made no pods of it" }, evidence), {
       retryable: true,
     });
@@ -214,18 +216,19 @@ export class Slots {
     );
   }
 
-  async #shrink(ref: Ref, slot: string, pods: readonly PodView[], signal: AbortSignal): Promise<void> {
+  /** true: the slot is gone. */
+  async #shrink(ref: Ref, slot: string, pods: readonly PodView[], signal: AbortSignal): Promise<boolean> {
     const namespace = namespaceOf(ref.stack);
     // Should the Deployment be faster than the deletion, it takes these.
     await this.#setCost(pods, goesFirst, signal);
     for (let attempt = 0; attempt <= mostTries; attempt++) {
       const place = { kind: "Deployment", namespace, name: slotName(ref.component, slot) } as const;
       const found = await this.#api.find<Deployment>(place, { signal });
-      if (found === undefined || found.metadata.deletionTimestamp !== undefined) return;
+      if (found === undefined || found.metadata.deletionTimestamp !== undefined) return true;
       const known = leavingOf(found);
       const more = pods.filter(({ uid }) => !known.has(uid));
       const replicas = Math.max(0, (found.spec.replicas ?? 1) - more.length);
-      if (more.length === 0 && replicas > 0) return;
+      if (more.length === 0 && replicas > 0) return false;
       const { resourceVersion, uid } = found.metadata;
       try {
         if (replicas === 0) await this.#api.delete(place, { propagation: "Background", resourceVersion, uid, signal });
@@ -237,7 +240,7 @@ export class Slots {
             { signal },
           );
         }
-        return;
+        return replicas === 0;
       } catch (error) {
         if (!(error instanceof KubeError) || error.status !== 409) throw error;
       }
@@ -253,10 +256,7 @@ function leavingOf(slot: Deployment | undefined): ReadonlySet<string> {
 }
 
 /** A pod that is not there any more, or another one of its name, is as good as ended. */
-function isAnother(error: unknown): undefined {
-  if (error instanceof KubeError && (error.status === 404 || error.status === 409)) return undefined;
-  throw error;
-}
+const isAnother = ignoring(404, 409);
 
 /** A name for the nth instance of a revision that may end. */
 export const jobName = (component: string, revision: string, unique: string): string =>

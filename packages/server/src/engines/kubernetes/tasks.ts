@@ -2,7 +2,7 @@
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import { measured } from "../../core/words.ts";
 import type { KubeApi } from "../../kubernetes/api.ts";
-import { KubeError } from "../../kubernetes/errors.ts";
+import { ignoring, KubeError } from "../../kubernetes/errors.ts";
 import { listAll } from "../../kubernetes/list.ts";
 import { apiVersionOf } from "../../kubernetes/paths.ts";
 import type { TaskRun, TaskState } from "../engine.ts";
@@ -77,9 +77,7 @@ export class Tasks {
     const exit = JSON.stringify({ ...statusOf(ended), at: ended.finishedAt });
     await this.#api
       .merge({ kind: "Job", namespace: pod.namespace, name: pod.owner }, { metadata: { annotations: { [mark.exit]: exit } } })
-      .catch((error: unknown) => {
-        if (!(error instanceof KubeError) || error.status !== 404) throw error;
-      });
+      .catch(ignoring(404));
   }
 }
 

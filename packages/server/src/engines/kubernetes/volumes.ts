@@ -1,7 +1,7 @@
 // Volumes of stacks as claims of their namespaces. What is in them is the cluster's storage's; it goes when the claim does.
 import { BerthError } from "../../core/errors.ts";
 import type { KubeApi } from "../../kubernetes/api.ts";
-import { listAll } from "../../kubernetes/list.ts";
+import { listed } from "../../kubernetes/list.ts";
 import { apiVersionOf } from "../../kubernetes/paths.ts";
 import type { Workload } from "../engine.ts";
 import { mark, namespaceOf, selector } from "./names.ts";
@@ -79,11 +79,9 @@ export class Volumes {
     }
   }
 
-  async #claims(stackId: string, signal: AbortSignal): Promise<Claim[]> {
-    const found: Claim[] = [];
+  #claims(stackId: string, signal: AbortSignal): Promise<Claim[]> {
     const labels = selector({ [mark.installation]: this.#installation, [mark.stackId]: stackId, [mark.volume]: undefined });
-    for await (const claim of listAll<Claim>(this.#api, "PersistentVolumeClaim", { labels, signal })) found.push(claim);
-    return found;
+    return listed<Claim>(this.#api, "PersistentVolumeClaim", { labels, signal });
   }
 
   /** Components whose pods have it, also those that end. */
