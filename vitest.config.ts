@@ -1,6 +1,6 @@
 // How every test of the repository runs. `unit`: beside the code, against real PostgreSQL and real processes; `local`: the built server
 // and command line on the local engine (e2e/); `docker`: against a real dockerd and a real podman that the tests start; `cluster`: against a real Kubernetes
-// (tools/cluster); `long`: soak and crash tests that `npm run test:long` adds.
+// (tools/cluster); `long` and `cluster-long`: soak and crash tests that `npm run test:long` adds.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
@@ -9,6 +9,7 @@ import { SlowFirst } from "./tools/slow-first.ts";
 const globalSetup = ["packages/server/test/global-setup.ts"].filter((file) => existsSync(join(import.meta.dirname, file)));
 const long = "**/*.long.test.ts";
 const docker = "**/*.docker.test.ts";
+const clusterLong = "**/*.cluster.long.test.ts";
 const cluster = "**/*.cluster.test.ts";
 const outside = ["**/node_modules/**", "**/dist/**", "**/fixtures/**", "**/*-fixtures/**", "examples/**"];
 
@@ -69,8 +70,21 @@ export default defineConfig({
         test: {
           name: "long",
           include: [`packages/*/src/${long}`, `e2e/${long}`, `tools/${long}`],
-          exclude: outside,
+          exclude: [...outside, clusterLong],
           globalSetup,
+          testTimeout: 1_200_000,
+          hookTimeout: 180_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "cluster-long",
+          include: [`packages/*/src/${clusterLong}`, `tools/${clusterLong}`, `e2e/kubernetes/${clusterLong}`],
+          exclude: outside,
+          // One after the other: a machine has one test cluster, and these take it down, drain its nodes and fill it.
+          maxWorkers: 1,
+          sequence: { groupOrder: 1 },
           testTimeout: 1_200_000,
           hookTimeout: 180_000,
         },

@@ -13,10 +13,16 @@ import tar from "tar-stream";
 
 const run = promisify(execFile);
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const built = join(root, "dist", "server.js");
-/** The built server where there is one that is meant to be tested, else the sources. */
-export const serverProgram =
-  process.env["BERTH_TEST_BUILT"] === "1" && existsSync(built) ? built : join(root, "packages", "server", "src", "main.ts");
+/** The built program where there is one that is meant to be tested, else its source. */
+function programOf(name: string, source: string): string {
+  const built = join(root, "dist", `${name}.js`);
+  return process.env["BERTH_TEST_BUILT"] === "1" && existsSync(built) ? built : join(root, "packages", source, "src", "main.ts");
+}
+export const serverProgram = programOf("server", "server");
+/** Each home has its own otherwise, and is new in each test. */
+const compiledCode = { NODE_COMPILE_CACHE: join(root, ".cache", "compiled") };
+/** `berth`. */
+export const commandProgram = programOf("berth", "cli");
 
 /** What a service manager would run, before `server run`. */
 export const serverCommand = (): readonly string[] => [process.execPath, serverProgram];
@@ -45,7 +51,7 @@ export class TestBerth {
   /** `more`: environment of the server; `settings`: its config.json. */
   constructor(more: Record<string, string> = {}, settings?: object) {
     const { PATH = "/usr/bin:/bin", HOME = "/root" } = process.env;
-    this.env = { PATH, HOME, LANG: "C.UTF-8", BERTH_HOME: this.home, BERTH_PORT: "0", BERTH_ROUTER_PORT: "0", ...more };
+    this.env = { PATH, HOME, LANG: "C.UTF-8", BERTH_HOME: this.home, BERTH_PORT: "0", BERTH_ROUTER_PORT: "0", ...compiledCode, ...more };
     if (settings !== undefined) writeFileSync(join(this.home, "config.json"), JSON.stringify(settings), { mode: 0o600 });
   }
 
@@ -77,12 +83,11 @@ export class TestBerth {
 
   /** `berth` as a user types it in a folder, signed in; `said` is both streams. `input`: what he pipes in. */
   async cli(args: readonly string[], cwd = this.home, input?: string): Promise<{ readonly code: number; readonly said: string }> {
-    const program = join(import.meta.dirname, "..", "packages", "cli", "src", "main.ts");
     try {
       // What follows `--` is somebody else's.
       const end = args.includes("--") ? args.indexOf("--") : args.length;
       const own = [...args.slice(0, end), "--server", this.url, "--token", this.token, ...args.slice(end)];
-      const running = run(process.execPath, [program, ...own], { env: this.env, cwd });
+      const running = run(process.execPath, [commandProgram, ...own], { env: this.env, cwd });
       if (input !== undefined) running.child.stdin?.end(input);
       const { stdout, stderr } = await running;
       return { code: 0, said: stdout + stderr };
@@ -237,19 +242,29 @@ export class TestBerth {
 
   /** Through the router, as a browser would: the name in the Host header, the connection to the router's address. */
   get(host: string, path = "/", headers: Record<string, string> = {}): Promise<Answer> {
-    return new Promise((resolve, reject) => {
-      const request = httpRequest({ host: this.router.host, port: this.router.port, path, headers: { host, ...headers } }, (response) => {
-        const chunks: Buffer[] = [];
-        response
-          .on("data", (chunk: Buffer) => chunks.push(chunk))
-          .on("error", reject)
-          .on("end", () => {
-            resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks).toString("utf8") });
-          });
-      });
-      request.on("error", reject).end();
-    });
+    return getThrough(this.router, host, path, headers);
   }
+}
+
+/** Through any door; `agent: false` has a connection of its own. */
+export function getThrough(
+  { host: name, port, ...how }: { readonly host: string; readonly port: number | string; readonly agent?: false },
+  host: string,
+  path: string,
+  headers: Record<string, string>,
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const request = httpRequest({ ...how, host: name, port, path, headers: { host, ...headers } }, (response) => {
+      const chunks: Buffer[] = [];
+      response
+        .on("data", (chunk: Buffer) => chunks.push(chunk))
+        .on("error", reject)
+        .on("end", () => {
+          resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks).toString("utf8") });
+        });
+    });
+    request.on("error", reject).end();
+  });
 }
 
 /** Waits for a condition; fails with what was waited for. */

@@ -1,25 +1,20 @@
 // An upgrade: the control plane of before and the one of after, a made-up newer build with migrations of its own, side by side on one database; a way back
 // until the contracting migration; and from then on words instead of the old one. Applications run on through all of it.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { TestBerth, startLoad, until, webApp } from "./harness.ts";
-import { copySources } from "./sources.ts";
+import { copyAsVersion } from "./sources.ts";
 import { OutsidePostgres, hasPostgres } from "./outside.ts";
 
-const newer = mkdtempSync(join(tmpdir(), "be-newer-"));
-const migrations = join(newer, "packages/server/migrations");
-const program = join(newer, "packages/server/src/main.ts");
-
 /** This program as version 0.2.0, in a folder of its own; migrations are added to it one after the other, as releases would. */
-function makeNewer(): void {
-  copySources(newer);
-  const config = join(newer, "packages/server/src/config.ts");
-  const text = readFileSync(config, "utf8");
-  expect(text).toContain('export const version = "0.1.0";');
-  writeFileSync(config, text.replace('export const version = "0.1.0";', 'export const version = "0.2.0";'));
-}
+const newer = mkdtempSync(join(tmpdir(), "be-newer-"));
+let program = "";
+let migrations = "";
+beforeAll(() => {
+  ({ program, migrations } = copyAsVersion(newer, "0.2.0"));
+});
 const expand = (): void => {
   writeFileSync(
     join(migrations, "0900_expand.sql"),
@@ -30,7 +25,6 @@ const contract = (): void => {
   writeFileSync(join(migrations, "0901_contract.sql"), "-- minimum program: 0.2.0\nalter table novelties add column gone text;\n");
 };
 
-beforeAll(makeNewer);
 afterAll(() => {
   rmSync(newer, { recursive: true, force: true });
 });

@@ -21,6 +21,7 @@ const programs = {
   "bench:queue": { file: "bench/queue/main.ts", build: true, ownNode: true },
   "bench:supervise": { file: "bench/supervise/main.ts", build: true, ownNode: true },
   "bench:builds": { file: "bench/builds/main.ts", build: true, ownNode: true },
+  "bench:kubernetes": { file: "bench/kubernetes/main.ts", build: true, ownNode: true },
   "bench:docker": { file: "bench/docker/main.ts", build: true, ownNode: true },
   "bench:deploy": { file: "bench/deploy/main.ts", build: true, ownNode: true },
   "bench:images": { file: "bench/images/main.ts", ownNode: true },

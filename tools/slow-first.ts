@@ -7,7 +7,7 @@ const slow: readonly string[] = [
   "e2e/docker/engine.test.ts",
   "builders/image/builders.docker.test.ts",
   "engines/docker/docker.docker.test.ts",
-  "engines/kubernetes/kubernetes.cluster.test.ts",
+  "server/kube/rights.cluster.test.ts",
   "e2e/outside.test.ts",
   "e2e/docker/registry.test.ts",
   "builders/bases/make.docker.test.ts",

@@ -1,7 +1,7 @@
 // `npm test`: the static checks, then every test project, then one line with the sums. Ends with a non-zero code when anything failed,
 // when a project ran no test, and, where BERTH_REQUIRE_ALL=1 asks for everything, when a test was skipped that this machine could run.
 import { spawn } from "node:child_process";
-import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -31,9 +31,7 @@ async function main(args: readonly string[]): Promise<number> {
       failures: checks.filter((check) => !check.ok).map((check) => `check: ${check.name}`),
     });
     for (const project of ["unit", "local", "docker", "cluster"]) runs.push(await vitest(project, ["--project", project]));
-    if (long && globSync("{packages/*/src,e2e,tools}/**/*.long.test.ts", { cwd: root }).length === 0)
-      progress.line("\nThere are no long tests yet (*.long.test.ts).");
-    else if (long) runs.push(await vitest("long", ["--project", "long"]));
+    if (long) for (const project of ["long", "cluster-long"]) runs.push(await vitest(project, ["--project", project]));
   }
   const sum = addRuns(runs);
   if (sum.refusedSkips.length > 0) {

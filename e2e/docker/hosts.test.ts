@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { importImage } from "../../packages/server/src/builders/bases/import.ts";
-import { debianTar } from "../../packages/server/src/builders/testing/debian.ts";
+import { leanTar } from "../../packages/server/src/builders/testing/lean.ts";
 import { DockerApi } from "../../packages/server/src/docker/api.ts";
 import { formatEndpoint } from "../../packages/server/src/docker/endpoint.ts";
 import { readFrames } from "../../packages/server/src/docker/frames.ts";
@@ -45,12 +45,12 @@ describe.skipIf(missing !== undefined)(`a Docker host elsewhere${missing === und
   beforeAll(async () => {
     place = await DockerPlace.open({}, { BERTH_IMAGE: image });
     ({ berth } = place);
-    const withIp = createReadStream(await debianTar(["nodejs", "iproute2"]));
+    const withIp = createReadStream(await leanTar(["nodejs", "iproute2"]));
     await importImage(place.api, withIp, { reference: "berth-test/with-ip:12" });
     await buildImage(place.api, { tag: image, base: "berth-test/with-ip:12", onLine: () => undefined });
     daemon = await startDockerd({ tls: true });
     api = new DockerApi(daemon.endpoint);
-    await importImage(api, createReadStream(await debianTar(["nodejs"])), { reference: base, env: { PATH: path } });
+    await importImage(api, createReadStream(await leanTar(["nodejs"])), { reference: base, env: { PATH: path } });
     httpPort = await freePort();
   }, 900_000);
   afterAll(async () => {

@@ -1,7 +1,8 @@
 // A whole Berth on a dockerd or a podman of a test's own, with the one base image that its builds need.
 import { createReadStream } from "node:fs";
 import { importImage } from "../../packages/server/src/builders/bases/import.ts";
-import { debianMissing, debianTar } from "../../packages/server/src/builders/testing/debian.ts";
+import { debianMissing } from "../../packages/server/src/builders/testing/debian.ts";
+import { leanTar } from "../../packages/server/src/builders/testing/lean.ts";
 import { DockerApi } from "../../packages/server/src/docker/api.ts";
 import { buildahMissing } from "../../packages/server/src/builders/testing/buildah.ts";
 import {
@@ -45,7 +46,7 @@ export class DockerPlace implements AsyncDisposable {
     const daemon = await (kind === "podman" ? startPodman() : startDockerd(of));
     const api = new DockerApi(daemon.endpoint);
     try {
-      await importImage(api, createReadStream(await debianTar(["nodejs"])), { reference: base, env: { PATH: path } });
+      await importImage(api, createReadStream(await leanTar(["nodejs"])), { reference: base, env: { PATH: path } });
       const berth = await TestBerth.start(
         { BERTH_ENGINE: "docker", BERTH_DOCKER_HOST: daemon.url, ...env },
         {

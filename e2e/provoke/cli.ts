@@ -1,13 +1,8 @@
 // The built command line as a user runs it, against one Berth of the tests. Never touches the credentials of whoever runs the tests.
 import { execFile } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { Files, TestBerth } from "../harness.ts";
-
-const root = join(import.meta.dirname, "..", "..");
-const built = join(root, "dist", "berth.js");
-/** The built one where that is meant to be tested, else the sources. */
-const program = process.env["BERTH_TEST_BUILT"] === "1" && existsSync(built) ? built : join(root, "packages", "cli", "src", "main.ts");
+import { commandProgram, type Files, type TestBerth } from "../harness.ts";
 
 export interface Ran {
   readonly code: number;
@@ -38,7 +33,7 @@ export function berthCommand(
   return new Promise((resolve) => {
     execFile(
       process.execPath,
-      ["--disable-warning=ExperimentalWarning", program, ...args],
+      ["--disable-warning=ExperimentalWarning", commandProgram, ...args],
       { cwd, env, timeout: 150_000, maxBuffer: 10_000_000 },
       (error, out, err) => {
         const code = error === null ? 0 : typeof error.code === "number" ? error.code : -1;

@@ -43,6 +43,7 @@ export async function startGateway(): Promise<void> {
     "entrypoints.traefik.address": status,
     "providers.kubernetesgateway": true,
     "providers.kubernetesgateway.endpoint": api,
+    "providers.kubernetesgateway.statusaddress.ip": nodeAddress,
     "providers.kubernetesingress": true,
     "providers.kubernetesingress.endpoint": api,
     // Its default, 2 s, delays every change of weights by as much.

@@ -46,6 +46,7 @@ const modules = {
       "-exclude=github.com/tencentcloud/tencentcloud-sdk-go@v3.0.83+incompatible",
     ],
   },
+  helm: { name: "helm", version: "3.21.4", path: "helm.sh/helm/v3", programs: { helm: "helm.sh/helm/v3/cmd/helm" } },
   kwok: { name: "kwok", version: "0.8.0", path: "sigs.k8s.io/kwok", programs: { kwok: "sigs.k8s.io/kwok/cmd/kwok" } },
 } as const satisfies Readonly<Record<string, GoModule>>;
 

@@ -16,6 +16,7 @@ import { command as certificatesShow } from "./commands/certificates/show.ts";
 import { command as clustersAdd } from "./commands/clusters/add.ts";
 import { command as clustersDrain } from "./commands/clusters/drain.ts";
 import { command as clustersList } from "./commands/clusters/list.ts";
+import { command as clustersRbac } from "./commands/clusters/rbac.ts";
 import { command as clustersRemove } from "./commands/clusters/remove.ts";
 import { command as clustersShow } from "./commands/clusters/show.ts";
 import { command as clustersUndrain } from "./commands/clusters/undrain.ts";
@@ -218,6 +219,7 @@ export const registry = registryOf(
     clustersAdd,
     clustersDrain,
     clustersList,
+    clustersRbac,
     clustersRemove,
     clustersShow,
     clustersUndrain,

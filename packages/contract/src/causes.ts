@@ -191,7 +191,7 @@ export const causesEn = {
   },
   cluster_rights_missing: {
     sentence: "The account {user} that Berth has in the cluster may not {verb} {resource}.",
-    next: "Have an administrator of the cluster grant it.",
+    next: "Have an administrator of the cluster grant it: `berth clusters rbac` prints all that Berth needs.",
   },
   field_conflict: {
     sentence: "{field} is set by {manager}, and {count} fields in all are in conflict.",
@@ -283,6 +283,10 @@ export const causesEn = {
   image_builder_missing: {
     sentence: "Nothing here can build images: {engine} does not build by itself, and {missing}.",
     next: "Have an administrator install the package buildah on this machine, or name a BuildKit builder in BERTH_BUILDKIT; `berth doctor` tells when it is found.",
+  },
+  cluster_builder_missing: {
+    sentence: "Nothing builds images for cluster {cluster}, which can only run what it pulls from a registry: {missing}.",
+    next: "Have an administrator name a registry that this server may push to and the cluster pull from (BERTH_REGISTRY), on a server that builds images (BERTH_ENGINE=docker); or deploy an image that is built elsewhere.",
   },
   build_secrets_need_buildkit: {
     sentence: "{file} takes build secrets ({names}), which Docker's own builder cannot give to a step.",

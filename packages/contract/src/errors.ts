@@ -145,6 +145,7 @@ export const errors = {
     hint: "`berth doctor` may know why.",
   },
   host_unusable: { status: 422, detail: "The Docker host at {endpoint} cannot be used: {reason}.", hint: "{hint}" },
+  cluster_unusable: { status: 422, detail: "The Kubernetes cluster of {server} cannot be used: {reason}.", hint: "{hint}" },
   engine_unavailable: {
     status: 503,
     detail: "Cluster {cluster} does not answer: {reason}.",

@@ -29,6 +29,7 @@ export const notesEn = {
   swarm_not_manager:
     "The daemon of this cluster is no manager of a Swarm, and nothing can be started there: `docker swarm init` on it, or `docker node promote` on a manager.",
   limit_missing: "The {limit} limit of {component} is not enforced on this cluster: Berth may not write control groups there.",
+  door_lacks: "{component} asks for {what}, which the gateway of this cluster does not do for Berth: it runs without.",
   release_command: "`{command}` runs once, before the new release of {components} starts; if it fails, nothing changes.",
   postdeploy_command: "`{command}` runs once, after the first release of {component}.",
   secret_generated: "{component} gets a random secret {secret} as {variable}.",

@@ -31,12 +31,12 @@ import { loadProbeKey } from "./edge/probe-header.ts";
 import { enqueue, freeLeases } from "./reconcile/queue.ts";
 import { createBuildLogs } from "./resources/builds/log.ts";
 import type { ResourceDeps } from "./resources/deps.ts";
-import { openHosts } from "./resources/clusters/store.ts";
+import { openAdded } from "./resources/clusters/store.ts";
 import { createHandlers } from "./resources/handlers.ts";
 import { staticServerText } from "./edge/agent/static-install.ts";
 import { ensureAdminToken } from "./server/admin-token.ts";
 import { gitUser } from "./server/build-users.ts";
-import { hostChecks } from "./server/doctor-hosts.ts";
+import { addedChecks } from "./server/doctor-added.ts";
 import { registryCheck } from "./server/doctor-registry.ts";
 import { runDoctor } from "./server/doctor.ts";
 import { ensureEdge, renewEdge, type EdgeStart } from "./server/edge-process.ts";
@@ -46,9 +46,13 @@ import { watchEdge } from "./server/edge-watch.ts";
 import { logKeeping } from "./server/keeping.ts";
 import { openKeys } from "./server/keys.ts";
 import { listenOn } from "./server/listen.ts";
-import { createHosts, noHosts } from "./server/hosts/hosts.ts";
+import { connectAdded, noneAdded } from "./server/added.ts";
+import { hostConnector } from "./server/hosts/connect.ts";
+import { kubeApi } from "./server/kube/access.ts";
+import { KubeConnection } from "./server/kube/connection.ts";
 import { openImageBuilder } from "./server/image-builders.ts";
-import { createBaseCheck, openEngine, openHostPlace, openTraffic } from "./server/machine.ts";
+import { openAddedPlace } from "./server/open-place.ts";
+import { createBaseCheck, openEngine, openTraffic } from "./server/machine.ts";
 import { openLogins, openRegistry } from "./server/registries.ts";
 import { createMetrics } from "./server/metrics.ts";
 import { openNode, rememberCluster } from "./server/node.ts";
@@ -88,8 +92,9 @@ async function embedded(config: Config, options: Parameters<typeof startEmbedded
 /** ms that a first start waits for an outside database; one that was there before is waited for as long as it takes. */
 const firstPatience = 20_000;
 
-/** What every cluster has looked at now and then, from the moment that it is this server's. */
-const clusterWork = ["resync", "build-schedule", "certificates", "certificate-hosts"];
+/** What every cluster has looked at now and then, from the moment that it is this server's; and what those have whose door is an edge. */
+const clusterWork = ["resync", "build-schedule"];
+const edgeWork = [...clusterWork, "certificates", "certificate-hosts"];
 
 export async function startApp(config: Config, options: StartOptions): Promise<App> {
   const paths = pathsOf(config.home, config.runDir);
@@ -176,39 +181,49 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
   const prefix = config.registry;
   const logins = openLogins(db, secretBox);
   const engine = openEngine(config, paths, cluster, (digest) => blobs.open(digest), logins.find);
-  const places = await createPlaces(db, mine ? { cluster, engine, traffic } : undefined, (host) =>
-    openHostPlace({ config, paths, blobs, logins }, installation.id, host),
+  // For what it says before a build; builds are run by the thread that works.
+  const imageBuilder = openImageBuilder(config, paths, installation.id, blobs, logins);
+  const probeKey = await loadProbeKey(paths.home);
+  const pusher = prefix === undefined ? undefined : imageBuilder;
+  const places = await createPlaces(db, mine ? { cluster, engine, traffic } : undefined, (place) =>
+    openAddedPlace({ config, paths, blobs, logins, log, probeKey, pusher, installation: installation.id }, place),
   );
   if (mine) await takeOver({ db, places, cluster, installation, log }, life.signal);
-  const hosts = !mine
-    ? undefined
-    : createHosts({
-        db,
-        secretBox,
-        config,
-        paths,
-        log,
-        logins,
-        installation: installation.id,
-        driver: cluster,
-        probeKey: await loadProbeKey(paths.home),
-        takeOver: async (host, signal) => {
-          await takeOver({ db, places, cluster: host, installation, log }, signal);
-          for (const kind of clusterWork) await enqueue(db, { kind, key: host, cluster: host });
-        },
-        onChange: (now) => {
-          places.setHosts(now);
-          work?.setHosts(now);
-        },
-      });
+  const hostsOf = mine ? hostConnector({ config, paths, log, logins, installation: installation.id, probeKey }) : undefined;
+  const added =
+    hostsOf === undefined
+      ? undefined
+      : connectAdded({
+          db,
+          secretBox,
+          config,
+          log,
+          driver: cluster,
+          connect: async (of, onChange) => {
+            const hooks = {
+              onChange,
+              takeOver: async (signal: AbortSignal) => {
+                await takeOver({ db, places, cluster: of.cluster, installation, log }, signal);
+                for (const kind of of.kind === "docker" ? edgeWork : clusterWork)
+                  await enqueue(db, { kind, key: of.cluster, cluster: of.cluster });
+              },
+            };
+            if (of.kind === "docker") return hostsOf.open(of, hooks);
+            const api = of.access === "unreadable" ? undefined : kubeApi(of.access, config);
+            return new KubeConnection({ of, api, installation: installation.id, log, ...hooks });
+          },
+          onChange: (now) => {
+            places.setAdded(now);
+            work?.setAdded(now);
+          },
+        });
   const access = createAccess(db);
   const tokens = createTokenCheck(db);
   const events = createEventReader({ db, epoch: installation.epoch, listener });
   const buildLogs = createBuildLogs(paths.buildLogs, blobs);
   const isRoot = process.getuid?.() === 0;
   const findTool = createToolFinder(config.home, config.systemPath.split(":"));
-  // For what it says before a build; builds are run by the thread that works. What one stack's user can execute, all can.
-  const imageBuilder = openImageBuilder(config, paths, installation.id, blobs, logins);
+  // What one stack's user can execute, all can.
   const builder = imageBuilder ?? createHostBuilder({ home: config.home, blobs, findTool, uidFor: () => (isRoot ? gitUser : undefined) });
   const readTree = (digest: string, signal: AbortSignal): ReturnType<typeof readSourceTree> =>
     readSourceTree(blobs, digest, filesOfInterest, signal);
@@ -220,7 +235,7 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
     blobs,
     secretBox,
     places,
-    hosts: hosts ?? noHosts,
+    addedClusters: added ?? noneAdded,
     installation: () => installation.id,
     clock,
     isOnOldBases: createBaseCheck(config, paths),
@@ -242,7 +257,7 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
     createHandlers(
       {
         ...deps,
-        builderFor: (of) => places.host(of)?.builder ?? builder,
+        builderFor: (of) => places.builder(of) ?? builder,
         readSourceTree: readTree,
         staticServer: () => staticServerText(),
         buildLogs,
@@ -263,7 +278,7 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
               config,
               paths,
               clock,
-              hosts: hostChecks(hosts?.all() ?? []),
+              added: addedChecks(added?.all() ?? []),
               ...(prefix === undefined || imageBuilder === undefined || !mine
                 ? {}
                 : { registry: registryCheck(prefix, () => openRegistry(config, logins)) }),
@@ -310,8 +325,8 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
     await ensureAdminToken(db, paths.adminToken, clock());
     await announce(db, cluster, { url, router: router() });
     // The home's lock and the cluster's owner say that no other process works for this machine.
-    await freeLeases(db, [cluster, ...(await openHosts(db, secretBox, cluster)).map((host) => host.cluster)]);
-    for (const kind of [...clusterWork, "retention"]) await enqueue(db, { kind, key: cluster, cluster });
+    await freeLeases(db, [cluster, ...(await openAdded(db, secretBox, cluster)).map((one) => one.cluster)]);
+    for (const kind of [...edgeWork, "retention"]) await enqueue(db, { kind, key: cluster, cluster });
   }
   const work = mine
     ? thread.start(
@@ -320,8 +335,8 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
       )
     : undefined;
   if (!mine) thread.dismiss();
-  // Hosts that do not answer must not delay the start: they are connected meanwhile.
-  await hosts?.refresh();
+  // Clusters that do not answer must not delay the start: they are connected meanwhile.
+  await added?.refresh();
   const claim = Promise.withResolvers<never>();
   // Rejected for whoever waits for it; nobody has to.
   claim.promise.catch(() => undefined);
@@ -332,7 +347,7 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
       ? [keepEmbedded({ home: config.home, runDir: config.runDir, log, signal: life.signal })]
       : []),
     places.run(life.signal),
-    ...(hosts === undefined ? [] : [hosts.run(life.signal)]),
+    ...(added === undefined ? [] : [added.run(life.signal)]),
     watchSchema({ db, program: config.version, onLost: claim.reject }, life.signal),
     ...(!mine ? [] : [watchEdge({ ensure, log }, life.signal), watchClaim({ db, cluster, node, log, onLost: claim.reject }, life.signal)]),
   ];
@@ -351,7 +366,8 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
       await http.close();
       await work?.stop();
       await Promise.allSettled(background);
-      await hosts?.close();
+      await added?.close();
+      hostsOf?.close();
       await places.close();
       await listener.close();
       // A database that is away does not keep a server from ending.

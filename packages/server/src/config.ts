@@ -87,6 +87,8 @@ export interface Config {
   readonly systemPath: string;
   /** What builds and git need to reach the network here: proxies, certificates, registries of packages. */
   readonly networkEnv: Readonly<Record<string, string>>;
+  /** Of the cluster that this server is a pod of. */
+  readonly kubernetesService: { readonly host: string | undefined; readonly port: string | undefined };
   /** A service manager starts and keeps edge and database; the server only waits for them. */
   readonly managed: boolean;
   /** What of the environment the services of an installation need again, each on its own. */
@@ -254,6 +256,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     childEnv: { PATH: value(env, "PATH") ?? fallbackPath, HOME: homedir(), LANG: "C.UTF-8" },
     systemPath,
     networkEnv: networkEnvOf(env),
+    kubernetesService: { host: value(env, "KUBERNETES_SERVICE_HOST"), port: value(env, "KUBERNETES_SERVICE_PORT") },
     managed: value(env, "BERTH_MANAGED") !== undefined,
     service: {
       server: given(env, [

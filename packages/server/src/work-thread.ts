@@ -38,7 +38,7 @@ async function obey(told: WorkTold): Promise<void> {
     });
     await work;
   } else if ("doors" in told) (await work)?.setDoors(told.doors);
-  else if ("hosts" in told) (await work)?.setHosts(told.hosts);
+  else if ("added" in told) (await work)?.setAdded(told.added);
   else {
     await (await work)?.stop();
     // The thread itself stays until its process ends: Node.js may wait for ever where a thread of its compiler does (os/leave.ts).

@@ -16,6 +16,7 @@ import { createListener } from "./db/listen.ts";
 import { openDatabase, type DatabaseAddress } from "./db/pool.ts";
 import { openSecretBox } from "./db/secretbox.ts";
 import { askStanding } from "./docker/standing.ts";
+import { loadProbeKey } from "./edge/probe-header.ts";
 import type { Doors } from "./engines/edge-traffic.ts";
 import { trimWhenQuiet } from "./os/trim.ts";
 import { pathsOf } from "./paths.ts";
@@ -27,10 +28,11 @@ import { createBuildUsers } from "./server/build-users.ts";
 import { createHints } from "./server/hints.ts";
 import { openImageBuilder } from "./server/image-builders.ts";
 import { startLoops } from "./server/loops.ts";
-import { openEngine, openHostPlace, openTraffic } from "./server/machine.ts";
+import { openEngine, openTraffic } from "./server/machine.ts";
+import { openAddedPlace } from "./server/open-place.ts";
 import { openLogins, openRemover } from "./server/registries.ts";
 import type { Metrics } from "./server/metrics.ts";
-import { createPlaces, type HostPlace } from "./server/places.ts";
+import { createPlaces, type AddedPlace } from "./server/places.ts";
 import { runSealer } from "./server/sealer.ts";
 import { sweepCompiled } from "./server/sweep.ts";
 import { createToolFinder } from "./server/tools.ts";
@@ -50,8 +52,8 @@ export type WorkMetrics = Pick<Metrics, "row" | "repair" | "difference" | "unkno
 export interface Work {
   /** Where the edge's doors are now. */
   setDoors(doors: Doors): void;
-  /** The Docker hosts elsewhere that there are now. */
-  setHosts(hosts: readonly HostPlace[]): void;
+  /** The clusters beside this machine that there are now. */
+  setAdded(places: readonly AddedPlace[]): void;
   /** Hands on the rows that it works on, and ends everything it started. */
   stop(): Promise<void>;
 }
@@ -93,10 +95,12 @@ export async function startWork({ config, address, installation, cluster, doors 
       { blobs, installation: installation.id, version: config.version, builder: "host" },
     );
   const hints = createHints({ db, log });
-  const places = await createPlaces(db, { cluster, engine, traffic }, (host) => {
-    const place = openHostPlace({ config, paths, blobs, logins }, installation.id, host);
+  const probeKey = await loadProbeKey(paths.home);
+  const pusher = prefix === undefined ? undefined : imageBuilder;
+  const places = await createPlaces(db, { cluster, engine, traffic }, (added) => {
+    const place = openAddedPlace({ config, paths, blobs, logins, log, probeKey, pusher, installation: installation.id }, added);
     const end = new AbortController();
-    const listening = hints.listen(host.cluster, place.engine, AbortSignal.any([life.signal, end.signal]));
+    const listening = hints.listen(added.cluster, place.engine, AbortSignal.any([life.signal, end.signal]));
     return {
       ...place,
       async close() {
@@ -106,7 +110,7 @@ export async function startWork({ config, address, installation, cluster, doors 
       },
     };
   });
-  const builderFor = (of: string): Builder => places.host(of)?.builder ?? builder;
+  const builderFor = (of: string): Builder => places.builder(of) ?? builder;
   // No other process works for this machine: the home's lock and the cluster's owner say so.
   await builder.sweep(() => false);
   let unknownBefore = "";
@@ -200,7 +204,7 @@ export async function startWork({ config, address, installation, cluster, doors 
     setDoors: (now) => {
       traffic.setDoors(now);
     },
-    setHosts: places.setHosts,
+    setAdded: places.setAdded,
     async stop() {
       life.abort(new Error("the server is stopping"));
       await loops.stop();

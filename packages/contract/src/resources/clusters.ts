@@ -25,11 +25,59 @@ export const ClusterHost = Type.Object(
 );
 export type ClusterHost = Static<typeof ClusterHost>;
 
-/** How a Docker host elsewhere is reached and used. */
+/** A Kubernetes cluster. */
+export const ClusterKubernetes = Type.Object(
+  {
+    server: Type.String({ description: "Of its API." }),
+    context: Type.String({ description: "Of the kubeconfig; `in-cluster` for the service account of the pod that Berth runs in." }),
+    gateway: Type.String({ description: "The Gateway that routes are attached to: namespace/name." }),
+    address: Type.String({ description: "Where the gateway takes requests: host:port." }),
+    connected: Type.Boolean({ description: "Its API answers, and work for it goes on." }),
+    reason: Type.Optional(Type.String({ description: "Why it is not connected." })),
+    since: Type.Optional(Instant),
+  },
+  { additionalProperties: false },
+);
+export type ClusterKubernetes = Static<typeof ClusterKubernetes>;
+
+/** How a Kubernetes cluster is reached and used. */
+export const NewKubernetes = Type.Object(
+  {
+    kubeconfig: Type.Optional(
+      Text(524_288, {
+        description:
+          "With certificates and tokens inline, as `kubectl config view --minify --flatten` writes it. Left out: the service account of the pod that Berth runs in.",
+      }),
+    ),
+    context: Type.Optional(Text(200, { description: "Of the kubeconfig; its current one if left out." })),
+    gateway: Type.Optional(
+      Text(320, {
+        pattern: "^[a-z0-9][a-z0-9-]*/[a-z0-9][a-z0-9.-]*$",
+        description: "The Gateway that routes are attached to, namespace/name. Left out only where there is one.",
+      }),
+    ),
+    address: Type.Optional(
+      Text(260, {
+        pattern: "^(?:\\[[0-9a-fA-F:]+\\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?$",
+        description: "Where the gateway takes requests, host:port, if its status does not say so.",
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+export type NewKubernetes = Static<typeof NewKubernetes>;
+
+/** How a Docker host elsewhere or a Kubernetes cluster is reached and used: one of both. */
 export const NewCluster = Type.Object(
   {
     name: Name,
-    endpoint: Text(300, { pattern: "^(?:unix:///|tcp://)", description: "As in DOCKER_HOST: tcp://docker.example:2376, or unix:///path." }),
+    endpoint: Type.Optional(
+      Text(300, {
+        pattern: "^(?:unix:///|tcp://)",
+        description: "Of a Docker host, as in DOCKER_HOST: tcp://docker.example:2376, or unix:///path.",
+      }),
+    ),
+    kubernetes: Type.Optional(NewKubernetes),
     ca: Type.Optional(Pem),
     cert: Type.Optional(Pem),
     key: Type.Optional(Pem),
@@ -66,6 +114,7 @@ export const Cluster = Type.Object(
     domain: Type.String({ description: "Components without a host of their own are reached at <component>.<stack>.<domain>." }),
     drainingSince: Type.Optional(Instant),
     host: Type.Optional(ClusterHost),
+    kubernetes: Type.Optional(ClusterKubernetes),
     createdAt: Instant,
     allowed: Allowed,
   },
@@ -99,7 +148,7 @@ export const clusterRoutes = {
   addCluster: {
     method: "POST",
     path: "/clusters",
-    summary: "Add a Docker host as a cluster; its edge is put there and connected",
+    summary: "Add a Docker host, where an edge is put and connected, or a Kubernetes cluster",
     kind: "json",
     access: manage,
     verbs: ["Me.addCluster"],
@@ -122,15 +171,13 @@ export const clusterRoutes = {
   removeCluster: {
     method: "DELETE",
     path: "/clusters/:cluster",
-    summary: "Remove a cluster that has no stacks, and its edge from the host",
+    summary: "Remove a cluster that has no stacks, and what Berth has put there for itself",
     kind: "json",
     access: manage,
     verbs: ["Cluster.delete"],
     params: Named,
     query: Type.Object(
-      {
-        unreached: Type.Optional(Type.Boolean({ description: "Also when the host does not answer: what is there of Berth stays there." })),
-      },
+      { unreached: Type.Optional(Type.Boolean({ description: "Also when it does not answer: what is there of Berth stays there." })) },
       { additionalProperties: false },
     ),
     response: Empty,

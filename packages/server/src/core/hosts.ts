@@ -35,7 +35,10 @@ export type HostRefusal = { readonly reason: string; readonly hint: string };
 export const hostMark = (installation: string): string => installation.replaceAll("-", "").slice(0, 8);
 
 /** `installation`: its id. */
-export function wantedHost(given: NewCluster, installation: string): { readonly host: WantedHost } | { readonly refusal: HostRefusal } {
+export function wantedHost(
+  given: NewCluster & { readonly endpoint: string },
+  installation: string,
+): { readonly host: WantedHost } | { readonly refusal: HostRefusal } {
   const { endpoint, ca, cert, key, networks } = given;
   const url = URL.parse(endpoint);
   if (url === null) return { refusal: { reason: "this is no address", hint: "Write tcp://host:2376 or unix:///path." } };

@@ -36,6 +36,21 @@ describe("a plan", () => {
     ]);
   });
 
+  it("names what the door does not do, for those that ask for it", () => {
+    const gateway = { ...strong, doorLacks: ["published ports", "request limits", "redirects to HTTPS"] };
+    const asking = {
+      web: { resources: {}, ports: [], domains: [{ host: "a.example", https: "redirect" as const }, { host: "b.example" }], maxBody: 5 },
+      db: { resources: {}, ports: [{ name: "sql", protocol: "tcp" as const, published: 5432 }] },
+      plain: { resources: {}, ports: [{ name: "http", protocol: "http" as const }], domains: [{ host: "c.example" }] },
+    };
+    expect(keepingNotes(gateway, asking)).toEqual([
+      { code: "door_lacks", params: { component: "web", what: "request limits" } },
+      { code: "door_lacks", params: { component: "web", what: "redirects to HTTPS" } },
+      { code: "door_lacks", params: { component: "db", what: "published ports" } },
+    ]);
+    expect(keepingNotes(strong, asking)).toEqual([]);
+  });
+
   it("says when services are asked for where none can be made", () => {
     const found = { ...strong, notices: [{ code: "swarm_not_manager", params: {} }] };
     expect(keepingNotes(found, components)).toEqual([{ code: "swarm_not_manager", params: {} }]);

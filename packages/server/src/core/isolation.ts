@@ -7,16 +7,20 @@ export interface Keeping {
   readonly reachable: boolean;
   readonly isolation: readonly string[];
   readonly limits: { readonly memory: boolean; readonly cpu: boolean; readonly processes: boolean };
+  readonly doorLacks?: readonly string[];
   readonly notices: readonly { readonly code: string; readonly params: Readonly<Record<string, string>> }[];
 }
+
+/** What of a definition decides here. */
+export type Asking = Pick<ComponentSpec, "resources"> & Partial<Pick<ComponentSpec, "ports" | "domains" | "maxBody" | "maxConnections">>;
 
 export interface KeepingNote {
   readonly code: string;
   readonly params: Record<string, string>;
 }
 
-/** For a plan: whether stacks are kept apart at all, and each limit that a component asks for and the cluster cannot hold. Nothing while it does not answer. */
-export function keepingNotes(found: Keeping, components: Readonly<Record<string, Pick<ComponentSpec, "resources">>>): KeepingNote[] {
+/** For a plan: whether stacks are kept apart at all, each limit that a component asks for and the cluster cannot hold, and what its door does not do. Nothing while it does not answer. */
+export function keepingNotes(found: Keeping, components: Readonly<Record<string, Asking>>): KeepingNote[] {
   if (!found.reachable) return [];
   const apart = found.notices
     .filter(({ code }) => ["isolation_none", "isolation_uid_only", "swarm_not_manager"].includes(code))
@@ -29,6 +33,20 @@ export function keepingNotes(found: Keeping, components: Readonly<Record<string,
         .filter((limit) => resources[limit] !== undefined)
         .map((limit): KeepingNote => ({ code: "limit_missing", params: { limit, component } })),
     ),
+    ...Object.entries(components).flatMap(([component, spec]) =>
+      askedOfDoor(spec)
+        .filter((what) => found.doorLacks?.includes(what) === true)
+        .map((what): KeepingNote => ({ code: "door_lacks", params: { component, what } })),
+    ),
+  ];
+}
+
+/** As `doorLacks` of an engine's capabilities names it. */
+function askedOfDoor({ ports, domains, maxBody, maxConnections }: Asking): string[] {
+  return [
+    ...(ports?.some(({ published }) => published !== undefined) === true ? ["published ports"] : []),
+    ...(maxBody === undefined && maxConnections === undefined ? [] : ["request limits"]),
+    ...(domains?.some(({ https }) => https === "redirect") === true ? ["redirects to HTTPS"] : []),
   ];
 }
 

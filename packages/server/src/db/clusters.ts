@@ -1,5 +1,6 @@
 // Which node drives a cluster. A cluster is never taken from a node that was there a moment ago: two servers must never act on one cluster's rows.
 import { sql } from "kysely";
+import { isKube } from "../core/kube-clusters.ts";
 import type { Db } from "./pool.ts";
 import { DatabaseRefused } from "./refused.ts";
 
@@ -27,7 +28,7 @@ interface ClusterConfig {
 /** ms without a sign of life after which a node counts as gone. */
 export const goneAfter = 60_000;
 
-/** What drives a cluster that belongs to one node. */
+/** What drives a node's own machine. */
 export type NodeEngine = "local" | "docker";
 
 /** Makes the cluster this node's when it is nobody's yet (or `always`), and says whose it is. Errors: `engine_changed`. */
@@ -41,7 +42,7 @@ export async function claimCluster(
   if (known !== undefined && known.host !== null)
     throw new DatabaseRefused(
       "cluster_taken",
-      `Cluster ${cluster} is a Docker host elsewhere, at ${known.host.endpoint}, and not this machine.`,
+      `Cluster ${cluster} is ${isKube(known.host) ? `a Kubernetes cluster, ${known.host.server}` : `a Docker host elsewhere, at ${known.host.endpoint}`}, and not this machine.`,
       "Choose another name with BERTH_CLUSTER.",
     );
   if (known !== undefined && known.engine !== options.engine)
@@ -82,7 +83,7 @@ export async function leaveCluster(db: Db, cluster: string, node: NodeIdentity):
     .execute();
 }
 
-/** Where the cluster's server and router answer, for the other servers of this database; and the server of the hosts that its node drives. */
+/** Where the cluster's server and router answer, for the other servers of this database; and the server of all else that its node drives. */
 export async function announce(db: Db, cluster: string, at: ClusterConfig): Promise<void> {
   await db
     .updateTable("clusters")
@@ -97,11 +98,9 @@ export async function announce(db: Db, cluster: string, at: ClusterConfig): Prom
     .execute();
 }
 
-const nodeEngines: readonly NodeEngine[] = ["local", "docker"];
-
-/** Names of all clusters that a node drives or would drive. */
-export async function nodeClusters(db: Db): Promise<string[]> {
-  const rows = await db.selectFrom("clusters").select("name").where("engine", "in", nodeEngines).where("removed_at", "is", null).execute();
+/** Names of all clusters whose edge serves certificates; the gateway of a Kubernetes cluster has its own. */
+export async function edgeClusters(db: Db): Promise<string[]> {
+  const rows = await db.selectFrom("clusters").select("name").where("engine", "!=", "kubernetes").where("removed_at", "is", null).execute();
   return rows.map(({ name }) => name);
 }
 
@@ -110,7 +109,6 @@ export async function clusterOwners(db: Db): Promise<ClusterOwner[]> {
   const rows = await db
     .selectFrom("clusters")
     .select(["name", "node_id", "node_host", "seen_at", "config"])
-    .where("engine", "in", nodeEngines)
     .where("node_id", "is not", null)
     .orderBy("created_at")
     .execute();
@@ -132,11 +130,11 @@ export async function takeCluster(db: Db, cluster: string, node: NodeIdentity): 
   const before = await db.selectFrom("clusters").select("node_id").where("name", "=", cluster).executeTakeFirst();
   const taken = await sql`
     update clusters set node_id = ${node.id}, node_host = ${node.host}, seen_at = now()
-    where name = ${cluster} and host is null and engine in ('local', 'docker') and (node_id is null or node_id = ${node.id} or seen_at is null or seen_at < now() - ${goneAfter} * interval '1 millisecond')`.execute(
+    where name = ${cluster} and host is null and (node_id is null or node_id = ${node.id} or seen_at is null or seen_at < now() - ${goneAfter} * interval '1 millisecond')`.execute(
     db,
   );
   if ((taken.numAffectedRows ?? 0n) > 0n) {
-    // The hosts that it drove come with it.
+    // What else it drove comes with it.
     if (before?.node_id != null)
       await db
         .updateTable("clusters")

@@ -8,7 +8,7 @@ import type { Command, ComponentKind, ComponentSpec } from "@berth/contract/spec
 import type { ColumnType, Generated } from "kysely";
 import type { ReleaseRuntime, SecretRef } from "../core/release/release.ts";
 import type { BuiltFacts } from "../core/attest/built.ts";
-import type { HostFacts } from "../core/hosts.ts";
+import type { PlaceFacts } from "../core/kube-clusters.ts";
 import type { Memory } from "../core/rollout/plan.ts";
 
 /** jsonb: read as the value, written as JSON text. */
@@ -30,7 +30,7 @@ export interface StackTables {
     node_host: string | null;
     seen_at: TimeOrNull;
     unadopted: Generated<boolean>;
-    host: JsonOrNull<HostFacts>;
+    host: JsonOrNull<PlaceFacts>;
     host_ciphertext: string | null;
     domain: Generated<string>;
     draining_since: TimeOrNull;

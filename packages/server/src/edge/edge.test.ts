@@ -586,7 +586,7 @@ describe("the process", () => {
     const port = own.port;
     await own.down("SIGKILL");
     await expect(own.traffic.hello(never)).rejects.toMatchObject({ code: "engine_unavailable" });
-    own.entryFile = realEntry;
+    // Its agent says nothing before it is told to.
     await own.up();
     expect(own.port).toBe(port);
     expect(await own.traffic.applied(ref, never)).toMatchObject({ generation: 3, endpoints: [{ instance: "z1", ready: true }] });

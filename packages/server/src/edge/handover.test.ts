@@ -7,8 +7,8 @@ import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it } from "vitest";
+import { edgeProgram } from "./testing/programs.ts";
 import { runEdgeStandIn } from "./testing/standin.ts";
 import { lockHolder } from "./primary/lock.ts";
 import { livingRouters } from "./registry.ts";
@@ -22,13 +22,13 @@ import {
   never,
   ref,
   TestEdge,
+  testEntry,
   until,
   webEntry,
   type TestEndpoint,
 } from "./testing/harness.ts";
 
-const entry = fileURLToPath(new URL("./testing/main.ts", import.meta.url));
-const own = { node: process.execPath, entry };
+const own = { node: process.execPath, entry: testEntry };
 const cleanups: (() => Promise<void> | void)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
@@ -317,7 +317,7 @@ describe("a primary that is killed", () => {
   }, 30_000);
 });
 
-it.each(["agent", "collector", "router"])(
+it.each(["agent", "collector", "router"] as const)(
   "a %s whose primary dies while it starts does not outlive it",
   async (child) => {
     const home = await mkdtemp(join(tmpdir(), "berth-early-"));
@@ -332,10 +332,7 @@ it.each(["agent", "collector", "router"])(
         router: { host: "127.0.0.1", port: 0, portIsDefault: false },
       }),
     );
-    const started = fork(fileURLToPath(new URL(`./${child}/main.ts`, import.meta.url)), [configFile], {
-      execArgv: [],
-      stdio: ["ignore", "ignore", "ignore", "ipc"],
-    });
+    const started = fork(edgeProgram(`edge-${child}`), [configFile], { execArgv: [], stdio: ["ignore", "ignore", "ignore", "ipc"] });
     cleanups.push(() => {
       started.kill("SIGKILL");
     });

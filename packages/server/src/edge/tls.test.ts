@@ -3,15 +3,25 @@ import { once } from "node:events";
 import { readFile, stat } from "node:fs/promises";
 import type { RequestListener } from "node:http";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { connect, type ConnectionOptions, type TLSSocket } from "node:tls";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { BerthError } from "../core/errors.ts";
 import type { GivenCertificate } from "../engines/traffic.ts";
 import { testCertificate, type TestCertificate } from "./testing/certificates.ts";
-import { endpoint, fence, fetchRaw, host, installation, never, TestEdge, until, webEntry, type TestEndpoint } from "./testing/harness.ts";
+import {
+  endpoint,
+  fence,
+  fetchRaw,
+  host,
+  installation,
+  never,
+  TestEdge,
+  testEntry,
+  until,
+  webEntry,
+  type TestEndpoint,
+} from "./testing/harness.ts";
 
-const entry = fileURLToPath(new URL("./testing/main.ts", import.meta.url));
 const secureOnly = "secure.shop.localhost";
 const https = { port: 0, portIsDefault: false };
 let edge: TestEdge;
@@ -303,7 +313,7 @@ describe("HTTPS at the edge", { timeout: 120_000 }, () => {
       }),
     );
     const before = (await edge.traffic.hello(never)).pid;
-    await edge.traffic.upgrade({ node: process.execPath, entry }, never);
+    await edge.traffic.upgrade({ node: process.execPath, entry: testEntry }, never);
     await until(
       () =>
         edge.traffic.hello(never).then(

@@ -20,6 +20,8 @@ export interface Fence {
 /** Which life of an installation: a restored database has a higher epoch than the one that it replaces. */
 export type Epoch = Pick<Fence, "installation" | "epoch">;
 
+export type DoorFeature = "published ports" | "request limits" | "redirects to HTTPS";
+
 export interface Capabilities {
   readonly reachable: boolean;
   readonly version: string;
@@ -27,6 +29,8 @@ export interface Capabilities {
   readonly isolation: readonly ("uid" | "namespace" | "cgroup" | "none")[];
   readonly tcp: boolean;
   readonly weights: boolean;
+  /** What components may ask of the door that users come in by, and this one does not do. Absent: nothing. */
+  readonly doorLacks?: readonly DoorFeature[];
   /** `mount`: volumes appear at their absolute path; `env`: only by `BERTH_VOLUME_<NAME>`. */
   readonly volumes: "mount" | "env";
   readonly limits: { readonly memory: boolean; readonly cpu: boolean; readonly processes: boolean };

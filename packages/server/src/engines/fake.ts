@@ -1,8 +1,10 @@
 // An engine in memory that behaves as the real ones do (the conformance suite runs over it too): for tests of the planner, with a clock that the test holds.
 // Nothing happens by itself: what became of an instance is worked out from the time that has passed whenever somebody looks.
+import { programOf, taskState, type FakeTask } from "./fake-tasks.ts";
 import { FakeVolumes } from "./fake-volumes.ts";
 import { holdsSecret } from "./workload.ts";
 import { PassThrough, type Duplex } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import type { Command } from "@berth/contract/spec.ts";
 import { BerthError } from "../core/errors.ts";
@@ -47,12 +49,6 @@ interface FakeInstance {
   readonly port: number;
   stopping?: { readonly at: number; readonly grace: number };
 }
-interface FakeTask {
-  readonly run: TaskRun;
-  readonly startedAt: number;
-  cancelledAt?: number;
-}
-
 const backoffFirst = 100;
 const backoffMost = 30_000;
 const key = (ref: Ref): string => `${ref.stack}/${ref.component}`;
@@ -262,7 +258,7 @@ export class FakeEngine implements Engine {
     return new PassThrough();
   }
 
-  /** The commands `exit N` and `sleep SECONDS` do what they say; every other one succeeds at once. */
+  /** `exit N`, `sleep SECONDS` and `echo WORDS`, one after another, do what they say; every other command succeeds at once. */
   async startTask(task: TaskRun, fence: Fence, signal: AbortSignal): Promise<void> {
     this.#enter("startTask", task.workload.ref, task.id, signal);
     if (this.#tasks.has(task.id)) return;
@@ -283,8 +279,15 @@ export class FakeEngine implements Engine {
   }
 
   async *taskLogs(id: string, options: LogOptions, signal: AbortSignal): AsyncGenerator<LogLine> {
-    const ref = this.#tasks.get(id)?.run.workload.ref;
-    if (ref !== undefined) yield* this.logs(ref, { ...options, instance: id, follow: false }, signal);
+    this.#enter("taskLogs", undefined, id, signal);
+    const task = this.#tasks.get(id);
+    if (task === undefined) return;
+    for (const { after, text } of programOf(task.run).lines) {
+      const at = task.startedAt + after;
+      while (options.follow && this.#deps.now() < at) await sleep(5, undefined, { signal });
+      if (this.#deps.now() >= at) yield { at: iso(at), instance: id, stream: "stdout", text, cursor: `${String(at)} ${text}` };
+    }
+    while (options.follow && taskState(task, this.#deps.now()).phase === "running") await sleep(5, undefined, { signal });
   }
 
   async usage(refs: readonly Ref[], signal: AbortSignal): Promise<Usage[]> {
@@ -467,29 +470,4 @@ function exitedCause(exit: NonNullable<Instance["lastExit"]>, workload: Workload
 
 function plainLine({ ref: _ref, ...line }: LogLine & { readonly ref: Ref }): LogLine {
   return line;
-}
-
-function taskState({ run, startedAt, cancelledAt }: FakeTask, now: number): TaskState {
-  const line = "shell" in run.command ? run.command.shell : run.command.exec.join(" ");
-  const lasts = Number(/^sleep ([\d.]+)$/.exec(line)?.[1] ?? 0) * 1000;
-  const endedAt = Math.min(startedAt + lasts, startedAt + run.deadline, cancelledAt ?? Number.POSITIVE_INFINITY);
-  const base = { id: run.id, startedAt: iso(startedAt) };
-  if (now < endedAt) return { ...base, phase: "running" };
-  if (cancelledAt === endedAt) return { ...base, phase: "failed", signal: "SIGTERM", endedAt: iso(endedAt) };
-  if (lasts > run.deadline)
-    return {
-      ...base,
-      phase: "failed",
-      signal: "SIGTERM",
-      endedAt: iso(endedAt),
-      cause: cause("task_deadline", { waited: `${run.deadline} ms` }),
-    };
-  const exitCode = Number(/^exit (\d+)$/.exec(line)?.[1] ?? 0);
-  return {
-    ...base,
-    phase: exitCode === 0 ? "succeeded" : "failed",
-    exitCode,
-    endedAt: iso(endedAt),
-    ...(exitCode === 0 ? {} : { cause: cause("exited_at_start", { exitCode, after: "0 ms" }) }),
-  };
 }

@@ -6,6 +6,7 @@ import type { WebSocket } from "ws";
 import type { ClusterAccess } from "../core/kubeconfig.ts";
 import { formatQuery, limited, parse, retryAfterOf, waitAfter, type Call, type Limit, type Query } from "./call.ts";
 import { ignoring, KubeError, KubeProtocolError, KubeUnreachable, statusIn, unreachable } from "./errors.ts";
+import { answerInsteadOf } from "./forbidden.ts";
 import type { KubeObject, ObjectMeta } from "./objects.ts";
 import { isKind, pathOf, type Kind } from "./paths.ts";
 import { Transport, type TokenSource } from "./transport.ts";
@@ -64,7 +65,8 @@ export type JsonPatch =
   | { readonly op: "remove"; readonly path: string }
   | { readonly op: "move" | "copy"; readonly from: string; readonly path: string };
 
-const fieldManager = "berth";
+/** As what Berth's fields are marked, and how a conflict names it. */
+export const fieldManager = "berth";
 const applyType = "application/apply-patch+yaml";
 const longAnswer = 256 * 1024;
 const maxAnswerBytes = 64 * 1024 * 1024;
@@ -85,7 +87,9 @@ export class KubeApi {
   async request<T>(method: Method, path: string, options: RequestOptions = {}): Promise<T> {
     const limit = limited(this.name, options);
     try {
-      const text = await this.#patiently(method, path, options, limit);
+      const text = await this.#patiently(method, path, options, limit).catch((error: unknown) =>
+        answerInsteadOf(error, { method, path }, (name) => this.find({ kind: "Namespace", name }, { signal: limit.signal })),
+      );
       return parse<T>(text, `${method} ${path}`);
     } finally {
       limit.clear();

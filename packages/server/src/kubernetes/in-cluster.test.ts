@@ -22,16 +22,16 @@ describe("a pod's own cluster", () => {
 
   it("is none outside of a pod, or without a service account", async () => {
     await mount("one");
-    expect(await inClusterAccess(undefined, undefined, folder)).toBeUndefined();
-    expect(await inClusterAccess("10.96.0.1", "x", folder)).toBeUndefined();
+    expect(inClusterAccess(undefined, undefined, folder)).toBeUndefined();
+    expect(inClusterAccess("10.96.0.1", "x", folder)).toBeUndefined();
     await rm(join(folder, "token"));
-    expect(await inClusterAccess("10.96.0.1", "443", folder)).toBeUndefined();
+    expect(inClusterAccess("10.96.0.1", "443", folder)).toBeUndefined();
   });
 
   it("is reached with the mounted authority, and the token as it is by now", async () => {
     vi.useFakeTimers({ toFake: ["performance"] });
     await mount("one");
-    const found = await inClusterAccess("fd00::1", "443", folder);
+    const found = inClusterAccess("fd00::1", "443", folder);
     expect(found).toMatchObject({
       namespace: "berth",
       access: { server: "https://[fd00::1]:443", ca: "the authority\n", auth: { kind: "token", token: "one" } },

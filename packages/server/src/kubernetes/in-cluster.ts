@@ -1,5 +1,6 @@
 // How Berth reaches the cluster that it runs in itself: the service account that the kubelet mounts into its pod.
 // https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/#directly-accessing-the-rest-api
+import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { isIPv6 } from "node:net";
 import { join } from "node:path";
@@ -20,16 +21,12 @@ export interface InCluster {
 }
 
 /** `host` and `port`: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT. undefined when this is no pod with a service account. */
-export async function inClusterAccess(
-  host: string | undefined,
-  port: string | undefined,
-  folder = serviceAccountFolder,
-): Promise<InCluster | undefined> {
+export function inClusterAccess(host: string | undefined, port: string | undefined, folder = serviceAccountFolder): InCluster | undefined {
   if (host === undefined || port === undefined || host === "" || !/^\d{1,5}$/.test(port)) return undefined;
-  const read = (name: string): Promise<string> => readFile(join(folder, name), "utf8");
+  const read = (name: string): string => readFileSync(join(folder, name), "utf8");
   let texts: [string, string, string];
   try {
-    texts = await Promise.all([read("ca.crt"), read("token"), read("namespace")]);
+    texts = [read("ca.crt"), read("token"), read("namespace")];
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
     throw error;
@@ -42,7 +39,7 @@ export async function inClusterAccess(
     access: { server: `https://${isIPv6(host) ? `[${host}]` : host}:${port}`, ca, auth: { kind: "token", token } },
     token: async () => {
       if (performance.now() - readAt < tokenKeptFor) return token;
-      token = (await read("token")).trim();
+      token = (await readFile(join(folder, "token"), "utf8")).trim();
       readAt = performance.now();
       return token;
     },

@@ -129,6 +129,26 @@ export async function exec(api: KubeApi, options: ExecOptions, signal: AbortSign
   };
 }
 
+/** An input that is held open for as long as somebody wants what it belongs to. */
+export interface HeldInput {
+  /** It is over; with what broke it, if something did. Never rejects. */
+  readonly closed: Promise<Error | undefined>;
+  close(): void;
+}
+
+/**
+ * Holds the input of a container's main program, and writes nothing. With `stdinOnce` the program's input ends with this connection, however that ends. Errors: KubeError,
+ * KubeUnreachable, KubeProtocolError, or the signal's reason.
+ */
+export async function holdInput(api: KubeApi, { namespace, pod, container }: Container, signal: AbortSignal): Promise<HeldInput> {
+  const query = { container, stdin: true, stdout: false, stderr: false, tty: false };
+  const socket = await api.webSocket(pathOf("Pod", namespace, pod, "attach"), query, [execProtocol], signal);
+  const channels = new Channels(socket, api.name, signal);
+  channels.onMessage(3, () => channels.close());
+  channels.start();
+  return { closed: channels.closed, close: () => channels.terminate() };
+}
+
 /** The command's v1.Status. Throws KubeError when it could not be run. */
 function exitOf(text: string): ExecExit {
   const status = statusIn(text);

@@ -3,6 +3,7 @@ import type { BuildPlan } from "@berth/contract/buildplan.ts";
 import type { BlobStore } from "../blobs/store.ts";
 import type { Access } from "../db/permissions.ts";
 import type { WantedHost } from "../core/hosts.ts";
+import type { KubeFacts, WantedKube } from "../core/kube-clusters.ts";
 import type { Db } from "../db/pool.ts";
 import type { SecretBox } from "../db/secretbox.ts";
 import type { TokenCheck } from "../db/tokens.ts";
@@ -19,24 +20,27 @@ export interface Places {
   owns(cluster: string): boolean;
 }
 
-/** How a Docker host elsewhere is doing. */
-export interface HostState {
+/** How a Docker host elsewhere or a Kubernetes cluster is doing. */
+export interface PlaceState {
   readonly connected: boolean;
   /** Why it is not. */
   readonly reason?: string;
   readonly since: Date;
+  /** Of a Docker host. */
   readonly edgeVersion?: string;
 }
 
-/** Docker hosts elsewhere, as this server reaches them. */
-export interface Hosts {
+/** Docker hosts elsewhere and Kubernetes clusters, as this server reaches them. */
+export interface AddedClusters {
   /** Whether the daemon can be used. Errors: `host_unusable`. */
-  check(host: WantedHost, signal: AbortSignal): Promise<void>;
+  checkHost(host: WantedHost, signal: AbortSignal): Promise<void>;
+  /** Whether the cluster can be used, and what it says of itself. Errors: `cluster_unusable`. */
+  checkKube(wanted: WantedKube, signal: AbortSignal): Promise<KubeFacts>;
   /** Connects what was added, and lets go of what was removed. */
   refresh(): Promise<void>;
   /** undefined for what this server does not drive. */
-  state(cluster: string): HostState | undefined;
-  /** Takes the edge off a host. Errors: `engine_unavailable` when it does not answer. */
+  state(cluster: string): PlaceState | undefined;
+  /** Takes off what Berth has put there for itself. Errors: `engine_unavailable` when it does not answer. */
   clear(cluster: string, signal: AbortSignal): Promise<void>;
 }
 
@@ -47,7 +51,7 @@ export interface ResourceDeps {
   readonly blobs: BlobStore;
   readonly secretBox: SecretBox;
   readonly places: Places;
-  readonly hosts: Hosts;
+  readonly addedClusters: AddedClusters;
   /** The installation's id. */
   readonly installation: () => string;
   readonly clock: () => Date;

@@ -29,8 +29,8 @@ export interface DoctorDeps {
   readonly paths: Paths;
   /** The registry that images are pushed to, and who asks it; absent: there is none. */
   readonly registry?: Looking;
-  /** Docker hosts elsewhere. */
-  readonly hosts?: readonly Looking[];
+  /** Clusters beside this machine. */
+  readonly added?: readonly Looking[];
   readonly findTool: (name: string) => Promise<string | undefined>;
 }
 
@@ -39,9 +39,9 @@ const answering = "See whether database and edge answer.";
 const readingShare = 0.6;
 
 export async function runDoctor(deps: DoctorDeps, signal: AbortSignal): Promise<Check[]> {
-  const { registry, hosts = [] } = deps;
+  const { registry, added = [] } = deps;
   return runChecks(
-    [...ofParts(deps), ...hosts, ...(registry === undefined ? [] : [registry]), ...ofState(deps), ...ofMachine(deps)],
+    [...ofParts(deps), ...added, ...(registry === undefined ? [] : [registry]), ...ofState(deps), ...ofMachine(deps)],
     signal,
   );
 }

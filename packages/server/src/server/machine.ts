@@ -6,7 +6,6 @@ import { EdgeTraffic } from "../engines/edge-traffic.ts";
 import { catalogueOf, newestOf } from "../core/image/bases.ts";
 import { imageRecipe } from "../core/image/recipe.ts";
 import type { FindLogin } from "../core/image/reference.ts";
-import type { Builder } from "../builders/builder.ts";
 import type { AgentEngine } from "../engines/agent/engine.ts";
 import { DockerEngine } from "../engines/docker/engine.ts";
 import { LocalEngine } from "../engines/local/engine.ts";
@@ -41,13 +40,18 @@ export function openHostTraffic(paths: Paths, { cluster, facts }: { readonly clu
   return new EdgeTraffic({ socketPath: edge, dialSocket: dial, home: paths.home, cluster, router, now: Date.now });
 }
 
+export interface HostPlaceDeps {
+  readonly config: Config;
+  readonly paths: Paths;
+  readonly blobs: BlobStore;
+  readonly logins: Logins;
+  /** Its id. */
+  readonly installation: string;
+}
+
 /** All that reaches a host, and builds on it. */
-export function openHostPlace(
-  deps: { readonly config: Config; readonly paths: Paths; readonly blobs: BlobStore; readonly logins: Logins },
-  installation: string,
-  host: HostPlace,
-): OpenPlace & { readonly builder: Builder } {
-  const { config, paths, blobs, logins } = deps;
+export function openHostPlace(deps: HostPlaceDeps, host: HostPlace): OpenPlace {
+  const { config, paths, blobs, logins, installation } = deps;
   const engine = openHostEngine(paths, host, logins.find);
   const traffic = openHostTraffic(paths, host);
   const builder = openHostBuilder({ config, paths, installation, blobs, logins }, host);
@@ -56,6 +60,7 @@ export function openHostPlace(
     engine,
     traffic,
     builder,
+    setDoors: (doors) => traffic.setDoors(doors),
     async close() {
       builder.close();
       await Promise.all([engine.close(), traffic.close()]);

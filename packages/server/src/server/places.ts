@@ -1,8 +1,10 @@
-// Which cluster is reached how from this server: its own through its edge, Docker hosts elsewhere through their tunnels, and those of other nodes not at all,
-// with words that say where to ask.
+// Which cluster is reached how from this server: its own through its edge, Docker hosts elsewhere through their tunnels, Kubernetes clusters through their APIs, and those
+// of other nodes not at all, with words that say where to ask.
 import { setTimeout as delay } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
+import type { Builder } from "../builders/builder.ts";
 import type { HostFacts, HostTls } from "../core/hosts.ts";
+import type { KubeAccess, KubeFacts } from "../core/kube-clusters.ts";
 import { clusterOwners, type ClusterOwner } from "../db/clusters.ts";
 import type { Db } from "../db/pool.ts";
 import { AwayEngine, AwayTraffic } from "../engines/away.ts";
@@ -19,6 +21,7 @@ export interface OwnPlace {
 
 /** A Docker host elsewhere that this server's node drives. All of it can be handed to another thread. */
 export interface HostPlace {
+  readonly kind: "docker";
   readonly cluster: string;
   readonly facts: HostFacts;
   readonly tls?: HostTls;
@@ -26,17 +29,31 @@ export interface HostPlace {
   readonly doors: Doors;
 }
 
-/** What reaches a host. */
+/** A Kubernetes cluster that this server's node drives; as above. */
+export interface KubePlace {
+  readonly kind: "kubernetes";
+  readonly cluster: string;
+  readonly facts: KubeFacts;
+  readonly access: KubeAccess;
+  readonly connected: boolean;
+}
+
+export type AddedPlace = HostPlace | KubePlace;
+
+/** What reaches one of them, and builds for it. */
 export interface OpenPlace extends OwnPlace {
-  readonly traffic: Traffic & { setDoors(doors: Doors): void };
+  readonly builder: Builder;
+  setDoors?(doors: Doors): void;
   close(): Promise<void>;
 }
 
 export interface ServerPlaces extends Places {
   /** undefined = this server's own, or one that nobody drives. */
   owner(cluster: string): ClusterOwner | undefined;
-  /** All hosts that there are now. */
-  setHosts(hosts: readonly HostPlace[]): void;
+  /** All clusters beside the own one that there are now. */
+  setAdded(places: readonly AddedPlace[]): void;
+  /** What builds for an added cluster; undefined for the own one. */
+  builder(cluster: string): Builder | undefined;
   /** Those that work can be done for now. */
   reachable(): readonly string[];
   /** Looks again at who drives what, until the signal. */
@@ -47,20 +64,16 @@ export interface ServerPlaces extends Places {
 const period = 5_000;
 const unknownRouter = { host: "127.0.0.1", port: 8080 };
 
-export async function createPlaces<P extends OpenPlace>(
-  db: Db,
-  own: OwnPlace | undefined,
-  openHost: (host: HostPlace) => P,
-): Promise<ServerPlaces & { host(cluster: string): P | undefined }> {
+export async function createPlaces(db: Db, own: OwnPlace | undefined, open: (place: AddedPlace) => OpenPlace): Promise<ServerPlaces> {
   let owners = await clusterOwners(db);
-  const hosts = new Map<string, { of: HostPlace; readonly place: P }>();
+  const added = new Map<string, { of: AddedPlace; readonly place: OpenPlace }>();
   const closing: Promise<void>[] = [];
   const drop = (cluster: string): void => {
-    const gone = hosts.get(cluster)?.place.close();
-    hosts.delete(cluster);
+    const gone = added.get(cluster)?.place.close();
+    added.delete(cluster);
     if (gone !== undefined) closing.push(gone);
   };
-  const driven = (cluster: string): OwnPlace | undefined => (cluster === own?.cluster ? own : hosts.get(cluster)?.place);
+  const driven = (cluster: string): OwnPlace | undefined => (cluster === own?.cluster ? own : added.get(cluster)?.place);
   const owner = (cluster: string): ClusterOwner | undefined =>
     driven(cluster) === undefined ? owners.find((one) => one.cluster === cluster) : undefined;
   return {
@@ -70,22 +83,22 @@ export async function createPlaces<P extends OpenPlace>(
     engine: (cluster) => driven(cluster)?.engine ?? new AwayEngine(cluster, whereIs(owner(cluster))),
     traffic: (cluster) =>
       driven(cluster)?.traffic ?? new AwayTraffic(cluster, whereIs(owner(cluster)), owner(cluster)?.router ?? unknownRouter),
-    host: (cluster) => hosts.get(cluster)?.place,
-    setHosts(now) {
-      for (const [cluster, { of }] of hosts) {
+    builder: (cluster) => added.get(cluster)?.place.builder,
+    setAdded(now) {
+      for (const [cluster, { of }] of added) {
         const next = now.find((one) => one.cluster === cluster);
-        if (next === undefined || !isDeepStrictEqual([next.facts, next.tls], [of.facts, of.tls])) drop(cluster);
+        if (next === undefined || !isDeepStrictEqual(identityOf(next), identityOf(of))) drop(cluster);
       }
       for (const of of now) {
-        const known = hosts.get(of.cluster);
-        if (known === undefined) hosts.set(of.cluster, { of, place: openHost(of) });
+        const known = added.get(of.cluster);
+        if (known === undefined) added.set(of.cluster, { of, place: open(of) });
         else known.of = of;
-        hosts.get(of.cluster)?.place.traffic.setDoors(of.doors);
+        if (of.kind === "docker") added.get(of.cluster)?.place.setDoors?.(of.doors);
       }
     },
     reachable: () => [
       ...(own === undefined ? [] : [own.cluster]),
-      ...[...hosts.values()].flatMap(({ of }) => (of.connected ? [of.cluster] : [])),
+      ...[...added.values()].flatMap(({ of }) => (of.connected ? [of.cluster] : [])),
     ],
     async run(signal) {
       while (!signal.aborted) {
@@ -95,11 +108,14 @@ export async function createPlaces<P extends OpenPlace>(
       }
     },
     async close() {
-      for (const cluster of hosts.keys()) drop(cluster);
+      for (const cluster of added.keys()) drop(cluster);
       await Promise.all(closing);
     },
   };
 }
+
+/** What it takes to open it anew. */
+const identityOf = (place: AddedPlace): readonly unknown[] => [place.kind, place.facts, place.kind === "docker" ? place.tls : place.access];
 
 /** `http://127.0.0.1:7420 on host alpha`. */
 export function whereIs(owner: ClusterOwner | undefined): string {

@@ -5,11 +5,11 @@ import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { isDeepStrictEqual } from "node:util";
 import type { Doors } from "../engines/edge-traffic.ts";
-import type { HostPlace } from "./places.ts";
+import type { AddedPlace } from "./places.ts";
 import type { Work, WorkMetrics, WorkStart } from "../work.ts";
 
 export type WorkTold =
-  { readonly start: WorkStart } | { readonly doors: Doors } | { readonly hosts: readonly HostPlace[] } | { readonly stop: true };
+  { readonly start: WorkStart } | { readonly doors: Doors } | { readonly added: readonly AddedPlace[] } | { readonly stop: true };
 export type WorkSaid =
   | { readonly stopped: true }
   | { [Name in keyof WorkMetrics]: { readonly count: Name; readonly of: Parameters<WorkMetrics[Name]> } }[keyof WorkMetrics];
@@ -57,7 +57,7 @@ export function openWorkThread(file = entry()): IdleThread {
   return {
     start(start, metrics) {
       let { doors } = start;
-      let hosts: readonly HostPlace[] = [];
+      let added: readonly AddedPlace[] = [];
       worker.on("message", (said: WorkSaid) => {
         if ("stopped" in said) stopped.resolve();
         else count(metrics, said);
@@ -70,10 +70,10 @@ export function openWorkThread(file = entry()): IdleThread {
           doors = now;
           tell({ doors });
         },
-        setHosts(now) {
-          if (isDeepStrictEqual(hosts, now)) return;
-          hosts = now;
-          tell({ hosts });
+        setAdded(now) {
+          if (isDeepStrictEqual(added, now)) return;
+          added = now;
+          tell({ added });
         },
         async stop() {
           stopping = true;

@@ -14,12 +14,17 @@ export const command = defineCommand({
   path: ["clusters", "add"],
   scope: "none",
   waits: true,
-  summary: "Add a Docker host as a cluster: its edge is put there and connected",
+  summary: "Add a Docker host or a Kubernetes cluster",
   description:
-    "Berth talks to the host's daemon over TLS. The edge, which takes the traffic there and watches what runs, is Berth's own image (`npm run image`); the host gets it from the server's daemon or from a registry.",
+    "Berth talks to a host's daemon over TLS. The edge, which takes the traffic there and watches what runs, is Berth's own image (`npm run image`); the host gets it from the server's daemon or from a registry. A Kubernetes cluster is reached as its kubeconfig says, which is kept encrypted, and serves by a gateway of its own (Gateway API); `berth clusters rbac` prints the rights that Berth needs there.",
   arguments: { cluster: required("its name, as stacks will name it") },
   options: {
-    docker: text("--docker <endpoint>", "where its daemon listens, as in DOCKER_HOST: tcp://host:2376"),
+    kubeconfig: text("--kubeconfig <file>", "of a Kubernetes cluster, with certificates and tokens inline; - reads standard input"),
+    context: text("--context <name>", "of the kubeconfig; its current one if left out"),
+    inCluster: flag("--in-cluster", "the Kubernetes cluster that Berth itself runs in, as its pod's service account"),
+    gateway: text("--gateway <namespace/name>", "the Gateway that routes are attached to; may be left out where there is one"),
+    address: text("--address <host:port>", "where the gateway takes requests, if its status does not say so"),
+    docker: text("--docker <endpoint>", "where a Docker host's daemon listens, as in DOCKER_HOST: tcp://host:2376"),
     tls: text("--tls <folder>", "folder with ca.pem, cert.pem and key.pem, as in DOCKER_CERT_PATH"),
     domain: text("--domain <name>", "components without a host of their own are reached at <component>.<stack>.<name>"),
     httpPort: integer("--http-port <port>", "where users come in; 80 if left out"),
@@ -31,15 +36,16 @@ export const command = defineCommand({
   },
   examples: [
     ["berth clusters add fra1 --docker tcp://fra1.example.com:2376 --tls ~/.docker/fra1 --domain fra1.example.com", "a server elsewhere"],
+    ["berth clusters add prod --kubeconfig ~/.kube/config --context prod --domain apps.example.com", "a Kubernetes cluster"],
     ["berth stacks create shop --cluster fra1", "a stack that lives there"],
   ],
   async run(ctx, { arguments: { cluster }, options }) {
-    const body = await bodyOf(cluster, options);
+    const body = await bodyOf(ctx, cluster, options);
     const api = await ctx.api();
     let added = await api.addCluster({ body }, { signal: ctx.signal });
     let told = "";
-    while (ctx.settings.wait && added.host?.connected !== true) {
-      const reason = added.host?.reason ?? "it is being connected";
+    while (ctx.settings.wait && stateOf(added)?.connected !== true) {
+      const reason = stateOf(added)?.reason ?? "it is being connected";
       if (reason !== told) ctx.out.progress(`${cluster}: ${reason}`);
       told = reason;
       await delay(period, undefined, { signal: ctx.signal }).catch(() => ctx.signal.throwIfAborted());
@@ -49,16 +55,27 @@ export const command = defineCommand({
   },
 });
 
-function show(ctx: Context, { name, domain, host, ...rest }: Cluster): void {
-  if (ctx.out.json) ctx.out.object({ name, domain, host, ...rest });
-  else if (host?.connected === true)
-    ctx.out.line(
-      `${name} is connected; its edge answers on port ${String(host.httpPort)}, for *.${domain}. Next: berth stacks create NAME --cluster ${name}`,
-    );
-  else ctx.out.line(`${name} is added; \`berth clusters show ${name}\` says when it is connected.`);
+const stateOf = ({ host, kubernetes }: Cluster): Cluster["host"] | Cluster["kubernetes"] => host ?? kubernetes;
+
+function show(ctx: Context, added: Cluster): void {
+  const { name, domain, host, kubernetes, ...rest } = added;
+  if (ctx.out.json) ctx.out.object({ name, domain, host, kubernetes, ...rest });
+  else if (stateOf(added)?.connected !== true) ctx.out.line(`${name} is added; \`berth clusters show ${name}\` says when it is connected.`);
+  else {
+    const door =
+      kubernetes === undefined
+        ? `its edge answers on port ${String(host?.httpPort ?? 80)}`
+        : `gateway ${kubernetes.gateway} answers at ${kubernetes.address}`;
+    ctx.out.line(`${name} is connected; ${door}, for *.${domain}. Next: berth stacks create NAME --cluster ${name}`);
+  }
 }
 
 interface Given {
+  readonly kubeconfig: string | undefined;
+  readonly context: string | undefined;
+  readonly inCluster: boolean | undefined;
+  readonly gateway: string | undefined;
+  readonly address: string | undefined;
   readonly docker: string | undefined;
   readonly tls: string | undefined;
   readonly domain: string | undefined;
@@ -70,8 +87,49 @@ interface Given {
   readonly socket: string | undefined;
 }
 
-async function bodyOf(name: string, { docker, tls, networks, ...rest }: Given): Promise<NewCluster> {
-  if (docker === undefined) throw new UsageError("Where does its daemon listen?", "Name it as in DOCKER_HOST: --docker tcp://host:2376.");
+async function bodyOf(
+  ctx: Context,
+  name: string,
+  { kubeconfig, context, inCluster, gateway, address, ...host }: Given,
+): Promise<NewCluster> {
+  const kubernetes = Object.fromEntries(Object.entries({ context, gateway, address }).filter(([, value]) => value !== undefined));
+  if (kubeconfig === undefined && inCluster !== true) {
+    const [first] = Object.keys(kubernetes);
+    if (first !== undefined) throw new UsageError(`--${first} belongs to a Kubernetes cluster.`, "Name its kubeconfig: --kubeconfig FILE.");
+    return hostOf(name, host);
+  }
+  if (kubeconfig !== undefined && inCluster === true)
+    throw new UsageError("Either --kubeconfig or --in-cluster.", "The pod's own cluster needs no kubeconfig.");
+  const { domain, ...others } = host;
+  const [foreign] = Object.entries(others).flatMap(([option, value]) => (value === undefined || value === false ? [] : [option]));
+  if (foreign !== undefined)
+    throw new UsageError(
+      `--${foreign.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} belongs to a Docker host.`,
+      "Leave it out, or --kubeconfig.",
+    );
+  return {
+    name,
+    ...(domain === undefined ? {} : { domain }),
+    kubernetes: { ...kubernetes, ...(kubeconfig === undefined ? {} : { kubeconfig: await kubeconfigIn(ctx, kubeconfig) }) },
+  };
+}
+
+async function kubeconfigIn({ prompt }: Context, file: string): Promise<string> {
+  try {
+    return file === "-" ? await prompt.readAll() : await readFile(file, "utf8");
+  } catch (error) {
+    throw new Failure(exitCodes.failed, `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}.`, {
+      next: "Write one with `kubectl config view --minify --flatten`.",
+      cause: error,
+    });
+  }
+}
+
+type GivenHost = Omit<Given, "kubeconfig" | "context" | "inCluster" | "gateway" | "address">;
+
+async function hostOf(name: string, { docker, tls, networks, ...rest }: GivenHost): Promise<NewCluster> {
+  if (docker === undefined)
+    throw new UsageError("What is it?", "A Docker host (--docker tcp://host:2376), or a Kubernetes cluster (--kubeconfig FILE).");
   const given = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
   return {
     name,

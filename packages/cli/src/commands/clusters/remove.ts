@@ -6,9 +6,9 @@ export const command = defineCommand({
   path: ["clusters", "remove"],
   scope: "none",
   asks: true,
-  summary: "Remove a cluster that has no stacks any more, and its edge from the host",
+  summary: "Remove a cluster that has no stacks any more, and what Berth has put there for itself",
   arguments: { cluster: required("its name") },
-  options: { unreached: flag("--unreached", "also when the host does not answer: what Berth has there stays there") },
+  options: { unreached: flag("--unreached", "also when it does not answer: what Berth has there stays there") },
   examples: [["berth clusters remove fra1", "asks first"]],
   async run(ctx, { arguments: { cluster }, options: { unreached } }) {
     await ctx.confirm(`Removing cluster ${cluster}`, `Remove cluster ${cluster}?`);

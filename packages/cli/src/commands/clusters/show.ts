@@ -11,6 +11,7 @@ export const command = defineCommand({
   examples: [["berth clusters show local", "engine, version, isolation and capabilities"]],
   async run(ctx, { arguments: { cluster: name } }) {
     const cluster = await (await ctx.api()).showCluster({ params: { cluster: name } }, { signal: ctx.signal });
+    const state = cluster.host ?? cluster.kubernetes;
     showObject(ctx, cluster, [
       ["cluster", ctx.out.paint.bold(cluster.name)],
       ["engine", cluster.engine],
@@ -20,7 +21,10 @@ export const command = defineCommand({
       ["stacks", `${String(cluster.stacks)}${cluster.drainingSince === undefined ? "" : ", and takes no new ones"}`],
       ["domain", cluster.domain],
       ["host", cluster.host?.endpoint],
-      ["connected", cluster.host === undefined ? undefined : cluster.host.connected ? "yes" : `no: ${cluster.host.reason ?? "not yet"}`],
+      ["API", cluster.kubernetes?.server],
+      ["context", cluster.kubernetes?.context],
+      ["gateway", cluster.kubernetes && `${cluster.kubernetes.gateway} at ${cluster.kubernetes.address}`],
+      ["connected", state && (state.connected ? `yes, since ${when(state.since ?? "")}` : `no: ${state.reason ?? "not yet"}`)],
       ["edge", cluster.host?.edgeVersion],
       ["created", when(cluster.createdAt)],
       [

@@ -56,11 +56,21 @@ export class SolveReader {
       if (this.told.length > 200) this.told.shift();
       return;
     }
-    for (const vertex of status.vertexes ?? []) this.#vertex(vertex);
-    for (const { vertex, stream, data } of status.logs ?? [])
+    const vertexes = status.vertexes ?? [];
+    const logs = status.logs ?? [];
+    // One message may tell the end of a step and the beginning of the next: in this order, and a step's last words before its end.
+    const ending = vertexes.filter(({ digest, completed }) => completed !== undefined && this.#nodes.get(digest)?.started === true);
+    const isEnding = new Set(ending.map(({ digest }) => digest));
+    this.#words(logs.filter(({ vertex }) => isEnding.has(vertex)));
+    for (const vertex of ending) this.#completed(vertex);
+    for (const vertex of vertexes) this.#vertex(vertex);
+    this.#words(logs.filter(({ vertex }) => !isEnding.has(vertex)));
+    for (const vertex of vertexes) this.#completed(vertex);
+  }
+
+  #words(logs: NonNullable<Status["logs"]>): void {
+    for (const { vertex, stream, data } of logs)
       this.#nodes.get(vertex)?.log.push(stream === 2 ? "stderr" : "stdout", Buffer.from(data, "base64"));
-    // A step's last words come with the news of its end, or before.
-    for (const vertex of status.vertexes ?? []) this.#completed(vertex);
   }
 
   #vertex({ digest, name = "", started, cached }: Vertex): void {

@@ -14,7 +14,8 @@ import type { RegistryLogin } from "../../core/image/reference.ts";
 import { folderBlobs, type TestBlobs } from "./blobs.ts";
 import { buildahMissing, testBuildah } from "./buildah.ts";
 import { buildkitMissing, startBuildkitd, type TestBuildkit } from "./buildkit.ts";
-import { debianMissing, debianTar } from "./debian.ts";
+import { debianMissing } from "./debian.ts";
+import { leanTar } from "./lean.ts";
 import { layoutOf } from "./ocilayout.ts";
 
 export const imageBuilders = ["docker", "buildkit", "buildah"] as const;
@@ -60,7 +61,7 @@ export class ImageBuilders implements AsyncDisposable {
 
   /** Each has the base image, with these packages. */
   static async open(dir: string, include: readonly string[] = []): Promise<ImageBuilders> {
-    const tar = await debianTar(include);
+    const tar = await leanTar(include);
     const [docker, podman, buildkitd] = await Promise.all([startDockerd(), startPodman(), startBuildkitd()]);
     const blobs = await folderBlobs(join(dir, "blobs"));
     const [api, podmanApi] = [new DockerApi(docker.endpoint), new DockerApi(podman.endpoint)];

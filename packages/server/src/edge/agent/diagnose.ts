@@ -38,7 +38,8 @@ export interface Facts {
   readonly machine: Machine;
   readonly spec: Spec;
   readonly state: State;
-  readonly members: () => ProcessStat[];
+  /** What is wrong with where it listens; see `provenListeningFault`. */
+  readonly listening: (refused: boolean) => Promise<ListeningFault | undefined>;
   /** Told which port is open in place of the expected one, if any: ms since that was first seen. */
   readonly strayFor: (port: number | undefined) => number;
   /** false: what was found a moment ago still holds for an instance that is not running. */
@@ -181,7 +182,7 @@ const bracketed = (host: string): string => (host.includes(":") ? `[${host}]` : 
 async function listeningCause(facts: Facts, age: number): Promise<Cause | undefined> {
   const { spec, state } = facts;
   const history: Evidence[] = state.probes.map((one) => ({ kind: "probe", at: one.at, text: `${one.probe}: ${one.detail}` }));
-  const fault = await provenListeningFault(spec, facts.members, state.probes.at(-1)?.detail === "connection refused");
+  const fault = await facts.listening(state.probes.at(-1)?.detail === "connection refused");
   const strayFor = facts.strayFor(fault?.stray);
   if (fault !== undefined) {
     const told = (more: readonly Evidence[] = []): Cause => ({ ...fault.why, evidence: [...fault.why.evidence, ...history, ...more] });

@@ -1,5 +1,6 @@
 // Which processes belong to an instance and what they use, as /proc tells.
 import { readlinkSync } from "node:fs";
+import { uptime } from "node:os";
 import { isAlive, livingProcesses, readProc, type ProcessIdentity, type ProcessStat } from "../../os/process.ts";
 
 /** The process namespace that a process lives in, as the kernel names it: `pid:[4026531836]`; undefined when it may not be looked at. */
@@ -36,13 +37,25 @@ export function markOf(pid: number): string | undefined {
     ?.slice("BERTH_INSTANCE=".length);
 }
 
-/** All processes that had not ended when it was made. Marks are read when first asked for. */
+/** Clock ticks after which a process is taken to have become what it was started for: a mark comes with the environment, and that one with the program. */
+const settled = 100;
+/** Marks of settled processes by pid and start. Whoever is started by a marked one is marked from its first moment. */
+const knownMarks = new Map<number, { readonly start: string; readonly mark: string | undefined }>();
+
+/** All processes that had not ended when it was made. Marks are read when first asked for, and again as long as a process is young. */
 export class ProcessTable {
   readonly all: readonly ProcessStat[] = livingProcesses();
   readonly #marks = new Map<number, string | undefined>();
+  readonly #settledBefore = uptime() * 100 - settled;
 
-  #mark(pid: number): string | undefined {
-    if (!this.#marks.has(pid)) this.#marks.set(pid, markOf(pid));
+  #mark({ pid, start }: ProcessStat): string | undefined {
+    const known = knownMarks.get(pid);
+    if (known?.start === start) return known.mark;
+    if (!this.#marks.has(pid)) {
+      const mark = markOf(pid);
+      this.#marks.set(pid, mark);
+      if (Number(start) < this.#settledBefore) knownMarks.set(pid, { start, mark });
+    }
     return this.#marks.get(pid);
   }
 
@@ -58,7 +71,7 @@ export class ProcessTable {
     const reused = program !== undefined && root !== undefined && root.start !== program.start;
     for (const one of this.all) {
       const kin = program !== undefined && !reused && (one.pid === program.pid || one.session === program.pid || one.group === program.pid);
-      if (kin || inGroup.has(one.pid) || this.#mark(one.pid) === instance) members.set(one.pid, one);
+      if (kin || inGroup.has(one.pid) || this.#mark(one) === instance) members.set(one.pid, one);
     }
     for (let grew = true; grew;) {
       grew = false;

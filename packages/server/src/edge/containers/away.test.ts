@@ -2,10 +2,10 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { DockerEngine } from "../../engines/docker/engine.ts";
 import { AgentProcesses, until } from "../testing/agent-processes.ts";
+import { edgeProgram } from "../testing/programs.ts";
 
 const never = new AbortController().signal;
 const home = mkdtempSync(join(tmpdir(), "berth-away-"));
@@ -15,10 +15,7 @@ const engine = new DockerEngine({
   logsSocket: join(home, "run", "logs.sock"),
   cluster: "docker",
 });
-const processes = new AgentProcesses(home, {
-  agent: fileURLToPath(new URL("main.ts", import.meta.url)),
-  collector: fileURLToPath(new URL("../collector/main.ts", import.meta.url)),
-});
+const processes = new AgentProcesses(home, { agent: edgeProgram("edge-containers"), collector: edgeProgram("edge-collector") });
 
 beforeAll(async () => {
   mkdirSync(join(home, "run"));

@@ -8,15 +8,15 @@ import { connect, createServer as createTcpServer, type AddressInfo, type Server
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import type { Fence, Ref } from "../../engines/engine.ts";
 import { EdgeTraffic } from "../../engines/edge-traffic.ts";
 import { lockHolder } from "../primary/lock.ts";
+import { edgeProgram, edgeWithTestAgent } from "./programs.ts";
 import type { TrafficEndpoint, TrafficEntry, TrafficPort } from "../../engines/traffic.ts";
 
 /** The product's own entry, and the one with an agent that tests speak through. */
-export const realEntry = fileURLToPath(new URL("../main.ts", import.meta.url));
-const testEntry = fileURLToPath(new URL("./main.ts", import.meta.url));
+export const realEntry = edgeProgram("edge");
+export const testEntry = edgeWithTestAgent();
 
 export const installation = "test";
 export const ref: Ref = { stack: "shop", component: "web" };
@@ -29,7 +29,6 @@ export class TestEdge implements AsyncDisposable {
   readonly traffic: EdgeTraffic;
   readonly #overrides: Record<string, unknown>;
   readonly #launcher: readonly string[];
-  entryFile = testEntry;
   process: ChildProcess | undefined;
   port = 0;
   stderr = "";
@@ -61,7 +60,7 @@ export class TestEdge implements AsyncDisposable {
 
   /** Another process on the same home folder, as somebody starts it who does not know of the first; rejects with its last words. */
   static async again(edge: TestEdge): Promise<void> {
-    const child = spawn(process.execPath, [edge.entryFile, join(edge.home, "edge.json")], { stdio: ["ignore", "ignore", "pipe"] });
+    const child = spawn(process.execPath, [testEntry, join(edge.home, "edge.json")], { stdio: ["ignore", "ignore", "pipe"] });
     let said = "";
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       said += text;
@@ -88,7 +87,7 @@ export class TestEdge implements AsyncDisposable {
         ...overrides,
       }),
     );
-    const [command = "", ...args] = [...this.#launcher, process.execPath, this.entryFile, configFile, ...flags];
+    const [command = "", ...args] = [...this.#launcher, process.execPath, testEntry, configFile, ...flags];
     const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"] });
     this.process = child;
     // A test that failed half-way must leave nothing behind; the children follow their primary.
@@ -110,7 +109,7 @@ export class TestEdge implements AsyncDisposable {
       30_000,
       "the start of the edge",
     );
-    if (this.entryFile === testEntry) await until(() => existsSync(join(this.home, "run", "agent.sock")));
+    await until(() => existsSync(join(this.home, "run", "agent.sock")));
   }
 
   async down(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {

@@ -70,7 +70,7 @@ async function entriesOf(archive: Buffer): Promise<Map<string, Entry>> {
 }
 
 export function archives(lab: Lab): void {
-  const volume = (name = "data") => ({ stack: `stack-${(lab.counter += 1)}`, stackName: `archives${lab.counter}`, name });
+  const volume = (name = "data") => ({ stack: `stack-${(lab.counter += 1)}`, stackName: `${lab.stack}-${lab.counter}`, name });
   const restore = (of: ReturnType<typeof volume>, ...parts: Buffer[]) => lab.engine.volumes.restore(of, streamOf(...parts), never);
   const snapshot = async (of: ReturnType<typeof volume>) => bytesOf(await lab.engine.volumes.snapshot(of.stack, of.name, never));
 

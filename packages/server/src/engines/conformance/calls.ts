@@ -40,6 +40,18 @@ export function tasksAndQuestions(lab: Lab): void {
     expect(await lab.engine.observe(workload.ref, never)).toBeUndefined();
   });
 
+  it("ends the lines of a task for who follows them, when the task ends", async () => {
+    const workload = await lab.place.workload("run", { ref: lab.newRef() });
+    await lab.engine.prepare(workload, lab.fence(), never);
+    const id = `told-${workload.ref.component}`;
+    const command = { shell: "echo one; sleep 1; echo two; exit 3" };
+    await lab.engine.startTask({ id, workload, command, deadline: 60_000, tty: false }, lab.fence(lab.generation), never);
+    const told: string[] = [];
+    for await (const { text } of lab.engine.taskLogs(id, { follow: true }, AbortSignal.timeout(30_000))) told.push(text);
+    expect(told).toEqual(["one", "two"]);
+    expect(await lab.engine.task(id, never)).toMatchObject({ phase: "failed", exitCode: 3 });
+  });
+
   it("gives back lines from a cursor on", async () => {
     const wanted = await lab.up("run", { replicas: 2 });
     const read = async (options: {

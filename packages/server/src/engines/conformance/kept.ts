@@ -52,7 +52,7 @@ export function whatIsKept(lab: Lab): void {
 
   it("forgets a stack when all of it is gone: whoever has the name next reads nothing of it", async () => {
     const stackId = `stack-${lab.counter + 1}`;
-    const stack = { id: stackId, name: `gone${lab.counter + 1}` };
+    const stack = { id: stackId, name: `${lab.stack}-gone` };
     const wanted = await lab.up(
       "run",
       {},

@@ -33,7 +33,7 @@ export async function until<T>(look: () => Promise<T | undefined | false>, what:
 export class Lab {
   #place: Place | undefined;
   /** Of its own: a place may still be removing what the suite made before. */
-  readonly #stack = `conform${randomBytes(3).toString("hex")}`;
+  readonly stack = `conform${randomBytes(3).toString("hex")}`;
   /** The newest that was given. */
   generation = 0;
   epoch = 1;
@@ -63,7 +63,7 @@ export class Lab {
   }
 
   newRef(): Ref {
-    return { stack: this.#stack, component: `c${(this.counter += 1)}` };
+    return { stack: this.stack, component: `c${(this.counter += 1)}` };
   }
 
   async instances(ref: Ref): Promise<readonly Instance[]> {

@@ -9,7 +9,8 @@ const patience = 10_000;
 export async function capabilitiesOf(api: KubeApi, cluster: string, signal: AbortSignal): Promise<Capabilities> {
   const common = {
     isolation: ["namespace"],
-    tcp: true,
+    tcp: false,
+    doorLacks: ["published ports", "request limits", "redirects to HTTPS"],
     weights: true,
     volumes: "mount",
     limits: { memory: true, cpu: true, processes: false },

@@ -273,7 +273,7 @@ describe.skipIf(missing !== undefined)(`causes on Kubernetes${missing === undefi
       const { failure } = await failureOf(prepare(await place.workload("run", { ref }), reader));
       expect(failure).toMatchObject({
         code: "cluster_rights_missing",
-        params: { user: `system:serviceaccount:${namespace}:reader`, verb: "update" },
+        params: { user: `system:serviceaccount:${namespace}:reader`, verb: "patch", resource: "rolebindings" },
       });
       await using away = open("https://127.0.0.1:9");
       expect(await away.capabilities(never)).toMatchObject({ reachable: false, notices: [{ code: "cluster_unreachable" }] });

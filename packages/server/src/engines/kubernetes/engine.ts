@@ -27,6 +27,8 @@ import {
   type VolumePort,
   type Workload,
 } from "../engine.ts";
+import { Archives } from "./archives.ts";
+import { Budgets } from "./budgets.ts";
 import { capabilitiesOf } from "./capabilities.ts";
 import { Causes } from "./causes.ts";
 import { asking } from "./failures.ts";
@@ -44,6 +46,7 @@ import { renderedOf } from "./render.ts";
 import { applySecret, sweepSecrets } from "./secrets.ts";
 import { openSession } from "./session.ts";
 import { isEndless, revisionFor, Slots } from "./slots.ts";
+import type { Doors } from "./surroundings.ts";
 import { Tasks, taskState } from "./tasks.ts";
 import { UsageMeter } from "./usage.ts";
 import { Volumes } from "./volumes.ts";
@@ -55,12 +58,18 @@ export interface KubernetesEngineDeps {
   readonly installation: string;
   /** What is asked of registries for the nodes, and as whom the nodes ask. */
   readonly registries: RegistryAsker;
+  /** What volumes are read and filled with: an image that has GNU tar, a shell and coreutils, and that the nodes can fetch. Absent: Debian's. */
+  readonly archiveImage?: string;
+  /** Who may open connections to instances from outside of their stack. */
+  readonly doors?: Doors;
   /** For the log. */
   readonly onTrouble?: (error: Error) => void;
 }
 
 /** ms within which a cluster makes the pods that it was asked for, and says that others end. */
 const answers = 10_000;
+/** ms within which a cluster that is well ends the pods that a number does not count any more. */
+const counts = 3_000;
 
 export class KubernetesEngine implements Engine, AsyncDisposable {
   readonly kind = "kubernetes";
@@ -69,6 +78,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
   readonly #pods: Pods;
   readonly #fences: Fences;
   readonly #slots: Slots;
+  readonly #budgets: Budgets;
   readonly #tasks: Tasks;
   readonly #causes: Causes;
   readonly #volumes: Volumes;
@@ -82,6 +92,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     this.#api = deps.api;
     this.#fences = new Fences(deps.api, deps.installation);
     this.#slots = new Slots(deps.api, deps.installation);
+    this.#budgets = new Budgets(deps.api, deps.installation);
     this.#tasks = new Tasks(deps.api, deps.installation);
     this.#causes = new Causes(deps.api);
     this.#pods = new Pods({ ...deps, onGone: (pod) => this.#gone(pod) });
@@ -89,14 +100,12 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     this.#usage = new UsageMeter(deps.api);
     this.#images = new Images(deps);
     this.#namespaces = new Namespaces(deps);
+    const archives = new Archives({ ...deps, volumes: this.#volumes, images: this.#images, namespaces: this.#namespaces });
     this.volumes = {
       list: (stackId, signal) => this.#asking(() => this.#volumes.list(stackId, signal)),
       remove: (stackId, name, signal) => this.#asking(() => this.#volumes.remove(stackId, name, signal)),
-      snapshot: () => Promise.reject(withoutArchives()),
-      restore: (_volume, archive) => {
-        archive.destroy();
-        return Promise.reject(withoutArchives());
-      },
+      snapshot: (stackId, name, signal) => this.#asking(() => archives.snapshot(stackId, name, signal)),
+      restore: (volume, archive, signal) => this.#asking(() => archives.restore(volume, archive, signal)),
     };
   }
 
@@ -109,7 +118,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
   }
 
   render(workload: Workload): { readonly name: string; readonly body: unknown }[] {
-    return renderedOf(this.#deps.installation, workload);
+    return renderedOf(this.#deps.installation, workload, this.#deps.doors);
   }
 
   /** The namespace, what the pods read, and the cluster's word that it would take them. Images are pulled by the nodes, when a pod is there. */
@@ -119,6 +128,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
       const namespace = namespaceOf(workload.ref.stack);
       await this.#namespaces.ensure(workload, signal);
       await this.#fences.pass(workload.ref, fence, signal);
+      await this.#namespaces.protect(workload.ref, signal);
       if (workload.artifact.kind === "image") await this.#images.allow(namespace, workload.artifact.reference, signal);
       await applySecret(this.#api, this.#deps.installation, workload, new Date(), signal);
       await this.#volumes.ensure(workload, signal);
@@ -146,6 +156,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
       const there = (): number => ofRevision().filter((pod) => !left.has(pod.name) && !(isEndless(target) && hasEnded(pod))).length;
       if (isEndless(target)) {
         const uids = new Set(ofRevision().flatMap(({ name, uid }) => (left.has(name) ? [uid] : [])));
+        await this.#budgets.grow(target, await this.#slots.list(ref, signal), signal);
         await this.#slots.fill(target, uids, signal);
       } else await this.#slots.addJobs(target, target.replicas - there(), signal);
       if (await this.#pods.until(ref, () => there() >= target.replicas, answers, signal)) return;
@@ -160,10 +171,12 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
       const named = new Set(instances);
       const pods = this.#pods.instances(ref).filter(({ name }) => named.has(name));
       if (pods.length === 0) return;
-      const isEmptied = await this.#slots.empty(ref, pods, this.#pods.instances(ref), graceOf(grace), signal);
       const uids = new Set(pods.map(({ uid }) => uid));
-      const told = (): boolean => this.#pods.instances(ref).every(({ uid, stopping }) => stopping || !uids.has(uid));
-      await this.#pods.until(ref, told, answers, signal);
+      const areTold = (): boolean => this.#pods.instances(ref).every(({ uid, stopping }) => stopping || !uids.has(uid));
+      const told = (): Promise<boolean> => this.#pods.until(ref, areTold, counts, signal);
+      const isEmptied = await this.#slots.empty(ref, pods, this.#pods.instances(ref), { grace: graceOf(grace), told }, signal);
+      await this.#budgets.shrink(ref, await this.#slots.list(ref, signal), signal);
+      await this.#pods.until(ref, areTold, answers, signal);
       if (!isEmptied) return;
       const templates = async (): Promise<readonly PodTemplate[]> =>
         [...(await this.#slots.list(ref, signal)), ...(await this.#slots.jobs(ref, "any", signal))].map(({ spec }) => spec.template);
@@ -183,6 +196,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
         await this.#api.delete({ kind: "Job", namespace, name: metadata.name }, gone);
       for (const { name, uid, stopping } of this.#pods.instances(ref))
         if (!stopping) await this.#api.delete({ kind: "Pod", namespace, name }, { uid, signal }).catch(ignoring(409));
+      await this.#budgets.remove(ref, signal);
       await sweepSecrets(this.#api, { installation: this.#deps.installation, ref, now: new Date() }, "all", signal);
     });
   }
@@ -231,7 +245,8 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     await this.#asking(() => this.#pods.ready(signal));
     const pods = (): PodView[] =>
       this.#pods.instances(ref).filter(({ name }) => options.instance === undefined || name === options.instance);
-    if (options.follow) yield* followLines(this.#api, pods, options, signal);
+    const never = (): Promise<boolean> => Promise.resolve(false);
+    if (options.follow) yield* followLines(this.#api, pods, never, options, signal);
     else yield* await this.#asking(() => pastLines(this.#api, pods(), options, signal));
   }
 
@@ -287,7 +302,8 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     const job = await this.#asking(() => this.#tasks.find(id, signal));
     if (job === undefined) return;
     const pods = (): PodView[] => this.#podsOfJob(job.metadata);
-    if (options.follow) yield* followLines(this.#api, pods, options, signal);
+    const isOver = async (): Promise<boolean> => (await this.task(id, signal))?.phase !== "running";
+    if (options.follow) yield* followLines(this.#api, pods, isOver, options, signal);
     else yield* await this.#asking(() => pastLines(this.#api, pods(), options, signal));
   }
 
@@ -366,12 +382,4 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
   #asking<T>(ask: () => Promise<T>): Promise<T> {
     return asking(this.#deps.cluster, ask);
   }
-}
-
-function withoutArchives(): BerthError {
-  return new BerthError("wrong_state", {
-    verb: "archive",
-    reason: "this engine does not read volumes yet",
-    hint: "Take a snapshot with what the cluster's storage has for that (VolumeSnapshot).",
-  });
 }

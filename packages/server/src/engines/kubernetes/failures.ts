@@ -56,6 +56,10 @@ export function refusalOf(message: string): Cause | undefined {
   const rights = /User "([^"]+)" cannot (\w+) resource "([^"]+)"/.exec(message);
   if (rights !== null)
     return cause("cluster_rights_missing", { user: rights[1] ?? "", verb: rights[2] ?? "", resource: rights[3] ?? "" }, evidence);
+  // As the API says it of who may make a binding, and may not bind this role.
+  const binds =
+    /^(?:rolebindings\.\S+ "[^"]*" is forbidden: )user "([^"]+)" .*attempting to grant RBAC permissions not currently held/s.exec(message);
+  if (binds !== null) return cause("cluster_rights_missing", { user: binds[1] ?? "", verb: "bind", resource: "clusterroles" }, evidence);
   return undefined;
 }
 

@@ -1,5 +1,6 @@
 // Whose orders a cluster still obeys: the epoch of an installation, and the newest generation of each of its components, kept in ConfigMaps of the cluster itself, so that
 // every replica of the control plane, and every clone of it, meets the same answer. Written with the version that was read: of two only one passes.
+import { ownNamespace } from "@berth/contract/clusterrights.ts";
 import { BerthError } from "../../core/errors.ts";
 import type { KubeApi } from "../../kubernetes/api.ts";
 import { KubeError } from "../../kubernetes/errors.ts";
@@ -9,8 +10,6 @@ import { isTerminating } from "./failures.ts";
 import { digest, mark, namespaceOf } from "./names.ts";
 import type { ConfigMap } from "./objects.ts";
 
-/** Where Berth keeps what is of no stack. */
-export const ownNamespace = "berth-system";
 const epochKey = "epoch";
 
 export class Fences {
@@ -78,7 +77,7 @@ export class Fences {
   }
 
   get #marker(): string {
-    return `installation-${digest(this.#installation)}`;
+    return markerOf(this.#installation);
   }
 
   #find(signal: AbortSignal): Promise<ConfigMap | undefined> {
@@ -114,6 +113,13 @@ export class Fences {
     }
   }
 }
+
+/** The epoch of an installation is forgotten: it works there no more. */
+export async function removeMarkers(api: KubeApi, installation: string, signal: AbortSignal): Promise<void> {
+  await api.delete({ kind: "ConfigMap", namespace: ownNamespace, name: markerOf(installation) }, { signal });
+}
+
+const markerOf = (installation: string): string => `installation-${digest(installation)}`;
 
 const managed = { labels: { "app.kubernetes.io/managed-by": "berth" } };
 

@@ -14,11 +14,13 @@ import type { Applied, GivenCertificate, HostProof, ProbeAnswer, Traffic, Traffi
 import { asking } from "./failures.ts";
 import { Fences } from "./fences.ts";
 import { mark, namespaceOf, ofComponent, selector } from "./names.ts";
+import type { ConfigMap } from "./objects.ts";
 import type { Pods } from "./pods.ts";
 import {
   httpRoutesOf,
   roleOfRoutes,
-  routesKey,
+  recordName,
+  recordOf,
   servicesOf,
   type GatewayRef,
   type HTTPRoute,
@@ -63,25 +65,18 @@ export class GatewayTraffic implements Traffic {
       await this.#fences.pass(entry.ref, fence, signal);
       const order = this.#orderOf(entry);
       const services = servicesOf(order);
-      const annotations = {
-        [routesKey.entry]: JSON.stringify(entry),
-        [routesKey.generation]: String(fence.generation),
-        [routesKey.epoch]: String(fence.epoch),
-      };
       // Before any rule names them.
-      for (const service of services.filter(({ metadata }) => metadata.name !== entry.ref.component))
-        await api.apply(service, { force: true, signal });
+      for (const service of services) await api.apply(service, { force: true, signal });
       await this.#setServing(entry, signal);
       const routes = httpRoutesOf(order);
       for (const route of routes) await api.apply(route, { force: true, signal });
-      // The last word: an entry is in force when all of it is.
-      const own = services.find(({ metadata }) => metadata.name === entry.ref.component);
-      if (own !== undefined) await api.apply({ ...own, metadata: { ...own.metadata, annotations } }, { force: true, signal });
       await this.#removeOthers(
         entry.ref,
         new Set([...services, ...routes].map(({ kind, metadata }) => `${kind}/${metadata.name}`)),
         signal,
       );
+      // The last word: an entry is in force when all of it is.
+      await api.apply(recordOf(this.#deps.installation, entry, fence), { force: true, signal });
     });
   }
 
@@ -89,15 +84,17 @@ export class GatewayTraffic implements Traffic {
     await this.#asking(async () => {
       await this.#fences.pass(ref, fence, signal);
       await this.#removeOthers(ref, new Set(), signal);
+      if ((await this.#record(ref, signal)) !== undefined)
+        await this.#deps.api.delete({ kind: "ConfigMap", namespace: namespaceOf(ref.stack), name: recordName(ref) }, { signal });
     });
   }
 
   applied(ref: Ref, signal: AbortSignal): Promise<Applied> {
     return this.#asking(async () => {
       await this.#deps.pods.ready(signal);
-      const service = await this.#service(ref, signal);
-      const entry = entryOn(service);
-      if (service === undefined || entry === undefined) return { generation: 0, digest: "", endpoints: [], problems: [] };
+      const record = await this.#record(ref, signal);
+      const entry = entryIn(record);
+      if (entry === undefined) return { generation: 0, digest: "", endpoints: [], problems: [] };
       const endpoints = new Map(
         entry.ports.flatMap(({ tracks }) => tracks.flatMap((track) => track.endpoints.map((one) => [one.instance, one] as const))),
       );
@@ -107,7 +104,7 @@ export class GatewayTraffic implements Traffic {
       const now = Date.now();
       const ready = new Set(this.#deps.pods.instances(ref).flatMap((pod) => (pod.ready?.status === "True" ? [pod.name] : [])));
       return {
-        generation: Number(service.metadata.annotations?.[routesKey.generation] ?? 0),
+        generation: Number(record?.data?.["generation"] ?? 0),
         digest: contentHash(entry),
         endpoints: [...endpoints.values()].map((endpoint) => ({
           instance: endpoint.instance,
@@ -124,18 +121,17 @@ export class GatewayTraffic implements Traffic {
   list(signal: AbortSignal): Promise<readonly { readonly ref: Ref; readonly generation: number }[]> {
     return this.#asking(async () => {
       const found: { ref: Ref; generation: number }[] = [];
-      for await (const { metadata } of this.#services(undefined, signal)) {
-        const { labels = {}, annotations = {} } = metadata;
-        const [stack, component] = [labels[mark.stack], labels[mark.component]];
-        if (stack !== undefined && component !== undefined && annotations[routesKey.entry] !== undefined)
-          found.push({ ref: { stack, component }, generation: Number(annotations[routesKey.generation] ?? 0) });
+      for await (const { metadata, data } of listAll<ConfigMap>(this.#deps.api, "ConfigMap", { ...this.#selection(undefined), signal })) {
+        const { [mark.stack]: stack, [mark.component]: component } = metadata.labels ?? {};
+        if (stack !== undefined && component !== undefined)
+          found.push({ ref: { stack, component }, generation: Number(data?.["generation"] ?? 0) });
       }
       return found;
     });
   }
 
   readEntry(ref: Ref, signal: AbortSignal): Promise<TrafficEntry | undefined> {
-    return this.#asking(async () => entryOn(await this.#service(ref, signal)));
+    return this.#asking(async () => entryIn(await this.#record(ref, signal)));
   }
 
   raiseEpoch(epoch: Epoch, signal: AbortSignal): Promise<void> {
@@ -155,17 +151,32 @@ export class GatewayTraffic implements Traffic {
     return Promise.resolve();
   }
 
-  /** Never throws for what the component does: a refused connection or a time-out is an answer with status 0 and `error`. */
+  /**
+   * Never throws for what the component does: a refused connection or a time-out is an answer with status 0 and `error`. What proves a release is led by a rule of its own; that
+   * users are led to it too shows when somebody asks as they do, so that a gateway that does not know of its endpoints yet has not answered.
+   */
   async probe(
     target: { readonly ref: Ref; readonly port: string; readonly host: string; readonly path: string; readonly releaseHash: string },
     signal: AbortSignal,
   ): Promise<ProbeAnswer> {
-    const url = this.publicUrl(target.host, target.path);
+    const proof = await this.#ask(target, { [probeHeader]: this.#pin(target.releaseHash) }, signal);
+    if (proof.status === 0) return proof;
+    const { releaseHash: _none, ...asUsers } = await this.#ask(target, {}, signal);
+    const isLed = asUsers.status === proof.status || (asUsers.status > 0 && asUsers.status < 400);
+    return isLed ? proof : asUsers;
+  }
+
+  #ask(
+    { host, path }: { readonly host: string; readonly path: string },
+    more: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<ProbeAnswer> {
+    const url = this.publicUrl(host, path);
     const started = performance.now();
     const took = (): number => performance.now() - started;
-    const headers = { host: this.#authority(target.host), "user-agent": "berth-probe", [probeHeader]: this.#pin(target.releaseHash) };
+    const headers = { host: this.#authority(host), "user-agent": "berth-probe", ...more };
     return new Promise((resolve, reject) => {
-      const asked = request({ ...this.#deps.door, path: target.path, headers, signal, agent: false }, (answer) => {
+      const asked = request({ ...this.#deps.door, path, headers, signal, agent: false }, (answer) => {
         answer.resume();
         const releaseHash = answer.headers[releaseHeader];
         answer.once("close", () =>
@@ -244,15 +255,15 @@ export class GatewayTraffic implements Traffic {
     return problems;
   }
 
-  async #service(ref: Ref, signal: AbortSignal): Promise<Service | undefined> {
-    const found = await this.#deps.api.find<Service>(
-      { kind: "Service", namespace: namespaceOf(ref.stack), name: ref.component },
+  async #record(ref: Ref, signal: AbortSignal): Promise<ConfigMap | undefined> {
+    const found = await this.#deps.api.find<ConfigMap>(
+      { kind: "ConfigMap", namespace: namespaceOf(ref.stack), name: recordName(ref) },
       { signal },
     );
     return found?.metadata.labels?.[mark.installation] === this.#deps.installation ? found : undefined;
   }
 
-  #services(ref: Ref | undefined, signal: AbortSignal): AsyncGenerator<Service, unknown> {
+  #services(ref: Ref, signal: AbortSignal): AsyncGenerator<Service, unknown> {
     return listAll<Service>(this.#deps.api, "Service", { ...this.#selection(ref), signal });
   }
 
@@ -281,8 +292,8 @@ export class GatewayTraffic implements Traffic {
   }
 }
 
-function entryOn(service: Service | undefined): TrafficEntry | undefined {
-  const text = service?.metadata.annotations?.[routesKey.entry];
+function entryIn(record: ConfigMap | undefined): TrafficEntry | undefined {
+  const text = record?.data?.["entry"];
   return text === undefined ? undefined : (JSON.parse(text) as TrafficEntry);
 }
 

@@ -61,13 +61,20 @@ function nanoseconds(at: string): string {
   return `${whole}.${fraction.padEnd(9, "0")}Z`;
 }
 
+const runOf = ({ uid, container }: PodView): string => `${uid} ${String(container?.restartCount ?? 0)}`;
+const isEnded = ({ container }: PodView): boolean => container?.state?.terminated !== undefined;
+
 /** ms between two looks for pods that came, and for lines of those whose stream ended. */
 const pace = 1_000;
 
-/** Lines as they are written, of all pods that there are at each moment, also of those that come later. `podsNow`: asked again and again. Ends with the signal. */
+/**
+ * Lines as they are written, of all pods that there are at each moment, also of those that come later. `podsNow`: asked again and again; `isOver`: whether no more pods will run.
+ * Ends then, or with the signal.
+ */
 export async function* followLines(
   api: KubeApi,
   podsNow: () => readonly PodView[],
+  isOver: () => Promise<boolean>,
   options: LogOptions,
   signal: AbortSignal,
 ): AsyncGenerator<LogLine> {
@@ -78,6 +85,8 @@ export async function* followLines(
   const last = new Map<string, string>();
   const from = past.at(-1)?.cursor ?? options.after ?? "";
   const open = new Set<string>();
+  /** Runs that had ended before they were read to their end. */
+  const done = new Set<string>();
   const read = async (pod: PodView): Promise<void> => {
     const since = (last.get(pod.name) ?? from).split(" ")[0] ?? "";
     const followed = { namespace: pod.namespace, pod: pod.name, follow: true, ...(since === "" ? {} : { sinceTime: new Date(since) }) };
@@ -93,13 +102,25 @@ export async function* followLines(
   while (!signal.aborted) {
     for (const pod of podsNow()) {
       if (open.has(pod.uid) || pod.container?.state?.waiting !== undefined || pod.container === undefined) continue;
+      const run = runOf(pod);
+      if (done.has(run)) continue;
+      const hasEnded = isEnded(pod);
       open.add(pod.uid);
       // What breaks off is opened again at the next look.
       void read(pod).then(
-        () => open.delete(pod.uid),
-        () => open.delete(pod.uid),
+        () => {
+          open.delete(pod.uid);
+          if (hasEnded) done.add(run);
+          wake.resolve();
+        },
+        (error: unknown) => {
+          open.delete(pod.uid);
+          if (isGone(error) && hasEnded) done.add(run);
+        },
       );
     }
+    const isRead = open.size === 0 && queue.length === 0 && podsNow().every((pod) => done.has(runOf(pod)) || !isEnded(pod));
+    if (isRead && (await isOver())) return;
     await Promise.race([wake.promise, sleep(pace, undefined, { signal }).catch(() => undefined)]);
     wake = Promise.withResolvers<void>();
     yield* queue.splice(0).toSorted((one, other) => (one.cursor < other.cursor ? -1 : 1));

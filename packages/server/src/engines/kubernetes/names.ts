@@ -20,6 +20,8 @@ export const mark = {
   /** `yes` as long as it may be given requests; set to `no` when it is taken out. */
   serving: "berth.serving",
   volume: "berth.volume",
+  /** `snapshot` or `restore`: a pod that reads or fills a volume, and is no instance. */
+  archive: "berth.archive",
   task: "berth.task",
   // Annotations.
   releaseHash: "berth.release-hash",
@@ -29,6 +31,8 @@ export const mark = {
   leaving: "berth.leaving",
   cancelled: "berth.cancelled",
   exit: "berth.exit",
+  /** The level of pod security that Berth gave a namespace. */
+  level: "berth.pod-security",
 } as const;
 
 /** Beside names that clusters have already (`default`, `kube-system`), and apart from namespaces that others made. */

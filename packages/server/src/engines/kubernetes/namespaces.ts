@@ -1,10 +1,12 @@
-// The namespace of a stack: made with whose it is, never taken from others, and removed when nothing of the stack is to be kept.
+// The namespace of a stack: made with whose it is and with Berth's rights in it, never taken from others, and removed when nothing of the stack is to be kept.
 import { setTimeout as sleep } from "node:timers/promises";
 import { cause } from "@berth/contract/causes.ts";
-import type { KubeApi } from "../../kubernetes/api.ts";
-import { apiVersionOf } from "../../kubernetes/paths.ts";
+import { fieldManager, type KubeApi } from "../../kubernetes/api.ts";
+import { KubeError } from "../../kubernetes/errors.ts";
 import { EngineFailure, type Workload } from "../engine.ts";
 import { mark, namespaceOf } from "./names.ts";
+import { ensureRights } from "./rights.ts";
+import { levelFor, levelKey, levelOf, namespaceObject, networkPolicyOf, type Doors } from "./surroundings.ts";
 
 /** ms that a namespace is waited for to go. */
 const patience = 30_000;
@@ -14,6 +16,7 @@ export interface NamespacesDeps {
   /** As people know it. */
   readonly cluster: string;
   readonly installation: string;
+  readonly doors?: Doors | undefined;
 }
 
 export class Namespaces {
@@ -23,24 +26,54 @@ export class Namespaces {
     this.#deps = deps;
   }
 
-  /** Errors: EngineFailure (`namespace_of_others`; `namespace_terminating`, retryable), KubeError. */
-  async ensure({ ref, stackId }: Pick<Workload, "ref" | "stackId">, signal: AbortSignal): Promise<void> {
+  /** With Berth's rights in it, and the level of security that the pods in it keep to. Errors: EngineFailure (`namespace_of_others`; `namespace_terminating`, retryable), KubeError. */
+  async ensure(of: Pick<Workload, "ref" | "stackId"> & Partial<Pick<Workload, "securityProfile">>, signal: AbortSignal): Promise<void> {
+    while (!(await this.#ensureOne(of, signal)));
+  }
+
+  /** Says who may connect to the pods in it. Errors: KubeError. */
+  async protect({ stack }: Pick<Workload["ref"], "stack">, signal: AbortSignal): Promise<void> {
+    const { api, installation, doors } = this.#deps;
+    await api.apply(networkPolicyOf(installation, stack, doors), { force: true, signal });
+  }
+
+  /** false: it is new, or somebody else changed it meanwhile. */
+  async #ensureOne(
+    { ref, stackId, securityProfile }: Pick<Workload, "ref" | "stackId"> & Partial<Pick<Workload, "securityProfile">>,
+    signal: AbortSignal,
+  ): Promise<boolean> {
     const { api, cluster, installation } = this.#deps;
     const name = namespaceOf(ref.stack);
     const found = await api.find({ kind: "Namespace", name }, { signal });
-    const owner = found?.metadata.labels?.[mark.installation];
-    if (found !== undefined && owner !== installation)
+    const { labels, resourceVersion = "", deletionTimestamp } = found?.metadata ?? {};
+    if (found !== undefined && labels?.[mark.installation] !== installation)
       throw new EngineFailure(cause("namespace_of_others", { namespace: name, cluster }), { retryable: false });
-    if (found?.metadata.deletionTimestamp !== undefined)
-      throw new EngineFailure(cause("namespace_terminating", { namespace: name }), { retryable: true });
-    if (found?.metadata.labels?.[mark.stackId] === stackId) return;
-    const labels = {
-      "app.kubernetes.io/managed-by": "berth",
-      [mark.installation]: installation,
-      [mark.stack]: ref.stack,
-      [mark.stackId]: stackId,
-    };
-    await api.apply({ apiVersion: apiVersionOf("Namespace"), kind: "Namespace", metadata: { name, labels } }, { signal });
+    if (deletionTimestamp !== undefined) throw new EngineFailure(cause("namespace_terminating", { namespace: name }), { retryable: true });
+    const level = levelOf(found, levelFor(securityProfile));
+    try {
+      if (found === undefined) {
+        // Made by a POST: an apply would need the right to change every namespace of the cluster.
+        await api.create(namespaceObject(installation, { ref, stackId }, undefined), { signal });
+        return false;
+      }
+      await ensureRights(api, name, signal);
+      if (labels?.[mark.stackId] === stackId && (level === undefined || labels[levelKey] === level)) return true;
+      // At the version that was read: of two components that come at once, the level of the one that needs more stays.
+      const wanted = namespaceObject(installation, { ref, stackId }, level);
+      const changed = { ...wanted, metadata: { ...wanted.metadata, resourceVersion } };
+      await api.apply(changed, { signal }).catch((error: unknown) => {
+        // It was kept for its volumes, and a stack of the same name has it now: what Berth wrote as it made it is in the way of what it applies.
+        const isOwn =
+          error instanceof KubeError && error.conflicts.length > 0 && error.conflicts.every(({ manager }) => manager === fieldManager);
+        if (!isOwn) throw error;
+        return api.apply(changed, { signal, force: true });
+      });
+      return true;
+    } catch (error) {
+      if (!(error instanceof KubeError) || error.conflicts.length > 0) throw error;
+      if (error.reason === "AlreadyExists" || error.reason === "Conflict") return false;
+      throw error;
+    }
   }
 
   /** Whether it is gone; one of others was never there. false: it is still going. */

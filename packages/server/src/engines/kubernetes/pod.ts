@@ -14,6 +14,12 @@ import type { EnvVar, PodTemplate } from "./objects.ts";
  */
 export const lastRequests = 2;
 
+/**
+ * Where in a volume its content is. A volume's own folder belongs to its storage (`lost+found`, which databases do not start beside), and content that comes from an archive
+ * takes this folder's place in one step.
+ */
+export const contentFolder = "content";
+
 export interface PodOrder {
   readonly installation: string;
   readonly workload: Workload;
@@ -56,8 +62,33 @@ export function podTemplate(order: PodOrder): PodTemplate {
       // A program gets no rights in the cluster, and no variables of services that it did not ask for.
       automountServiceAccountToken: false,
       enableServiceLinks: false,
+      ...(task === undefined ? spreadOf(order) : {}),
       ...podSecurity(workload.securityProfile),
     },
+  };
+}
+
+/**
+ * Instances of one wave go to different nodes, and to different zones, as far as there are any. Zones by affinity: a scheduler weighs no node that lacks the label of any
+ * constraint, so that one about zones would undo the one about nodes in a cluster without zones. https://kubernetes.io/docs/concepts/scheduling-eviction/topology-spread-constraints/
+ */
+function spreadOf({ workload, track, restart }: PodOrder): object {
+  const revision = revisionOf({ releaseHash: workload.releaseHash, restart }, track);
+  const { stack, component } = workload.ref;
+  const labelSelector = { matchLabels: { [mark.stack]: stack, [mark.component]: component, [mark.revision]: revision } };
+  const term = { topologyKey: "topology.kubernetes.io/zone", labelSelector };
+  return {
+    topologySpreadConstraints: [
+      {
+        maxSkew: 1,
+        topologyKey: "kubernetes.io/hostname",
+        whenUnsatisfiable: "ScheduleAnyway",
+        // A node that is being emptied is no place to spread to.
+        nodeTaintsPolicy: "Honor",
+        labelSelector,
+      },
+    ],
+    affinity: { podAntiAffinity: { preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 100, podAffinityTerm: term }] } },
   };
 }
 
@@ -86,10 +117,8 @@ function containerOf(order: PodOrder): PodTemplate["spec"]["containers"][0] {
   const command = argumentsOf(task?.command ?? workload.command);
   const entrypoint = workload.artifact.kind === "image" ? workload.artifact.entrypoint : undefined;
   const { memory, cpu } = workload.resources;
-  const limits = {
-    ...(memory === undefined ? {} : { memory: String(memory) }),
-    ...(cpu === undefined ? {} : { cpu: `${Math.round(cpu * 1_000)}m` }),
-  };
+  const limits = { ...(memory === undefined ? {} : { memory: String(memory) }), ...(cpu === undefined ? {} : { cpu: millicores(cpu) }) };
+  const requests = { ...limits, ...(cpu === undefined ? {} : { cpu: millicores(Math.max(leastCpu, cpu / cpuShare)) }) };
   return {
     name: workload.ref.component,
     image: imageOf(workload),
@@ -100,13 +129,14 @@ function containerOf(order: PodOrder): PodTemplate["spec"]["containers"][0] {
     ...(workload.ports.length === 0
       ? {}
       : { ports: workload.ports.map(({ name }) => ({ name: portName(name), containerPort: ports[name], protocol: "TCP" })) }),
-    ...(Object.keys(limits).length === 0 ? {} : { resources: { limits, requests: limits } }),
+    ...(Object.keys(limits).length === 0 ? {} : { resources: { limits, requests } }),
     ...(workload.volumes.length === 0
       ? {}
       : {
           volumeMounts: workload.volumes.map(({ volume, path, readOnly }) => ({
             name: volume,
             mountPath: path,
+            subPath: contentFolder,
             ...(readOnly === true ? { readOnly } : {}),
           })),
         }),
@@ -116,6 +146,15 @@ function containerOf(order: PodOrder): PodTemplate["spec"]["containers"][0] {
     ...containerSecurity(workload.securityProfile),
   };
 }
+
+/**
+ * Of a limit of cpu, this part is kept free for it: a limit is what it may have at most, most programs need little of it most of the time, and a node's cores are shared when all of
+ * them want some. Memory cannot be shared that way: all of it is kept free.
+ */
+const cpuShare = 4;
+/** The least that a limit can be, in cores. */
+const leastCpu = 0.01;
+const millicores = (cores: number): string => `${Math.round(cores * 1_000)}m`;
 
 /** Names of ports are IANA's: 15 characters at most. */
 export const portName = (name: string): string => (name.length <= 15 ? name : `p-${digest(name).slice(0, 12)}`);

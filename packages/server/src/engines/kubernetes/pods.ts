@@ -1,8 +1,9 @@
-// The pods of this installation in one cluster, as they are watched: one list and one watch, and nothing else asks for them.
+// The pods of this installation in one cluster, as they are watched: one list and one watch, and nothing else asks for them. Watched from the first question on: the thread that
+// answers people may never have one.
 import type { KubeApi } from "../../kubernetes/api.ts";
 import { Watched } from "../../kubernetes/watch.ts";
 import type { Ref } from "../engine.ts";
-import { unreachable } from "./failures.ts";
+import { failureOf, unreachable } from "./failures.ts";
 import { viewOf, type PodView } from "./instances.ts";
 import { mark, selector } from "./names.ts";
 import type { Pod } from "./objects.ts";
@@ -11,7 +12,8 @@ import type { Pod } from "./objects.ts";
 const patience = 20_000;
 
 export class Pods implements AsyncDisposable {
-  readonly #watched: Watched<PodView, Pod>;
+  readonly #watch: () => Watched<PodView, Pod>;
+  #opened: Watched<PodView, Pod> | undefined;
   readonly #cluster: string;
   readonly #byRef = new Map<string, Map<string, PodView>>();
   readonly #listeners = new Set<(ref: Ref) => void>();
@@ -27,29 +29,30 @@ export class Pods implements AsyncDisposable {
   }) {
     this.#cluster = deps.cluster;
     this.#onGone = deps.onGone;
-    this.#watched = new Watched<PodView, Pod>(deps.api, "Pod", {
-      labels: selector({ [mark.installation]: deps.installation, [mark.role]: undefined }),
-      project: viewOf,
-      onChange: (key, now, before) => this.#changed(key, now, before),
-      onTrouble: deps.onTrouble,
-    });
-    // Whoever asks is told by `ready`.
-    this.#watched.synced.catch(() => undefined);
+    this.#watch = () =>
+      new Watched<PodView, Pod>(deps.api, "Pod", {
+        labels: selector({ [mark.installation]: deps.installation, [mark.role]: undefined }),
+        project: viewOf,
+        onChange: (key, now, before) => this.#changed(key, now, before),
+        onTrouble: deps.onTrouble,
+      });
   }
 
-  /** Resolves when the pods are known. Errors: EngineFailure (`cluster_unreachable`) when they are not, or not any more; the signal's reason. */
+  get #watched(): Watched<PodView, Pod> {
+    return (this.#opened ??= this.#watch());
+  }
+
+  /** Resolves when the pods are known. Errors: EngineFailure (`cluster_unreachable`, `cluster_rights_missing`) when they are not, or not any more; the signal's reason. */
   async ready(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const { since, trouble } = this.#watched;
     if (since === undefined) return;
     const late = Promise.withResolvers<never>();
-    const timer = setTimeout(
-      () =>
-        late.reject(
-          unreachable(this.#cluster, this.#watched.trouble ?? trouble ?? new Error(`it has told nothing since ${since.toISOString()}`)),
-        ),
-      Math.max(0, Math.min(since.getTime() + patience - Date.now(), patience)),
-    );
+    const giveTrouble = (): void => {
+      const told = this.#watched.trouble ?? trouble ?? new Error(`it has told nothing since ${since.toISOString()}`);
+      late.reject(failureOf(this.#cluster, told) ?? unreachable(this.#cluster, told));
+    };
+    const timer = setTimeout(giveTrouble, Math.max(0, Math.min(since.getTime() + patience - Date.now(), patience)));
     const given = Promise.withResolvers<never>();
     const giveUp = (): void => given.reject(signal.reason as Error);
     signal.addEventListener("abort", giveUp, { once: true });
@@ -76,6 +79,7 @@ export class Pods implements AsyncDisposable {
   }
 
   listen(listener: (ref: Ref) => void): () => void {
+    this.#opened ??= this.#watch();
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
   }
@@ -101,7 +105,7 @@ export class Pods implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#watched.close();
+    await this.#opened?.close();
   }
 
   #changed(key: string, now: PodView | undefined, before: PodView | undefined): void {

@@ -5,7 +5,9 @@ import { readWorkload, type WrittenWorkload } from "../written.ts";
 import { mark } from "./names.ts";
 import type { Deployment, Job } from "./objects.ts";
 import { podTemplate, secretOf } from "./pod.ts";
+import { renderedOf } from "./render.ts";
 import { deploymentOf, isEndless, jobName, jobOf, revisionFor } from "./slots.ts";
+import { levelKey, levelOf } from "./surroundings.ts";
 import { taskJob } from "./tasks.ts";
 import { claimOf } from "./volumes.ts";
 
@@ -156,4 +158,77 @@ it("keeps programs apart from the cluster, by what their profile says", () => {
   });
   expect(specOf("baseline")).toMatchObject({ containers: [{ securityContext: { capabilities: { drop: ["NET_RAW"] } } }] });
   expect(specOf("privileged")).toMatchObject({ containers: [{ securityContext: { privileged: true } }] });
+});
+
+it("shows what surrounds it: the namespace with its level, who may connect, and what may be taken away at once", () => {
+  const shown = renderedOf("inst", workload, { namespaces: ["gateway"], addresses: ["10.0.0.0/24"] });
+  expect(shown.map(({ name }) => name)).toEqual([
+    "Namespace berth-shop",
+    "NetworkPolicy berth-stack",
+    "Deployment web--a",
+    "PodDisruptionBudget web",
+    expect.stringMatching(/^Secret web--/),
+    "PersistentVolumeClaim data",
+  ]);
+  const [namespace, policy, , budget] = shown.map(({ body }) => body);
+  expect(namespace).toMatchObject({ metadata: { labels: { "pod-security.kubernetes.io/enforce": "baseline" } } });
+  expect(policy).toMatchObject({
+    spec: {
+      podSelector: {},
+      policyTypes: ["Ingress"],
+      ingress: [
+        {
+          from: [
+            { podSelector: {} },
+            { namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "gateway" } } },
+            { ipBlock: { cidr: "10.0.0.0/24" } },
+          ],
+        },
+      ],
+    },
+  });
+  expect(budget).toMatchObject({
+    spec: { maxUnavailable: 1, selector: { matchLabels: { [mark.component]: "web", [mark.track]: "stable" } } },
+  });
+  // Until somebody says who leads users in, only other stacks are kept out.
+  expect(renderedOf("inst", workload)[1]?.body).toMatchObject({
+    spec: { ingress: [{ from: [{}, { namespaceSelector: { matchExpressions: [{ key: mark.stack, operator: "DoesNotExist" }] } }] }] },
+  });
+  expect(renderedOf("inst", { ...workload, securityProfile: "privileged", restart: "never" }).map(({ name }) => name)).not.toContain(
+    "PodDisruptionBudget web",
+  );
+});
+
+it("raises the level of a namespace, never lowers it, and leaves one that somebody else has set", () => {
+  const found = (level?: string, ours?: string) => ({
+    apiVersion: "v1",
+    kind: "Namespace",
+    metadata: {
+      name: "berth-shop",
+      labels: level === undefined ? {} : { [levelKey]: level },
+      annotations: ours === undefined ? {} : { [mark.level]: ours },
+    },
+  });
+  expect(levelOf(undefined, "baseline")).toBe("baseline");
+  expect(levelOf(found("baseline", "baseline"), "privileged")).toBe("privileged");
+  expect(levelOf(found("privileged", "privileged"), "baseline")).toBe("privileged");
+  expect(levelOf(found("restricted", "baseline"), "privileged")).toBeUndefined();
+  expect(levelOf(found(undefined, "baseline"), "privileged")).toBeUndefined();
+});
+
+it("keeps all of its memory free and a part of its cpu, and goes to different nodes and zones", () => {
+  const { spec } = podTemplate({ installation: "inst", workload, track: "stable", restart: 0 });
+  expect(spec.containers[0]).toMatchObject({
+    resources: { limits: { memory: "67108864", cpu: "500m" }, requests: { memory: "67108864", cpu: "125m" } },
+  });
+  const least = podTemplate({ installation: "inst", workload: { ...workload, resources: { cpu: 0.01 } }, track: "stable", restart: 0 });
+  expect(least.spec.containers[0]).toMatchObject({ resources: { limits: { cpu: "10m" }, requests: { cpu: "10m" } } });
+  expect(spec).toMatchObject({
+    topologySpreadConstraints: [{ topologyKey: "kubernetes.io/hostname", whenUnsatisfiable: "ScheduleAnyway", maxSkew: 1 }],
+    affinity: {
+      podAntiAffinity: {
+        preferredDuringSchedulingIgnoredDuringExecution: [{ podAffinityTerm: { topologyKey: "topology.kubernetes.io/zone" } }],
+      },
+    },
+  });
 });

@@ -3,6 +3,8 @@
 import { apiVersionOf } from "../../kubernetes/paths.ts";
 import { probeHeader, releaseHeader } from "../../edge/probe-header.ts";
 import type { KubeObject } from "../../kubernetes/objects.ts";
+import type { Fence, Ref } from "../engine.ts";
+import type { ConfigMap } from "./objects.ts";
 import type { MatchCondition, TrafficEntry, TrafficPort } from "../traffic.ts";
 import { digest, mark, namespaceOf, refLabels } from "./names.ts";
 import { portName } from "./pod.ts";
@@ -51,8 +53,17 @@ export interface Rule {
   readonly backendRefs: readonly { readonly name: string; readonly port: number; readonly weight?: number }[];
 }
 
-/** Annotations of the component's own Service: what it was made of. */
-export const routesKey = { entry: "berth.entry", generation: "berth.routes-generation", epoch: "berth.routes-epoch" } as const;
+/** Of the ConfigMap that has what the rest was made of: an entry that leads nowhere now is in force too. */
+export const recordName = ({ component }: Ref): string => `${component}--routes`;
+export function recordOf(installation: string, entry: TrafficEntry, { generation, epoch }: Fence): ConfigMap {
+  return {
+    apiVersion: apiVersionOf("ConfigMap"),
+    kind: "ConfigMap",
+    metadata: { namespace: namespaceOf(entry.ref.stack), name: recordName(entry.ref), labels: labelsOf(installation, entry) },
+    data: { entry: JSON.stringify(entry), generation: String(generation), epoch: String(epoch) },
+  };
+}
+
 export const roleOfRoutes = "routes";
 
 const stable = "stable";

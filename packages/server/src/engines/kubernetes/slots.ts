@@ -149,9 +149,15 @@ export class Slots {
 
   /**
    * Ends exactly these pods, `grace` in seconds, of the component's `others`, and lets their Deployments count them no more. Asked again, after whatever came in between, it does the same and not more:
-   * each pod is taken off once, because its uid is written in the same change as the new number. true: a Deployment or Job went with the last of its pods.
+   * each pod is taken off once, because its uid is written in the same change as the new number. `told`: waits a while for the pods to be told to end. true: a Deployment or Job went with the last of its pods.
    */
-  async empty(ref: Ref, pods: readonly PodView[], others: readonly PodView[], grace: number, signal: AbortSignal): Promise<boolean> {
+  async empty(
+    ref: Ref,
+    pods: readonly PodView[],
+    others: readonly PodView[],
+    { grace, told }: { readonly grace: number; readonly told: () => Promise<unknown> },
+    signal: AbortSignal,
+  ): Promise<boolean> {
     let isEmptied = false;
     const inSlots = Map.groupBy(
       // What has ended, or is ending, is counted no more as it is.
@@ -179,6 +185,8 @@ export class Slots {
     for (const { owner, slot, namespace } of pods)
       if (slot === undefined && owner !== undefined)
         isEmptied = (await this.#api.delete({ kind: "Job", namespace, name: owner }, { propagation: "Background", signal })) || isEmptied;
+    // Whoever ends a pod before the new number has come through to the one who counts gets another in its place, for a moment.
+    if (inSlots.size > 0) await told();
     await end(pods);
     return isEmptied;
   }

@@ -2,7 +2,7 @@
 import type { Cause } from "@berth/contract/causes.ts";
 import { lists } from "@berth/contract/lists.ts";
 import { sql } from "kysely";
-import { nodeClusters } from "../../db/clusters.ts";
+import { edgeClusters } from "../../db/clusters.ts";
 import type { Db } from "../../db/pool.ts";
 import type { AutomaticPhase, KeptProof } from "../../db/tables-acme.ts";
 import { enqueue } from "../../reconcile/queue.ts";
@@ -176,7 +176,7 @@ export async function orderedSince(trx: Db, cluster: string, since: Date): Promi
 
 /** Every server is to look at the hosts of its cluster: routes or given certificates changed. */
 export async function wakeHosts(trx: Db): Promise<void> {
-  for (const name of await nodeClusters(trx)) await enqueue(trx, { kind: hostsKind, key: name, cluster: name });
+  for (const name of await edgeClusters(trx)) await enqueue(trx, { kind: hostsKind, key: name, cluster: name });
 }
 
 export interface AccountRow {

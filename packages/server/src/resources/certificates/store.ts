@@ -2,7 +2,7 @@
 import { sql } from "kysely";
 import { lists } from "@berth/contract/lists.ts";
 import type { CertificateFacts } from "../../core/certificates.ts";
-import { nodeClusters } from "../../db/clusters.ts";
+import { edgeClusters } from "../../db/clusters.ts";
 import type { Db } from "../../db/pool.ts";
 import type { SecretBox } from "../../db/secretbox.ts";
 import { enqueue } from "../../reconcile/queue.ts";
@@ -120,7 +120,7 @@ export async function deleteCertificate(trx: Db, name: string): Promise<boolean>
 
 /** Every edge is to have what there is now. */
 export async function wakeEdges(trx: Db): Promise<void> {
-  for (const name of await nodeClusters(trx)) await enqueue(trx, { kind: "certificates", key: name, cluster: name });
+  for (const name of await edgeClusters(trx)) await enqueue(trx, { kind: "certificates", key: name, cluster: name });
 }
 
 export interface OpenCertificate {

@@ -1,13 +1,14 @@
-// Clusters: the configured places, with what each can do right now; Docker hosts elsewhere are added and removed.
-import type { Cluster, ClusterHost, NewCluster } from "@berth/contract/resources/clusters.ts";
+// Clusters: the configured places, with what each can do right now; Docker hosts elsewhere and Kubernetes clusters are added and removed.
+import type { Cluster, ClusterHost, ClusterKubernetes, NewCluster } from "@berth/contract/resources/clusters.ts";
 import { clusterVerbs } from "../../core/allowed.ts";
 import { BerthError } from "../../core/errors.ts";
-import { wantedHost } from "../../core/hosts.ts";
+import { wantedHost, type HostFacts } from "../../core/hosts.ts";
+import { isKube, wantedKube, type KubeFacts, type PlaceFacts } from "../../core/kube-clusters.ts";
 import type { Page } from "../../core/page.ts";
 import type { Db } from "../../db/pool.ts";
 import { transaction } from "../../db/transaction.ts";
 import type { Call } from "../call.ts";
-import type { ResourceDeps } from "../deps.ts";
+import type { PlaceState, ResourceDeps } from "../deps.ts";
 import { audit, keepAnswer } from "../intent.ts";
 import { slice, toPage, type ListRequest } from "../page.ts";
 import * as store from "./store.ts";
@@ -31,27 +32,9 @@ export function createClusterService(deps: ResourceDeps) {
       stacks: row.stacks,
       domain: row.domain,
       ...(row.draining_since === null ? {} : { drainingSince: row.draining_since.toISOString() }),
-      ...(row.host === null ? {} : { host: presentHost(row.name, row.host) }),
+      ...(row.host === null ? {} : presentAdded(row.host, deps.addedClusters.state(row.name) ?? elsewhere)),
       createdAt: row.created_at.toISOString(),
       allowed: clusterVerbs((permission) => held.has("*") || held.has(permission), { host: row.host !== null, stacks: row.stacks }),
-    };
-  }
-
-  function presentHost(name: string, { endpoint, httpPort, httpsPort, home }: NonNullable<store.ClusterRow["host"]>): ClusterHost {
-    const state = deps.hosts.state(name);
-    return {
-      endpoint,
-      httpPort,
-      httpsPort,
-      home,
-      connected: state?.connected === true,
-      ...(state === undefined
-        ? { reason: "another server drives it" }
-        : {
-            since: state.since.toISOString(),
-            ...(state.reason === undefined ? {} : { reason: state.reason }),
-            ...(state.edgeVersion === undefined ? {} : { edgeVersion: state.edgeVersion }),
-          }),
     };
   }
 
@@ -68,6 +51,22 @@ export function createClusterService(deps: ResourceDeps) {
     return row;
   }
 
+  /** What somebody wants to add, once it has answered and can be used. */
+  async function checked(call: Call, { endpoint, kubernetes, ...given }: NewCluster): Promise<store.Added> {
+    if (kubernetes !== undefined && endpoint === undefined) {
+      const read = wantedKube(kubernetes, given.domain);
+      if ("refusal" in read) throw new BerthError("cluster_unusable", { ...read.refusal });
+      const { access, domain } = read.wanted;
+      return { kind: "kubernetes", facts: await deps.addedClusters.checkKube(read.wanted, call.signal), access, domain };
+    }
+    if (endpoint === undefined || kubernetes !== undefined)
+      throw new BerthError("invalid_request", { reason: "a cluster is either a Docker host (endpoint) or kubernetes, and one of both" });
+    const wanted = wantedHost({ ...given, endpoint }, deps.installation());
+    if ("refusal" in wanted) throw new BerthError("host_unusable", { endpoint, ...wanted.refusal });
+    await deps.addedClusters.checkHost(wanted.host, call.signal);
+    return { kind: "docker", ...wanted.host };
+  }
+
   return {
     show: (call: Call, name: string) => show(call, name),
 
@@ -77,21 +76,20 @@ export function createClusterService(deps: ResourceDeps) {
       return { ...rest, items: await Promise.all(items.map((row) => present(row, call))) };
     },
 
-    /** Returns when it is written down; `host.connected` says when it is there. Errors: `host_unusable`, `conflict`. */
+    /** Returns when it is written down; `connected` says when it is there. Errors: `host_unusable`, `cluster_unusable`, `conflict`, `invalid_request`. */
     async add(call: Call, given: NewCluster): Promise<Cluster> {
-      const wanted = wantedHost(given, deps.installation());
-      if ("refusal" in wanted) throw new BerthError("host_unusable", { endpoint: given.endpoint, ...wanted.refusal });
-      await deps.hosts.check(wanted.host, call.signal);
+      const added = await checked(call, given);
       const answer = await transaction(deps.db, async (trx) => {
         const there = await store.lockHost(trx, given.name);
         if (there?.removed === false) throw new BerthError("conflict", { kind: "cluster", name: given.name });
-        await store.putHost(trx, deps.secretBox, given.name, wanted.host, deps.places.standard);
-        await audit(trx, call, "clusters.add", "installation", { cluster: given.name, endpoint: given.endpoint });
+        await store.putAdded(trx, deps.secretBox, given.name, added, deps.places.standard);
+        const at = added.kind === "docker" ? added.facts.endpoint : added.facts.server;
+        await audit(trx, call, "clusters.add", "installation", { cluster: given.name, endpoint: at });
         const made = await show(call, given.name, trx);
-        const host = { ...presentHost(given.name, wanted.host.facts), reason: "it is being connected" };
-        return keepAnswer(trx, call, { ...made, host });
+        const connecting = { connected: false, reason: "it is being connected" };
+        return keepAnswer(trx, call, { ...made, ...presentAdded(added.facts, connecting) });
       });
-      await deps.hosts.refresh();
+      await deps.addedClusters.refresh();
       return answer;
     },
 
@@ -111,7 +109,7 @@ export function createClusterService(deps: ResourceDeps) {
           throw new BerthError("wrong_state", {
             verb: "Removing it",
             reason: `cluster ${name} is its server's own machine`,
-            hint: "Only hosts that were added can be removed.",
+            hint: "Only what was added can be removed.",
           });
         if (stacks > 0)
           throw new BerthError("wrong_state", {
@@ -123,7 +121,7 @@ export function createClusterService(deps: ResourceDeps) {
       };
       await transaction(deps.db, removable);
       try {
-        await deps.hosts.clear(name, call.signal);
+        await deps.addedClusters.clear(name, call.signal);
       } catch (error) {
         if (!unreached || !(error instanceof BerthError) || error.code !== "engine_unavailable") throw error;
       }
@@ -131,10 +129,31 @@ export function createClusterService(deps: ResourceDeps) {
         await store.removeHost(trx, await removable(trx), name, deps.clock());
         await audit(trx, call, "clusters.remove", "installation", { cluster: name });
       });
-      await deps.hosts.refresh();
+      await deps.addedClusters.refresh();
     },
   };
 }
 
 const notFound = (name: string): BerthError =>
   new BerthError("not_found", { kind: "cluster", name, hint: "`berth clusters list` shows them." });
+
+type Standing = Omit<PlaceState, "since"> & { readonly since?: Date };
+const elsewhere: Standing = { connected: false, reason: "another server drives it" };
+
+function presentAdded(facts: PlaceFacts, { edgeVersion, since, ...standing }: Standing): Pick<Cluster, "host" | "kubernetes"> {
+  const shared = { ...standing, ...(since === undefined ? {} : { since: since.toISOString() }) };
+  if (isKube(facts)) return { kubernetes: { ...presentKube(facts), ...shared } };
+  return { host: { ...presentHost(facts), ...shared, ...(edgeVersion === undefined ? {} : { edgeVersion }) } };
+}
+
+function presentKube({ server, context, gateway, address }: KubeFacts): Omit<ClusterKubernetes, "connected"> {
+  const host = address.host.includes(":") ? `[${address.host}]` : address.host;
+  return { server, context, gateway: `${gateway.namespace}/${gateway.name}`, address: `${host}:${String(address.port)}` };
+}
+
+const presentHost = ({ endpoint, httpPort, httpsPort, home }: HostFacts): Omit<ClusterHost, "connected"> => ({
+  endpoint,
+  httpPort,
+  httpsPort,
+  home,
+});

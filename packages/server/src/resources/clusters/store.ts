@@ -1,7 +1,8 @@
-// SQL of clusters. What a daemon asks for is sealed like a secret and leaves this file only through `openHosts`, for whoever connects.
+// SQL of clusters. What a daemon or a cluster asks for is sealed like a secret and leaves this file only through `openAdded`, for whoever connects.
 import { lists } from "@berth/contract/lists.ts";
 import { sql } from "kysely";
 import type { HostFacts, HostTls, WantedHost } from "../../core/hosts.ts";
+import { isKube, type KubeAccess, type KubeFacts, type PlaceFacts } from "../../core/kube-clusters.ts";
 import type { Db } from "../../db/pool.ts";
 import type { SecretBox } from "../../db/secretbox.ts";
 import { defineList, instant, text, type Keyed, type Slice } from "../page.ts";
@@ -21,7 +22,7 @@ export interface ClusterRow {
   readonly stacks: number;
   readonly domain: string;
   readonly draining_since: Date | null;
-  readonly host: HostFacts | null;
+  readonly host: PlaceFacts | null;
 }
 export async function listClusters(
   trx: Db,
@@ -52,7 +53,7 @@ export async function listClusters(
 export async function lockHost(
   trx: Db,
   name: string,
-): Promise<{ readonly id: string; readonly host: HostFacts | null; readonly removed: boolean; readonly stacks: number } | undefined> {
+): Promise<{ readonly id: string; readonly host: PlaceFacts | null; readonly removed: boolean; readonly stacks: number } | undefined> {
   const row = await trx.selectFrom("clusters").select(["id", "host", "removed_at"]).where("name", "=", name).forUpdate().executeTakeFirst();
   if (row === undefined) return undefined;
   const { many } = await trx
@@ -64,21 +65,26 @@ export async function lockHost(
   return { id: row.id, host: row.host, removed: row.removed_at !== null, stacks: many };
 }
 
+export type Added =
+  | ({ readonly kind: "docker" } & WantedHost)
+  | { readonly kind: "kubernetes"; readonly facts: KubeFacts; readonly access: KubeAccess; readonly domain: string };
+
 /** Makes it, or makes one again that was removed: it is this cluster's node that drives it. */
-export async function putHost(trx: Db, box: SecretBox, name: string, { facts, tls, domain }: WantedHost, driver: string): Promise<void> {
+export async function putAdded(trx: Db, box: SecretBox, name: string, added: Added, driver: string): Promise<void> {
   const { config, ...node } = await trx
     .selectFrom("clusters")
     .select(["node_id", "node_host", "config"])
     .where("name", "=", driver)
     .executeTakeFirstOrThrow();
+  const secret = added.kind === "docker" ? added.tls : added.access;
   const values = {
     ...node,
     // For the other servers of this database.
     config: JSON.stringify({ url: config["url"] }),
-    engine: "docker" as const,
-    host: JSON.stringify(facts),
-    host_ciphertext: tls === undefined ? null : box.seal(JSON.stringify(tls), hostIdentity(name)),
-    domain,
+    engine: added.kind,
+    host: JSON.stringify(added.facts),
+    host_ciphertext: secret === undefined ? null : box.seal(JSON.stringify(secret), hostIdentity(name)),
+    domain: added.domain,
     draining_since: null,
     removed_at: null,
   };
@@ -100,15 +106,24 @@ export async function removeHost(trx: Db, id: string, name: string, at: Date): P
 }
 
 export interface OpenHost {
+  readonly kind: "docker";
   readonly cluster: string;
   readonly domain: string;
   readonly facts: HostFacts;
   /** undefined: none is needed. `unreadable`: it is sealed with a key that is not here. */
   readonly tls: HostTls | "unreadable" | undefined;
 }
+export interface OpenKube {
+  readonly kind: "kubernetes";
+  readonly cluster: string;
+  readonly domain: string;
+  readonly facts: KubeFacts;
+  /** `unreadable`: it is sealed with a key that is not here. */
+  readonly access: KubeAccess | "unreadable";
+}
 
-/** The hosts that the node of this cluster drives. */
-export async function openHosts(db: Db, box: SecretBox, driver: string): Promise<OpenHost[]> {
+/** What the node of this cluster drives beside its own machine. */
+export async function openAdded(db: Db, box: SecretBox, driver: string): Promise<(OpenHost | OpenKube)[]> {
   const rows = await db
     .selectFrom("clusters as k")
     .select(["k.name", "k.domain", "k.host", "k.host_ciphertext"])
@@ -117,14 +132,17 @@ export async function openHosts(db: Db, box: SecretBox, driver: string): Promise
     .where("k.node_id", "=", (eb) => eb.selectFrom("clusters as own").select("own.node_id").where("own.name", "=", driver))
     .orderBy("k.created_at")
     .execute();
-  return rows.flatMap(({ name, domain, host, host_ciphertext: sealed }) =>
-    host === null ? [] : { cluster: name, domain, facts: host, tls: sealed === null ? undefined : opened(box, sealed, name) },
-  );
+  return rows.flatMap(({ name: cluster, domain, host: facts, host_ciphertext: sealed }): (OpenHost | OpenKube)[] => {
+    if (facts === null) return [];
+    if (isKube(facts)) return [{ kind: "kubernetes", cluster, domain, facts, access: opened(box, sealed ?? "", cluster) }];
+    return [{ kind: "docker", cluster, domain, facts, tls: sealed === null ? undefined : opened(box, sealed, cluster) }];
+  });
 }
 
-function opened(box: SecretBox, sealed: string, cluster: string): HostTls | "unreadable" {
+function opened<T>(box: SecretBox, sealed: string, cluster: string): T | "unreadable" {
   try {
-    return JSON.parse(box.open(sealed, hostIdentity(cluster))) as HostTls;
+    // The file that sealed it is this one.
+    return JSON.parse(box.open(sealed, hostIdentity(cluster))) as T;
   } catch {
     return "unreadable";
   }

@@ -5,9 +5,12 @@ import { DockerApi } from "../../docker/api.ts";
 import { parseEndpoint } from "../../docker/endpoint.ts";
 import { DockerError, DockerUnreachable } from "../../docker/errors.ts";
 import type { Hello } from "../../edge/ipc.ts";
-import type { Doors, EdgeTraffic } from "../../engines/edge-traffic.ts";
+import type { EdgeTraffic } from "../../engines/edge-traffic.ts";
+import type { HostFacts } from "../../core/hosts.ts";
 import type { OpenHost } from "../../resources/clusters/store.ts";
-import type { HostState } from "../../resources/deps.ts";
+import type { PlaceState } from "../../resources/deps.ts";
+import type { Connection } from "../connection.ts";
+import type { HostPlace } from "../places.ts";
 import { tunnelCommand, type EdgeSettings } from "./container.ts";
 import { HostTrouble, installEdge, removeEdge, type InstallDeps } from "./install.ts";
 import { renewHostEdge } from "./renew.ts";
@@ -33,16 +36,16 @@ export interface HostDeps {
 }
 
 /** The daemon of a host. Errors: a TypeError for an address that cannot be. */
-export function daemonOf({ facts, tls }: Pick<OpenHost, "facts" | "tls">): DockerApi {
+export function daemonOf({ facts, tls }: { readonly facts: HostFacts; readonly tls: OpenHost["tls"] }): DockerApi {
   return new DockerApi(parseEndpoint(facts.endpoint, tls === "unreadable" ? undefined : tls));
 }
 
-export class Host {
+export class Host implements Connection {
   readonly #deps: HostDeps;
   readonly #api: DockerApi;
   readonly #life = new AbortController();
   readonly #running: Promise<void>;
-  #state: HostState = { connected: false, reason: "it is being connected", since: new Date() };
+  #state: PlaceState = { connected: false, reason: "it is being connected", since: new Date() };
 
   constructor(deps: HostDeps) {
     this.#deps = deps;
@@ -53,11 +56,17 @@ export class Host {
   get of(): OpenHost {
     return this.#deps.host;
   }
-  get state(): HostState {
+  get state(): PlaceState {
     return this.#state;
   }
-  get doors(): Doors {
-    return this.#deps.traffic.doors;
+  get place(): HostPlace {
+    const { kind, cluster, facts, tls } = this.#deps.host;
+    return {
+      ...{ kind, cluster, facts },
+      connected: this.#state.connected,
+      doors: this.#deps.traffic.doors,
+      ...(tls === undefined || tls === "unreadable" ? {} : { tls }),
+    };
   }
 
   /** Takes the edge off the host. */
@@ -155,7 +164,7 @@ export class Host {
     }
   }
 
-  #become(state: HostState): void {
+  #become(state: PlaceState): void {
     const { connected, reason } = this.#state;
     // Since when stays, while nothing changes.
     this.#state = connected === state.connected && reason === state.reason ? { ...state, since: this.#state.since } : state;

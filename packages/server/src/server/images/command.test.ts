@@ -1,11 +1,13 @@
 // `berth images` on the command line, where nothing can be made: what it says, and how programs are told.
 import { execFile } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
-const program = join(import.meta.dirname, "..", "..", "main.ts");
+const built = join(import.meta.dirname, "..", "..", "..", "..", "..", "dist", "server.js");
+/** The built server where there is one that is meant to be tested, else the sources. */
+const program = process.env["BERTH_TEST_BUILT"] === "1" && existsSync(built) ? built : join(import.meta.dirname, "..", "..", "main.ts");
 let home = "";
 beforeEach(() => {
   home = mkdtempSync(join(tmpdir(), "berth-images-"));

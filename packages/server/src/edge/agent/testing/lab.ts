@@ -7,7 +7,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
-import { fileURLToPath } from "node:url";
 import { zstdCompressSync } from "node:zlib";
 import { pack } from "tar-stream";
 import { plainWorkload } from "../../../engines/conformance/workload.ts";
@@ -17,13 +16,13 @@ import { livingStat } from "../../../os/process.ts";
 import { Cgroups } from "../../../sandbox/cgroups.ts";
 import { AgentProcesses, until, type AgentProcess } from "../../testing/agent-processes.ts";
 import { EngineLab, installation, never } from "../../testing/engine-lab.ts";
+import { edgeProgram } from "../../testing/programs.ts";
 import { ProcessTable, signalAll } from "../procfs.ts";
 import { readSpec } from "../record.ts";
 
 export { installation, never, until };
 export const isRoot = process.getuid?.() === 0;
-const agentEntry = fileURLToPath(new URL("../main.ts", import.meta.url));
-const collectorEntry = fileURLToPath(new URL("../../collector/main.ts", import.meta.url));
+const entries = { agent: edgeProgram("edge-agent"), collector: edgeProgram("edge-collector") };
 
 export interface LabOptions {
   readonly agent?: Readonly<Record<string, unknown>>;
@@ -44,7 +43,7 @@ export class Lab extends EngineLab implements AsyncDisposable {
     super();
     this.home = home;
     this.#options = options;
-    this.#processes = new AgentProcesses(home, { agent: agentEntry, collector: collectorEntry }, options.asUser);
+    this.#processes = new AgentProcesses(home, entries, options.asUser);
     this.engine = new LocalEngine({
       home,
       agentSocket: join(home, "run", "agent.sock"),

@@ -3,7 +3,6 @@ import { createReadStream, mkdirSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { importImage } from "../../../builders/bases/import.ts";
 import { debianTar } from "../../../builders/testing/debian.ts";
 import type { RegistryLogin } from "../../../core/image/reference.ts";
@@ -14,11 +13,9 @@ import { plainWorkload } from "../../../engines/conformance/workload.ts";
 import type { Workload } from "../../../engines/engine.ts";
 import { AgentProcesses, until } from "../../testing/agent-processes.ts";
 import { EngineLab, installation, never } from "../../testing/engine-lab.ts";
+import { edgeProgram } from "../../testing/programs.ts";
 
-const entries = {
-  agent: fileURLToPath(new URL("../main.ts", import.meta.url)),
-  collector: fileURLToPath(new URL("../../collector/main.ts", import.meta.url)),
-};
+const entries = { agent: edgeProgram("edge-containers"), collector: edgeProgram("edge-collector") };
 
 /** Answers `hello` to every request on PORT; Debian's essential packages have no other server. */
 export const perlServer = `use IO::Socket::INET; $| = 1; $SIG{TERM} = sub { exit 0 };

@@ -3,14 +3,12 @@ import type { ClientHttp2Session } from "node:http2";
 import { once } from "node:events";
 import type { RequestListener } from "node:http";
 import { connect } from "node:tls";
-import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { testCertificate } from "../../testing/certificates.ts";
 import { encoded, flag, frame, FrameClient, requestFields } from "../../testing/frames.ts";
 import { answerOf, ask, h2Client, securePort } from "../../testing/h2.ts";
-import { endpoint, fence, host, never, TestEdge, until, webEntry } from "../../testing/harness.ts";
+import { endpoint, fence, host, never, TestEdge, testEntry, until, webEntry } from "../../testing/harness.ts";
 
-const entry = fileURLToPath(new URL("../../testing/main.ts", import.meta.url));
 const slow: RequestListener = (req, res) => {
   if (req.url === "/stream") {
     res.write("begun");
@@ -122,7 +120,7 @@ describe("clients of HTTP/2", { timeout: 120_000 }, () => {
     const callers = [new Caller(port, 4), new Caller(port, 4)];
     await until(() => callers.every(({ served }) => served > 100), 20_000);
     const before = (await edge.traffic.hello(never)).pid;
-    await edge.traffic.upgrade({ node: process.execPath, entry }, never);
+    await edge.traffic.upgrade({ node: process.execPath, entry: testEntry }, never);
     const [code, last] = await away;
     // It names the stream that is under way, which is the only one.
     expect([code, last]).toEqual([0, 1]);
@@ -162,7 +160,7 @@ describe("clients of HTTP/2", { timeout: 120_000 }, () => {
     const answered = (): number => client.frames.filter(({ type, flags }) => type === frame.data && (flags & flag.endStream) !== 0).length;
     for (let n = 0; n < 20; n += 1) more();
     await until(() => answered() === 20);
-    await edge.traffic.upgrade({ node: process.execPath, entry }, never);
+    await edge.traffic.upgrade({ node: process.execPath, entry: testEntry }, never);
     await until(
       () => {
         // Up to the moment in which it hears of it.

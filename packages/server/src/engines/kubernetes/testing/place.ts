@@ -1,6 +1,6 @@
 // A Kubernetes engine on the test cluster, with an installation of its own: what it made goes with it.
 import { randomBytes } from "node:crypto";
-import { readKubeconfig } from "../../../core/kubeconfig.ts";
+import { readKubeconfig, type ClusterAccess } from "../../../core/kubeconfig.ts";
 import type { RegistryAsker } from "../../../docker/standing.ts";
 import { KubeApi } from "../../../kubernetes/api.ts";
 import { listAll } from "../../../kubernetes/list.ts";
@@ -25,34 +25,44 @@ const programs: Readonly<Record<Does, Partial<Workload>>> = {
 /** In the node's containerd; never pulled. */
 export const nobodyImage = "localhost/berth-nobody:1";
 
+/** The same; has GNU tar. */
+export const tarImage = "localhost/berth-tar:1";
+
 /** Registries are asked as nobody in particular. */
 export const nobody: RegistryAsker = { find: () => Promise.resolve(undefined), proxies: {} };
 
 /** As many volumes as the tests have at a time, and some. */
 const volumes = 12;
 
+export interface PlaceOptions {
+  /** Has a shell and httpd, and runs as nobody. */
+  readonly image?: string;
+  readonly registries?: RegistryAsker;
+  /** Whom the engine asks, as somebody else than the administrator; closed with the place. */
+  readonly engineApi?: KubeApi;
+  readonly archiveImage?: string;
+}
+
 export class KubernetesPlace implements Place {
   readonly owners = "kept" as const;
+  /** An administrator's. */
   readonly api: KubeApi;
+  /** The engine's own. */
+  readonly engineApi: KubeApi;
   readonly engine: KubernetesEngine;
   readonly installation: string;
   readonly #image: string;
 
-  private constructor(api: KubeApi, image: string, installation: string, registries: RegistryAsker) {
+  private constructor(api: KubeApi, { image = nobodyImage, registries = nobody, engineApi = api, archiveImage = tarImage }: PlaceOptions) {
     this.api = api;
+    this.engineApi = engineApi;
     this.#image = image;
-    this.installation = installation;
-    this.engine = new KubernetesEngine({ api, cluster: "test", installation, registries });
+    this.installation = randomBytes(8).toString("hex");
+    this.engine = new KubernetesEngine({ api: engineApi, cluster: "test", installation: this.installation, registries, archiveImage });
   }
 
-  /** `image`: has a shell and httpd, and runs as nobody. */
-  static async open(
-    kubeconfig: string,
-    { image = nobodyImage, registries = nobody }: { readonly image?: string; readonly registries?: RegistryAsker } = {},
-  ): Promise<KubernetesPlace> {
-    const read = readKubeconfig(kubeconfig);
-    if ("refusal" in read) throw new Error(JSON.stringify(read.refusal));
-    const place = new KubernetesPlace(new KubeApi(read.config.access), image, randomBytes(8).toString("hex"), registries);
+  static async open(kubeconfig: string, options: PlaceOptions = {}): Promise<KubernetesPlace> {
+    const place = new KubernetesPlace(new KubeApi(accessOf(kubeconfig)), options);
     await place.#offerVolumes();
     return place;
   }
@@ -68,6 +78,7 @@ export class KubernetesPlace implements Place {
       await this.api.delete({ kind: "Namespace", name: metadata.name });
     await this.api.request("DELETE", "/api/v1/persistentvolumes", { query: { labelSelector: labels } });
     await this.engine[Symbol.asyncDispose]();
+    await this.engineApi.close();
     await this.api.close();
   }
 
@@ -90,4 +101,11 @@ export class KubernetesPlace implements Place {
       });
     }
   }
+}
+
+/** Of the file's current context. Throws when it gives none. */
+export function accessOf(kubeconfig: string): ClusterAccess {
+  const read = readKubeconfig(kubeconfig);
+  if ("refusal" in read) throw new Error(JSON.stringify(read.refusal));
+  return read.config.access;
 }

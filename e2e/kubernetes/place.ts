@@ -1,0 +1,60 @@
+// A whole Berth beside the test cluster: a server whose own machine is a dockerd of the test's own, which builds and pushes what the cluster's nodes pull.
+import { readFileSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import type { ProvidedCluster } from "../../tools/cluster/vitest-setup.ts";
+import { readKubeconfig } from "../../packages/server/src/core/kubeconfig.ts";
+import { KubeApi } from "../../packages/server/src/kubernetes/api.ts";
+import { listed } from "../../packages/server/src/kubernetes/list.ts";
+import { DockerPlace, missing as noDocker } from "../docker/place.ts";
+import { getThrough, type Answer, type TestBerth } from "../harness.ts";
+
+export const missingBeside = (cluster: ProvidedCluster): string | undefined => cluster.missing ?? noDocker;
+
+export class KubePlace implements AsyncDisposable {
+  readonly berth: TestBerth;
+  /** As an administrator has it. */
+  readonly api: KubeApi;
+  /** `*.domain` leads to the cluster's gateway; each test's own, so that their hosts never meet. */
+  readonly domain: string;
+  readonly #docker: DockerPlace;
+  readonly #gateway: URL;
+
+  private constructor(docker: DockerPlace, api: KubeApi, gateway: string) {
+    this.#docker = docker;
+    this.berth = docker.berth;
+    this.api = api;
+    this.#gateway = new URL(gateway);
+    this.domain = `${randomBytes(4).toString("hex")}.apps.test`;
+  }
+
+  static async open(cluster: ProvidedCluster): Promise<KubePlace> {
+    const read = readKubeconfig(readFileSync(cluster.kubeconfig, "utf8"));
+    if ("refusal" in read) throw new Error(read.refusal.reason);
+    const docker = await DockerPlace.open({ registry: `${cluster.registry}/berth` });
+    return new KubePlace(docker, new KubeApi(read.config.access), cluster.gateway);
+  }
+
+  /** host:port. */
+  get gateway(): string {
+    return this.#gateway.host;
+  }
+
+  /** A component's own host. */
+  host(component: string, stack: string): string {
+    return `${component}.${stack}.${this.domain}`;
+  }
+
+  /** Through the cluster's gateway, as users do whose DNS leads there. */
+  get(host: string, path = "/", headers: Record<string, string> = {}): Promise<Answer> {
+    const { hostname, port } = this.#gateway;
+    return getThrough({ host: hostname, port, agent: false }, host, path, headers);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const labels = `berth.installation=${(await this.berth.client.showInstallation()).id}`;
+    await this.#docker[Symbol.asyncDispose]();
+    for (const { metadata } of await listed(this.api, "Namespace", { labels }))
+      await this.api.delete({ kind: "Namespace", name: metadata.name });
+    await this.api.close();
+  }
+}

@@ -1,0 +1,62 @@
+// What a cluster may take away of a component at once when it empties a node: one instance of those that users are led to. Only where there is more than one.
+// https://kubernetes.io/docs/tasks/run-application/configure-pdb/
+import type { KubeApi } from "../../kubernetes/api.ts";
+import type { KubeObject } from "../../kubernetes/objects.ts";
+import { apiVersionOf } from "../../kubernetes/paths.ts";
+import type { Ref, TrackTarget } from "../engine.ts";
+import { mark, namespaceOf, refLabels } from "./names.ts";
+import type { Deployment } from "./objects.ts";
+
+export function budgetOf(installation: string, ref: Ref): KubeObject & { readonly spec: object } {
+  return {
+    apiVersion: apiVersionOf("PodDisruptionBudget"),
+    kind: "PodDisruptionBudget",
+    metadata: { namespace: namespaceOf(ref.stack), name: ref.component, labels: refLabels(installation, ref) },
+    spec: {
+      maxUnavailable: 1,
+      // One that is not ready serves nobody, and keeps no node.
+      unhealthyPodEvictionPolicy: "AlwaysAllow",
+      selector: {
+        matchLabels: {
+          [mark.installation]: installation,
+          [mark.stack]: ref.stack,
+          [mark.component]: ref.component,
+          [mark.role]: "instance",
+          [mark.track]: "stable",
+        },
+      },
+    },
+  };
+}
+
+export class Budgets {
+  readonly #api: KubeApi;
+  readonly #installation: string;
+
+  constructor(api: KubeApi, installation: string) {
+    this.#api = api;
+    this.#installation = installation;
+  }
+
+  /** Before a slot gets more instances: what is to be several is protected from its first pod on. `slots`: those of the component. */
+  async grow({ ref, track, replicas }: TrackTarget, slots: readonly Deployment[], signal: AbortSignal): Promise<void> {
+    const most = Math.max(replicas, stableOf(slots));
+    if (track === "stable" && most > 1) await this.#api.apply(budgetOf(this.#installation, ref), { signal, force: true });
+  }
+
+  /** After a slot got fewer. */
+  async shrink(ref: Ref, slots: readonly Deployment[], signal: AbortSignal): Promise<void> {
+    if (stableOf(slots) <= 1) await this.remove(ref, signal);
+  }
+
+  async remove({ stack, component }: Ref, signal: AbortSignal): Promise<void> {
+    await this.#api.delete({ kind: "PodDisruptionBudget", namespace: namespaceOf(stack), name: component }, { signal });
+  }
+}
+
+/** How many instances of stable are wanted. */
+function stableOf(slots: readonly Deployment[]): number {
+  return slots
+    .filter(({ metadata }) => metadata.labels?.[mark.track] === "stable" && metadata.deletionTimestamp === undefined)
+    .reduce((sum, { spec }) => sum + (spec.replicas ?? 1), 0);
+}
