@@ -27,6 +27,6 @@ test(`of any process change no outcome (seed ${seed})`, async () => {
       console.log(line);
     },
   });
-  expect(result.findings).toEqual([]);
+  expect(result.findings, result.findings.join("\n")).toEqual([]);
   expect(result.kills).toBe(Object.values(kills).reduce((sum, count) => sum + count, 0));
 }, 2_400_000);

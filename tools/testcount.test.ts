@@ -50,18 +50,18 @@ it("adds runs up", () => {
   expect(addRuns([run, run])).toEqual({ passed: 2, failed: 4, skipped: 6, refusedSkips: ["a", "a"], failures: ["b", "b"] });
 });
 
-it("says what failed, and what it said first", () => {
+it("says what failed, and all that it said before its stack", () => {
   const failing: VitestReport = {
     testResults: [
       {
         name: "a.test.ts",
         status: "failed",
-        assertionResults: [{ fullName: "a b", status: "failed", failureMessages: ["Error: no\n    at x"] }],
+        assertionResults: [{ fullName: "a b", status: "failed", failureMessages: ["Error: no\n    at x\n    at y"] }],
       },
       { name: "c.test.ts", status: "failed", message: "cannot load\nmore", assertionResults: [] },
     ],
   };
-  expect(countRun(failing, 1, true).failures).toEqual(["a.test.ts: a b: Error: no", "c.test.ts: cannot load"]);
+  expect(countRun(failing, 1, true).failures).toEqual(["a.test.ts: a b: Error: no", "c.test.ts: cannot load\nmore"]);
   expect(countRun(report(["passed", ["a", "passed"]]), 1, true).failures).toEqual([
     "the run ended with exit code 1, though every test passed",
   ]);

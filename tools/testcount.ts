@@ -20,7 +20,7 @@ export interface Run {
   readonly skipped: number;
   /** Skipped tests that a machine with every tool would run. */
   readonly refusedSkips: readonly string[];
-  /** Each failure by name, with the first line of what it said: the last lines of a long log are often all that is kept of it. */
+  /** Each failure by name, with what it said before its stack: the last lines of a long log are often all that is kept of it. */
   readonly failures: readonly string[];
 }
 
@@ -45,9 +45,9 @@ export function countRun(report: VitestReport | undefined, exitCode: number, asR
     ...report.testResults.flatMap((file) =>
       file.assertionResults
         .filter((test) => test.status === "failed")
-        .map((test) => `${file.name}: ${test.fullName}: ${firstLine(test.failureMessages?.[0])}`),
+        .map((test) => `${file.name}: ${test.fullName}: ${messageOf(test.failureMessages?.[0])}`),
     ),
-    ...broken.map((file) => `${file.name}: ${firstLine(file.message)}`),
+    ...broken.map((file) => `${file.name}: ${messageOf(file.message)}`),
     ...(failed > counted
       ? [passed === 0 ? "no test ran" : `the run ended with exit code ${String(exitCode)}, though every test passed`]
       : []),
@@ -61,7 +61,16 @@ export function countRun(report: VitestReport | undefined, exitCode: number, asR
   };
 }
 
-const firstLine = (text: string | undefined): string => (text ?? "").split("\n")[0]?.slice(0, 300) ?? "";
+/** What was said before the stack, shortened. */
+function messageOf(text: string | undefined): string {
+  const lines = (text ?? "").split("\n");
+  const frame = lines.findIndex((line) => /^\s+at /.test(line));
+  return lines
+    .slice(0, frame === -1 ? undefined : Math.max(1, frame))
+    .join("\n")
+    .slice(0, 1_500)
+    .trimEnd();
+}
 
 export function addRuns(runs: readonly Run[]): Run {
   return runs.reduce(
