@@ -7,7 +7,7 @@ import { hangBell, type Bell } from "./bell.ts";
 import { nothingLeft, nothingUncaught, ordersKept, processesLeft, releasesRanOnce, settled } from "./invariants.ts";
 import { killAll, ServiceManager, type Victim } from "./killer.ts";
 import { startLoad } from "./load.ts";
-import { edgeCounter, Interruptions, startOf } from "./machine.ts";
+import { accessLineOf, edgeCounter, Interruptions, startOf } from "./machine.ts";
 import { randomFrom } from "./random.ts";
 import { act, emptyLedger, numbered, removeAll, type Ledger } from "./scenario.ts";
 import { judge, told, type Kill, type Verdict } from "./verdict.ts";
@@ -158,7 +158,7 @@ async function run(
   say(
     `requests: ${String(report.requests)} over ${String(report.connections)} connections, slowest ${String(Math.round(report.slowest))} ms; ${String(verdict.failed.length)} failed; interrupted: ${String(byRouter.length)} with their router, ${String(byInstance.length)} with their instance, each of which the edge reports (its counter says ${String(counted)}); ${String(verdict.reconnected.length)} connected anew`,
   );
-  const findings = complaints(verdict, kills);
+  const findings = complaints(verdict, kills, (id) => accessLineOf(berth.home, id));
   say(`release commands: ${String(bell.rung.size)} ran`);
   findings.push(
     ...(await ordersKept(berth, ledgers)),
@@ -176,12 +176,11 @@ async function run(
 }
 
 /** What clients saw and no kill explains, and where clients and the edge tell different stories. */
-function complaints({ failed, hidden, made }: Verdict, kills: readonly Kill[]): string[] {
+function complaints({ failed, hidden, made }: Verdict, kills: readonly Kill[], lineOf: (requestId: string) => string): string[] {
+  const says = (faults: Verdict["failed"]): string => [told(faults, kills), ...faults.slice(0, 5).map(({ id }) => lineOf(id))].join("\n");
   return [
-    ...(failed.length === 0 ? [] : [`${String(failed.length)} requests failed:\n${told(failed, kills)}`]),
-    ...(hidden.length === 0
-      ? []
-      : [`${String(hidden.length)} requests were interrupted, and the edge does not say so:\n${told(hidden, kills)}`]),
+    ...(failed.length === 0 ? [] : [`${String(failed.length)} requests failed:\n${says(failed)}`]),
+    ...(hidden.length === 0 ? [] : [`${String(hidden.length)} requests were interrupted, and the edge does not say so:\n${says(hidden)}`]),
     ...(made.length === 0 ? [] : [`the edge reports as interrupted what its clients got whole: ${made.join(" ")}`]),
   ];
 }

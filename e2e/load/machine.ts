@@ -243,6 +243,15 @@ export class Interruptions {
   }
 }
 
+/** What the access log has about a request: its line, or that there is none. */
+export function accessLineOf(home: string, requestId: string): string {
+  const folder = join(home, "logs", "edge");
+  const lines = filesOf(folder)
+    .filter((file) => file.startsWith("access.log"))
+    .flatMap((file) => (read(join(folder, file)) ?? "").split("\n"));
+  return lines.find((line) => line.includes(`"${requestId}"`)) ?? `no line about ${requestId}`;
+}
+
 /** Stops a process in the middle of whatever it does, so that it can be looked at; SIGKILL ends it from there. */
 export async function freeze(pid: number): Promise<void> {
   process.kill(pid, "SIGSTOP");

@@ -115,12 +115,13 @@ async function rounds(place: Place, load: Load, streams: Streams, { requests, sa
   return [];
 }
 
-/** Clients of instances that were taken out stay until these end; the next step is not to be blamed for that. */
+/** Clients of instances that were taken out stay until these end, also after the release that replaced them is live; the next step is not to be blamed for that. */
 async function onInstancesThatServe(berth: TestBerth, streams: Streams): Promise<void> {
   await until(
     async () => {
+      const { replicas } = await berth.client.showComponent({ params: { stack: "streaming", component: "web" } });
       const { items } = await berth.client.listInstances({ params: { stack: "streaming", component: "web" } });
-      return streams.instances.every((instance) => items.some(({ id }) => id === instance)) || undefined;
+      return (items.length === replicas && streams.instances.every((instance) => items.some(({ id }) => id === instance))) || undefined;
     },
     "every stream to be on an instance that serves",
     60_000,

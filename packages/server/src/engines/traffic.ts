@@ -74,6 +74,8 @@ export interface Applied {
     readonly instance: string;
     readonly ready: boolean;
     readonly inFlight: number;
+    /** Whoever routes may still be told to lead there, although the entry in force says not to. Absent: no. */
+    readonly listed?: boolean;
     readonly requests: number;
     readonly errors: number;
   }[];

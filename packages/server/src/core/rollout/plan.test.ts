@@ -53,11 +53,12 @@ interface Edge {
   readonly generation?: number;
   readonly inFlight?: Record<string, number>;
   readonly unready?: readonly string[];
+  readonly listed?: readonly string[];
 }
 function sees(
   instances: readonly SeenInstance[],
   inForce: readonly PlannedEndpoint[] | "no entry",
-  { generation = 5, inFlight = {}, unready = [] }: Edge = {},
+  { generation = 5, inFlight = {}, unready = [], listed = [] }: Edge = {},
 ): Seen {
   const entry = inForce === "no entry" ? [] : inForce;
   return {
@@ -67,6 +68,7 @@ function sees(
       endpoints: entry.map(({ instance: id }) => ({
         instance: id,
         inFlight: inFlight[id] ?? 0,
+        ...(listed.includes(id) ? { listed: true } : {}),
         ready: !unready.includes(id) && instances.some((one) => one.id === id && one.ready),
       })),
       carries: (endpoints) => inForce !== "no entry" && JSON.stringify(endpoints) === JSON.stringify(entry),
@@ -202,13 +204,58 @@ describe("a rolling change of 3 with a surge of 1", () =>
       name: "takes the last old one when all new ones are available",
       seen: sees(all("o1", "n4", "n5", "n6"), route("n4", "n5", "n6", "o1")),
       actions: [setRoutes("n4", "n5", "n6", "o1-")],
+      progress: { serving: false, settled: false },
     },
     {
-      name: "is not done while an old one is not gone",
+      name: "is not live before the routers know that the old one leaves",
+      seen: sees(all("o1", "n4", "n5", "n6"), route("n4", "n5", "n6", "o1")),
+      memory: remembers({ o1: {} }),
+      actions: [setRoutes("n4", "n5", "n6", "o1-")],
+      progress: { serving: false, settled: false },
+    },
+    {
+      name: "is not live while a gateway may still be told of the old one",
+      seen: sees(all("o1", "n4", "n5", "n6"), route("n4", "n5", "n6", "o1-"), { inFlight: { o1: 1 }, listed: ["o1"] }),
+      memory: remembers({ o1: {} }),
+      actions: [],
+      progress: { available: 3, old: 1, serving: false, settled: false },
+    },
+    {
+      name: "is live when the old one gets no request any more, and only finishes those that it has",
+      seen: sees(all("o1", "n4", "n5", "n6"), route("n4", "n5", "n6", "o1-"), { inFlight: { o1: 1 } }),
+      memory: remembers({ o1: {} }),
+      actions: [],
+      draining: { o1: { since: now } },
+      progress: { available: 3, old: 1, serving: true, settled: false },
+    },
+    {
+      name: "is not live while an old one that no request comes to was not told to stop: it works on",
+      desired: wants({ hasTraffic: false }),
+      seen: sees(
+        [...all("n4", "n5", "n6"), instance("o1")].map((one) => ({ ...one, exposed: false })),
+        "no entry",
+      ),
+      memory: emptyMemory,
+      actions: [{ type: "stop", instances: ["o1"] }],
+      progress: { available: 3, old: 1, serving: false, settled: false },
+    },
+    {
+      name: "is live when that was told",
+      desired: wants({ hasTraffic: false }),
+      seen: sees(
+        [...all("n4", "n5", "n6"), instance("o1", { phase: "stopping", ready: false })].map((one) => ({ ...one, exposed: false })),
+        "no entry",
+      ),
+      memory: { draining: { o1: {} } },
+      actions: [],
+      progress: { available: 3, old: 1, serving: true, settled: false },
+    },
+    {
+      name: "is live but not done while an old one is not gone",
       seen: sees([...all("n4", "n5", "n6"), instance("o1", { phase: "stopping", ready: false })], route("n4", "n5", "n6", "o1-")),
       memory: remembers({ o1: { since: now } }),
       actions: [],
-      progress: { available: 3, old: 1, settled: false },
+      progress: { available: 3, old: 1, serving: true, settled: false },
     },
   ]));
 

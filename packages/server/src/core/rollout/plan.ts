@@ -36,7 +36,13 @@ export interface Desired {
 export interface SeenTraffic {
   /** Of the entry that every router worker has in force; 0 = none. */
   readonly generation: number;
-  readonly endpoints: readonly { readonly instance: string; readonly ready: boolean; readonly inFlight: number }[];
+  /** `listed`: it may still be led to, although the entry in force says not to. */
+  readonly endpoints: readonly {
+    readonly instance: string;
+    readonly ready: boolean;
+    readonly inFlight: number;
+    readonly listed?: boolean;
+  }[];
   /** Whether the entry in force is the one that these endpoints make now, addresses and hosts included. */
   readonly carries: (endpoints: readonly PlannedEndpoint[]) => boolean;
 }
@@ -83,6 +89,8 @@ export interface Progress {
   readonly available: number;
   /** All other instances that are not yet gone. */
   readonly old: number;
+  /** The wanted revision serves alone: as many as wanted are available, and every other one is out of every router or was told to stop. What is left only ends. */
+  readonly serving: boolean;
   /** Nothing is left to do and nothing is on its way. */
   readonly settled: boolean;
 }
@@ -164,10 +172,19 @@ export function plan(desired: Desired, seen: Seen, memory: Memory, now: number):
 
   const available = current.filter(({ standing }) => standing === "available").length;
   const old = members.length - current.length;
-  const settled = actions.length === 0 && old === 0 && current.length === wantedOf(desired) && available === current.length;
+  const isWhole = current.length === wantedOf(desired) && available === current.length;
+  const settled = actions.length === 0 && old === 0 && isWhole;
+  // Marks that were not there before this call are not saved yet, and the entry in force may be changed by this call's own action.
+  const isOut = (member: Member): boolean =>
+    member.seen.phase === "stopping" ||
+    (routed &&
+      Object.hasOwn(memory.draining, member.seen.id) &&
+      mayGetRequests(member.seen, seen.traffic) &&
+      !isListed(member.seen, seen.traffic));
+  const serving = isWhole && routed && members.every((member) => (member.current && !isLeaving(member)) || isOut(member));
   const present = new Set(seen.instances.map(({ id }) => id));
   const kept = [...marks].filter(([id, { since }]) => present.has(id) || (!settled && now - (since ?? now) < markLife));
-  return { actions, draining: Object.fromEntries(kept), progress: { updated: current.length, available, old, settled } };
+  return { actions, draining: Object.fromEntries(kept), progress: { updated: current.length, available, old, serving, settled } };
 }
 
 function wantedOf(desired: Desired): number {
@@ -231,6 +248,9 @@ function wantedCurrent(desired: Desired, members: readonly Member[], current: nu
 function mayGetRequests({ id, exposed }: SeenInstance, traffic: SeenTraffic | undefined): boolean {
   return exposed || traffic?.endpoints.some((endpoint) => endpoint.instance === id) === true;
 }
+
+const isListed = ({ id }: SeenInstance, traffic: SeenTraffic | undefined): boolean =>
+  traffic?.endpoints.some((endpoint) => endpoint.instance === id && endpoint.listed === true) === true;
 
 function isGone(traffic: SeenTraffic | undefined, memory: Memory): boolean {
   return memory.entry === undefined && (traffic?.generation ?? 0) === 0;

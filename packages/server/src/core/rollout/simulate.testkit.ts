@@ -148,7 +148,7 @@ export class Simulation {
   pass({ obeyed, newTurn, age, slow, late }: Omit<Extract<Step, { do: "pass" }>, "do">): Plan {
     const { world } = this;
     const { desired } = this;
-    if (this.gone) return { actions: [], draining: {}, progress: { updated: 0, available: 0, old: 0, settled: true } };
+    if (this.gone) return { actions: [], draining: {}, progress: { updated: 0, available: 0, old: 0, serving: true, settled: true } };
     const seen = this.#see(age);
     const decided = plan(desired, seen, this.memory, world.now());
     const pass: Pass = { seen, decided, now: world.now(), active: new Set([...world.sims.keys()].filter((id) => world.isActive(id))) };
@@ -166,7 +166,8 @@ export class Simulation {
     }
     const wasDone = obeyed >= decided.actions.length;
     if (wasDone) this.memory = { draining: decided.draining, ...(entry === undefined ? {} : { entry }) };
-    if (wasDone && decided.progress.settled && age === 0) this.#settled(desired);
+    if (wasDone && decided.progress.serving && age === 0) this.#serving(desired);
+    if (wasDone && decided.progress.settled && age === 0) this.#settled();
     // Whoever dies or gives up comes back as the holder of a new claim.
     if (newTurn || !wasDone) this.generation += 1;
     return decided;
@@ -182,9 +183,13 @@ export class Simulation {
       world.late.push({ at, generation, order: action });
   }
 
-  /** What follows when a rollout or a removal is over. */
-  #settled({ revision }: Desired): void {
+  /** What follows when a rollout is over. */
+  #serving({ revision }: Desired): void {
     if (revision !== undefined && this.lived.at(-1) !== this.release) this.lived.push(this.release);
+  }
+
+  /** What follows when a removal is over. */
+  #settled(): void {
     if (!this.deleting) return;
     this.gone = true;
     this.world.drop(this.generation);
@@ -203,7 +208,27 @@ export class Simulation {
   #checkPlan(desired: Desired, { seen, decided, now }: Pass, isFresh: boolean): void {
     const again = plan(desired, seen, { ...this.memory, draining: decided.draining }, now);
     if (decided.progress.settled) assert.deepEqual(again, decided, "a settled plan stays settled");
+    if (decided.progress.settled) assert.ok(decided.progress.serving, "what is settled serves");
+    if (decided.progress.serving && isFresh) this.#checkServing(desired);
     if (decided.progress.settled && isFresh) this.#checkSettled(desired);
+  }
+
+  /** Promise 1: what is called live serves whole, and nothing else gets a new request or is left to itself. */
+  #checkServing(desired: Desired): void {
+    const { world } = this;
+    const isWanted = (sim: Sim): boolean =>
+      sim.revision.releaseHash === desired.revision?.releaseHash && sim.revision.restart === desired.revision.restart;
+    const stays = [...world.sims.values()].filter(
+      (sim) => isWanted(sim) && this.memory.draining[sim.id] === undefined && sim.phase !== "stopping",
+    );
+    assert.equal(stays.length, desired.revision === undefined ? 0 : desired.replicas, "live with as many as wanted");
+    for (const sim of stays) assert.ok(this.#isReady(sim), "live with an unready instance");
+    for (const sim of world.sims.values())
+      if (!stays.includes(sim))
+        assert.ok(
+          sim.phase === "stopping" || (!world.isActive(sim.id) && this.memory.draining[sim.id] !== undefined),
+          `live while ${sim.id} is not on its way out`,
+        );
   }
 
   /** Promise 1: what is called done is done. */

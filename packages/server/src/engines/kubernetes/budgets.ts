@@ -29,9 +29,14 @@ export function budgetOf(installation: string, ref: Ref): KubeObject & { readonl
   };
 }
 
+/** ms for which a budget that was applied is taken to be there. */
+const holds = 30_000;
+
 export class Budgets {
   readonly #api: KubeApi;
   readonly #installation: string;
+  /** Stack and component -> when its budget was applied, ms of this process. */
+  readonly #applied = new Map<string, number>();
 
   constructor(api: KubeApi, installation: string) {
     this.#api = api;
@@ -41,7 +46,11 @@ export class Budgets {
   /** Before a slot gets more instances: what is to be several is protected from its first pod on. `slots`: those of the component. */
   async grow({ ref, track, replicas }: TrackTarget, slots: readonly Deployment[], signal: AbortSignal): Promise<void> {
     const most = Math.max(replicas, stableOf(slots));
-    if (track === "stable" && most > 1) await this.#api.apply(budgetOf(this.#installation, ref), { signal, force: true });
+    if (track !== "stable" || most <= 1) return;
+    const key = `${ref.stack}/${ref.component}`;
+    if (performance.now() - (this.#applied.get(key) ?? -holds) < holds) return;
+    await this.#api.apply(budgetOf(this.#installation, ref), { signal, force: true });
+    this.#applied.set(key, performance.now());
   }
 
   /** After a slot got fewer. */
@@ -50,6 +59,7 @@ export class Budgets {
   }
 
   async remove({ stack, component }: Ref, signal: AbortSignal): Promise<void> {
+    this.#applied.delete(`${stack}/${component}`);
     await this.#api.delete({ kind: "PodDisruptionBudget", namespace: namespaceOf(stack), name: component }, { signal });
   }
 }

@@ -56,7 +56,7 @@ describe.skipIf(missing !== undefined)(`an emptied node${missing === undefined ?
     });
 
   it("loses no request, and leaves no instance on it", async () => {
-    const traffic = new GatewayTraffic({
+    await using traffic = new GatewayTraffic({
       api: place.api,
       cluster: "test",
       installation: place.installation,

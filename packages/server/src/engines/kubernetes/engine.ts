@@ -41,6 +41,7 @@ import { Namespaces } from "./namespaces.ts";
 import type { PodTemplate } from "./objects.ts";
 import { graceOf, podTemplate } from "./pod.ts";
 import { Pods } from "./pods.ts";
+import { Prepared } from "./prepared.ts";
 import { Recorder } from "./records.ts";
 import { renderedOf } from "./render.ts";
 import { applySecret, sweepSecrets } from "./secrets.ts";
@@ -85,6 +86,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
   readonly #usage: UsageMeter;
   readonly #images: Images;
   readonly #namespaces: Namespaces;
+  readonly #prepared = new Prepared();
   readonly volumes: VolumePort;
 
   constructor(deps: KubernetesEngineDeps) {
@@ -126,6 +128,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     await this.#asking(async () => {
       await this.#pods.ready(signal);
       const namespace = namespaceOf(workload.ref.stack);
+      if (this.#prepared.has(workload)) return this.#fences.pass(workload.ref, fence, signal);
       await this.#namespaces.ensure(workload, signal);
       await this.#fences.pass(workload.ref, fence, signal);
       await this.#namespaces.protect(workload.ref, signal);
@@ -141,27 +144,36 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
       };
       // A Deployment would be taken, and say later, where few look, that its pods are not.
       await this.#api.create(pod, { dryRun: true, signal });
+      this.#prepared.add(workload);
     });
   }
 
   async ensure(target: TrackTarget, fence: Fence, signal: AbortSignal): Promise<void> {
-    await this.#asking(async () => {
-      const { ref } = target.workload;
-      await this.#pods.ready(signal);
-      await this.#fences.pass(ref, fence, signal);
-      const left = new Set(target.leaving ?? []);
-      const revision = revisionFor(target);
-      const ofRevision = (): PodView[] => this.#pods.instances(ref).filter((pod) => pod.revision === revision && !pod.stopping);
-      // One that may end is there also when it has.
-      const there = (): number => ofRevision().filter((pod) => !left.has(pod.name) && !(isEndless(target) && hasEnded(pod))).length;
-      if (isEndless(target)) {
-        const uids = new Set(ofRevision().flatMap(({ name, uid }) => (left.has(name) ? [uid] : [])));
-        await this.#budgets.grow(target, await this.#slots.list(ref, signal), signal);
-        await this.#slots.fill(target, uids, signal);
-      } else await this.#slots.addJobs(target, target.replicas - there(), signal);
-      if (await this.#pods.until(ref, () => there() >= target.replicas, answers, signal)) return;
-      throw await this.#slots.whyNoPods(target, signal);
+    const { ref } = target.workload;
+    await this.#asking(() => this.#ensure(target, fence, signal)).catch((error: unknown) => {
+      // What was prepared may be gone.
+      this.#prepared.forget(ref.stack);
+      throw error;
     });
+  }
+
+  async #ensure(target: TrackTarget, fence: Fence, signal: AbortSignal): Promise<void> {
+    const { ref } = target.workload;
+    await this.#pods.ready(signal);
+    await this.#fences.pass(ref, fence, signal);
+    const left = new Set(target.leaving ?? []);
+    const revision = revisionFor(target);
+    const ofRevision = (): PodView[] => this.#pods.instances(ref).filter((pod) => pod.revision === revision && !pod.stopping);
+    // One that may end is there also when it has.
+    const there = (): number => ofRevision().filter((pod) => !left.has(pod.name) && !(isEndless(target) && hasEnded(pod))).length;
+    if (isEndless(target)) {
+      const uids = new Set(ofRevision().flatMap(({ name, uid }) => (left.has(name) ? [uid] : [])));
+      const slots = await this.#slots.list(ref, signal);
+      await this.#budgets.grow(target, slots, signal);
+      await this.#slots.fill(target, uids, slots, signal);
+    } else await this.#slots.addJobs(target, target.replicas - there(), signal);
+    if (await this.#pods.until(ref, () => there() >= target.replicas, answers, signal)) return;
+    throw await this.#slots.whyNoPods(target, signal);
   }
 
   async stop(ref: Ref, instances: readonly string[], grace: number, fence: Fence, signal: AbortSignal): Promise<void> {
@@ -318,6 +330,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
   }
 
   forget(stack: { readonly id: string; readonly name: string; readonly volumes: "kept" | "none" }, signal: AbortSignal): Promise<boolean> {
+    this.#prepared.forget(stack.name);
     return this.#asking(async () => {
       await this.#pods.ready(signal);
       const namespace = namespaceOf(stack.name);

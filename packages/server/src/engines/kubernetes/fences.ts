@@ -11,12 +11,16 @@ import { digest, mark, namespaceOf } from "./names.ts";
 import type { ConfigMap } from "./objects.ts";
 
 const epochKey = "epoch";
+/** ms that an order which passed need not pass again: what is worked on is held for longer by whoever gave it. */
+const passed = 2_000;
 
 export class Fences {
   readonly #api: KubeApi;
   readonly #installation: string;
   /** What this process has seen; never the only answer. */
   readonly #seen = new Map<string, Fence>();
+  /** When the newest order passed, ms of this process. */
+  readonly #passed = new Map<string, number>();
 
   readonly #about: string;
 
@@ -39,6 +43,9 @@ export class Fences {
   /** Obeys the order unless a newer one was. Without a namespace there is nothing to obey it for, nor to remember it by. Errors: `stale_generation`. */
   async pass(ref: Ref, fence: Fence, signal: AbortSignal): Promise<void> {
     const { namespace, name, key } = this.#place(ref);
+    const own = `${ref.stack}/${ref.component}`;
+    const seen = this.#seen.get(own);
+    if (seen !== undefined && isSame(seen, fence) && performance.now() - (this.#passed.get(own) ?? -passed) < passed) return;
     for (;;) {
       const [epoch, orders] = await Promise.all([
         this.#epoch(signal),
@@ -47,8 +54,11 @@ export class Fences {
       if (fence.epoch < epoch) throw stale(`epoch ${String(epoch)}`, fence);
       const known = readOrder(orders?.data?.[key]);
       if (known !== undefined && isOlder(fence, known)) throw stale(`${String(known.epoch)}/${String(known.generation)}`, fence);
-      const remember = (): void => void this.#seen.set(`${ref.stack}/${ref.component}`, fence);
-      if (known !== undefined && known.epoch === fence.epoch && known.generation === fence.generation) return remember();
+      const remember = (): void => {
+        this.#seen.set(own, fence);
+        this.#passed.set(own, performance.now());
+      };
+      if (known !== undefined && isSame(known, fence)) return remember();
       const value = JSON.stringify({ epoch: fence.epoch, generation: fence.generation });
       if (await this.#write(orders, { namespace, name }, { [key]: value }, signal)) return remember();
     }
@@ -56,6 +66,7 @@ export class Fences {
 
   /** Errors: `stale_generation` when a newer epoch was announced. */
   async raise({ epoch }: Epoch, signal: AbortSignal): Promise<void> {
+    this.#passed.clear();
     for (;;) {
       const found = await this.#find(signal);
       const known = Number(found?.data?.[epochKey] ?? 0);
@@ -122,6 +133,9 @@ export async function removeMarkers(api: KubeApi, installation: string, signal: 
 const markerOf = (installation: string): string => `installation-${digest(installation)}`;
 
 const managed = { labels: { "app.kubernetes.io/managed-by": "berth" } };
+
+const isSame = (one: Pick<Fence, "epoch" | "generation">, other: Pick<Fence, "epoch" | "generation">): boolean =>
+  one.epoch === other.epoch && one.generation === other.generation;
 
 function isOlder(one: Pick<Fence, "epoch" | "generation">, other: Pick<Fence, "epoch" | "generation">): boolean {
   return one.epoch < other.epoch || (one.epoch === other.epoch && one.generation < other.generation);

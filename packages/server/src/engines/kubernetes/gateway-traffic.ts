@@ -1,32 +1,18 @@
 // The Traffic port over the Gateway API: Services and HTTPRoutes put an entry in force, the cluster's own gateway serves it, and a probe goes through it as users do.
 import { createHmac } from "node:crypto";
 import { request } from "node:http";
-import { cause, type Cause } from "@berth/contract/causes.ts";
-import { contentHash } from "../../core/canonical.ts";
 import { BerthError } from "../../core/errors.ts";
 import { probeHeader, releaseHeader } from "../../edge/probe-header.ts";
 import type { KubeApi } from "../../kubernetes/api.ts";
 import { ignoring } from "../../kubernetes/errors.ts";
-import { listAll } from "../../kubernetes/list.ts";
-import type { Listed } from "../../kubernetes/objects.ts";
 import type { Epoch, Fence, Ref } from "../engine.ts";
 import type { Applied, GivenCertificate, HostProof, ProbeAnswer, Traffic, TrafficEndpoint, TrafficEntry } from "../traffic.ts";
 import { asking } from "./failures.ts";
 import { Fences } from "./fences.ts";
-import { mark, namespaceOf, ofComponent, selector } from "./names.ts";
-import type { ConfigMap } from "./objects.ts";
+import { mark } from "./names.ts";
 import type { Pods } from "./pods.ts";
-import {
-  httpRoutesOf,
-  roleOfRoutes,
-  recordName,
-  recordOf,
-  servicesOf,
-  type GatewayRef,
-  type HTTPRoute,
-  type RouteOrder,
-  type Service,
-} from "./routes.ts";
+import { RouteObjects } from "./route-objects.ts";
+import { httpRoutesOf, recordOf, servicesOf, type GatewayRef, type RouteOrder } from "./routes.ts";
 
 export interface GatewayTrafficDeps {
   readonly api: KubeApi;
@@ -38,100 +24,97 @@ export interface GatewayTrafficDeps {
   readonly door: { readonly host: string; readonly port: number };
   /** Signs what pins a probe. */
   readonly probeKey: Buffer;
+  /** For the log. */
+  readonly onTrouble?: ((error: Error) => void) | undefined;
 }
 
 /** ms that gateways may take to hear of an endpoint that is gone: none that is known takes longer. */
 const gatewayDelay = 2_000;
 
-interface Slice extends Listed {
-  readonly endpoints?: readonly { readonly addresses: readonly string[]; readonly targetRef?: { readonly name?: string } }[] | null;
-}
-
-export class GatewayTraffic implements Traffic {
+export class GatewayTraffic implements Traffic, AsyncDisposable {
   readonly #deps: GatewayTrafficDeps;
   readonly #fences: Fences;
+  readonly #objects: RouteObjects;
   /** When a pod was first seen to be in no endpoint slice any more, Unix ms. */
   readonly #left = new Map<string, number>();
 
   constructor(deps: GatewayTrafficDeps) {
     this.#deps = deps;
     this.#fences = new Fences(deps.api, deps.installation, "routes");
+    this.#objects = new RouteObjects({ ...deps, onChange: (ref) => deps.pods.stir(ref) });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#objects[Symbol.asyncDispose]();
   }
 
   async apply(entry: TrafficEntry, fence: Fence, signal: AbortSignal): Promise<void> {
     await this.#asking(async () => {
-      const { pods, api } = this.#deps;
-      await pods.ready(signal);
+      await this.#ready(signal);
       await this.#fences.pass(entry.ref, fence, signal);
       const order = this.#orderOf(entry);
       const services = servicesOf(order);
       // Before any rule names them.
-      for (const service of services) await api.apply(service, { force: true, signal });
+      for (const service of services) await this.#objects.apply(service, signal);
+      for (const left of this.#gone(entry)) this.#left.delete(left);
       await this.#setServing(entry, signal);
       const routes = httpRoutesOf(order);
-      for (const route of routes) await api.apply(route, { force: true, signal });
-      await this.#removeOthers(
-        entry.ref,
-        new Set([...services, ...routes].map(({ kind, metadata }) => `${kind}/${metadata.name}`)),
-        signal,
-      );
+      for (const route of routes) await this.#objects.apply(route, signal);
+      const kept = new Set([...services, ...routes].map(({ kind, metadata }) => `${kind}/${metadata.name}`));
+      await this.#objects.removeOthers(entry.ref, kept, signal);
       // The last word: an entry is in force when all of it is.
-      await api.apply(recordOf(this.#deps.installation, entry, fence), { force: true, signal });
+      await this.#objects.writeRecord(recordOf(this.#deps.installation, entry, fence), signal);
     });
   }
 
   async remove(ref: Ref, fence: Fence, signal: AbortSignal): Promise<void> {
     await this.#asking(async () => {
+      await this.#ready(signal);
       await this.#fences.pass(ref, fence, signal);
-      await this.#removeOthers(ref, new Set(), signal);
-      if ((await this.#record(ref, signal)) !== undefined)
-        await this.#deps.api.delete({ kind: "ConfigMap", namespace: namespaceOf(ref.stack), name: recordName(ref) }, { signal });
+      await this.#objects.removeOthers(ref, new Set(), signal);
+      await this.#objects.removeRecord(ref, signal);
     });
   }
 
   applied(ref: Ref, signal: AbortSignal): Promise<Applied> {
     return this.#asking(async () => {
-      await this.#deps.pods.ready(signal);
-      const record = await this.#record(ref, signal);
-      const entry = entryIn(record);
-      if (entry === undefined) return { generation: 0, digest: "", endpoints: [], problems: [] };
+      await this.#ready(signal);
+      const record = this.#objects.record(ref);
+      if (record === undefined) return { generation: 0, digest: "", endpoints: [], problems: [] };
       const endpoints = new Map(
-        entry.ports.flatMap(({ tracks }) => tracks.flatMap((track) => track.endpoints.map((one) => [one.instance, one] as const))),
+        record.entry.ports.flatMap(({ tracks }) => tracks.flatMap((track) => track.endpoints.map((one) => [one.instance, one] as const))),
       );
-      const inSlices = [...endpoints.values()].some(({ state }) => state === "draining")
-        ? await this.#inSlices(ref, signal)
-        : new Set<string>();
+      const behind = this.#objects.podsBehind(ref);
       const now = Date.now();
-      const ready = new Set(this.#deps.pods.instances(ref).flatMap((pod) => (pod.ready?.status === "True" ? [pod.name] : [])));
+      const pods = this.#deps.pods.instances(ref);
+      const ready = new Set(pods.flatMap((pod) => (pod.ready?.status === "True" ? [pod.name] : [])));
       return {
-        generation: Number(record?.data?.["generation"] ?? 0),
-        digest: contentHash(entry),
-        endpoints: [...endpoints.values()].map((endpoint) => ({
-          instance: endpoint.instance,
-          ready: ready.has(endpoint.instance),
-          inFlight: endpoint.state === "draining" ? this.#mayHaveRequests(endpoint.instance, inSlices, now) : 0,
+        generation: record.generation,
+        digest: record.digest,
+        endpoints: [...endpoints.values()].map(({ instance, state }) => ({
+          instance,
+          ready: ready.has(instance),
+          ...(state === "draining" ? this.#leaving(instance, behind, now) : { inFlight: 0 }),
           requests: 0,
           errors: 0,
         })),
-        problems: await this.#problems(ref, signal),
+        problems: this.#objects.problems(ref),
       };
     });
   }
 
   list(signal: AbortSignal): Promise<readonly { readonly ref: Ref; readonly generation: number }[]> {
     return this.#asking(async () => {
-      const found: { ref: Ref; generation: number }[] = [];
-      for await (const { metadata, data } of listAll<ConfigMap>(this.#deps.api, "ConfigMap", { ...this.#selection(undefined), signal })) {
-        const { [mark.stack]: stack, [mark.component]: component } = metadata.labels ?? {};
-        if (stack !== undefined && component !== undefined)
-          found.push({ ref: { stack, component }, generation: Number(data?.["generation"] ?? 0) });
-      }
-      return found;
+      await this.#ready(signal);
+      return [...this.#objects.records()];
     });
   }
 
   readEntry(ref: Ref, signal: AbortSignal): Promise<TrafficEntry | undefined> {
-    return this.#asking(async () => entryIn(await this.#record(ref, signal)));
+    return this.#asking(async () => {
+      await this.#ready(signal);
+      return this.#objects.record(ref)?.entry;
+    });
   }
 
   raiseEpoch(epoch: Epoch, signal: AbortSignal): Promise<void> {
@@ -220,71 +203,26 @@ export class GatewayTraffic implements Traffic {
     }
   }
 
-  /** 1 as long as the gateway may not have heard yet that the instance takes none. What it sent before that, the program ends by itself after SIGTERM. */
-  #mayHaveRequests(instance: string, inSlices: ReadonlySet<string>, now: number): number {
-    if (inSlices.has(instance)) {
+  /** In flight is one request as long as the gateway may not have heard yet that the instance takes none. What it sent before that, the program ends by itself after SIGTERM. */
+  #leaving(instance: string, behind: ReadonlySet<string>, now: number): { readonly inFlight: number; readonly listed: boolean } {
+    if (behind.has(instance)) {
       this.#left.delete(instance);
-      return 1;
+      return { inFlight: 1, listed: true };
     }
     const since = this.#left.get(instance) ?? now;
     this.#left.set(instance, since);
-    return now - since < gatewayDelay ? 1 : 0;
+    return { inFlight: now - since < gatewayDelay ? 1 : 0, listed: false };
   }
 
-  /** Names of pods that some Service of the component leads to. */
-  async #inSlices(ref: Ref, signal: AbortSignal): Promise<ReadonlySet<string>> {
-    const found = new Set<string>();
-    const labels = ofComponent(this.#deps.installation, ref);
-    for await (const { endpoints } of listAll<Slice>(this.#deps.api, "EndpointSlice", {
-      namespace: namespaceOf(ref.stack),
-      labels,
-      signal,
-    }))
-      for (const { targetRef } of endpoints ?? []) if (targetRef?.name !== undefined) found.add(targetRef.name);
-    return found;
+  /** Instances of the entry in force that the next one has no more. */
+  #gone(entry: TrafficEntry): string[] {
+    const before = this.#objects.record(entry.ref)?.entry;
+    const stay = new Set(instancesOf(entry));
+    return before === undefined ? [] : instancesOf(before).filter((instance) => !stay.has(instance));
   }
 
-  /** What the gateway says of routes that it does not serve as they are. */
-  async #problems(ref: Ref, signal: AbortSignal): Promise<Cause[]> {
-    const problems: Cause[] = [];
-    for await (const { metadata, status } of this.#routes(ref, signal))
-      for (const { conditions = [] } of status?.parents ?? [])
-        for (const { type, status: holds, reason = "", message = "", observedGeneration } of conditions)
-          if (holds === "False" && (type === "Accepted" || type === "ResolvedRefs") && observedGeneration === metadata.generation)
-            problems.push(cause("route_refused", { route: metadata.name, reason: message === "" ? reason : message }));
-    return problems;
-  }
-
-  async #record(ref: Ref, signal: AbortSignal): Promise<ConfigMap | undefined> {
-    const found = await this.#deps.api.find<ConfigMap>(
-      { kind: "ConfigMap", namespace: namespaceOf(ref.stack), name: recordName(ref) },
-      { signal },
-    );
-    return found?.metadata.labels?.[mark.installation] === this.#deps.installation ? found : undefined;
-  }
-
-  #services(ref: Ref, signal: AbortSignal): AsyncGenerator<Service, unknown> {
-    return listAll<Service>(this.#deps.api, "Service", { ...this.#selection(ref), signal });
-  }
-
-  #routes(ref: Ref, signal: AbortSignal): AsyncGenerator<HTTPRoute, unknown> {
-    return listAll<HTTPRoute>(this.#deps.api, "HTTPRoute", { ...this.#selection(ref), signal });
-  }
-
-  #selection(ref: Ref | undefined): { readonly namespace?: string; readonly labels: string } {
-    const { installation } = this.#deps;
-    if (ref === undefined) return { labels: selector({ [mark.installation]: installation, [mark.role]: roleOfRoutes }) };
-    return { namespace: namespaceOf(ref.stack), labels: `${ofComponent(installation, ref)},${mark.role}=${roleOfRoutes}` };
-  }
-
-  async #removeOthers(ref: Ref, keep: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
-    const namespace = namespaceOf(ref.stack);
-    for await (const { metadata } of this.#routes(ref, signal))
-      if (!keep.has(`HTTPRoute/${metadata.name}`))
-        await this.#deps.api.delete({ kind: "HTTPRoute", namespace, name: metadata.name }, { signal });
-    for await (const { metadata } of this.#services(ref, signal))
-      if (!keep.has(`Service/${metadata.name}`))
-        await this.#deps.api.delete({ kind: "Service", namespace, name: metadata.name }, { signal });
+  async #ready(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#deps.pods.ready(signal), this.#objects.ready(signal)]);
   }
 
   #asking<T>(ask: () => Promise<T>): Promise<T> {
@@ -292,10 +230,8 @@ export class GatewayTraffic implements Traffic {
   }
 }
 
-function entryIn(record: ConfigMap | undefined): TrafficEntry | undefined {
-  const text = record?.data?.["entry"];
-  return text === undefined ? undefined : (JSON.parse(text) as TrafficEntry);
-}
+const instancesOf = ({ ports }: TrafficEntry): string[] =>
+  ports.flatMap(({ tracks }) => tracks.flatMap(({ endpoints }) => endpoints.map(({ instance }) => instance)));
 
 function ofTheGateway(what: string): BerthError {
   return new BerthError("wrong_state", {

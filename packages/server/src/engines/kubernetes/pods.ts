@@ -3,13 +3,10 @@
 import type { KubeApi } from "../../kubernetes/api.ts";
 import { Watched } from "../../kubernetes/watch.ts";
 import type { Ref } from "../engine.ts";
-import { failureOf, unreachable } from "./failures.ts";
 import { viewOf, type PodView } from "./instances.ts";
+import { known } from "./known.ts";
 import { mark, selector } from "./names.ts";
 import type { Pod } from "./objects.ts";
-
-/** ms after which what is known counts as unknown when the cluster tells no changes. */
-const patience = 20_000;
 
 export class Pods implements AsyncDisposable {
   readonly #watch: () => Watched<PodView, Pod>;
@@ -43,25 +40,8 @@ export class Pods implements AsyncDisposable {
   }
 
   /** Resolves when the pods are known. Errors: EngineFailure (`cluster_unreachable`, `cluster_rights_missing`) when they are not, or not any more; the signal's reason. */
-  async ready(signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
-    const { since, trouble } = this.#watched;
-    if (since === undefined) return;
-    const late = Promise.withResolvers<never>();
-    const giveTrouble = (): void => {
-      const told = this.#watched.trouble ?? trouble ?? new Error(`it has told nothing since ${since.toISOString()}`);
-      late.reject(failureOf(this.#cluster, told) ?? unreachable(this.#cluster, told));
-    };
-    const timer = setTimeout(giveTrouble, Math.max(0, Math.min(since.getTime() + patience - Date.now(), patience)));
-    const given = Promise.withResolvers<never>();
-    const giveUp = (): void => given.reject(signal.reason as Error);
-    signal.addEventListener("abort", giveUp, { once: true });
-    try {
-      await Promise.race([this.#watched.synced, late.promise, given.promise]);
-    } finally {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", giveUp);
-    }
+  ready(signal: AbortSignal): Promise<void> {
+    return known(this.#cluster, this.#watched, signal);
   }
 
   of(ref: Ref): PodView[] {
@@ -82,6 +62,11 @@ export class Pods implements AsyncDisposable {
     this.#opened ??= this.#watch();
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
+  }
+
+  /** Something else of it changed that whoever listens wants to look at. */
+  stir(ref: Ref): void {
+    for (const listener of this.#listeners) listener(ref);
   }
 
   /** Whether it held within so many ms; looked at again at each change of the ref. */
@@ -118,7 +103,7 @@ export class Pods implements AsyncDisposable {
     if (ours.size === 0) this.#byRef.delete(place);
     else this.#byRef.set(place, ours);
     if (now === undefined) this.#onGone(view);
-    for (const listener of this.#listeners) listener(view.ref);
+    this.stir(view.ref);
   }
 }
 

@@ -104,10 +104,10 @@ export class Slots {
     return listed<Job>(this.#api, "Job", { namespace: namespaceOf(ref.stack), labels, signal });
   }
 
-  /** At least so many of the target's revision, beside those that are `leaving` (uids). Never fewer than there are. */
-  async fill(target: TrackTarget, leaving: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
+  /** At least so many of the target's revision, beside those that are `leaving` (uids). Never fewer than there are. `known`: the component's slots as they were listed just now. */
+  async fill(target: TrackTarget, leaving: ReadonlySet<string>, known: readonly Deployment[], signal: AbortSignal): Promise<void> {
     for (let attempt = 0; ; attempt++) {
-      const slots = await this.list(target.workload.ref, signal);
+      const slots = attempt === 0 ? known : await this.list(target.workload.ref, signal);
       const mine = slots.find(
         ({ metadata }) => metadata.labels?.[mark.revision] === revisionFor(target) && metadata.deletionTimestamp === undefined,
       );

@@ -290,9 +290,9 @@ async function roll(deps: ComponentLoopDeps, loaded: Loaded, rollout: rollouts.R
   await write(context, [
     record(deps, loaded, done, target.replicas, { open: true }),
     note,
-    done.progress.settled ? (trx) => enterPhase(trx, loaded, rollout, "verifying") : undefined,
+    done.progress.serving ? (trx) => enterPhase(trx, loaded, rollout, "verifying") : undefined,
   ]);
-  if (done.progress.settled) return 0;
+  if (done.progress.serving) return 0;
   const hopeless =
     definiteFailure(seen, portPatience(release.spec.probes)) ?? pastDeadline(deps, release, seen, done, target.replicas, movedAt);
   if (hopeless !== undefined) return failRollout(deps, loaded, rollout, context, hopeless);
@@ -366,9 +366,9 @@ async function verify(deps: ComponentLoopDeps, loaded: Loaded, rollout: rollouts
   const { target, done } = await step(deps, loaded, release, context);
   await write(context, [
     record(deps, loaded, done, target.replicas, { open: true }),
-    done.progress.settled ? undefined : (trx) => enterPhase(trx, loaded, rollout, "rolling"),
+    done.progress.serving ? undefined : (trx) => enterPhase(trx, loaded, rollout, "rolling"),
   ]);
-  if (!done.progress.settled) return soon;
+  if (!done.progress.serving) return soon;
   const verdict =
     target.replicas === 0
       ? ({ ok: true, verified: [] } as const)

@@ -24,22 +24,24 @@ export function openKubePlace(deps: KubePlaceDeps, { cluster, facts, access }: K
   const { config, installation, logins, log, probeKey } = deps;
   const api = kubeApi(access, config);
   if (api === undefined) throw new Error(`cluster ${cluster} is reached from a pod, and this is none`);
+  const onTrouble = (error: Error): void => log.warn({ cluster, error: error.message }, "a cluster told no changes for a moment");
   const engine = new KubernetesEngine({
     api,
     cluster,
     installation,
     registries: { find: logins.find, proxies: config.networkEnv },
     ...(config.images.os === undefined ? {} : { archiveImage: config.images.os }),
-    onTrouble: (error) => log.warn({ cluster, error: error.message }, "a cluster told no changes for a moment"),
+    onTrouble,
   });
   const { gateway, address: door } = facts;
-  const traffic = new GatewayTraffic({ api, cluster, installation, pods: engine.pods, gateway, door, probeKey });
+  const traffic = new GatewayTraffic({ api, cluster, installation, pods: engine.pods, gateway, door, probeKey, onTrouble });
   return {
     cluster,
     engine,
     traffic,
     builder: deps.pusher ?? withoutBuilder(cluster, config),
     async close() {
+      await traffic[Symbol.asyncDispose]();
       await engine[Symbol.asyncDispose]();
       await api.close();
     },

@@ -34,7 +34,10 @@ export function trafficByGateway(open: () => Promise<KubernetesPlace>, gateway: 
       probeKey: randomBytes(32),
     });
   });
-  afterAll(() => place?.[Symbol.asyncDispose]());
+  afterAll(async () => {
+    await traffic?.[Symbol.asyncDispose]();
+    await place?.[Symbol.asyncDispose]();
+  });
 
   /** Answers with its name. */
   const release = (name: string, number: number): Promise<Workload> =>

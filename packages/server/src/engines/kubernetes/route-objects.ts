@@ -1,0 +1,164 @@
+// What of the traffic of components is in a cluster: the records of what was applied, the Services and HTTPRoutes that were made of them, and the pods behind these. All of it is
+// watched, so that looking at it asks nothing; and what is there as it was applied is not applied again.
+import { cause, type Cause } from "@berth/contract/causes.ts";
+import { contentHash } from "../../core/canonical.ts";
+import type { KubeApi } from "../../kubernetes/api.ts";
+import type { Listed } from "../../kubernetes/objects.ts";
+import type { Ref } from "../engine.ts";
+import type { TrafficEntry } from "../traffic.ts";
+import { Mirror, type Mirrored } from "./mirror.ts";
+import { mark, namespaceOf, selector } from "./names.ts";
+import type { ConfigMap } from "./objects.ts";
+import { roleOfRoutes, type HTTPRoute, type Service } from "./routes.ts";
+
+/** An entry that is in force. */
+export interface AppliedRecord {
+  readonly entry: TrafficEntry;
+  readonly generation: number;
+  readonly digest: string;
+}
+
+interface Slice extends Listed {
+  readonly endpoints?: readonly { readonly targetRef?: { readonly name?: string } }[] | null;
+}
+/** Changes when somebody changes what was applied. */
+interface Written {
+  readonly state: string;
+}
+interface Route extends Written {
+  readonly problems: readonly Cause[];
+}
+
+export interface RouteObjectsDeps {
+  readonly api: KubeApi;
+  readonly cluster: string;
+  readonly installation: string;
+  /** Something changed of what people are led by. */
+  readonly onChange?: ((ref: Ref) => void) | undefined;
+  readonly onTrouble?: ((error: Error) => void) | undefined;
+}
+
+export class RouteObjects implements AsyncDisposable {
+  readonly #api: KubeApi;
+  readonly #records: Mirror<AppliedRecord | undefined, ConfigMap>;
+  readonly #services: Mirror<Written, Service>;
+  readonly #routes: Mirror<Route, HTTPRoute>;
+  readonly #slices: Mirror<readonly string[], Slice>;
+  /** Kind and key -> what was applied, and the state that it made. */
+  readonly #applied = new Map<string, { readonly content: string; readonly state: string }>();
+
+  constructor(deps: RouteObjectsDeps) {
+    this.#api = deps.api;
+    const labels = selector({ [mark.installation]: deps.installation, [mark.role]: roleOfRoutes });
+    this.#records = new Mirror("ConfigMap", { ...deps, labels, project: recordIn });
+    this.#services = new Mirror("Service", { ...deps, labels, project: (service: Service) => ({ state: stateOf(service) }) });
+    this.#routes = new Mirror("HTTPRoute", {
+      ...deps,
+      labels,
+      project: (route: HTTPRoute): Route => ({ state: stateOf(route), problems: problemsOf(route) }),
+    });
+    this.#slices = new Mirror("EndpointSlice", { ...deps, labels, project: podsIn });
+  }
+
+  /** Resolves when all of it is known. Errors: as of `known`. */
+  async ready(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#records, this.#services, this.#routes, this.#slices].map((mirror) => mirror.ready(signal)));
+  }
+
+  record(ref: Ref): AppliedRecord | undefined {
+    return this.#records.of(ref).at(0)?.value;
+  }
+
+  *records(): Generator<{ readonly ref: Ref; readonly generation: number }> {
+    for (const { ref, value } of this.#records.all()) yield { ref, generation: value?.generation ?? 0 };
+  }
+
+  /** What the gateway says of routes that it does not serve as they are. */
+  problems(ref: Ref): Cause[] {
+    return this.#routes.of(ref).flatMap(({ value }) => value.problems);
+  }
+
+  /** Names of pods that some Service of the component leads to. */
+  podsBehind(ref: Ref): ReadonlySet<string> {
+    return new Set(this.#slices.of(ref).flatMap(({ value }) => value));
+  }
+
+  /** Makes it so, unless it is so as it was applied. Errors: as of KubeApi.request. */
+  async apply(object: Service | HTTPRoute, signal: AbortSignal): Promise<void> {
+    const { kind, metadata } = object;
+    const key = `${kind} ${metadata.namespace ?? ""}/${metadata.name}`;
+    const content = contentHash(object);
+    const before = this.#applied.get(key);
+    if (before?.content === content && this.#stateOf(object) === before.state) return;
+    const stored = await this.#api.apply<Service | HTTPRoute>(object, { force: true, signal });
+    this.#applied.set(key, { content, state: stateOf(stored) });
+    if (kind === "Service") this.#services.wrote(stored as Service);
+    else this.#routes.wrote(stored as HTTPRoute);
+  }
+
+  /** Errors: as of KubeApi.request. */
+  async writeRecord(record: ConfigMap, signal: AbortSignal): Promise<void> {
+    this.#records.wrote(await this.#api.apply<ConfigMap>(record, { force: true, signal }));
+  }
+
+  /** Removes Services and routes of a component but those that are to be kept (`kind/name`). Errors: as of KubeApi.request. */
+  async removeOthers(ref: Ref, keep: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
+    await this.#remove("HTTPRoute", this.#routes, ref, keep, signal);
+    await this.#remove("Service", this.#services, ref, keep, signal);
+  }
+
+  /** Errors: as of KubeApi.request. */
+  async removeRecord(ref: Ref, signal: AbortSignal): Promise<void> {
+    await this.#remove("ConfigMap", this.#records, ref, new Set(), signal);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([this.#records, this.#services, this.#routes, this.#slices].map((mirror) => mirror[Symbol.asyncDispose]()));
+  }
+
+  #stateOf({ kind, metadata }: Service | HTTPRoute): string | undefined {
+    const { [mark.stack]: stack = "", [mark.component]: component = "" } = metadata.labels ?? {};
+    const known: readonly Mirrored<Written>[] = (kind === "Service" ? this.#services : this.#routes).of({ stack, component });
+    return known.find(({ name }) => name === metadata.name)?.value.state;
+  }
+
+  async #remove<T, O extends Listed>(
+    kind: "HTTPRoute" | "Service" | "ConfigMap",
+    mirror: Mirror<T, O>,
+    ref: Ref,
+    keep: ReadonlySet<string>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const namespace = namespaceOf(ref.stack);
+    for (const { name } of mirror.of(ref)) {
+      if (keep.has(`${kind}/${name}`)) continue;
+      await this.#api.delete({ kind, namespace, name }, { signal });
+      this.#applied.delete(`${kind} ${namespace}/${name}`);
+      mirror.removed(ref, namespace, name);
+    }
+  }
+}
+
+/** Of what was asked for, where the cluster counts that apart from what it says about it; of all of it else. */
+const stateOf = ({ metadata: { uid, generation, resourceVersion } }: Listed): string =>
+  `${uid ?? ""} ${generation === undefined ? (resourceVersion ?? "") : `generation ${String(generation)}`}`;
+
+function recordIn({ data }: ConfigMap): AppliedRecord | undefined {
+  const text = data?.["entry"];
+  if (text === undefined) return undefined;
+  const entry = JSON.parse(text) as TrafficEntry;
+  return { entry, generation: Number(data?.["generation"] ?? 0), digest: contentHash(entry) };
+}
+
+function problemsOf({ metadata, status }: HTTPRoute): Cause[] {
+  return (status?.parents ?? []).flatMap(({ conditions = [] }) =>
+    conditions.flatMap(({ type, status: holds, reason = "", message = "", observedGeneration }) =>
+      holds === "False" && (type === "Accepted" || type === "ResolvedRefs") && observedGeneration === metadata.generation
+        ? [cause("route_refused", { route: metadata.name, reason: message === "" ? reason : message })]
+        : [],
+    ),
+  );
+}
+
+const podsIn = ({ endpoints }: Slice): readonly string[] =>
+  (endpoints ?? []).flatMap(({ targetRef }) => (targetRef?.name === undefined ? [] : [targetRef.name]));
