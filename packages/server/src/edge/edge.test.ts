@@ -1,8 +1,9 @@
 // Guarantees of the whole edge towards the control plane and towards users while things change: real processes, real sockets, real load.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
-import { request as httpRequest, type IncomingMessage, type RequestListener } from "node:http";
+import { request as httpRequest, type IncomingMessage, type RequestListener, type ServerResponse } from "node:http";
 import { connect, createServer as createTcpServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -510,6 +511,30 @@ describe("under load", () => {
 });
 
 describe("records", () => {
+  it("of what a router broke off come also from one that leaves with it", async () => {
+    let begun: ServerResponse | undefined;
+    const a = await instance("last", (_req, res) => {
+      begun = res;
+      res.write("begun");
+    });
+    await apply([a]);
+    await edge.ready({ last: true });
+    const before = await edge.workers();
+    const asked = httpRequest({ host: "127.0.0.1", port: edge.port, headers: { host, "x-request-id": "broken-off" }, agent: false }).end();
+    const [answer] = (await once(asked, "response")) as [IncomingMessage];
+    await once(answer, "data");
+    await edge.traffic.reload(never);
+    // One of the old routers has nothing left, and the other only this.
+    const left = (): number => before.filter((pid) => existsSync(`/proc/${String(pid)}`)).length;
+    await until(() => left() === 1, 10_000, "the end of the idle one");
+    const ended = once(answer, "error");
+    begun?.socket?.resetAndDestroy();
+    await ended;
+    await until(() => left() === 0, 10_000, "the end of the other one");
+    const lines = (await readFile(join(edge.home, "logs", "edge", "access.log"), "utf8")).split("\n");
+    expect(lines.find((line) => line.includes('"broken-off"'))).toMatch(/"instance":"last".*,"interrupted":true}$/);
+  });
+
   it("has a metric per component, track and status class, and a log line without the query", async () => {
     const own = { stack: "records", component: "web" };
     const a = await instance("m1", (req, res) => {

@@ -59,6 +59,8 @@ export interface RouterContext {
   readonly proofs: Proofs;
   /** Of the HTTPS listener; 0: there is none. */
   securePort: number;
+  /** Requests of which nothing is recorded yet. */
+  exchanges: number;
   /** true: accepts nothing new and asks clients to connect anew. */
   retiring: boolean;
 }

@@ -76,6 +76,7 @@ export class Exchange implements AnswerSink, AnswerOwner, UploadOwner {
     this.#requestId = saneRequestId(given) ? given : ctx.requestId();
     this.#remote = plainAddress(req.socket.remoteAddress);
     this.#isGrpc = req.viaHttp2 === true && isGrpc(req.headers);
+    ctx.exchanges += 1;
     res.belongsTo(this);
   }
 
@@ -394,6 +395,7 @@ export class Exchange implements AnswerSink, AnswerOwner, UploadOwner {
   finish(): void {
     if (this.#ended) return;
     this.#ended = true;
+    this.#ctx.exchanges -= 1;
     const whole = this.#res.writableFinished && !this.#brokeOff;
     this.#connection?.destroy();
     this.#settle();

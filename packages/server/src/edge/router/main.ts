@@ -29,6 +29,8 @@ type Init = Extract<ToRouter, { type: "init" }>;
 /** ms between two reports of what is in flight, and between two looks for the next primary. */
 const reportEvery = 250;
 const lookEvery = 50;
+/** ms that a router which leaves waits for the last of its requests to be recorded. */
+const lastWords = 500;
 
 class Router {
   readonly #init: Init;
@@ -73,6 +75,7 @@ class Router {
       certificates: new Certificates(),
       proofs: new Proofs(Date.now),
       securePort: 0,
+      exchanges: 0,
       retiring: false,
     };
     this.#sockets = new RouterSockets((message) => {
@@ -295,7 +298,15 @@ class Router {
     }, grace);
     await Promise.all([stopAccepting(this.#server), this.#listeners.stop(), this.#secure.stop()]);
     clearTimeout(cut);
+    await this.#recorded();
     await this.#exit();
+  }
+
+  /** A server has closed as soon as its last connection is about to: what was broken off with that is recorded a moment later, and must not be lost. */
+  async #recorded(): Promise<void> {
+    const { exchanges, pipes } = this.#ctx;
+    if (exchanges + pipes.size === 0) return;
+    for (const end = this.#ctx.now() + lastWords; this.#ctx.exchanges + pipes.size > 0 && this.#ctx.now() < end;) await sleep(5);
   }
 
   async #exit(): Promise<void> {

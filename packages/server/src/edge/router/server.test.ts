@@ -81,6 +81,7 @@ function context(log: AccessLog): RouterContext {
     certificates: new Certificates(),
     proofs: new Proofs(Date.now),
     securePort: 0,
+    exchanges: 0,
     retiring: false,
   };
 }
