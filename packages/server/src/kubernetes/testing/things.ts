@@ -23,6 +23,12 @@ export class Things {
   instead: ((url: URL, response: ServerResponse) => boolean) | undefined;
   /** As event and in words: how a 410 is told. */
   expiredAs: "event" | "status" = "event";
+  /** Of all things. */
+  readonly labels: Readonly<Record<string, string>>;
+
+  constructor(labels: Readonly<Record<string, string>> = {}) {
+    this.labels = labels;
+  }
 
   readonly answer = (request: IncomingMessage, response: ServerResponse): void => {
     const url = new URL(request.url ?? "", "https://x");
@@ -33,7 +39,7 @@ export class Things {
 
   put(name: string, value: number): void {
     const isNew = !this.stored.has(name);
-    const thing = { metadata: { name, namespace: "shop", uid: name, resourceVersion: String(++this.version) }, value };
+    const thing = this.#thing(name, value);
     this.stored.set(name, thing);
     this.#change(isNew ? "ADDED" : "MODIFIED", thing);
   }
@@ -41,7 +47,7 @@ export class Things {
   remove(name: string): void {
     const { value = 0 } = this.stored.get(name) ?? {};
     this.stored.delete(name);
-    this.#change("DELETED", { metadata: { name, namespace: "shop", uid: name, resourceVersion: String(++this.version) }, value });
+    this.#change("DELETED", this.#thing(name, value));
   }
 
   bookmark(): void {
@@ -55,6 +61,10 @@ export class Things {
   cut(): void {
     for (const watcher of this.watchers) watcher.destroy();
     this.watchers.clear();
+  }
+
+  #thing(name: string, value: number): Thing {
+    return { metadata: { name, namespace: "shop", uid: name, labels: this.labels, resourceVersion: String(++this.version) }, value };
   }
 
   #watch(query: URLSearchParams, response: ServerResponse): void {

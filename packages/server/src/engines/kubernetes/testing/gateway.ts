@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { KubeError } from "../../../kubernetes/errors.ts";
 import { pathOf } from "../../../kubernetes/paths.ts";
 import { never, until } from "../../conformance/lab.ts";
@@ -152,6 +152,33 @@ export function trafficByGateway(open: () => Promise<KubernetesPlace>, gateway: 
     await expect(traffic.apply(wanted, { ...by, generation: by.generation - 1 }, never)).rejects.toMatchObject({
       code: "stale_generation",
     });
+  });
+
+  it("looks without a question, applies nothing that is there already, and again what somebody changed", async () => {
+    const now = (await place.engine.observe(ref, never))?.instances ?? [];
+    const wanted = entry([stable(endpoints(now))]);
+    await traffic.apply(wanted, fence(), never);
+    const asked = vi.spyOn(place.engineApi, "request");
+    const writes = (): string[] => asked.mock.calls.flatMap(([method, path]) => (method === "GET" ? [] : [`${method} ${path}`]));
+    try {
+      for (let look = 0; look < 10; look++) await traffic.applied(ref, never);
+      expect(asked).not.toHaveBeenCalled();
+      const by = fence();
+      await traffic.apply(wanted, by, never);
+      expect((await traffic.applied(ref, never)).generation).toBe(by.generation);
+      // Whose order it was, and which entry is in force.
+      expect(writes()).toEqual([
+        expect.stringMatching(/^PUT .*\/configmaps\/berth-orders-/),
+        expect.stringMatching(/^PATCH .*\/configmaps\/web--routes$/),
+      ]);
+      const route = { kind: "HTTPRoute", namespace: namespaceOf(ref.stack), name: "web--http" } as const;
+      await place.api.merge(route, { spec: { hostnames: ["elsewhere.example"] } });
+      await until(async () => (await ask()).status === 404, "the change is in force");
+      await traffic.apply(wanted, fence(), never);
+      await isServed("one");
+    } finally {
+      asked.mockRestore();
+    }
   });
 
   it("shares requests by weights, and sends those that match a rule to their track", async () => {
