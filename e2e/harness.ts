@@ -1,5 +1,6 @@
 // A whole Berth for end-to-end tests: real server, edge, PostgreSQL and processes in a home of their own, spoken to through the typed client.
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { request as httpRequest, type IncomingHttpHeaders } from "node:http";
 import { tmpdir } from "node:os";
@@ -94,6 +95,34 @@ export class TestBerth {
     } catch (error) {
       const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string };
       return { code, said: stdout + stderr };
+    }
+  }
+
+  /** What `berth forward` with these arguments leads to: one GET for each path, over the address that it says. Ends it as Ctrl-C does. */
+  async throughForward(
+    args: readonly string[],
+    paths: readonly string[],
+  ): Promise<{ readonly said: string; readonly answers: readonly string[]; readonly code: number | null }> {
+    const child = spawn(process.execPath, [commandProgram, "forward", ...args, "--server", this.url, "--token", this.token], {
+      env: this.env,
+    });
+    const ended = once(child, "exit") as Promise<[number | null]>;
+    let said = "";
+    const hears = (piece: Buffer): void => void (said += piece.toString());
+    child.stdout.on("data", hears);
+    child.stderr.on("data", hears);
+    try {
+      const address = await until(
+        () => Promise.resolve(/^(127\.0\.0\.1:\d+) -> /m.exec(said)?.[1] ?? (child.exitCode === null ? undefined : "none")),
+        "berth forward to listen",
+        30_000,
+        () => said,
+      );
+      const answers =
+        address === "none" ? [] : await Promise.all(paths.map(async (path) => (await fetch(`http://${address}${path}`)).text()));
+      return { said, answers, code: (child.kill("SIGINT"), (await ended)[0]) };
+    } finally {
+      child.kill("SIGKILL");
     }
   }
 

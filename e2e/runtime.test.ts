@@ -400,6 +400,20 @@ describe.concurrent("what runs", () => {
     ).rejects.toThrow("HTTP 404");
   });
 
+  test("is reached at its ports, and at no other of this machine", async () => {
+    await berth.deployed("reach", withCompose(one("web", 'command: node web.js\nports: ["3000"]')));
+    const reached = await berth.throughForward(["--stack", "reach", "-c", "web"], ["/", "/"]);
+    expect(reached).toMatchObject({ code: 0, said: expect.stringMatching(/^127\.0\.0\.1:\d+ -> web\n$/) as string });
+    expect(reached.answers).toEqual([reached.answers[0], reached.answers[0]]);
+    const own = new URL(berth.url).port;
+    const refused = await berth.throughForward(["--stack", "reach", "-c", "web", `0:${own}`], []);
+    expect(refused).toMatchObject({ code: 3, said: expect.stringContaining(`There is no port \`${own}\``) as string });
+    expect((await berth.throughForward(["--stack", "reach", "-c", "web", ":metrics"], [])).said).toContain("It has http");
+    const { items } = await berth.client.listAudit({ query: { limit: 20 } });
+    // Three connections to one port, and the attempt at another.
+    expect(items.filter(({ action }) => action === "port.open")).toHaveLength(2);
+  });
+
   test("is kept as wanted: scaled, stopped, started, restarted when it hangs or dies", async () => {
     const params = { stack: "keep", component: "web" };
     await berth.deployed(

@@ -239,6 +239,8 @@ volumes: {data: {}}
     expect(logs).not.toContain("xyzzy-4711");
     const exec = await berth.cli(["exec", "--stack", "talk", "-c", "web", "--", "sh", "-c", "echo from $BERTH_COMPONENT; exit 7"]);
     expect(exec).toEqual({ code: 7, said: expect.stringContaining("from web") as string });
+    const forwarded = await berth.throughForward(["--stack", "talk", "-c", "web"], ["/a", "/b"]);
+    expect(forwarded).toMatchObject({ code: 0, answers: [expect.stringContaining("talks"), expect.stringContaining("talks")] });
     const run = await berth.cli(["run", "--stack", "talk", "-c", "web", "--", "sh", "-c", "echo once; exit 3"]);
     expect(run.said).toContain("once");
     expect(run.code).not.toBe(0);

@@ -92,9 +92,11 @@ describe.skipIf(missing !== undefined)(`Berth on a Kubernetes cluster${missing =
     expect((await place.get(place.host("web", "far"))).body).toMatch(/^one /);
   });
 
-  test("shows logs, runs commands and tasks, and tells what is used", async () => {
+  test("shows logs, runs commands and tasks, forwards ports, and tells what is used", async () => {
     expect((await place.berth.cli(["logs", "-s", "far", "-c", "web"])).said).toMatch(/listening on/);
     expect(await place.berth.cli(["exec", "-s", "far", "-c", "web", "--", "node", "-p", "6*7"])).toMatchObject({ code: 0, said: "42\n" });
+    const { answers } = await place.berth.throughForward(["-s", "far", "-c", "web", ":http"], ["/", "/"]);
+    expect(answers).toEqual([expect.stringMatching(/^one /), expect.stringMatching(/^one /)]);
     const ran = await place.berth.cli(["run", "-s", "far", "-c", "web", "--", "node", "-e", "console.log('once'); process.exit(3)"]);
     expect(ran).toMatchObject({ code: 3, said: expect.stringContaining("once") as string });
   });

@@ -46,6 +46,7 @@ import { command as dailyEvents } from "./commands/daily/events.ts";
 import { command as imagesBuild } from "./commands/images/build.ts";
 import { command as imagesList } from "./commands/images/list.ts";
 import { command as instancesExec } from "./commands/instances/exec.ts";
+import { command as instancesForward } from "./commands/instances/forward.ts";
 import { command as dailyInit } from "./commands/daily/init.ts";
 import { command as dailyLogin } from "./commands/daily/login.ts";
 import { command as dailyLogout } from "./commands/daily/logout.ts";
@@ -117,6 +118,7 @@ const dailyOrder = [
   "status",
   "logs",
   "exec",
+  "forward",
   "run",
   "open",
   "scale",
@@ -162,6 +164,7 @@ export const registry = registryOf(
     imagesBuild,
     instancesList,
     instancesExec,
+    instancesForward,
     releasesList,
     releasesShow,
     releasesDiff,

@@ -52,7 +52,7 @@ export interface CallOptions {
 }
 export type ClientCall<R extends Route> = R["kind"] extends "events"
   ? (...args: Arguments<R, EventOptions>) => AsyncIterable<Received<Output<R>>>
-  : R["kind"] extends "terminal"
+  : R["kind"] extends "terminal" | "port"
     ? (...args: Arguments<R, CallOptions>) => { readonly url: string; readonly headers: Readonly<Record<string, string>> }
     : R["kind"] extends "download"
       ? (...args: Arguments<R, CallOptions>) => Promise<ReadableStream<Uint8Array>>
@@ -93,6 +93,7 @@ function callOf(name: RouteName, route: Route, client: ClientOptions): (input?: 
           options,
         );
     case "terminal":
+    case "port":
       return (input = {}) => ({ url: urlOf(client.baseUrl, route, input).replace(/^http/, "ws"), headers: authorization(client) });
     case "download":
       return async (input = {}, options = {}) =>

@@ -7,10 +7,13 @@ export type RouteAccess = "public" | "signed-in" | { readonly permission: string
 
 /**
  * `json`: body and answer are JSON. `upload`: the body is a byte stream, the answer JSON. `events`: the answer is text/event-stream,
- * one `response` object per event's data, in the wire form of sse.ts (`event: end` when nothing will follow). `download`: the answer is a byte stream. `terminal`: a WebSocket that speaks terminal.ts.
+ * one `response` object per event's data, in the wire form of sse.ts (`event: end` when nothing will follow). `download`: the answer is a byte stream. `terminal`: a WebSocket that speaks terminal.ts; `port`: one that speaks port.ts.
  * `webhook`: the body is JSON of somebody else's making, taken as its bytes, which may be signed; who sends it is found out from it and its headers.
  */
-export type RouteKind = "json" | "upload" | "events" | "download" | "terminal" | "webhook";
+export type RouteKind = "json" | "upload" | "events" | "download" | "terminal" | "port" | "webhook";
+
+/** It begins with an upgrade of the connection, and has no answer in HTTP. */
+export const isSocket = ({ kind }: { readonly kind: RouteKind }): boolean => kind === "terminal" || kind === "port";
 
 export interface Route {
   readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";

@@ -1,6 +1,6 @@
 // Objects of every kind that routes act on, in every state that speaks for or against a verb, and how each verb is called on them.
 import { randomUUID } from "node:crypto";
-import { Readable } from "node:stream";
+import { PassThrough, Readable } from "node:stream";
 import type { RouteName } from "@berth/contract/api.ts";
 import type { Verb } from "@berth/contract/route.ts";
 import { defaultSpec, type ComponentSpec } from "@berth/contract/spec.ts";
@@ -92,6 +92,7 @@ export function sceneDeps(deps: HandlerDeps): Partial<HandlerDeps> {
             resize: () => undefined,
             exit: new Promise(() => undefined),
           });
+      if (name === "forward") return () => Promise.resolve(new PassThrough());
       if (name === "volumes") return { list: () => Promise.resolve([]), remove: () => Promise.resolve() };
       const found: unknown = Reflect.get(target, name);
       return typeof found === "function" ? (found.bind(target) as unknown) : found;
@@ -535,6 +536,7 @@ export const calls: Readonly<
   "Component.stop": { stopComponent: () => ({}) },
   "Component.start": { startComponent: () => ({}) },
   "Component.exec": { openTerminal: () => ({ query: `command=${encodeURIComponent(JSON.stringify(command))}` }) },
+  "Component.forward": { openPort: () => ({ query: "" }) },
   "Component.runTask": { createTask: () => ({ body: { command } }) },
   "Component.runSchedule": { runSchedule: () => ({}) },
   "Instance.exec": {
@@ -542,6 +544,7 @@ export const calls: Readonly<
       query: `instance=${params["instance"] ?? ""}&command=${encodeURIComponent(JSON.stringify(command))}`,
     }),
   },
+  "Instance.forward": { openPort: ({ params }) => ({ query: `instance=${params["instance"] ?? ""}` }) },
   "Release.rollback": { rollbackComponent: ({ params }) => ({ body: { release: Number(params["release"]) } }) },
   "Source.deploy": { deployComponent: ({ params }) => ({ body: { source: params["source"] } }) },
   "Config.update": {

@@ -2,7 +2,7 @@
 // happens. A verb that is not open is refused, or changes nothing; one that is open is never refused for a permission or a state.
 import { routes, type RouteName } from "@berth/contract/api.ts";
 import { permissionsEn } from "@berth/contract/permissions.ts";
-import { reasonsEn, type Allowed, type Route, type Verb } from "@berth/contract/route.ts";
+import { isSocket, reasonsEn, type Allowed, type Route, type Verb } from "@berth/contract/route.ts";
 import type { TSchema } from "typebox";
 import { describe, expect, test } from "vitest";
 import { useHttp, type Ask } from "./http.ts";
@@ -66,7 +66,7 @@ const hasAllowed = (schema: Record<string, unknown> | undefined): boolean =>
 describe("the contract", () => {
   test("names what every route that changes something is a verb of", () => {
     for (const [name, route] of table) {
-      const acts = route.method !== "GET" || route.kind === "terminal";
+      const acts = route.method !== "GET" || isSocket(route);
       expect({ name, verbs: (route.verbs ?? []).length > 0 }).toEqual({ name, verbs: acts && noVerbs[name] === undefined });
     }
   });
@@ -125,7 +125,7 @@ async function act(scene: Scene, verb: Verb, name: RouteName, token: string): Pr
   const params: Record<string, string> = { ...scene.params, ...call.params };
   const path =
     route.path.replace(/:(\w+)/g, (_, part: string) => params[part] ?? `no-${part}`) + (call.query === undefined ? "" : `?${call.query}`);
-  if (route.kind === "terminal") return { status: await http().upgrade({ path, token }), code: "" };
+  if (isSocket(route)) return { status: await http().upgrade({ path, token }), code: "" };
   const asked: Ask = {
     method: route.method,
     path,

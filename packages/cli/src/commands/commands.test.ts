@@ -1,8 +1,13 @@
+import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { connect, createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { readPortControl } from "@berth/contract/port.ts";
 import { terminalFrame, readTerminalControl, readTerminalFrame } from "@berth/contract/terminal.ts";
 import { afterEach, describe, expect, it } from "vitest";
+import type { WebSocket } from "ws";
 import { Refusal, startApi, type Answers, type TestApi } from "../testing/api.ts";
 import { Cli } from "../testing/cli.ts";
 import { aBuild, aComponent, aRollout, aStack, aTask, anEvent, ended, now } from "../testing/objects.ts";
@@ -370,6 +375,61 @@ describe("exec", () => {
     });
     expect(await cli.run("exec -c web -- ls")).toMatchObject({ code: 1, err: "Error: It is stopped.\n" });
     expect(await cli.run("exec -c api -- ls")).toMatchObject({ code: 1, err: expect.stringContaining("connection broke") as string });
+  });
+});
+
+describe("forward", () => {
+  /** Answers as a server: what comes in upper case, and then its end. */
+  const upper = (socket: WebSocket): void => {
+    socket.on("message", (data, binary) => {
+      if (binary) socket.send(String(data).toUpperCase(), { binary: true });
+      else if (readPortControl(String(data))?.type === "eof") {
+        socket.send(JSON.stringify({ type: "eof" }));
+        socket.close(1000);
+      }
+    });
+  };
+
+  it("carries each connection to the instance, and the end of either side", async () => {
+    const asked: unknown[] = [];
+    await serve({
+      openPort: ({ query, headers }, socket) => {
+        asked.push([query.port, query.instance, headers.authorization]);
+        upper(socket);
+      },
+    });
+    const listening = Promise.withResolvers<string>();
+    let interrupt = (): void => undefined;
+    const running = cli.run("forward -c web :http -i web-1", {
+      onStart: (call) => (interrupt = call),
+      onOut: (said) => listening.resolve(said),
+    });
+    const [, port] = /^127\.0\.0\.1:(\d+) -> web http\n$/.exec(await listening.promise) ?? [];
+    const answers = await Promise.all(
+      ["one", "two"].map(async (word) => {
+        const client = connect({ host: "127.0.0.1", port: Number(port), allowHalfOpen: true });
+        client.end(word);
+        return text(client);
+      }),
+    );
+    expect(answers).toEqual(["ONE", "TWO"]);
+    // The first is the question whether anybody is there.
+    expect(asked).toEqual(Array.from({ length: 3 }, () => ["http", "web-1", "Bearer t"]));
+    interrupt();
+    expect((await running).code).toBe(0);
+  });
+
+  it("says what is wrong with a port, and with one that is taken, before it listens", async () => {
+    await serve({ openPort: (_, socket) => upper(socket) });
+    expect(await cli.run("forward -c web a:b:c")).toMatchObject({ code: 2, err: expect.stringContaining("LOCAL:PORT") as string });
+    const taken = createServer().listen(0, "127.0.0.1");
+    await once(taken, "listening");
+    const { port } = taken.address() as AddressInfo;
+    expect(await cli.run(`forward -c web ${String(port)}:http`)).toMatchObject({
+      code: 1,
+      err: expect.stringContaining("EADDRINUSE") as string,
+    });
+    taken.close();
   });
 });
 

@@ -1,13 +1,13 @@
 // `berth exec`: carries bytes between this terminal and a command in an instance, over the WebSocket of terminal.ts. The terminal is given back
 // as it was, whatever happens.
-import type { Problem } from "@berth/contract/errors.ts";
-import { ApiError, ConnectionError } from "@berth/contract/client-errors.ts";
+import { ApiError } from "@berth/contract/client-errors.ts";
 import { readTerminalControl, readTerminalFrame, terminalFrame, terminalProtocol, type TerminalControl } from "@berth/contract/terminal.ts";
 import { WebSocket } from "ws";
 import type { Context } from "../context.ts";
 import { Failure, exitCodes } from "../failure.ts";
 import { exitCode } from "../follow/task.ts";
 import { sizeOr } from "../output/output.ts";
+import { socketRefusal } from "./refusal.ts";
 
 export interface ExecOptions {
   readonly instance: string | undefined;
@@ -31,7 +31,7 @@ export async function execute(ctx: Context, words: readonly string[], options: E
     },
   });
   const socket = new WebSocket(url, terminalProtocol, { headers, perMessageDeflate: false, maxPayload: 16 * 1024 * 1024 });
-  const end = listen(ctx, socket, url);
+  const end = listen(ctx, socket);
   const stop = await opened(socket, end.promise).then(() => (options.terminal ? attachTerminal(ctx, socket) : attachPipe(ctx, socket)));
   const hangUp = (): void => {
     socket.terminate();
@@ -47,7 +47,7 @@ export async function execute(ctx: Context, words: readonly string[], options: E
 }
 
 /** Settles with the exit code, or fails with why there is none. */
-function listen(ctx: Context, socket: WebSocket, url: string): { readonly promise: Promise<number> } {
+function listen(ctx: Context, socket: WebSocket): { readonly promise: Promise<number> } {
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   let written: Promise<void> = Promise.resolve();
   const write = (channel: string, bytes: Uint8Array): void => {
@@ -73,38 +73,13 @@ function listen(ctx: Context, socket: WebSocket, url: string): { readonly promis
     const frame = readTerminalFrame(bytes);
     if (frame !== undefined) write(frame.channel, frame.bytes);
   });
-  socket.on("unexpected-response", (_request, response) => {
-    const pieces: Buffer[] = [];
-    response
-      .on("data", (piece: Buffer) => {
-        pieces.push(piece);
-      })
-      .on("end", () => {
-        reject(refusal(Buffer.concat(pieces).toString("utf8"), response.statusCode ?? 0, url));
-      });
-  });
-  socket.on("error", (error: NodeJS.ErrnoException) => {
-    reject(
-      new ConnectionError(error.code === "ECONNREFUSED" ? "server_unreachable" : "connection_lost", url, error.message, { cause: error }),
-    );
-  });
+  socketRefusal(socket).catch(reject);
   socket.on("close", () => {
     void written.finally(() => {
       reject(new Failure(exitCodes.failed, "The connection broke; the command was told to end.", { next: "Try again." }));
     });
   });
   return { promise };
-}
-
-function refusal(text: string, status: number, url: string): Error {
-  try {
-    const problem = JSON.parse(text) as Partial<Problem>;
-    if (typeof problem.code === "string" && typeof problem.detail === "string")
-      return new ApiError({ ...problem, status, code: problem.code, detail: problem.detail });
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-  }
-  return new ConnectionError("not_berth", url, `HTTP ${status}`);
 }
 
 function opened(socket: WebSocket, end: Promise<number>): Promise<void> {

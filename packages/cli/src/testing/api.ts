@@ -7,7 +7,7 @@ import { apiPrefix, routes, type RouteName, type Routes } from "@berth/contract/
 import { errors, type ErrorCode } from "@berth/contract/errors.ts";
 import type { Output, Route } from "@berth/contract/route.ts";
 import { sseData, sseEnd } from "@berth/contract/sse.ts";
-import type { Static, TSchema } from "typebox";
+import { Type, type Static, type TSchema } from "typebox";
 import { Value } from "typebox/value";
 import { WebSocketServer, type WebSocket } from "ws";
 
@@ -22,10 +22,12 @@ export interface Asked<R extends Route> {
 }
 type Answer<R extends Route> = R["kind"] extends "events"
   ? (asked: Asked<R>) => AsyncIterable<Output<R>>
-  : R["kind"] extends "terminal"
+  : R["kind"] extends "terminal" | "port"
     ? (asked: Asked<R>, socket: WebSocket) => void
     : (asked: Asked<R>) => Output<R> | Promise<Output<R>>;
 export type Answers = { readonly [N in RouteName]?: Answer<Routes[N]> };
+
+type OpenSocket = (asked: object, socket: WebSocket) => void;
 
 /** Answered as problem details. */
 export class Refusal extends Error {
@@ -59,11 +61,14 @@ export async function startApi(answers: Answers, options: { readonly token?: str
   server.on("upgrade", (request, socket, head) => {
     requests.push(`WS ${request.url?.slice(apiPrefix.length)}`);
     const found = match(request);
-    const open = answers.openTerminal;
-    if (found?.name !== "openTerminal" || open === undefined) return socket.end("HTTP/1.1 404 Not Found\r\nconnection: close\r\n\r\n");
+    const name = found?.name;
+    const open = name === "openTerminal" || name === "openPort" ? (answers[name] as OpenSocket | undefined) : undefined;
+    if (found === undefined || name === undefined || open === undefined)
+      return socket.end("HTTP/1.1 404 Not Found\r\nconnection: close\r\n\r\n");
+    const route: Route = routes[name];
     const asked = {
-      params: check(routes.openTerminal.params, found.params, "params"),
-      query: check(routes.openTerminal.query, found.query, "query"),
+      params: check(route.params ?? Type.Object({}), found.params, "params"),
+      query: check(route.query ?? Type.Object({}), found.query, "query"),
       body: undefined,
       headers: request.headers,
       signal: new AbortController().signal,

@@ -12,13 +12,16 @@ class Memory extends Writable {
   readonly isTTY: boolean;
   readonly columns: number | undefined;
   readonly rows = 24;
-  constructor(width: number | undefined) {
+  readonly #onText: (text: string) => void;
+  constructor(width: number | undefined, onText: (text: string) => void = () => undefined) {
     super();
+    this.#onText = onText;
     this.isTTY = width !== undefined;
     this.columns = width;
   }
   override _write(chunk: Buffer, _encoding: string, done: () => void): void {
     this.text += chunk.toString("utf8");
+    this.#onText(this.text);
     done();
   }
 }
@@ -36,6 +39,8 @@ export interface RunOptions {
   readonly terminal?: number;
   /** Called with what interrupts the run, as Ctrl-C does. */
   readonly onStart?: (interrupt: () => void) => void;
+  /** Called with all that stdout has, at each write. */
+  readonly onOut?: (text: string) => void;
 }
 
 export class Cli {
@@ -62,7 +67,7 @@ export class Cli {
 
   /** `args` as words, or one line without quoting. */
   async run(args: string | readonly string[], options: RunOptions = {}): Promise<Ran> {
-    const stdout = new Memory(options.terminal);
+    const stdout = new Memory(options.terminal, options.onOut);
     const stderr = new Memory(options.terminal);
     const stdin = Object.assign(new PassThrough(), { isTTY: options.terminal !== undefined });
     if (options.stdin === undefined) stdin.end();

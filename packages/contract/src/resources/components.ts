@@ -311,4 +311,21 @@ export const componentRoutes = {
     ),
     response: Empty,
   },
+  openPort: {
+    method: "GET",
+    path: "/stacks/:stack/components/:component/forward",
+    summary: "Open a connection to a port of an instance",
+    kind: "port",
+    access: { permission: "terminal.open", at: "stack" },
+    verbs: ["Component.forward", "Instance.forward"],
+    params: InComponent,
+    query: Type.Object(
+      {
+        instance: Type.Optional(Text(200)),
+        port: Type.Optional(Text(63, { description: "A port's name or number; absent: the first port of the component" })),
+      },
+      { additionalProperties: false },
+    ),
+    response: Empty,
+  },
 } as const satisfies Record<string, Route>;

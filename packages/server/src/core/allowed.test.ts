@@ -128,6 +128,7 @@ describe("a component's verbs", () => {
         stop: "ok",
         start: "not_stopped",
         exec: "ok",
+        forward: "ok",
         runTask: "ok",
         runSchedule: "no_schedule",
         delete: "ok",
@@ -136,7 +137,16 @@ describe("a component's verbs", () => {
     [
       "stopped",
       { stopped: true, running: false },
-      { scale: "ok", restart: "is_stopped", stop: "already_stopped", start: "ok", rollback: "ok", exec: "is_stopped", runTask: "ok" },
+      {
+        scale: "ok",
+        restart: "is_stopped",
+        stop: "already_stopped",
+        start: "ok",
+        rollback: "ok",
+        exec: "is_stopped",
+        forward: "is_stopped",
+        runTask: "ok",
+      },
     ],
     [
       "never released",
@@ -172,6 +182,7 @@ describe("a component's verbs", () => {
         stop: "being_deleted",
         start: "being_deleted",
         exec: "being_deleted",
+        forward: "being_deleted",
         runTask: "being_deleted",
         runSchedule: "being_deleted",
         delete: "being_deleted",
@@ -191,6 +202,7 @@ describe("a component's verbs", () => {
       stop: "ok",
       start: "not_stopped",
       exec: "no_permission",
+      forward: "no_permission",
       runTask: "no_permission",
       runSchedule: "no_schedule",
       delete: "no_permission",
@@ -246,7 +258,7 @@ describe("verbs of other things", () => {
     expect(told(volumeVerbs(everything, { ...here, used: true }))).toEqual({ delete: "volume_in_use" });
   });
   it("a terminal opens only in what runs", () => {
-    expect(told(instanceVerbs(everything, { ...here, phase: "backoff" }))).toEqual({ exec: "not_running" });
+    expect(told(instanceVerbs(everything, { ...here, phase: "backoff" }))).toEqual({ exec: "not_running", forward: "not_running" });
   });
 });
 

@@ -106,6 +106,7 @@ export function componentVerbs(may: May, component: ComponentFacts): Allowed {
   const cron = when(component.kind === "cron", "is_cron");
   const unreleased = when(!component.released, "never_released");
   const stopped = when(component.stopped, "is_stopped");
+  const still = component.running ? undefined : (stopped ?? { code: "not_running" });
   return allowedVerbs(may, {
     update: { permission: "stacks.write", against: gone },
     deploy: { permission: "releases.deploy", against: gone },
@@ -120,7 +121,8 @@ export function componentVerbs(may: May, component: ComponentFacts): Allowed {
     },
     stop: { permission: "runtime.operate", against: gone ?? when(component.stopped, "already_stopped") },
     start: { permission: "runtime.operate", against: gone ?? when(!component.stopped, "not_stopped") },
-    exec: { permission: "terminal.open", against: gone ?? cron ?? (component.running ? undefined : (stopped ?? { code: "not_running" })) },
+    exec: { permission: "terminal.open", against: gone ?? cron ?? still },
+    forward: { permission: "terminal.open", against: gone ?? cron ?? still },
     runTask: { permission: "terminal.open", against: gone ?? unreleased },
     runSchedule: { permission: "runtime.operate", against: gone ?? when(component.kind !== "cron", "no_schedule") ?? unreleased },
     delete: { permission: "stacks.write", against: gone },
@@ -128,9 +130,8 @@ export function componentVerbs(may: May, component: ComponentFacts): Allowed {
 }
 
 export function instanceVerbs(may: May, instance: Place & { readonly phase: string }): Allowed {
-  return allowedVerbs(may, {
-    exec: { permission: "terminal.open", against: goneOf(instance) ?? when(instance.phase !== "running", "not_running") },
-  });
+  const against = goneOf(instance) ?? when(instance.phase !== "running", "not_running");
+  return allowedVerbs(may, { exec: { permission: "terminal.open", against }, forward: { permission: "terminal.open", against } });
 }
 
 export function releaseVerbs(may: May, release: Place): Allowed {

@@ -1,7 +1,7 @@
 // OpenAPI 3.1 from the route table. TypeBox schemas are JSON Schema 2020-12, which OpenAPI 3.1 takes as they are; those with an $id become components.
 import { apiPrefix, routes } from "@berth/contract/api.ts";
 import { Problem, errors } from "@berth/contract/errors.ts";
-import type { Route } from "@berth/contract/route.ts";
+import { isSocket, type Route } from "@berth/contract/route.ts";
 
 type Json = Record<string, unknown>;
 
@@ -41,11 +41,12 @@ const contentTypes: Record<Route["kind"], string> = {
   events: "text/event-stream",
   download: "application/octet-stream",
   terminal: "application/json",
+  port: "application/json",
   webhook: "application/json",
 };
 
 function operation(name: string, route: Route, schemas: Json): Json {
-  const status = route.kind === "terminal" ? "101" : String(route.status ?? 200);
+  const status = isSocket(route) ? "101" : String(route.status ?? 200);
   const empty = status === "204" || status === "101";
   return {
     operationId: name,
@@ -129,7 +130,7 @@ function refusals(route: Route): Json {
     413: !changes,
     415: !changes,
     422: !changes,
-    426: route.kind !== "terminal",
+    426: !isSocket(route),
     507: !changes,
   };
   return Object.fromEntries(

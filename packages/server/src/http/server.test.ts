@@ -2,7 +2,7 @@
 import { request as httpRequest } from "node:http";
 import { routes } from "@berth/contract/api.ts";
 import { errors } from "@berth/contract/errors.ts";
-import type { Route } from "@berth/contract/route.ts";
+import { isSocket, type Route } from "@berth/contract/route.ts";
 import { defaultSpec } from "@berth/contract/spec.ts";
 import { SseParser } from "@berth/contract/sse.ts";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -56,7 +56,7 @@ const bodies: Record<string, unknown> = {
 };
 
 describe("who may call", () => {
-  const table = Object.entries<Route>(routes).filter(([, route]) => route.kind !== "terminal");
+  const table = Object.entries<Route>(routes).filter(([, route]) => !isSocket(route));
 
   test("nothing but the public routes answers without a token", async () => {
     for (const [name, route] of table) {

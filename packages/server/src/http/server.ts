@@ -2,7 +2,8 @@
 import type { IncomingMessage, Server } from "node:http";
 import { Readable } from "node:stream";
 import { apiPrefix, routes, type RouteName } from "@berth/contract/api.ts";
-import type { Route } from "@berth/contract/route.ts";
+import { isSocket, type Route } from "@berth/contract/route.ts";
+import { portProtocol } from "@berth/contract/port.ts";
 import { terminalProtocol } from "@berth/contract/terminal.ts";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { BerthError } from "../core/errors.ts";
@@ -18,7 +19,7 @@ import { refuseOtherMethods } from "./methods.ts";
 import type { Once } from "./once.ts";
 import { openapi } from "./openapi.ts";
 import { bodyLimit, codedError, problemOf, retryAfter } from "./problem.ts";
-import { serveTerminals } from "./terminal.ts";
+import { serveSockets } from "./sockets.ts";
 import { compileValidation, type Validate } from "./validate.ts";
 
 export interface HttpDeps {
@@ -121,9 +122,9 @@ export async function createHttpServer(deps: HttpDeps): Promise<FastifyInstance>
     if (hasHead(route)) known.add("HEAD");
   }
   refuseOtherMethods(fastify, methods);
-  serveTerminals(fastify.server as Server, {
+  serveSockets(fastify.server as Server, {
     validate: (name, raw) => (validators.get(name) ?? ((same) => same))(raw),
-    open: (name, input, call) => deps.handlers[name](input as never, call),
+    handlers: deps.handlers,
     authorize: (request) => authorizeUpgrade(deps, request),
     problem: (error, requestId) => problemFor(deps, error, requestId),
   });
@@ -154,7 +155,7 @@ function addRoute(fastify: FastifyInstance, deps: HttpDeps, name: RouteName, rou
     ...(route.kind === "upload" ? { bodyLimit: Number.MAX_SAFE_INTEGER } : {}),
     handler: async (request, reply) => {
       const call = await callOf(deps, route, request, reply);
-      if (route.kind === "terminal") throw refuseWithoutUpgrade(reply);
+      if (isSocket(route)) throw refuseWithoutUpgrade(route, reply);
       checkContentType(route, request);
       const input = validate({ params: request.params, query: request.query, body: request.body });
       const handler = deps.handlers[name] as (input: unknown, call: Call) => unknown;
@@ -247,9 +248,9 @@ async function callOf(deps: HttpDeps, route: Route, request: FastifyRequest, rep
   };
 }
 
-function refuseWithoutUpgrade(reply: FastifyReply): BerthError {
+function refuseWithoutUpgrade(route: Route, reply: FastifyReply): BerthError {
   reply.header("upgrade", "websocket");
-  return new BerthError("upgrade_required", { protocol: terminalProtocol });
+  return new BerthError("upgrade_required", { protocol: route.kind === "port" ? portProtocol : terminalProtocol });
 }
 
 function etagValue(header: string | undefined): string | undefined {

@@ -1,6 +1,6 @@
 // What every service is told about a call, and the handler types that the route table demands.
 import type { IncomingHttpHeaders } from "node:http";
-import type { Readable } from "node:stream";
+import type { Duplex, Readable } from "node:stream";
 import type { Routes, RouteName } from "@berth/contract/api.ts";
 import type { Input, Output, Route } from "@berth/contract/route.ts";
 import type { Sent } from "../core/sent.ts";
@@ -42,11 +42,13 @@ export type Handler<R extends Route> = R["kind"] extends "events"
           ) => Promise<Output<R>>
         : R["kind"] extends "terminal"
           ? (input: Input<R>, call: Call) => Promise<Session>
-          : R extends { readonly versioned: true }
-            ? R["status"] extends 202 | 204
-              ? (input: Input<R>, call: Call) => Promise<Output<R>>
-              : (input: Input<R>, call: Call) => Promise<Versioned<Output<R>>>
-            : (input: Input<R>, call: Call) => Promise<Output<R>>;
+          : R["kind"] extends "port"
+            ? (input: Input<R>, call: Call) => Promise<Duplex>
+            : R extends { readonly versioned: true }
+              ? R["status"] extends 202 | 204
+                ? (input: Input<R>, call: Call) => Promise<Output<R>>
+                : (input: Input<R>, call: Call) => Promise<Versioned<Output<R>>>
+              : (input: Input<R>, call: Call) => Promise<Output<R>>;
 
 export type Handlers = { readonly [N in RouteName]: Handler<Routes[N]> };
 /** The handlers of one resource: `satisfies HandlersOf<typeof stackRoutes>` in its routes.ts. */

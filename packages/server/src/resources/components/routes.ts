@@ -29,5 +29,6 @@ export function componentHandlers(
     readLogs: ({ params, query }, call) => runtime.logs(call, params.stack, params.component, query),
     readStackLogs: ({ params, query }, call) => runtime.stackLogs(call, params.stack, query),
     openTerminal: ({ params, query }, call) => runtime.terminal(call, params.stack, params.component, query),
+    openPort: ({ params, query }, call) => runtime.port(call, params.stack, params.component, query),
   };
 }

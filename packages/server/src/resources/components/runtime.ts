@@ -1,11 +1,12 @@
-// What runs of a component, asked of its engine directly: logs, usage, terminals. Nothing here is stored.
+// What runs of a component, asked of its engine directly: logs, usage, terminals, ports. Nothing here is stored.
+import type { Duplex } from "node:stream";
 import type { LogLine } from "@berth/contract/resources/components.ts";
 import { Command } from "@berth/contract/spec.ts";
 import { Value } from "typebox/value";
 import { BerthError } from "../../core/errors.ts";
 import { mergeByTime } from "./merge-lines.ts";
 import { transaction } from "../../db/transaction.ts";
-import type { Session } from "../../engines/engine.ts";
+import type { Engine, Instance, Ref, Session } from "../../engines/engine.ts";
 import { sent, type Sent } from "../../core/sent.ts";
 import type { Call } from "../call.ts";
 import type { ResourceDeps } from "../deps.ts";
@@ -22,9 +23,16 @@ export interface TerminalQuery {
   readonly columns?: number;
   readonly rows?: number;
 }
+export interface PortQuery {
+  readonly instance?: string;
+  /** Name or number. */
+  readonly port?: string;
+}
 export type RuntimeService = ReturnType<typeof createRuntimeService>;
 
 export function createRuntimeService(deps: ResourceDeps, stacks: StackService, components: ComponentService) {
+  /** Who reached which port, and when first (Unix ms). */
+  const opened = new Map<string, number>();
   return {
     async logs(call: Call, stackName: string, name: string, query: LogQuery): Promise<AsyncIterable<Sent<LogLine>>> {
       const { stack } = await components.find(call, stackName, name);
@@ -74,24 +82,7 @@ export function createRuntimeService(deps: ResourceDeps, stacks: StackService, c
       const command = parseCommand(query.command);
       const engine = deps.places.engine(stack.cluster);
       const ref = { stack: stack.name, component: component.name };
-      const instances = (await engine.observe(ref, call.signal))?.instances.filter((instance) => instance.phase === "running") ?? [];
-      const chosen =
-        query.instance === undefined
-          ? (instances.find((instance) => instance.ready) ?? instances[0])
-          : instances.find((instance) => instance.id === query.instance);
-      if (chosen === undefined) {
-        if (query.instance !== undefined)
-          throw new BerthError("not_found", {
-            kind: "instance",
-            name: query.instance,
-            hint: instances.length === 0 ? "Nothing of it runs." : `These run: ${instances.map((instance) => instance.id).join(", ")}.`,
-          });
-        throw new BerthError("wrong_state", {
-          verb: "Opening a terminal",
-          reason: `nothing of ${name} runs`,
-          hint: "`berth run` runs a command in a process of its own.",
-        });
-      }
+      const chosen = choose(ref, await runningOf(engine, ref, call), query.instance, "Opening a terminal");
       await transaction(deps.db, (trx) =>
         audit(trx, call, "terminal.open", `component:${stackName}/${name}`, {
           instance: chosen.id,
@@ -106,7 +97,69 @@ export function createRuntimeService(deps: ResourceDeps, stacks: StackService, c
         call.signal,
       );
     },
+
+    /** A connection to a port of an instance. Errors: `wrong_state` when nothing runs or nobody answers there; `not_found` for an instance or a port that is not there. */
+    async port(call: Call, stackName: string, name: string, query: PortQuery): Promise<Duplex> {
+      const { stack, component } = await components.find(call, stackName, name, "terminal.open");
+      const engine = deps.places.engine(stack.cluster);
+      const ref = { stack: stack.name, component: component.name };
+      const chosen = choose(ref, await runningOf(engine, ref, call), query.instance, "Forwarding a port");
+      const port = portOf(ref, chosen, query.port);
+      const subject = `component:${stackName}/${name}`;
+      if (isFirst(opened, `${call.by} ${subject} ${chosen.id} ${String(port)}`))
+        await transaction(deps.db, (trx) => audit(trx, call, "port.open", subject, { instance: chosen.id, port: String(port) }));
+      return engine.forward(ref, chosen.id, port, call.signal);
+    },
   };
+}
+
+/** ms in which connections of one person to one port are one entry of the audit log: a browser makes dozens. */
+const together = 600_000;
+
+function isFirst(opened: Map<string, number>, key: string): boolean {
+  const now = Date.now();
+  for (const [one, at] of opened) if (now - at >= together) opened.delete(one);
+  if (opened.has(key)) return false;
+  opened.set(key, now);
+  return true;
+}
+
+async function runningOf(engine: Engine, ref: Ref, call: Call): Promise<readonly Instance[]> {
+  return (await engine.observe(ref, call.signal))?.instances.filter((instance) => instance.phase === "running") ?? [];
+}
+
+/** The one that was named, or any, a ready one if there is one. */
+function choose(ref: Ref, instances: readonly Instance[], wanted: string | undefined, verb: string): Instance {
+  const chosen =
+    wanted === undefined
+      ? (instances.find((instance) => instance.ready) ?? instances[0])
+      : instances.find((instance) => instance.id === wanted);
+  if (chosen !== undefined) return chosen;
+  if (wanted !== undefined)
+    throw new BerthError("not_found", {
+      kind: "instance",
+      name: wanted,
+      hint: instances.length === 0 ? "Nothing of it runs." : `These run: ${instances.map((instance) => instance.id).join(", ")}.`,
+    });
+  throw new BerthError("wrong_state", {
+    verb,
+    reason: `nothing of ${ref.component} runs`,
+    hint: "`berth run` runs a command in a process of its own.",
+  });
+}
+
+/** A name is one of the instance's own ports; a number is left to the engine, which knows which of them it may open. */
+function portOf(ref: Ref, { addresses }: Instance, wanted: string | undefined): number {
+  const names = Object.keys(addresses);
+  const named = addresses[wanted ?? names[0] ?? ""]?.port;
+  if (named !== undefined) return named;
+  const number = Number(wanted);
+  if (Number.isInteger(number) && number >= 1 && number <= 65_535) return number;
+  throw new BerthError("not_found", {
+    kind: "port",
+    name: wanted ?? "",
+    hint: names.length === 0 ? `${ref.component} has no ports.` : `It has ${names.join(", ")}.`,
+  });
 }
 
 async function* named<T>(component: string, lines: AsyncIterable<T>): AsyncIterable<T & { component: string }> {
