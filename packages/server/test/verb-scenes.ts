@@ -79,7 +79,7 @@ export function sceneDeps(deps: HandlerDeps): Partial<HandlerDeps> {
               .where("s.name", "=", ref.stack)
               .where("c.name", "=", ref.component)
               .executeTakeFirstOrThrow()
-          ).observed.instances,
+          ).observed.instances.map((instance) => ({ ...instance, addresses: { http: { host: "127.0.0.1", port: 1 } } })),
         });
       if (name === "exec")
         return () =>

@@ -15,6 +15,7 @@ import type { Trx } from "../../db/transaction.ts";
 import type { RolloutProgress } from "../../db/tables-stacks.ts";
 import { EngineFailure, StillPreparing } from "../../engines/engine.ts";
 import { openTombstone, settleTombstone } from "../../db/tombstones.ts";
+import { freeAddresses } from "../../resources/components/addresses.ts";
 import { deleteComponent } from "../../resources/components/store.ts";
 import { stackEvent } from "../../resources/intent.ts";
 import type { ReleaseRow } from "../../resources/releases/store.ts";
@@ -216,7 +217,10 @@ async function keep(deps: ComponentLoopDeps, loaded: Loaded, context: PassContex
     await noteRepair(deps, loaded, context, "instances", "missing instances were started");
   if (done.routesLost && loaded.rollout === undefined)
     await noteRepair(deps, loaded, context, "routes", "the router had lost its routes and got them again");
-  await write(context, [record(deps, loaded, done, target.replicas, { open: loaded.rollout !== undefined })]);
+  const recorded = record(deps, loaded, done, target.replicas, { open: loaded.rollout !== undefined });
+  // The last instance of the release before may have gone just now, and needs its addresses no more.
+  const free = recorded !== undefined && done.progress.settled && loaded.rollout === undefined;
+  await write(context, [recorded, free ? (trx) => freeAddresses(trx, loaded.stack, loaded.component.id) : undefined]);
   return done.progress.settled ? undefined : moves(done) ? soon : idle;
 }
 
@@ -373,7 +377,7 @@ async function verify(deps: ComponentLoopDeps, loaded: Loaded, rollout: rollouts
     target.replicas === 0
       ? ({ ok: true, verified: [] } as const)
       : await verifyThroughRouter(deps, loaded, release, done.instances, context);
-  if (verdict.ok) return succeed(deps, loaded, rollout, context, [...verdict.verified]);
+  if (verdict.ok) return succeed(deps, loaded, rollout, context, [...verdict.verified], done.progress.settled);
   const failures = (rollout.progress.verifyFailures ?? 0) + 1;
   if (failures >= verdict.attempts) return failRollout(deps, loaded, rollout, context, verdict.cause);
   // Told while it is still being asked: who watches need not wait for the last answer to know what the first ones were (promise 6).

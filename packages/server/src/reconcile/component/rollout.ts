@@ -51,7 +51,10 @@ export async function enterPhase(
 
 const endEvents = { succeeded: "rollout_succeeded", failed: "rollout_failed", aborted: "rollout_aborted" } as const;
 
-/** Ends the rollout: its release becomes the stable one if it succeeded, addresses that nobody needs any more are given back, and those that waited are woken; false, and nothing is done, when it had ended already. */
+/**
+ * Ends the rollout: its release becomes the stable one if it succeeded, addresses that nobody needs any more are given back, and those that waited are woken; false, and nothing is done, when it had ended already.
+ * `settled`: nothing of another release is left. While something is, it keeps its addresses: the router still leads there what it had begun.
+ */
 export async function endRollout(
   deps: ComponentLoopDeps,
   trx: Db,
@@ -59,6 +62,7 @@ export async function endRollout(
   rollout: Open,
   phase: keyof typeof endEvents,
   change: rollouts.RolloutChange = {},
+  settled = true,
 ): Promise<boolean> {
   if (
     !(await rollouts.updateRollout(trx, rollout.id, {
@@ -91,7 +95,7 @@ export async function endRollout(
   for (const waiting of await rollouts.waitingFor(trx, rollout.id)) await wakeComponent(trx, waiting.component_id, waiting.cluster);
   if (phase === "succeeded" && loaded.next !== undefined)
     await updateComponent(trx, loaded.component.id, { stableReleaseId: loaded.next.id });
-  await freeAddresses(trx, loaded.stack, loaded.component.id);
+  if (settled) await freeAddresses(trx, loaded.stack, loaded.component.id);
   await settleState(trx, loaded, phase);
   return true;
 }
@@ -311,19 +315,20 @@ async function prepare(deps: ComponentLoopDeps, loaded: Loaded, rollout: Open, c
   return 0;
 }
 
-/** The release that the rollout brought is now the one that serves. */
+/** The release that the rollout brought is now the one that serves. `settled` as of `endRollout`. */
 export async function succeed(
   deps: ComponentLoopDeps,
   loaded: Loaded,
   rollout: Open,
   context: PassContext,
   verified: { url: string; status: number; took: number }[],
+  settled: boolean,
 ): Promise<Next> {
   const release = loaded.next;
   if (release === undefined) return 0;
   await context.commit(async (trx) => {
     // A newer rollout may have taken over in this moment: then this release never became the stable one.
-    if (!(await endRollout(deps, trx, loaded, rollout, "succeeded", { verified }))) return;
+    if (!(await endRollout(deps, trx, loaded, rollout, "succeeded", { verified }, settled))) return;
     await beginPostdeploy(trx, loaded, rollout, release);
     if (release.spec.kind !== "cron") return;
     // The schedule may have changed: the next instant is computed afresh.
