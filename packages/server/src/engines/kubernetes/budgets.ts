@@ -6,6 +6,7 @@ import { apiVersionOf } from "../../kubernetes/paths.ts";
 import type { Ref, TrackTarget } from "../engine.ts";
 import { mark, namespaceOf, refLabels } from "./names.ts";
 import type { Deployment } from "./objects.ts";
+import { withOverlay } from "./overlays.ts";
 
 export function budgetOf(installation: string, ref: Ref): KubeObject & { readonly spec: object } {
   return {
@@ -39,9 +40,10 @@ export class Budgets {
   }
 
   /** Before a slot gets more instances: what is to be several is protected from its first pod on. `slots`: those of the component. */
-  async grow({ ref, track, replicas }: TrackTarget, slots: readonly Deployment[], signal: AbortSignal): Promise<void> {
+  async grow({ ref, track, replicas, workload }: TrackTarget, slots: readonly Deployment[], signal: AbortSignal): Promise<void> {
     const most = Math.max(replicas, stableOf(slots));
-    if (track === "stable" && most > 1) await this.#api.apply(budgetOf(this.#installation, ref), { signal, force: true });
+    if (track === "stable" && most > 1)
+      await this.#api.apply(withOverlay(budgetOf(this.#installation, ref), workload), { signal, force: true });
   }
 
   /** After a slot got fewer. */

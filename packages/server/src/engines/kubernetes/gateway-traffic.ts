@@ -9,13 +9,14 @@ import type { KubeApi } from "../../kubernetes/api.ts";
 import { ignoring } from "../../kubernetes/errors.ts";
 import { listAll } from "../../kubernetes/list.ts";
 import type { Listed } from "../../kubernetes/objects.ts";
-import type { Epoch, Fence, Ref } from "../engine.ts";
+import type { Epoch, Fence, Ref, Rendered } from "../engine.ts";
 import type { Applied, GivenCertificate, HostProof, ProbeAnswer, Traffic, TrafficEndpoint, TrafficEntry } from "../traffic.ts";
 import { asking } from "./failures.ts";
 import { Fences } from "./fences.ts";
 import { mark, namespaceOf, ofComponent, selector } from "./names.ts";
 import type { ConfigMap } from "./objects.ts";
 import type { Pods } from "./pods.ts";
+import { shown } from "./render.ts";
 import {
   httpRoutesOf,
   roleOfRoutes,
@@ -132,6 +133,16 @@ export class GatewayTraffic implements Traffic {
 
   readEntry(ref: Ref, signal: AbortSignal): Promise<TrafficEntry | undefined> {
     return this.#asking(async () => entryIn(await this.#record(ref, signal)));
+  }
+
+  manifests(ref: Ref, signal: AbortSignal): Promise<Rendered[]> {
+    return this.#asking(async () => {
+      await this.#deps.pods.ready(signal);
+      const entry = entryIn(await this.#record(ref, signal));
+      if (entry === undefined) return [];
+      const order = this.#orderOf(entry);
+      return [...servicesOf(order), ...httpRoutesOf(order)].map(shown);
+    });
   }
 
   raiseEpoch(epoch: Epoch, signal: AbortSignal): Promise<void> {
