@@ -7,6 +7,7 @@ import type { Size } from "./seed.ts";
 /** Answers that are no reading of what is stored. */
 const leftOut: Partial<Record<RouteName, string>> = {
   runDoctor: "examines the machine",
+  showManifests: "opens the secrets of each release to render it, and asks the cluster how it stands",
   showAdoption: "compares all that is stored with all that runs",
 };
 

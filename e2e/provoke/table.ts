@@ -34,6 +34,7 @@ const elsewhere: Partial<Record<CauseCode, Where>> = {
   start_failed: { test: `${agent}/causes.test.ts` },
   task_deadline: { test: "e2e/runtime.test.ts" },
   run_lost: { test: `${agent}/tasks.test.ts` },
+  overlay_refused: { test: "packages/server/src/engines/kubernetes/overlays.cluster.test.ts" },
   verify_failed: { test: failures },
   verify_wrong_release: {
     cannot: "a host has one owner and a route one release at a time; it guards against a router that sends a pinned request elsewhere",

@@ -51,6 +51,7 @@ import { command as dailyInit } from "./commands/daily/init.ts";
 import { command as dailyLogin } from "./commands/daily/login.ts";
 import { command as dailyLogout } from "./commands/daily/logout.ts";
 import { command as componentsLogs } from "./commands/components/logs.ts";
+import { command as dailyManifests } from "./commands/daily/manifests.ts";
 import { command as dailyOpen } from "./commands/daily/open.ts";
 import { command as dailyPlan } from "./commands/daily/plan.ts";
 import { command as tasksCreate } from "./commands/tasks/create.ts";
@@ -127,6 +128,7 @@ const dailyOrder = [
   "start",
   "rollback",
   "events",
+  "manifests",
   "server",
   "backup",
   "restore",
@@ -236,6 +238,7 @@ export const registry = registryOf(
     dailyPlan,
     dailyInit,
     dailyStatus,
+    dailyManifests,
     dailyOpen,
     dailyEvents,
     dailyServer,

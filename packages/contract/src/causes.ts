@@ -197,6 +197,7 @@ export const causesEn = {
     sentence: "{field} is set by {manager}, and {count} fields in all are in conflict.",
     next: "Have whoever set it leave it to Berth (`kubectl` with its own field manager), or leave it out of the component.",
   },
+  overlay_refused: { sentence: "The overlay over {kind} has {path}, which it may not have: {reason}.", next: "{way}" },
   object_refused: {
     sentence: "The cluster does not take the component as it is described: {reason}.",
     next: "Change what it names and deploy again.",

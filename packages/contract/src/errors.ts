@@ -100,6 +100,7 @@ export const errors = {
   compose_invalid: { status: 422, detail: "{file}{at}: {reason}.", hint: "{hint}" },
   compose_refused: { status: 422, detail: "{file}{at}: {key} of {component} is refused: {reason}.", hint: "{hint}" },
   compose_needs: { status: 422, detail: "The plan needs more files or variables: {list}.", hint: "Send them with the request." },
+  overlay_refused: { status: 422, detail: "`x-berth.kubernetes` of {component} is refused at {kind} {path}: {reason}.", hint: "{hint}" },
   archive_refused: { status: 422, detail: "The archive is refused: {reason}.", hint: "{hint}" },
   source_refused: { status: 422, detail: "The source is refused: {reason}.", hint: "{hint}" },
   notification_unknown: {

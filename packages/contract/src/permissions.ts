@@ -12,6 +12,7 @@ export const permissionsEn = {
   "volumes.read": "Take what is in volumes out, as archives",
   "volumes.write": "Put archives into new volumes",
   "volumes.delete": "Delete volumes with everything in them",
+  "privileges.grant": "Give components rights that reach their machine: the profile `privileged`, and what it lets an overlay do",
   "orders.approve": "Approve release orders of protected stacks",
   "tokens.manage": "See and revoke the tokens of other users",
   "users.read": "List users",

@@ -2,6 +2,7 @@
 // Browser-safe data only; durations are whole milliseconds and sizes are bytes, so that no engine has to parse units.
 import { Type, type Static } from "typebox";
 import { EnvName, Host, Name, Text } from "./names.ts";
+import { Overlays } from "./overlay.ts";
 
 /** A week. */
 export const mostMilliseconds = 7 * 24 * 3_600_000;
@@ -193,6 +194,7 @@ export const ComponentSpec = Type.Object(
     maxConnections: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 })),
     restart: Type.Union([Type.Literal("always"), Type.Literal("on-failure"), Type.Literal("never")]),
     securityProfile: Type.Union([Type.Literal("restricted"), Type.Literal("baseline"), Type.Literal("privileged")]),
+    kubernetes: Type.Optional(Overlays),
   },
   { additionalProperties: false, $id: "ComponentSpec" },
 );

@@ -31,6 +31,7 @@ const facts: Readonly<Record<string, string>> = {
   Cause: "part of what failed",
   ComponentSpec: "part of a component, a release and a plan",
   Deployment: "the answer to a deployment; its rollouts and builds have their own verbs",
+  Manifests: "shows what releases are in their cluster",
   PlanNeeds: "no plan yet",
   Candidate: "says by itself whether it can be adopted",
   BuildPlan: "part of a build",

@@ -15,6 +15,7 @@ export const en = {
   no_stack_next: 'Name it with -s, set BERTH_STACK, or write {"stack": "..."} into .berth.json.',
   no_stack_none: "There is no stack yet: `berth up` makes one from the folder that you are in.",
   stacks_are: "Stacks: {names}",
+  no_manifests: "Nothing of stack {stack} was released yet; `berth up` releases it.",
   using_only_stack: "Using stack {stack}, the only one.",
   no_component: "Which component of {stack}?",
   no_component_next: "Name it, e.g. `-c {first}`, or set BERTH_COMPONENT.",

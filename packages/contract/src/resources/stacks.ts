@@ -44,6 +44,27 @@ export const StackVersion = Type.Object(
 );
 export type StackVersion = Static<typeof StackVersion>;
 
+export const Manifests = Type.Object(
+  {
+    stack: Name,
+    cluster: Name,
+    engine: Type.Union([Type.Literal("local"), Type.Literal("docker"), Type.Literal("kubernetes")]),
+    objects: Type.Array(
+      Type.Object(
+        {
+          component: Name,
+          name: Type.String({ description: "Kind and name." }),
+          body: Type.Unknown({ description: "As it is applied; on Kubernetes an object that `kubectl` reads." }),
+          hidden: Type.Array(Type.String(), { description: "Where in the body values of secrets were left out." }),
+        },
+        { additionalProperties: false },
+      ),
+    ),
+  },
+  { additionalProperties: false, $id: "Manifests" },
+);
+export type Manifests = Static<typeof Manifests>;
+
 export const stackRoutes = {
   listStacks: {
     method: "GET",
@@ -115,6 +136,16 @@ export const stackRoutes = {
     list: lists.versions,
     query: ListQuery(lists.versions, {}),
     response: Page(StackVersion),
+  },
+  showManifests: {
+    method: "GET",
+    path: "/stacks/:stack/manifests",
+    summary: "The objects that a stack's releases are in its cluster, without the values of secrets",
+    kind: "json",
+    access: { permission: "stacks.read", at: "stack" },
+    params: InStack,
+    query: Type.Object({ component: Type.Optional(Name) }, { additionalProperties: false }),
+    response: Manifests,
   },
   exportStack: {
     method: "GET",

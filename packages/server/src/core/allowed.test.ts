@@ -45,7 +45,7 @@ const here = { deleting: false };
 const all = (may: May): Allowed[] => [
   meVerbs(may),
   stackVerbs(may, here),
-  planVerbs(may, { defines: false, setsSecrets: false }),
+  planVerbs(may, { defines: false, grants: false, setsSecrets: false }),
   componentVerbs(may, running),
   instanceVerbs(may, { ...here, phase: "running" }),
   releaseVerbs(may, here),

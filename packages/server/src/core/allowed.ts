@@ -85,9 +85,14 @@ export function stackVerbs(may: May, stack: Place): Allowed {
   });
 }
 
-/** `defines`: it changes what a component is; `setsSecrets`: it gives a secret a value. Both are more than releasing. */
-export function planVerbs(may: May, plan: { readonly defines: boolean; readonly setsSecrets: boolean }): Allowed {
-  const needed = ["releases.deploy", ...(plan.defines ? ["stacks.write"] : []), ...(plan.setsSecrets ? ["secrets.write"] : [])];
+/** `defines`: it changes what a component is; `grants`: one that reaches its machine; `setsSecrets`: it gives a secret a value. All are more than releasing. */
+export function planVerbs(may: May, plan: { readonly defines: boolean; readonly grants: boolean; readonly setsSecrets: boolean }): Allowed {
+  const needed = [
+    "releases.deploy",
+    ...(plan.defines ? ["stacks.write"] : []),
+    ...(plan.grants ? ["privileges.grant"] : []),
+    ...(plan.setsSecrets ? ["secrets.write"] : []),
+  ];
   return allowedVerbs(may, { apply: { permission: needed.find((permission) => !may(permission)) ?? "releases.deploy" } });
 }
 

@@ -54,6 +54,16 @@ describe("a traffic entry", () => {
       ["admin", []],
     ]);
   });
+  it("has the wanted release's overlays over routes where the door is made of objects, and is what it was everywhere else", () => {
+    const kubernetes = { Deployment: { metadata: {} }, Service: { metadata: { annotations: { a: "b" } } } };
+    const overlaid = { ...parts, releases: of({ kubernetes }, { hash: "sha256:old", kubernetes: { HTTPRoute: {} } }) };
+    expect(trafficEntry({ ...overlaid, takesOverlays: true }, [])).toMatchObject({ kubernetes: { Service: kubernetes.Service } });
+    expect(trafficEntry({ ...overlaid, takesOverlays: true }, []).kubernetes).not.toHaveProperty("HTTPRoute");
+    expect(contentHash(trafficEntry(overlaid, []))).toBe(
+      contentHash(trafficEntry({ ...parts, releases: of({}, { hash: "sha256:old" }) }, [])),
+    );
+    expect(trafficEntry({ ...parts, takesOverlays: true }, [])).not.toHaveProperty("kubernetes");
+  });
   it("says of each instance what its own release speaks", () => {
     const http: ComponentSpec["ports"] = [{ name: "http", protocol: "http" }];
     const made = trafficEntry(

@@ -1,9 +1,10 @@
 // The traffic entry of a component from its ports, routes and the endpoints that the planner chose. Pure, and equal for equal input: its hash tells whether the edge has it.
+import type { Overlays } from "@berth/contract/overlay.ts";
 import type { ComponentSpec, Port } from "@berth/contract/spec.ts";
 import { portNumbers } from "./ports.ts";
 
 /** What of a release decides where its instances are reached. */
-export type EntrySpec = Pick<ComponentSpec, "kind" | "ports" | "domains" | "maxBody" | "maxConnections">;
+export type EntrySpec = Pick<ComponentSpec, "kind" | "ports" | "domains" | "maxBody" | "maxConnections" | "kubernetes">;
 export interface EntryParts {
   readonly stack: string;
   /** Of the stack's cluster: what default hosts end with. */
@@ -20,6 +21,8 @@ export interface EntryParts {
   readonly internalPorts: ReadonlyMap<string, number>;
   /** Where the edge stands for it on the stack's own network, at the ports that its programs have. */
   readonly door?: string | undefined;
+  /** It is put in force by objects of a cluster, over which the wanted release's overlays are merged. */
+  readonly takesOverlays?: boolean;
 }
 type Addresses = Readonly<Record<string, { readonly host: string; readonly port: number }>>;
 export interface EntryEndpoint {
@@ -58,6 +61,7 @@ export interface Entry {
   readonly holdFor: number;
   readonly limits?: { readonly maxBody?: number; readonly maxConnections?: number };
   readonly drainTimeout: number;
+  readonly kubernetes?: Pick<Overlays, "Service" | "HTTPRoute">;
   readonly stopped: boolean;
 }
 
@@ -157,6 +161,7 @@ export function trafficEntry(parts: EntryParts, endpoints: readonly EntryEndpoin
     holdFor,
     ...limitsOf(wanted?.spec),
     drainTimeout: parts.drainTimeout,
+    ...(parts.takesOverlays === true ? overlaysOf(wanted?.spec) : {}),
     stopped: parts.stopped,
   };
 }
@@ -166,6 +171,13 @@ function limitsOf(spec: EntrySpec | undefined): Pick<Entry, "limits"> {
   const { maxBody, maxConnections } = spec ?? {};
   if (maxBody === undefined && maxConnections === undefined) return {};
   return { limits: { ...(maxBody === undefined ? {} : { maxBody }), ...(maxConnections === undefined ? {} : { maxConnections }) } };
+}
+
+/** Those of them that speak of routes; absent where there are none, as limits are. */
+function overlaysOf(spec: EntrySpec | undefined): Pick<Entry, "kubernetes"> {
+  const { Service, HTTPRoute } = spec?.kubernetes ?? {};
+  if (Service === undefined && HTTPRoute === undefined) return {};
+  return { kubernetes: { ...(Service === undefined ? {} : { Service }), ...(HTTPRoute === undefined ? {} : { HTTPRoute }) } };
 }
 
 function firstOfEach<T>(items: readonly T[], keyOf: (item: T) => string): T[] {

@@ -2,7 +2,9 @@
 // An engine makes no product decisions: it makes what it is told so, and reports what it sees. It never imports db, http or another engine.
 import type { Duplex, Readable } from "node:stream";
 import type { Cause } from "@berth/contract/causes.ts";
+import type { Overlays } from "@berth/contract/overlay.ts";
 import type { Command, ComponentKind, ComponentSpec, Port, Probe, VolumeMount } from "@berth/contract/spec.ts";
+import type { Refusal } from "../core/overlay/overlay.ts";
 
 /** Which component of which stack, on the cluster that the engine drives. Names are DNS labels. */
 export interface Ref {
@@ -66,6 +68,8 @@ export interface Workload {
   readonly restart: ComponentSpec["restart"];
   readonly gracePeriod: number;
   readonly securityProfile: ComponentSpec["securityProfile"];
+  /** Parts of objects of a Kubernetes cluster that are merged over what is rendered; other places make nothing of them. */
+  readonly kubernetes?: Overlays;
   /** Runtimes that the artifact asks for: tool name -> folder to put first on PATH is the engine's choice. */
   readonly tools: readonly { readonly name: string; readonly wanted: string }[];
   /** What this release is made of, for whoever has to rebuild it when the database is lost (promise 7). Engines keep it beside each instance and never look inside. */
@@ -221,6 +225,18 @@ export interface VolumeRef {
   readonly name: string;
 }
 
+/** An object as it is applied in a place; `hidden`: what was left out of its body, as values of secrets are. */
+export interface Rendered {
+  readonly name: string;
+  readonly body: unknown;
+  readonly hidden?: readonly string[];
+}
+
+/** Why an overlay may not be applied as it is, and of which kind of object it speaks. */
+export interface OverlayRefusal extends Refusal {
+  readonly kind: string;
+}
+
 export interface ResolvedImage {
   /** A name with a digest, or the id of an image that no registry has. */
   readonly reference: string;
@@ -233,7 +249,11 @@ export interface Engine {
   readonly kind: "local" | "docker" | "kubernetes";
   capabilities(signal: AbortSignal): Promise<Capabilities>;
   /** Pure: what would be applied, for people to read and diff. Secret values are left out. */
-  render(workload: Workload): { readonly name: string; readonly body: unknown }[];
+  render(workload: Workload): Rendered[];
+  /** What of the target is, or would be, in force, as it is applied: objects by the names that they have now. Absent: `render` says all there is. */
+  manifests?(target: TrackTarget, signal: AbortSignal): Promise<Rendered[]>;
+  /** Why the workload's overlays may not be applied. Pure. Absent: the place makes nothing of overlays. */
+  overlayRefusals?(workload: Workload): OverlayRefusal[];
   /** Unpacks or pulls, makes volumes and config objects. Changes nothing that runs. Errors: coded causes as EngineFailure; StillPreparing for what takes long. */
   prepare(workload: Workload, fence: Fence, signal: AbortSignal): Promise<void>;
   ensure(target: TrackTarget, fence: Fence, signal: AbortSignal): Promise<void>;

@@ -1,6 +1,7 @@
 // The Traffic port: one numbered entry per component tells the edge (or a gateway) which hosts lead to which instances, in which shares.
 import type { Cause } from "@berth/contract/causes.ts";
-import type { Epoch, Fence, Ref } from "./engine.ts";
+import type { Overlays } from "@berth/contract/overlay.ts";
+import type { Epoch, Fence, Ref, Rendered } from "./engine.ts";
 
 /** A header or cookie condition; all conditions of a rule must hold. */
 export interface MatchCondition {
@@ -61,6 +62,8 @@ export interface TrafficEntry {
   readonly drainTimeout: number;
   /** What the router refuses for the component's sake; `maxBody` in bytes, `maxConnections` of requests, upgraded and TCP connections together. */
   readonly limits?: { readonly maxBody?: number; readonly maxConnections?: number };
+  /** What is merged over the objects that a gateway's routes are made of; an edge makes nothing of it. */
+  readonly kubernetes?: Pick<Overlays, "Service" | "HTTPRoute">;
   /** Set when the component is meant to be down, so that the edge's error page can say so. */
   readonly stopped: boolean;
 }
@@ -118,6 +121,8 @@ export interface Traffic {
   list(signal: AbortSignal): Promise<readonly { readonly ref: Ref; readonly generation: number }[]>;
   /** The entry as it was applied; undefined = there is none. */
   readEntry(ref: Ref, signal: AbortSignal): Promise<TrafficEntry | undefined>;
+  /** The objects that the entry in force consists of, for people to read and diff; none where there is no entry. Absent: it consists of none. */
+  manifests?(ref: Ref, signal: AbortSignal): Promise<Rendered[]>;
   /** From now on refuses every change of an older epoch. Errors: `stale_generation` when a newer epoch was seen already. */
   raiseEpoch(epoch: Epoch, signal: AbortSignal): Promise<void>;
   /** What HTTPS is served with, in place of all before; in force in every router when it resolves. Errors: `stale_generation`, `certificate_refused`. */

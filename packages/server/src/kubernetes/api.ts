@@ -27,6 +27,11 @@ export interface Write extends Call {
   readonly dryRun?: boolean | undefined;
 }
 
+interface Strict {
+  /** A field that the kind does not have is an error (400), and not left out with a warning that nobody reads. */
+  readonly strict?: boolean | undefined;
+}
+
 export interface Apply extends Write {
   /** Takes over the fields that others own, instead of failing with their conflicts. */
   readonly force?: boolean | undefined;
@@ -107,9 +112,10 @@ export class KubeApi {
   }
 
   /** What was stored. Errors: as of `request`; KubeError with the reason `AlreadyExists` when the name is taken. */
-  create<T = KubeObject>(object: Sendable, { dryRun, ...call }: Write = {}): Promise<T> {
+  create<T = KubeObject>(object: Sendable, { dryRun, strict, ...call }: Write & Strict = {}): Promise<T> {
     const { kind, namespace } = refOf(object);
-    return this.request<T>("POST", pathOf(kind, namespace), { ...call, query: { fieldManager, ...dry(dryRun) }, body: object });
+    const query = { fieldManager, ...dry(dryRun), ...(strict === true ? { fieldValidation: "Strict" } : {}) };
+    return this.request<T>("POST", pathOf(kind, namespace), { ...call, query, body: object });
   }
 
   /** Server-side apply: what Berth says of the object, and nothing else of it, is made so. Errors: as of `request`; KubeError with `conflicts` when others own what it says. */

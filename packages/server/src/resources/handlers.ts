@@ -20,6 +20,7 @@ import { createEventService } from "./events/service.ts";
 import { installationHandlers, type InstallationFacts } from "./installation/routes.ts";
 import { createDeployService } from "./plans/deploy.ts";
 import { createExportService } from "./plans/export.ts";
+import { createManifestService } from "./plans/manifests.ts";
 import { planHandlers } from "./plans/routes.ts";
 import { createPlanService, type PlanDeps } from "./plans/service.ts";
 import { registryHandlers } from "./registries/routes.ts";
@@ -51,7 +52,7 @@ export function createHandlers(deps: HandlerDeps, facts: InstallationFacts): Han
   return {
     ...installationHandlers(deps, facts, tokens),
     ...tokenHandlers(tokens),
-    ...stackHandlers(stacks, createExportService(deps, stacks)),
+    ...stackHandlers(stacks, createExportService(deps, stacks), createManifestService(deps, stacks, components)),
     ...planHandlers(createPlanService(deps, stacks)),
     ...sourceHandlers(createSourceService(deps, stacks)),
     ...componentHandlers(components, createRuntimeService(deps, stacks, components), createDeployService(deps, components)),

@@ -87,6 +87,7 @@ export function readService(place: ServicePlace, service: Mapping): ComponentSpe
     ...(own?.maxConnections === undefined ? {} : { maxConnections: own.maxConnections }),
     restart: deploy.restart ?? (place.awaited ? "never" : base.restart),
     securityProfile: own?.securityProfile ?? (image !== undefined || build?.dockerfile !== undefined ? "baseline" : base.securityProfile),
+    ...(own?.kubernetes === undefined ? {} : { kubernetes: own.kubernetes }),
   };
   checkWhole(place, service, spec);
   return spec;

@@ -91,7 +91,7 @@ export const serviceRules: readonly KeyRule[] = [
   refused(
     "cap_add",
     `${ownView} and gets no extra rights`,
-    "Remove it; what cannot do without says `x-berth: { securityProfile: privileged }` instead, which needs its own permission.",
+    "Remove it; what cannot do without says `x-berth: { securityProfile: privileged }` instead, which takes the permission privileges.grant.",
   ),
   refused("cgroup", hostReach, "Remove it.", ["private"]),
   refused("cgroup_parent", hostReach, "Remove it and set limits under `deploy.resources`."),
@@ -127,7 +127,7 @@ export const serviceRules: readonly KeyRule[] = [
   refused(
     "privileged",
     hostReach,
-    "Remove it; what cannot do without says `x-berth: { securityProfile: privileged }` instead, which needs its own permission.",
+    "Remove it; what cannot do without says `x-berth: { securityProfile: privileged }` instead, which takes the permission privileges.grant.",
     [false],
   ),
   refused("provider", "what is outside of Compose is outside of Berth", "Set it up apart and pass its address in `environment`."),

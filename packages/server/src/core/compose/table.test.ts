@@ -56,6 +56,7 @@ const samples: Readonly<Record<string, unknown>> = {
   "berth.secrets": { KEY: "key" },
   "berth.command": { exec: ["x"] },
   "berth.entrypoint": { shell: "x" },
+  "berth.kubernetes": { Deployment: { metadata: { labels: { tier: "front" } } } },
   "build.args": { A: "1" },
   "build.privileged": true,
   "deploy.replicas": 2,

@@ -1,4 +1,5 @@
 // Every key that a Compose file may have, in one table: what becomes of it here, or why it is refused. It is data: reading obeys it and docs/guide/compose.md prints it.
+import { overlayKinds } from "@berth/contract/overlay.ts";
 import { harmless, honoured, refused, type KeyRule } from "./rule.ts";
 import { serviceRules } from "./table-service.ts";
 import {
@@ -131,7 +132,7 @@ const berthRules: readonly KeyRule[] = [
   honoured("maxBody", "the largest request body, as `10m`; larger ones are answered with 413. No limit when absent"),
   honoured("maxConnections", "requests and connections at the same time, at most; more are answered with 503 and `Retry-After`"),
   honoured("gracePeriod", "time between SIGTERM and SIGKILL; wins over `stop_grace_period`"),
-  honoured("securityProfile", "`restricted`, `baseline` or `privileged` (needs its own permission)"),
+  honoured("securityProfile", "`restricted`, `baseline` or `privileged` (takes the permission `privileges.grant`)"),
   honoured(
     "ports",
     "`{ 5432: tcp }` says how a port is spoken to (`http` or `tcp`); a list of `{ name, protocol, appProtocol, port, published }` replaces all ports",
@@ -139,6 +140,10 @@ const berthRules: readonly KeyRule[] = [
   honoured("secrets", "environment variable -> name of a secret of the stack"),
   honoured("command", "`{ exec: [...] }` or `{ shell: LINE }`; wins over `command`"),
   honoured("entrypoint", "`{ exec: [...] }` or `{ shell: LINE }`; wins over `entrypoint`"),
+  honoured(
+    "kubernetes",
+    `kind -> part of an object that is merged over what Berth makes of the component on a Kubernetes cluster ([overlays](overlays.md)): ${overlayKinds.map((kind) => `\`${kind}\``).join(", ")}. Noted and of no effect on other clusters`,
+  ),
 ];
 const berthTopRules: readonly KeyRule[] = [
   honoured("runEnv", "what components find in `RUN_ENV`"),

@@ -22,7 +22,7 @@ services:
     depends_on: {db: {condition: service_healthy}, init: {condition: service_completed_successfully}}
     healthcheck: {test: curl -f http://localhost:3000/health, interval: 30s, start_period: 10s}
     deploy: {replicas: 3, resources: {limits: {memory: 64m, cpus: "0.25"}}, update_config: {parallelism: 2, delay: 1500ms}}
-    x-berth: {domains: [shop.test/x], drainTimeout: 90s, secrets: {TOKEN: token}}
+    x-berth: {domains: [shop.test/x], drainTimeout: 90s, secrets: {TOKEN: token}, kubernetes: {Deployment: {metadata: {annotations: {price: "$$5", on: "yes"}}, spec: {minReadySeconds: 3, template: {spec: {affinity: {$patch: delete}, tolerations: [{key: a}]}}}}}}
   init: {build: ., entrypoint: [/bin/sh, -c, "echo $$HOME"], command: ["", "a b"]}
   nightly: {build: ., x-berth: {schedule: {cron: "0 3 * * *", timeZone: Europe/Berlin, deadline: 1h}}}
   db: {image: "postgres:17", volumes: ["data:/var/lib/postgresql:ro"], ports: ["5432:5432"], stop_grace_period: 1m}

@@ -125,6 +125,7 @@ function writeExtension(spec: ComponentSpec, command: Command | undefined, entry
     maxBody: spec.maxBody === undefined ? undefined : formatBytes(spec.maxBody),
     maxConnections: spec.maxConnections,
     securityProfile: spec.securityProfile,
+    kubernetes: spec.kubernetes === undefined ? undefined : mapped(spec.kubernetes, literals),
   });
 }
 
@@ -177,6 +178,13 @@ function literal(text: string): string;
 function literal(text: string | undefined): string | undefined;
 function literal(text: string | undefined): string | undefined {
   return text?.replaceAll("$", "$$$$");
+}
+
+/** The same in whatever a value consists of. */
+function literals(value: unknown): unknown {
+  if (typeof value === "string") return literal(value);
+  if (Array.isArray(value)) return value.map(literals);
+  return value === null || typeof value !== "object" ? value : mapped(value as Record<string, unknown>, literals);
 }
 
 function duration(value: number | undefined): string | undefined {

@@ -1,5 +1,6 @@
 // `x-berth`: what Compose has no word for, held against the contract's own schemas. Durations and short forms are for people; what comes out is the contract's.
 import { Name } from "@berth/contract/names.ts";
+import { overlayKinds } from "@berth/contract/overlay.ts";
 import { ComponentSpec, Port } from "@berth/contract/spec.ts";
 import { Type, type Static, type TSchema } from "typebox";
 import { Value } from "typebox/value";
@@ -24,6 +25,7 @@ const taken = Type.Pick(ComponentSpec, [
   "secrets",
   "command",
   "entrypoint",
+  "kubernetes",
 ]);
 
 /** `x-berth` of a service, with its short forms written out: `30s` as milliseconds, a schedule and a strategy as objects, a domain as `{ host, path }`. */
@@ -93,6 +95,8 @@ function known(tree: Mapping, schema: { properties: object }): Map<string, Tree>
 }
 
 function writtenOut(key: string, tree: Tree): unknown {
+  // Somebody else's words, which are taken as they are.
+  if (key === "kubernetes") return said(tree);
   if (tree.type !== "scalar") {
     if (key === "domains" && tree.type === "sequence")
       return tree.items.map((item) => (item.type === "scalar" ? domain(item.text) : deep(item)));
@@ -110,6 +114,20 @@ function writtenOut(key: string, tree: Tree): unknown {
       return [domain(tree.text)];
     default:
       return tree.value;
+  }
+}
+
+/** Plain data without what is null. */
+function said(tree: Tree): unknown {
+  switch (tree.type) {
+    case "scalar":
+      return tree.value;
+    case "sequence":
+      return tree.items.filter((item) => !isNull(item)).map(said);
+    case "mapping":
+      return Object.fromEntries(
+        [...tree.entries.values()].filter((entry) => !isNull(entry.value)).map((entry) => [entry.key, said(entry.value)]),
+      );
   }
 }
 
@@ -197,6 +215,7 @@ function hintFor(path: string): string {
   if (path === "/schedule/cron") return cronHint;
   const key = path.split("/").at(-1) ?? "";
   if (durations.has(key)) return "Write a duration, as `30s` or `5m`.";
+  if (path.startsWith("/kubernetes")) return `An overlay is a mapping, of one of the kinds ${overlayKinds.join(", ")}.`;
   if (key === "maxBody") return "Write a size, as `10m` or `1g`.";
   if (key === "host" || path.startsWith("/domains")) return "Write a host name, as `shop.example.com` or `example.com/shop`.";
   return "docs/guide/compose.md lists what `x-berth` may have.";

@@ -32,6 +32,7 @@ const fullSpec: Required<ComponentSpec> = {
   drainTimeout: 2_000,
   restart: "always",
   securityProfile: "restricted",
+  kubernetes: { Deployment: { metadata: { annotations: { "example.com/a": "1" } } } },
 };
 const otherSpec: Required<ComponentSpec> = {
   kind: "worker",
@@ -59,6 +60,7 @@ const otherSpec: Required<ComponentSpec> = {
   drainTimeout: 2_001,
   restart: "on-failure",
   securityProfile: "baseline",
+  kubernetes: { Deployment: { metadata: { annotations: { "example.com/a": "2" } } } },
 };
 const content: ReleaseContent = {
   artifactDigest: `sha256:${"a".repeat(64)}`,

@@ -6,6 +6,7 @@ import { apiVersionOf } from "../../kubernetes/paths.ts";
 import type { Ref, TrackTarget } from "../engine.ts";
 import { mark, namespaceOf, refLabels } from "./names.ts";
 import type { Deployment } from "./objects.ts";
+import { withOverlay } from "./overlays.ts";
 
 export function budgetOf(installation: string, ref: Ref): KubeObject & { readonly spec: object } {
   return {
@@ -35,8 +36,8 @@ const holds = 30_000;
 export class Budgets {
   readonly #api: KubeApi;
   readonly #installation: string;
-  /** Stack and component -> when its budget was applied, ms of this process. */
-  readonly #applied = new Map<string, number>();
+  /** Stack and component -> the budget that was applied, and when (ms of this process). */
+  readonly #applied = new Map<string, { readonly content: string; readonly at: number }>();
 
   constructor(api: KubeApi, installation: string) {
     this.#api = api;
@@ -44,13 +45,16 @@ export class Budgets {
   }
 
   /** Before a slot gets more instances: what is to be several is protected from its first pod on. `slots`: those of the component. */
-  async grow({ ref, track, replicas }: TrackTarget, slots: readonly Deployment[], signal: AbortSignal): Promise<void> {
+  async grow({ ref, track, replicas, workload }: TrackTarget, slots: readonly Deployment[], signal: AbortSignal): Promise<void> {
     const most = Math.max(replicas, stableOf(slots));
     if (track !== "stable" || most <= 1) return;
     const key = `${ref.stack}/${ref.component}`;
-    if (performance.now() - (this.#applied.get(key) ?? -holds) < holds) return;
-    await this.#api.apply(budgetOf(this.#installation, ref), { signal, force: true });
-    this.#applied.set(key, performance.now());
+    const budget = withOverlay(budgetOf(this.#installation, ref), workload);
+    const content = JSON.stringify(budget);
+    const before = this.#applied.get(key);
+    if (before?.content === content && performance.now() - before.at < holds) return;
+    await this.#api.apply(budget, { signal, force: true });
+    this.#applied.set(key, { content, at: performance.now() });
   }
 
   /** After a slot got fewer. */

@@ -5,7 +5,6 @@ import { BerthError } from "../../core/errors.ts";
 import type { RegistryAsker } from "../../docker/standing.ts";
 import type { KubeApi } from "../../kubernetes/api.ts";
 import { ignoring } from "../../kubernetes/errors.ts";
-import { apiVersionOf } from "../../kubernetes/paths.ts";
 import { forward } from "../../kubernetes/streams.ts";
 import {
   type Capabilities,
@@ -17,7 +16,9 @@ import {
   type LogLine,
   type LogOptions,
   type Observed,
+  type OverlayRefusal,
   type Ref,
+  type Rendered,
   type ResolvedImage,
   type Session,
   type TaskRun,
@@ -39,14 +40,14 @@ import { followLines, pastLines } from "./lines.ts";
 import { namespaceOf } from "./names.ts";
 import { Namespaces } from "./namespaces.ts";
 import type { PodTemplate } from "./objects.ts";
-import { graceOf, podTemplate } from "./pod.ts";
+import { graceOf } from "./pod.ts";
 import { Pods } from "./pods.ts";
 import { Prepared } from "./prepared.ts";
 import { Recorder } from "./records.ts";
-import { renderedOf } from "./render.ts";
+import { overlayRefusalsOf, renderedOf, standingOf, trialsOf } from "./render.ts";
 import { applySecret, sweepSecrets } from "./secrets.ts";
 import { openSession } from "./session.ts";
-import { isEndless, revisionFor, Slots } from "./slots.ts";
+import { isEndless, revisionFor, slotFor, Slots } from "./slots.ts";
 import type { Doors } from "./surroundings.ts";
 import { Tasks, taskState } from "./tasks.ts";
 import { UsageMeter } from "./usage.ts";
@@ -119,8 +120,21 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     return capabilitiesOf(this.#api, this.#deps.cluster, signal);
   }
 
-  render(workload: Workload): { readonly name: string; readonly body: unknown }[] {
-    return renderedOf(this.#deps.installation, workload, this.#deps.doors);
+  render(workload: Workload): Rendered[] {
+    return renderedOf(this.#deps.installation, standingOf(workload), this.#deps.doors);
+  }
+
+  overlayRefusals(workload: Workload): OverlayRefusal[] {
+    return overlayRefusalsOf(this.#deps.installation, workload);
+  }
+
+  manifests(target: TrackTarget, signal: AbortSignal): Promise<Rendered[]> {
+    const { installation, doors } = this.#deps;
+    return this.#asking(async () => {
+      const slots = await this.#slots.list(target.ref, signal);
+      const level = await this.#namespaces.level(target.workload, signal);
+      return renderedOf(installation, { target, slot: slotFor(target, slots), level }, doors);
+    });
   }
 
   /** The namespace, what the pods read, and the cluster's word that it would take them. Images are pulled by the nodes, when a pod is there. */
@@ -131,19 +145,13 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
       if (this.#prepared.has(workload)) return this.#fences.pass(workload.ref, fence, signal);
       await this.#namespaces.ensure(workload, signal);
       await this.#fences.pass(workload.ref, fence, signal);
+      // Before anything is changed. A Deployment would be taken, and say later, where few look, that its pods are not: so a pod is tried too.
+      for (const trial of trialsOf(this.#deps.installation, workload))
+        await this.#api.create(trial, { dryRun: true, strict: true, signal });
       await this.#namespaces.protect(workload.ref, signal);
       if (workload.artifact.kind === "image") await this.#images.allow(namespace, workload.artifact.reference, signal);
       await applySecret(this.#api, this.#deps.installation, workload, new Date(), signal);
       await this.#volumes.ensure(workload, signal);
-      const { metadata, spec } = podTemplate({ installation: this.#deps.installation, workload, track: "stable", restart: 0, slot: "a" });
-      const pod = {
-        apiVersion: apiVersionOf("Pod"),
-        kind: "Pod",
-        metadata: { ...metadata, namespace, name: `${workload.ref.component}--try` },
-        spec,
-      };
-      // A Deployment would be taken, and say later, where few look, that its pods are not.
-      await this.#api.create(pod, { dryRun: true, signal });
       this.#prepared.add(workload);
     });
   }

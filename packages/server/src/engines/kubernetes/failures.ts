@@ -17,6 +17,8 @@ export function failureOf(cluster: string, error: unknown): EngineFailure | unde
   if (!(error instanceof KubeError)) return undefined;
   const refused = refusalOf(error.message);
   if (refused !== undefined) return new EngineFailure(refused, { retryable: passes.has(refused.code), cause: error });
+  // As an apply says it of a field that its kind does not have: with the status of a server in trouble.
+  if (/failed to create typed patch object|field not declared in schema/.test(error.message)) return notTaken(error);
   // It is there and in trouble of its own.
   if (error.status >= 500 || error.status === 429) return unreachable(cluster, error);
   if (error.conflicts.length > 0) {
@@ -26,13 +28,19 @@ export function failureOf(cluster: string, error: unknown): EngineFailure | unde
       cause: error,
     });
   }
+  // A plugin of the API server, such as the one that knows no such priority class. The account of a new namespace is only waited for.
+  const [, plugin] = error.status === 403 ? (/ is forbidden: (?!error looking up service account)([^\n]*)/.exec(error.message) ?? []) : [];
+  if (plugin !== undefined) {
+    const denied = cause("admission_denied", { by: "the API server's admission", reason: plugin }, [event(error.message)]);
+    return new EngineFailure(denied, { retryable: false, cause: error });
+  }
   // Not as it is: what an engine sends is made of what somebody wrote.
-  if (error.status === 422 || error.status === 400)
-    return new EngineFailure(cause("object_refused", { reason: error.message.slice(0, 500) }, [event(error.message)]), {
-      retryable: false,
-      cause: error,
-    });
-  return undefined;
+  return error.status === 422 || error.status === 400 ? notTaken(error) : undefined;
+}
+
+function notTaken(error: KubeError): EngineFailure {
+  const why = cause("object_refused", { reason: error.message.slice(0, 500) }, [event(error.message)]);
+  return new EngineFailure(why, { retryable: false, cause: error });
 }
 
 /** Why a cluster takes an object or a pod not, from its own words; undefined: they are none of a refusal. */

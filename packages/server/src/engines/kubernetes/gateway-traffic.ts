@@ -5,12 +5,13 @@ import { BerthError } from "../../core/errors.ts";
 import { probeHeader, releaseHeader } from "../../edge/probe-header.ts";
 import type { KubeApi } from "../../kubernetes/api.ts";
 import { ignoring } from "../../kubernetes/errors.ts";
-import type { Epoch, Fence, Ref } from "../engine.ts";
+import type { Epoch, Fence, Ref, Rendered } from "../engine.ts";
 import type { Applied, GivenCertificate, HostProof, ProbeAnswer, Traffic, TrafficEndpoint, TrafficEntry } from "../traffic.ts";
 import { asking } from "./failures.ts";
 import { Fences } from "./fences.ts";
 import { mark } from "./names.ts";
 import type { Pods } from "./pods.ts";
+import { shown } from "./render.ts";
 import { RouteObjects } from "./route-objects.ts";
 import { httpRoutesOf, recordOf, servicesOf, type GatewayRef, type RouteOrder } from "./routes.ts";
 
@@ -114,6 +115,16 @@ export class GatewayTraffic implements Traffic, AsyncDisposable {
     return this.#asking(async () => {
       await this.#ready(signal);
       return this.#objects.record(ref)?.entry;
+    });
+  }
+
+  manifests(ref: Ref, signal: AbortSignal): Promise<Rendered[]> {
+    return this.#asking(async () => {
+      await this.#ready(signal);
+      const entry = this.#objects.record(ref)?.entry;
+      if (entry === undefined) return [];
+      const order = this.#orderOf(entry);
+      return [...servicesOf(order), ...httpRoutesOf(order)].map(shown);
     });
   }
 

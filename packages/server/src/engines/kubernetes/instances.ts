@@ -33,6 +33,8 @@ export interface PodView {
   readonly ready: Condition | undefined;
   readonly scheduled: Condition | undefined;
   readonly container: ContainerStatus | undefined;
+  /** One that an overlay put beside it, and that keeps the pod from being ready. */
+  readonly beside: ContainerStatus | undefined;
   /** Why the kubelet or the cluster ended it as a whole, such as `Evicted`. */
   readonly reason: string | undefined;
   readonly message: string | undefined;
@@ -44,7 +46,9 @@ export function viewOf({ metadata, spec, status }: Pod): PodView | undefined {
   const [stack, component] = [labels[mark.stack], labels[mark.component]];
   if (stack === undefined || component === undefined || metadata.namespace === undefined) return undefined;
   const condition = (type: string): Condition | undefined => status?.conditions?.find((one) => one.type === type);
-  const [main] = spec.containers;
+  // Others may stand beside it, and statuses come in the order of their names.
+  const main = spec.containers.find(({ name }) => name === component) ?? spec.containers[0];
+  const statuses = status?.containerStatuses ?? [];
   return {
     ref: { stack, component },
     namespace: metadata.namespace,
@@ -70,11 +74,21 @@ export function viewOf({ metadata, spec, status }: Pod): PodView | undefined {
     phase: status?.phase ?? "Pending",
     ready: condition("Ready"),
     scheduled: condition("PodScheduled"),
-    container: status?.containerStatuses?.[0],
+    container: statuses.find(({ name }) => name === component) ?? (spec.containers.length > 1 ? undefined : statuses[0]),
+    beside: besideOf([...(status?.initContainerStatuses ?? []), ...statuses.filter(({ name }) => name !== main?.name)]),
     reason: status?.reason,
     message: status?.message,
   };
 }
+
+/** The first of those beside the main container that waits after an end or for what it cannot get, or that ended badly. */
+const besideOf = (others: readonly ContainerStatus[]): ContainerStatus | undefined =>
+  others.find(({ state }) => {
+    const waits = state?.waiting?.reason;
+    return (
+      (waits !== undefined && waits !== "PodInitializing" && waits !== "ContainerCreating") || (state?.terminated?.exitCode ?? 0) !== 0
+    );
+  });
 
 /** A limit as Berth writes it; of one that somebody else wrote in other units nothing is said. */
 const bytesIn = (text: string | undefined): number | undefined => (text !== undefined && /^\d+$/.test(text) ? Number(text) : undefined);
@@ -143,7 +157,7 @@ function exitOf(ended: Terminated, why: Cause | undefined): NonNullable<Instance
 
 /** Why a pod runs nothing yet, as its cluster says it without being asked further; undefined: nothing is wrong so far, or it ran. */
 export function startCause(view: PodView, image: string): Cause | undefined {
-  const { scheduled, container, reason } = view;
+  const { scheduled, container, beside, reason } = view;
   const event = (text: string | undefined) =>
     text === undefined || text === "" ? [] : [{ kind: "event" as const, text: text.slice(0, 4_096) }];
   if (reason === "Evicted")
@@ -154,6 +168,7 @@ export function startCause(view: PodView, image: string): Cause | undefined {
     );
   if (scheduled?.status === "False" && scheduled.reason === "Unschedulable")
     return cause("unschedulable", { reason: firstLine(scheduled.message ?? "no node has room") }, event(scheduled.message));
+  if (beside !== undefined) return besideCause(beside);
   const waiting = container?.state?.waiting;
   const text = waiting?.message ?? "";
   switch (waiting?.reason) {
@@ -170,6 +185,19 @@ export function startCause(view: PodView, image: string): Cause | undefined {
     default:
       return undefined;
   }
+}
+
+function besideCause({ name, state, lastState }: ContainerStatus): Cause {
+  const { waiting, terminated = lastState?.terminated } = state ?? {};
+  const { exitCode, signal } = terminated === undefined ? {} : statusOf(terminated);
+  const end = terminated === undefined ? undefined : `it ended with ${signal ?? `exit code ${String(exitCode)}`}`;
+  const text = waiting?.message ?? terminated?.message ?? "";
+  const how = end ?? firstLine(text === "" ? (waiting?.reason ?? "it does not start") : text);
+  return cause(
+    "start_failed",
+    { reason: `the container ${name} beside it does not run: ${how}` },
+    text === "" ? [] : [{ kind: "event", text: text.slice(0, 4_096) }],
+  );
 }
 
 function pullCause(image: string, text: string, evidence: Cause["evidence"]): Cause {

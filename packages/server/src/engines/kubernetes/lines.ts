@@ -34,6 +34,7 @@ async function linesOf(
     const read = {
       namespace: pod.namespace,
       pod: pod.name,
+      container: pod.ref.component,
       previous,
       ...(since === undefined ? {} : { sinceTime: new Date(since) }),
       ...(tail === undefined ? {} : { tail }),
@@ -89,7 +90,13 @@ export async function* followLines(
   const done = new Set<string>();
   const read = async (pod: PodView): Promise<void> => {
     const since = (last.get(pod.name) ?? from).split(" ")[0] ?? "";
-    const followed = { namespace: pod.namespace, pod: pod.name, follow: true, ...(since === "" ? {} : { sinceTime: new Date(since) }) };
+    const followed = {
+      namespace: pod.namespace,
+      pod: pod.name,
+      container: pod.ref.component,
+      follow: true,
+      ...(since === "" ? {} : { sinceTime: new Date(since) }),
+    };
     for await (const { at, text } of logs(api, followed, signal)) {
       if (at === undefined) continue;
       const line = lineOf(pod.name, at, text);

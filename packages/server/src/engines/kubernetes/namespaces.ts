@@ -6,7 +6,7 @@ import { KubeError } from "../../kubernetes/errors.ts";
 import { EngineFailure, type Workload } from "../engine.ts";
 import { mark, namespaceOf } from "./names.ts";
 import { ensureRights } from "./rights.ts";
-import { levelFor, levelKey, levelOf, namespaceObject, networkPolicyOf, type Doors } from "./surroundings.ts";
+import { levelFor, levelKey, levelOf, namespaceObject, networkPolicyOf, type Doors, type SecurityLevel } from "./surroundings.ts";
 
 /** ms that a namespace is waited for to go. */
 const patience = 30_000;
@@ -29,6 +29,15 @@ export class Namespaces {
   /** With Berth's rights in it, and the level of security that the pods in it keep to. Errors: EngineFailure (`namespace_of_others`; `namespace_terminating`, retryable), KubeError. */
   async ensure(of: Pick<Workload, "ref" | "stackId"> & Partial<Pick<Workload, "securityProfile">>, signal: AbortSignal): Promise<void> {
     while (!(await this.#ensureOne(of, signal)));
+  }
+
+  /** The level of security that it has or would get; undefined where somebody else has set it. Errors: KubeError. */
+  async level(
+    { ref, securityProfile }: Pick<Workload, "ref" | "securityProfile">,
+    signal: AbortSignal,
+  ): Promise<SecurityLevel | undefined> {
+    const found = await this.#deps.api.find({ kind: "Namespace", name: namespaceOf(ref.stack) }, { signal });
+    return levelOf(found, levelFor(securityProfile));
   }
 
   /** Says who may connect to the pods in it. Errors: KubeError. */

@@ -50,6 +50,7 @@ export interface Pod extends Listed {
     readonly podIP?: string;
     readonly startTime?: string;
     readonly conditions?: readonly Condition[];
+    readonly initContainerStatuses?: readonly ContainerStatus[];
     readonly containerStatuses?: readonly ContainerStatus[];
   };
 }
@@ -65,9 +66,9 @@ export interface EnvVar {
 
 export interface PodTemplate {
   readonly metadata: { readonly labels: Readonly<Record<string, string>>; readonly annotations: Readonly<Record<string, string>> };
-  readonly spec: Readonly<Record<string, unknown>> & { readonly containers: readonly [ContainerSpec] };
+  readonly spec: Readonly<Record<string, unknown>> & { readonly containers: readonly [ContainerSpec, ...ContainerSpec[]] };
 }
-export type ContainerSpec = Readonly<Record<string, unknown>> & { readonly name: string; readonly env: readonly EnvVar[] };
+export type ContainerSpec = Readonly<Record<string, unknown>> & { readonly name: string; readonly env?: readonly EnvVar[] };
 
 export interface Deployment extends KubeObject {
   readonly spec: { readonly replicas?: number; readonly template: PodTemplate; readonly [more: string]: unknown };

@@ -29,7 +29,7 @@ export class Recorder {
     if (owner === undefined || text === undefined || owner.metadata.labels?.[mark.installation] !== this.#installation) return undefined;
     const written = JSON.parse(text) as WrittenWorkload & { readonly version: number };
     if (written.version !== 1) return undefined;
-    const environment = await this.#environment(pod.namespace, owner.spec.template.spec.containers[0].env);
+    const environment = await this.#environment(pod.namespace, owner.spec.template.spec.containers[0].env ?? []);
     return {
       id: pod.name,
       ref: pod.ref,

@@ -5,7 +5,7 @@ import { readWorkload, type WrittenWorkload } from "../written.ts";
 import { mark } from "./names.ts";
 import type { Deployment, Job } from "./objects.ts";
 import { podTemplate, secretOf } from "./pod.ts";
-import { renderedOf } from "./render.ts";
+import { renderedOf, standingOf } from "./render.ts";
 import { deploymentOf, isEndless, jobName, jobOf, revisionFor } from "./slots.ts";
 import { levelKey, levelOf } from "./surroundings.ts";
 import { taskJob } from "./tasks.ts";
@@ -35,6 +35,7 @@ const workload: Workload = {
   restart: "always",
   gracePeriod: 2_000,
   securityProfile: "restricted",
+  kubernetes: { Deployment: { spec: { template: { spec: { tolerations: [{ key: "gpu", operator: "Exists" }] } } } } },
   tools: [],
   record: { content: { deep: ["kept", 1] } },
 };
@@ -161,7 +162,8 @@ it("keeps programs apart from the cluster, by what their profile says", () => {
 });
 
 it("shows what surrounds it: the namespace with its level, who may connect, and what may be taken away at once", () => {
-  const shown = renderedOf("inst", workload, { namespaces: ["gateway"], addresses: ["10.0.0.0/24"] });
+  const several = { ...standingOf(workload), target: targetOf() };
+  const shown = renderedOf("inst", several, { namespaces: ["gateway"], addresses: ["10.0.0.0/24"] });
   expect(shown.map(({ name }) => name)).toEqual([
     "Namespace berth-shop",
     "NetworkPolicy berth-stack",
@@ -191,12 +193,16 @@ it("shows what surrounds it: the namespace with its level, who may connect, and 
     spec: { maxUnavailable: 1, selector: { matchLabels: { [mark.component]: "web", [mark.track]: "stable" } } },
   });
   // Until somebody says who leads users in, only other stacks are kept out.
-  expect(renderedOf("inst", workload)[1]?.body).toMatchObject({
+  expect(renderedOf("inst", several)[1]?.body).toMatchObject({
     spec: { ingress: [{ from: [{}, { namespaceSelector: { matchExpressions: [{ key: mark.stack, operator: "DoesNotExist" }] } }] }] },
   });
-  expect(renderedOf("inst", { ...workload, securityProfile: "privileged", restart: "never" }).map(({ name }) => name)).not.toContain(
-    "PodDisruptionBudget web",
-  );
+  const names = (target: TrackTarget) => renderedOf("inst", { ...several, target }).map(({ name }) => name);
+  expect(names(targetOf({ restart: "never" }))).not.toContain("PodDisruptionBudget web");
+  expect(names(targetOf({}, { replicas: 1 }))).not.toContain("PodDisruptionBudget web");
+  expect(names(targetOf({}, { replicas: 0 })).filter((name) => name.startsWith("Deployment"))).toEqual([]);
+  // What its values are is nowhere, and which were left out is said.
+  expect(shown[4]).toMatchObject({ body: { immutable: true }, hidden: ["data.DATABASE_URL"] });
+  expect(JSON.stringify(shown)).not.toContain("tr0ub4dor");
 });
 
 it("raises the level of a namespace, never lowers it, and leaves one that somebody else has set", () => {

@@ -7,6 +7,7 @@ import type { Fence, Ref } from "../engine.ts";
 import type { ConfigMap } from "./objects.ts";
 import type { MatchCondition, TrafficEntry, TrafficPort } from "../traffic.ts";
 import { digest, mark, namespaceOf, refLabels } from "./names.ts";
+import { withOverlay } from "./overlays.ts";
 import { portName } from "./pod.ts";
 
 /** Where routes are attached. */
@@ -95,7 +96,7 @@ function hashesOf(entry: TrafficEntry): string[] {
 
 function serviceOf({ installation, entry }: RouteOrder, name: string, chosen: Readonly<Record<string, string>>): Service {
   const { stack, component } = entry.ref;
-  return {
+  const service: Service = {
     apiVersion: apiVersionOf("Service"),
     kind: "Service",
     metadata: { namespace: namespaceOf(stack), name, labels: labelsOf(installation, entry) },
@@ -107,6 +108,7 @@ function serviceOf({ installation, entry }: RouteOrder, name: string, chosen: Re
       }),
     },
   };
+  return withOverlay(service, { ref: entry.ref, kubernetes: entry.kubernetes });
 }
 
 /** The number that its programs listen on, at which siblings reach it too. */
@@ -126,22 +128,29 @@ export function httpRoutesOf(order: RouteOrder): HTTPRoute[] {
     const number = numberOf(port);
     if (port.protocol !== "http" || number === undefined) return [];
     const byPath = Map.groupBy(port.hosts, ({ path }) => path);
-    return [...byPath].map(([path, hosts]): HTTPRoute => ({
-      apiVersion: apiVersionOf("HTTPRoute"),
-      kind: "HTTPRoute",
-      metadata: {
-        namespace: namespaceOf(entry.ref.stack),
-        name: `${entry.ref.component}--${port.name}${path === "/" ? "" : `-${digest(path).slice(0, 8)}`}`,
-        labels: labelsOf(installation, entry),
-      },
-      spec: {
-        parentRefs: [
-          { namespace: gateway.namespace, name: gateway.name, ...(gateway.section === undefined ? {} : { sectionName: gateway.section }) },
-        ],
-        hostnames: hosts.map(({ host }) => host).toSorted(),
-        rules: rulesOf(order, port, number, path),
-      },
-    }));
+    return [...byPath].map(([path, hosts]) => {
+      const route: HTTPRoute = {
+        apiVersion: apiVersionOf("HTTPRoute"),
+        kind: "HTTPRoute",
+        metadata: {
+          namespace: namespaceOf(entry.ref.stack),
+          name: `${entry.ref.component}--${port.name}${path === "/" ? "" : `-${digest(path).slice(0, 8)}`}`,
+          labels: labelsOf(installation, entry),
+        },
+        spec: {
+          parentRefs: [
+            {
+              namespace: gateway.namespace,
+              name: gateway.name,
+              ...(gateway.section === undefined ? {} : { sectionName: gateway.section }),
+            },
+          ],
+          hostnames: hosts.map(({ host }) => host).toSorted(),
+          rules: rulesOf(order, port, number, path),
+        },
+      };
+      return withOverlay(route, { ref: entry.ref, kubernetes: entry.kubernetes });
+    });
   });
 }
 

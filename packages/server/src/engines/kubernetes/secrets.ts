@@ -56,4 +56,4 @@ export async function sweepSecrets(
 }
 
 const namesIn = ({ spec }: PodTemplate): string[] =>
-  spec.containers.flatMap(({ env }) => env.flatMap(({ valueFrom }) => valueFrom?.secretKeyRef?.name ?? []));
+  spec.containers.flatMap(({ env = [] }) => env.flatMap(({ valueFrom }) => valueFrom?.secretKeyRef?.name ?? []));

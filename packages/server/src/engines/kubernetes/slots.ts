@@ -9,6 +9,7 @@ import { EngineFailure, type Ref, type TrackTarget } from "../engine.ts";
 import { writeWorkload } from "../written.ts";
 import { event, refusalOf } from "./failures.ts";
 import { hasEnded, type PodView } from "./instances.ts";
+import { withOverlay } from "./overlays.ts";
 import { componentLabels, digest, letters, mark, namespaceOf, ofComponent, revisionOf, slotName } from "./names.ts";
 import type { Deployment, Job } from "./objects.ts";
 import { podTemplate } from "./pod.ts";
@@ -36,7 +37,7 @@ export function deploymentOf(installation: string, target: TrackTarget, slot: st
     [mark.revision]: revisionFor(target),
     [mark.release]: String(workload.releaseNumber),
   };
-  return {
+  const deployment: Deployment = {
     apiVersion: apiVersionOf("Deployment"),
     kind: "Deployment",
     metadata: {
@@ -54,11 +55,12 @@ export function deploymentOf(installation: string, target: TrackTarget, slot: st
       template: podTemplate({ installation, workload, track, restart, slot }),
     },
   };
+  return withOverlay(deployment, workload);
 }
 
 export function jobOf(installation: string, target: TrackTarget, name: string): Job {
   const { workload, track, restart } = target;
-  return {
+  const job: Job = {
     apiVersion: apiVersionOf("Job"),
     kind: "Job",
     metadata: {
@@ -73,6 +75,7 @@ export function jobOf(installation: string, target: TrackTarget, name: string): 
       template: podTemplate({ installation, workload, track, restart }),
     },
   };
+  return withOverlay(job, workload);
 }
 
 const annotationsOf = ({ workload, restart }: TrackTarget): Record<string, string> => ({
@@ -131,9 +134,7 @@ export class Slots {
   ): Promise<boolean> {
     try {
       if (mine === undefined) {
-        const taken = new Set(slots.map(({ metadata }) => metadata.labels?.[mark.slot]));
-        const slot = letters.find((letter) => !taken.has(letter)) ?? "z";
-        await this.#api.create(deploymentOf(this.#installation, target, slot), { signal });
+        await this.#api.create(deploymentOf(this.#installation, target, slotFor(target, slots)), { signal });
       } else
         await this.#api.merge(
           { kind: "Deployment", namespace: mine.metadata.namespace, name: mine.metadata.name },
@@ -255,6 +256,14 @@ export class Slots {
     }
     throw new Error(`${slotName(ref.component, slot)} was changed by somebody else ${String(mostTries)} times in a row`);
   }
+}
+
+/** The letter of the slot that has the target's revision, or that will: the first that none of the component's slots has. */
+export function slotFor(target: TrackTarget, slots: readonly Deployment[]): string {
+  const revision = revisionFor(target);
+  const mine = slots.find(({ metadata }) => metadata.labels?.[mark.revision] === revision && metadata.deletionTimestamp === undefined);
+  const taken = new Set(slots.map(({ metadata }) => metadata.labels?.[mark.slot]));
+  return mine?.metadata.labels?.[mark.slot] ?? letters.find((letter) => !taken.has(letter)) ?? "z";
 }
 
 /** Uids of pods that the number of replicas counts no more. */

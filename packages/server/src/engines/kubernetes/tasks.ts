@@ -9,13 +9,14 @@ import type { TaskRun, TaskState } from "../engine.ts";
 import { statusOf, type Ended, type PodView } from "./instances.ts";
 import { componentLabels, digest, mark, namespaceOf, selector } from "./names.ts";
 import type { Job } from "./objects.ts";
+import { withOverlay } from "./overlays.ts";
 import { graceOf, podTemplate } from "./pod.ts";
 
 const idKey = "berth.task-id";
 const deadlineKey = "berth.task-deadline";
 
 export function taskJob(installation: string, { id, workload, command, deadline, tty }: TaskRun): Job {
-  return {
+  const job: Job = {
     apiVersion: apiVersionOf("Job"),
     kind: "Job",
     metadata: {
@@ -32,6 +33,7 @@ export function taskJob(installation: string, { id, workload, command, deadline,
       template: podTemplate({ installation, workload, track: "stable", restart: 0, task: { id, command, tty } }),
     },
   };
+  return withOverlay(job, workload);
 }
 
 export class Tasks {

@@ -9,6 +9,7 @@ import type { Workload } from "../engine.ts";
 import { hasEnded } from "./instances.ts";
 import { mark, namespaceOf, selector } from "./names.ts";
 import type { Claim } from "./objects.ts";
+import { withOverlay } from "./overlays.ts";
 import { volumeNames } from "./pod.ts";
 import type { Pods } from "./pods.ts";
 
@@ -51,8 +52,23 @@ export class Volumes {
   }
 
   async ensure(workload: Workload, signal: AbortSignal): Promise<void> {
-    for (const volume of volumeNames(workload))
-      await this.#api.apply(claimOf(this.#installation, workload, volume), { signal, force: true });
+    for (const volume of volumeNames(workload)) await this.#ensureOne(workload, volume, signal);
+  }
+
+  /** One that is there keeps its size and its storage, unless this component has a word on them: another one that shares it may have had. */
+  async #ensureOne(workload: Workload, volume: string, signal: AbortSignal): Promise<void> {
+    const claim = withOverlay(claimOf(this.#installation, workload, volume), workload);
+    const found =
+      workload.kubernetes?.PersistentVolumeClaim === undefined
+        ? await this.#api.find<Claim>({ kind: "PersistentVolumeClaim", namespace: claim.metadata.namespace, name: volume }, { signal })
+        : undefined;
+    if (found === undefined) await this.#api.apply(claim, { signal, force: true });
+    else if (found.metadata.labels?.[mark.stackId] !== workload.stackId)
+      await this.#api.merge(
+        { kind: "PersistentVolumeClaim", namespace: claim.metadata.namespace, name: volume },
+        { metadata: { labels: claim.metadata.labels } },
+        { signal },
+      );
   }
 
   async list(

@@ -64,7 +64,10 @@ export async function stepTrack(
   const specFor = (instance: Instance): ComponentSpec | undefined => specs.get(instance.revision.releaseHash);
   // Also while it is stopped: its name stays, and whoever asks by it is told so.
   const door = target.release === undefined || spec.ports.length === 0 ? undefined : await engine.door?.(ref, stack.id, context.signal);
-  const parts = entryParts(loaded, { hash: target.release?.hash ?? loaded.stable?.hash ?? "", spec }, specs, door);
+  const parts = {
+    ...entryParts(loaded, { hash: target.release?.hash ?? loaded.stable?.hash ?? "", spec }, specs, door),
+    takesOverlays: engine.overlayRefusals !== undefined,
+  };
   const entryOf = (endpoints: readonly PlannedEndpoint[]): Entry => entryWith(parts, instances, endpoints);
   const seen = instances.map((instance): SeenInstance => ({
     ...instance,

@@ -44,6 +44,7 @@ export async function workloadOf(
     restart: release.spec.restart,
     gracePeriod: release.spec.gracePeriod,
     securityProfile: release.spec.securityProfile,
+    ...(release.spec.kubernetes === undefined ? {} : { kubernetes: release.spec.kubernetes }),
     record: await recordOf(db, loaded, release),
   };
 }

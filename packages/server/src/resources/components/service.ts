@@ -22,6 +22,7 @@ import { openRollout } from "../rollouts/store.ts";
 import type { StackHandle, StackService } from "../stacks/service.ts";
 import { defineComponent } from "./definition.ts";
 import { presentComponent } from "./present.ts";
+import { checkOverlays, grantPermission, takesGrant } from "./rights.ts";
 import * as store from "./store.ts";
 
 export type ComponentService = ReturnType<typeof createComponentService>;
@@ -136,7 +137,9 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
     async set(call: Call, stackName: string, name: string, spec: ComponentSpec): Promise<Versioned<Component>> {
       const stack = await transaction(deps.db, async (trx) => {
         const found = await stacks.find(call, stackName, "stacks.write", { trx, lock: true });
-        await defineComponent(trx, call, found, name, spec, call.ifMatch);
+        checkOverlays(deps.places.engine(found.cluster), found, name, spec);
+        const { created, changed } = await defineComponent(trx, call, found, name, spec, call.ifMatch);
+        if (takesGrant(spec, created || changed)) await stacks.find(call, stackName, grantPermission, { trx });
         return found;
       });
       return view(call, stack, name);

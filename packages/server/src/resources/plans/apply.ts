@@ -9,6 +9,7 @@ import { queueBuild } from "../builds/retry.ts";
 import type { BuildRow } from "../builds/store.ts";
 import type { Call } from "../call.ts";
 import { defineComponent } from "../components/definition.ts";
+import { checkOverlays, grantPermission, takesGrant } from "../components/rights.ts";
 import { requestRemoval } from "../components/service.ts";
 import { findComponent, reachableComponents, updateComponent, type ComponentRow } from "../components/store.ts";
 import { resolveIntent } from "../config/resolve.ts";
@@ -36,7 +37,7 @@ export interface PlanBody {
 
 /**
  * Components, builds, rollouts and a stack version, as the body says. The caller holds `releases.deploy`; what else it takes depends on what changes:
- * a definition `stacks.write`, a secret's value `secrets.write` (`forbidden`, and nothing is changed).
+ * a definition `stacks.write`, one that is privileged `privileges.grant`, a secret's value `secrets.write` (`forbidden`, and nothing is changed).
  */
 export async function applyDefinition(
   deps: ResourceDeps,
@@ -52,12 +53,19 @@ export async function applyDefinition(
   let redefined = body.remove.length > 0 || at.runEnv !== stack.runEnv;
   // All components first, so that each finds its siblings' addresses.
   const defined = new Map<string, ComponentRow>();
+  let grants = false;
   for (const [name, spec] of Object.entries(body.definition.components)) {
+    checkOverlays(deps.places.engine(stack.cluster), stack, name, spec);
     const { component, created, changed } = await defineComponent(trx, call, at, name, spec);
     defined.set(name, component);
     redefined ||= created || changed;
+    grants ||= takesGrant(spec, created || changed);
   }
-  await requirePermissions(deps, call, stack, [...(redefined ? ["stacks.write"] : []), ...(secretsSet ? ["secrets.write"] : [])]);
+  await requirePermissions(deps, call, stack, [
+    ...(redefined ? ["stacks.write"] : []),
+    ...(grants ? [grantPermission] : []),
+    ...(secretsSet ? ["secrets.write"] : []),
+  ]);
 
   const builds = new Map<string, { id: string; number: number; row?: BuildRow }>();
   for (const needed of body.builds) builds.set(needed.key, await buildFor(deps, trx, call, at, needed));

@@ -27,6 +27,7 @@ import { findCluster } from "../stacks/store.ts";
 import { volumeNames } from "../volumes/store.ts";
 import { applyDefinition, planSecret, type PlanBody } from "./apply.ts";
 import { sameSpec } from "../components/definition.ts";
+import { checkOverlays, overlayNotes, takesGrant } from "../components/rights.ts";
 import { changeOf, releaseNotes, type Planned, type PlannedChange } from "./change.ts";
 import { neededBuilds, planError, planFor, type ContextSource, type NeededBuild } from "./builds.ts";
 import { placeContexts } from "./placement.ts";
@@ -103,6 +104,8 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
       const defined = readDefinition(request, kind);
       if (defined.status === "needs") return { status: "needs", files: defined.files, variables: defined.variables, contexts: [] };
       const definition = selected(defined.definition, request.component, defined.folder);
+      for (const [component, spec] of Object.entries(definition.components))
+        checkOverlays(deps.places.engine(cluster), { id: stack?.id ?? "", name }, component, spec);
       const contexts = [
         ...new Set(Object.values(definition.components).flatMap((spec) => (spec.build === undefined ? [] : [spec.build.context]))),
       ];
@@ -194,6 +197,7 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
         secrets: { create: secrets.create, change: secrets.change, generate: [...new Set(planned.flatMap(({ generate }) => generate))] },
         notes: [
           ...keepingNotes(await deps.places.engine(cluster).capabilities(call.signal), definition.components),
+          ...overlayNotes(deps.places.engine(cluster), cluster, definition.components),
           ...planned.flatMap(({ notes }) => notes),
           ...releaseNotes(builds, plans, changes),
           ...definition.notes.map((note) => ({ code: note.code, params: textParams(note.params) })),
@@ -208,6 +212,9 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
             body.remove.length > 0 ||
             (runEnv !== undefined && runEnv !== stack?.runEnv) ||
             Object.entries(definition.components).some(([component, spec]) => !sameSpec(rows.get(component)?.spec, spec)),
+          grants: Object.entries(definition.components).some(([component, spec]) =>
+            takesGrant(spec, !sameSpec(rows.get(component)?.spec, spec)),
+          ),
           setsSecrets: secrets.create.length + secrets.change.length > 0,
         }),
       };

@@ -2,9 +2,10 @@
 import type { stackRoutes } from "@berth/contract/resources/stacks.ts";
 import type { HandlersOf } from "../call.ts";
 import type { ExportService } from "../plans/export.ts";
+import type { ManifestService } from "../plans/manifests.ts";
 import type { StackService } from "./service.ts";
 
-export function stackHandlers(stacks: StackService, exporter: ExportService): HandlersOf<typeof stackRoutes> {
+export function stackHandlers(stacks: StackService, exporter: ExportService, manifests: ManifestService): HandlersOf<typeof stackRoutes> {
   return {
     listStacks: ({ query }, call) => stacks.list(call, query),
     createStack: ({ body }, call) => stacks.create(call, body),
@@ -15,6 +16,7 @@ export function stackHandlers(stacks: StackService, exporter: ExportService): Ha
       return {};
     },
     listStackVersions: ({ params, query }, call) => stacks.versions(call, params.stack, query),
+    showManifests: ({ params, query }, call) => manifests.show(call, params.stack, query.component),
     exportStack: async ({ params }, call) => ({ compose: await exporter.compose(call, params.stack) }),
   };
 }
