@@ -53,7 +53,7 @@ describe.skipIf(missing !== undefined)(`a cluster that builds its own images${mi
   }, 120_000);
 
   const add = (...more: string[]): ReturnType<TestBerth["cli"]> =>
-    berth.cli(["clusters", "add", "kube", "--kubeconfig", kubeconfig, "--domain", domain, ...more]);
+    berth.cli(["clusters", "add", "kube", "--kubeconfig", kubeconfig, "--domain", domain, "--gateway", "default/public", ...more]);
   const get = (): Promise<Answer> => {
     const { hostname, port } = new URL(cluster.gateway);
     return getThrough({ host: hostname, port, agent: false }, `web.${stack}.${domain}`, "/", {});
