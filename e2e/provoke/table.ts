@@ -75,6 +75,8 @@ const elsewhere: Partial<Record<CauseCode, Where>> = {
   dockerfile_needs_buildkit: { test: "packages/server/src/builders/image/ownfile.test.ts" },
   image_builder_missing: { test: "packages/server/src/builders/image/ownfile.docker.test.ts" },
   cluster_builder_missing: { test: "packages/server/src/server/kube/place.test.ts" },
+  cluster_builder_unready: { test: "packages/server/src/server/kube/builder.cluster.test.ts" },
+  cluster_builder_lost: { test: "packages/server/src/server/kube/builder.cluster.test.ts" },
   build_secrets_need_buildkit: { test: "packages/server/src/builders/image/ownfile.test.ts" },
   build_secret_missing: { test: "packages/server/src/builders/image/ownfile.test.ts" },
   base_missing: { test: "packages/server/src/core/image/dockerfile.test.ts" },

@@ -58,11 +58,14 @@ const networkOf = ({ folder, pods: subnet }: ClusterNode): object => ({
 export async function startContainerd(node: ClusterNode): Promise<void> {
   const folder = `${node.folder}/containerd`;
   const networks = `${node.folder}/cni/net.d`;
-  const trusted = `${folder}/certs.d/${registry}`;
-  for (const path of [trusted, networks]) mkdirSync(path, { recursive: true });
+  mkdirSync(networks, { recursive: true });
   // Loopback of another network namespace is another one: there the registry has the first node's address.
   const server = `http://${node.namespace === undefined ? registry : nodeRegistry}`;
-  writeFileSync(`${trusted}/hosts.toml`, `server = "${server}"\n[host."${server}"]\n  capabilities = ["pull", "resolve"]\n`);
+  for (const name of [registry, nodeRegistry]) {
+    const trusted = `${folder}/certs.d/${name}`;
+    mkdirSync(trusted, { recursive: true });
+    writeFileSync(`${trusted}/hosts.toml`, `server = "${server}"\n[host."${server}"]\n  capabilities = ["pull", "resolve"]\n`);
+  }
   const name = containerdOf(node);
   const configPath = `${folder}/config.toml`;
   await startDaemon({

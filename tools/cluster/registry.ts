@@ -3,11 +3,13 @@ import { mkdirSync } from "node:fs";
 import { startDaemon, until } from "./daemons.ts";
 import { at, nodeRegistry, registry } from "./settings.ts";
 
+/** On loopback, where nodes trust it by themselves, and where pods and a second node find it. */
 export async function startRegistry(): Promise<void> {
   await serve("registry", registry);
+  await startNodeRegistry();
 }
 
-/** Once more over the same folder, where a second node finds it. */
+/** Once more over the same folder, at the first node's address. */
 export async function startNodeRegistry(): Promise<void> {
   await serve("registry-node2", nodeRegistry);
 }

@@ -287,7 +287,15 @@ export const causesEn = {
   },
   cluster_builder_missing: {
     sentence: "Nothing builds images for cluster {cluster}, which can only run what it pulls from a registry: {missing}.",
-    next: "Have an administrator name a registry that this server may push to and the cluster pull from (BERTH_REGISTRY), on a server that builds images (BERTH_ENGINE=docker); or deploy an image that is built elsewhere.",
+    next: "Have an administrator name a registry that this server may push to and the cluster pull from (BERTH_REGISTRY), on a server that builds images (BERTH_ENGINE=docker) or for a cluster that builds its own (`berth clusters add --builder`); or deploy an image that is built elsewhere.",
+  },
+  cluster_builder_unready: {
+    sentence: "The builder of cluster {cluster} does not start: {reason}.",
+    next: "Have an administrator look at it with `kubectl -n berth--builder describe pods`, and mend what the reason names; nothing that runs is touched.",
+  },
+  cluster_builder_lost: {
+    sentence: "The builder of cluster {cluster} ended twice in the middle of this build: {reason}.",
+    next: "If it was out of memory or disk, have an administrator give builds more of it (buildMemoryBytes, or `berth clusters add --builder-cache`); otherwise build again, `berth builds retry`.",
   },
   build_secrets_need_buildkit: {
     sentence: "{file} takes build secrets ({names}), which Docker's own builder cannot give to a step.",

@@ -18,6 +18,8 @@ interface Manifest {
 
 /** Where Berth keeps what is of no stack. */
 export const ownNamespace = "berth-system";
+/** Where what builds images lives, apart from Berth and from every stack: no stack's namespace can have this name. */
+export const builderNamespace = "berth--builder";
 /** What reads across the cluster; bound once. */
 export const clusterRole = "berth";
 /** What writes in the namespace of a stack; bound in each namespace that Berth makes. Its binding has the same name. */
@@ -67,10 +69,32 @@ export const stackRules: readonly RightsRule[] = [
   { apiGroups: ["metrics.k8s.io"], resources: ["pods"], verbs: ["list"] },
 ];
 
+/** In the namespace of builders, where one is wanted: to make it, and to speak to it. Its pods are found by the right to list them across the cluster. */
+export const builderRules: readonly RightsRule[] = [
+  { apiGroups: ["apps"], resources: ["deployments"], verbs: ["get", "create", "patch", "delete"] },
+  { apiGroups: [""], resources: ["persistentvolumeclaims"], verbs: ["get", "create", "delete"] },
+  { apiGroups: [""], resources: ["configmaps"], verbs: ["create", "patch", "delete"] },
+  { apiGroups: ["networking.k8s.io"], resources: ["networkpolicies"], verbs: ["create", "patch", "delete"] },
+  { apiGroups: [""], resources: ["pods"], verbs: ["get"] },
+  { apiGroups: [""], resources: ["pods/exec"], verbs: ["get", "create"] },
+];
+
+/** Pods that make namespaces of their own keep to no stricter level, rootless ones included: their system calls are not filtered. */
+export const builderLevel = { "pod-security.kubernetes.io/enforce": "privileged" } as const;
+
 const labels = { "app.kubernetes.io/name": "berth", "app.kubernetes.io/part-of": "berth" };
 
-/** In the order in which they are applied. `account`: a ServiceAccount's name, `namespace`: where it lives. */
-export function clusterRights({ namespace, account }: { readonly namespace: string; readonly account: string }): readonly Manifest[] {
+export interface RightsOf {
+  /** Where the account lives. */
+  readonly namespace: string;
+  /** A ServiceAccount's name. */
+  readonly account: string;
+  /** Images are built in the cluster. */
+  readonly builder?: boolean;
+}
+
+/** In the order in which they are applied. */
+export function clusterRights({ namespace, account, builder = false }: RightsOf): readonly Manifest[] {
   const subjects = [{ kind: "ServiceAccount", name: account, namespace }];
   const roleRef = (kind: "ClusterRole" | "Role", name: string) => ({ apiGroup: rbac, kind, name });
   const binding = `berth:${namespace}:${account}`;
@@ -95,6 +119,23 @@ export function clusterRights({ namespace, account }: { readonly namespace: stri
     },
     { apiVersion: `${rbac}/v1`, kind: "ClusterRole", metadata: { name: stackRole, labels }, rules: stackRules },
     ...bindingPolicy(namespace, account),
+    ...(builder ? builderRights(binding, subjects) : []),
+  ];
+}
+
+/** The namespace of builders is made here: the account could make it, and could not give itself rights in it. */
+function builderRights(binding: string, subjects: readonly object[]): readonly Manifest[] {
+  const role = "berth-builder";
+  return [
+    { apiVersion: "v1", kind: "Namespace", metadata: { name: builderNamespace, labels: { ...labels, ...builderLevel } } },
+    { apiVersion: `${rbac}/v1`, kind: "Role", metadata: { name: role, namespace: builderNamespace, labels }, rules: builderRules },
+    {
+      apiVersion: `${rbac}/v1`,
+      kind: "RoleBinding",
+      metadata: { name: binding, namespace: builderNamespace, labels },
+      roleRef: { apiGroup: rbac, kind: "Role", name: role },
+      subjects,
+    },
   ];
 }
 

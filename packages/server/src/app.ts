@@ -36,7 +36,7 @@ import { createHandlers } from "./resources/handlers.ts";
 import { staticServerText } from "./edge/agent/static-install.ts";
 import { ensureAdminToken } from "./server/admin-token.ts";
 import { gitUser } from "./server/build-users.ts";
-import { addedChecks } from "./server/doctor-added.ts";
+import { addedChecks, buildsElsewhere } from "./server/doctor-added.ts";
 import { registryCheck } from "./server/doctor-registry.ts";
 import { runDoctor } from "./server/doctor.ts";
 import { ensureEdge, renewEdge, type EdgeStart } from "./server/edge-process.ts";
@@ -279,7 +279,7 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
               paths,
               clock,
               added: addedChecks(added?.all() ?? []),
-              ...(prefix === undefined || imageBuilder === undefined || !mine
+              ...(prefix === undefined || (imageBuilder === undefined && !buildsElsewhere(added?.all() ?? [])) || !mine
                 ? {}
                 : { registry: registryCheck(prefix, () => openRegistry(config, logins)) }),
               findTool: async (name) => {

@@ -58,8 +58,15 @@ export function buildkit(given: GivenBuildkit, engine: EngineChoice, path: strin
   };
 }
 
+/** The client's program where there is one, whoever is to be spoken to. Throws ConfigError for one that is named and is none. */
+export function buildctl(given: string | undefined, path: string): string | undefined {
+  return given === undefined ? onPath(path) : programOf(given, path);
+}
+
+const onPath = (path: string): string | undefined => findOnPath("buildctl", path.split(delimiter).filter(isAbsolute).join(delimiter));
+
 function programOf(given: string | undefined, path: string): string {
-  const named = given ?? findOnPath("buildctl", path.split(delimiter).filter(isAbsolute).join(delimiter));
+  const named = given ?? onPath(path);
   const found = named !== undefined && isAbsolute(named) && isExecutable(named) ? named : undefined;
   if (found !== undefined) return found;
   throw new ConfigError(

@@ -89,6 +89,12 @@ it("reads where images are built by BuildKit; without it, by the engine's own da
   expect(read({}, remote).buildkit?.tls).toEqual({ ca: "/etc/b/ca.pem", cert: "/etc/b/cert.pem", key: "/etc/b/key.pem" });
 });
 
+it("finds BuildKit's client for clusters that build for themselves, whatever this machine is", () => {
+  expect(read({}, { PATH: "/nowhere" }).buildctl).toBeUndefined();
+  expect(read({}, { PATH: "/nowhere", BERTH_BUILDCTL: process.execPath }).buildctl).toBe(process.execPath);
+  expect(() => read({}, { BERTH_BUILDCTL: "/nowhere/buildctl" })).toThrow("BERTH_BUILDCTL is no program: /nowhere/buildctl.");
+});
+
 it.each([
   [{ BERTH_BUILDKIT: "unix:///b" }, "nothing here runs images"],
   [{ BERTH_ENGINE: "docker", BERTH_BUILDKIT: "b.sock" }, "BERTH_BUILDKIT is no address of a buildkitd: b.sock."],

@@ -24,7 +24,7 @@ import {
   type GivenAcme,
   type Listen,
 } from "./config-values.ts";
-import { buildkit, type BuildkitChoice, type GivenBuildkit } from "./config-buildkit.ts";
+import { buildctl, buildkit, type BuildkitChoice, type GivenBuildkit } from "./config-buildkit.ts";
 import { builder, type BuilderChoice, type GivenBuilder } from "./config-builder.ts";
 import type { GivenCatalogue } from "./core/image/bases.ts";
 
@@ -40,6 +40,8 @@ export interface Config {
   readonly engine: EngineChoice;
   /** Where BuildKit is, if images are built by it. */
   readonly buildkit: BuildkitChoice | undefined;
+  /** BuildKit's client, for clusters that have a builder of their own; undefined: this machine has none. */
+  readonly buildctl: string | undefined;
   /** What builds images. */
   readonly builder: BuilderChoice;
   /** Base images that config.json names, instead of those that were made here or that makers publish. */
@@ -191,7 +193,8 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     value(env, "BERTH_SWARM") === undefined ? file.swarm === true : value(env, "BERTH_SWARM") === "1",
   );
   const systemPath = value(env, "PATH") ?? fallbackPath;
-  const buildkitChoice = buildkit(givenBuildkit(env, file.buildkit ?? {}), engineChoice, systemPath);
+  const buildkitGiven = givenBuildkit(env, file.buildkit ?? {});
+  const buildkitChoice = buildkit(buildkitGiven, engineChoice, systemPath);
   return {
     home,
     runDir,
@@ -199,6 +202,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     cluster: cluster(value(env, "BERTH_CLUSTER") ?? file.cluster),
     engine: engineChoice,
     buildkit: buildkitChoice,
+    buildctl: buildctl(buildkitGiven.program, systemPath),
     builder: builder(givenBuilder(env, file.builder ?? {}), engineChoice, buildkitChoice, systemPath),
     images: catalogue(file.images),
     registry: registry(value(env, "BERTH_REGISTRY") ?? file.registry),

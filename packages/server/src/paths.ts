@@ -78,6 +78,15 @@ export function hostSockets({ run }: Pick<Paths, "run">, cluster: string): HostS
   return { edge: at("edge"), agent: at("agent"), logs: at("logs"), dial: at("dial"), pair: at("pair") };
 }
 
+/** What builds in a cluster elsewhere: the socket that leads to it, and the folder of sources meanwhile. Short, as above. */
+export function builderPlace(
+  paths: Pick<Paths, "run" | "imageBuilds">,
+  cluster: string,
+): { readonly socket: string; readonly builds: string } {
+  const short = createHash("sha256").update(cluster).digest("hex").slice(0, 8);
+  return { socket: join(paths.run, `${short}-build`), builds: `${paths.imageBuilds}-${short}` };
+}
+
 /** Migrations lie beside the bundle, or in the package in a checkout. */
 export function migrationsFolder(): string {
   const here = dirname(fileURLToPath(import.meta.url));

@@ -151,7 +151,8 @@ export async function startWork({ config, address, installation, cluster, doors 
       limits: config.builds,
       places: new BuildPlaces(config.builds.total),
       deadline: config.builds.deadline,
-      ...(imageBuilder === undefined || prefix === undefined ? {} : { destination: (of) => repositoryFor(prefix, of) }),
+      // Bundles stay here.
+      destination: (of) => (prefix === undefined || builderFor(of.cluster).kind === "host" ? undefined : repositoryFor(prefix, of)),
     },
     images: {
       log,

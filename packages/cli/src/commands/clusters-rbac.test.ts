@@ -21,6 +21,17 @@ it("prints the objects as YAML, with the way to a kubeconfig in two lines above 
   expect(JSON.parse((await cli.run("clusters rbac --json")).out)).toMatchObject({ kind: "List", items: { length: 9 } });
 });
 
+it("grants rights over builders only where one is wanted, in their own namespace, and reads no Secret there", async () => {
+  expect((await cli.run("clusters rbac")).out).not.toContain("berth--builder");
+  const { items } = JSON.parse((await cli.run("clusters rbac --builder --json")).out) as {
+    items: { kind: string; metadata: { name: string; namespace?: string; labels: Record<string, string> } }[];
+  };
+  const own = items.filter(({ metadata }) => metadata.namespace === "berth--builder" || metadata.name === "berth--builder");
+  expect(own.map(({ kind }) => kind)).toEqual(["Namespace", "Role", "RoleBinding"]);
+  expect(own[0]?.metadata.labels).toMatchObject({ "pod-security.kubernetes.io/enforce": "privileged" });
+  expect(JSON.stringify(own)).not.toContain("secrets");
+});
+
 it("grants no Secret across the cluster, nothing by a star, and binds one role", () => {
   const rights = clusterRights({ namespace: "berth-system", account: "berth" });
   const [across] = rights.filter(({ kind, metadata }) => kind === "ClusterRole" && metadata.name === "berth");

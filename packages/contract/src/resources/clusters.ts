@@ -25,6 +25,44 @@ export const ClusterHost = Type.Object(
 );
 export type ClusterHost = Static<typeof ClusterHost>;
 
+const BuilderMode = Type.Union([Type.Literal("rootless"), Type.Literal("privileged")], {
+  description:
+    "rootless: without any right on its node; privileged: as root there, where the cluster's nodes let nobody else make namespaces.",
+});
+
+/** What builds images inside of a Kubernetes cluster. */
+export const ClusterBuilder = Type.Object(
+  {
+    mode: BuilderMode,
+    image: Type.String({ description: "Of BuildKit; the cluster's nodes pull it." }),
+    cacheGb: Type.Integer({ description: "Of its volume; 0: it keeps its cache on its node, for as long as its pod lives." }),
+  },
+  { additionalProperties: false },
+);
+export type ClusterBuilder = Static<typeof ClusterBuilder>;
+
+/** The same, as somebody asks for it. */
+export const NewClusterBuilder = Type.Object(
+  {
+    mode: BuilderMode,
+    image: Type.Optional(
+      Text(400, {
+        pattern: "^[A-Za-z0-9][A-Za-z0-9._:/@-]*$",
+        description: "Of BuildKit; if left out, the one that its makers publish for the mode.",
+      }),
+    ),
+    cacheGb: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 65_536,
+        description: "Of its volume; 20 if left out. 0: no volume, the cache goes with the pod.",
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+export type NewClusterBuilder = Static<typeof NewClusterBuilder>;
+
 /** A Kubernetes cluster. */
 export const ClusterKubernetes = Type.Object(
   {
@@ -32,6 +70,7 @@ export const ClusterKubernetes = Type.Object(
     context: Type.String({ description: "Of the kubeconfig; `in-cluster` for the service account of the pod that Berth runs in." }),
     gateway: Type.String({ description: "The Gateway that routes are attached to: namespace/name." }),
     address: Type.String({ description: "Where the gateway takes requests: host:port." }),
+    builder: Type.Optional(ClusterBuilder),
     connected: Type.Boolean({ description: "Its API answers, and work for it goes on." }),
     reason: Type.Optional(Type.String({ description: "Why it is not connected." })),
     since: Type.Optional(Instant),
@@ -62,6 +101,7 @@ export const NewKubernetes = Type.Object(
         description: "Where the gateway takes requests, host:port, if its status does not say so.",
       }),
     ),
+    builder: Type.Optional(NewClusterBuilder),
   },
   { additionalProperties: false },
 );

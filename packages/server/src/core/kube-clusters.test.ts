@@ -31,7 +31,19 @@ describe("a cluster that is wanted", () => {
 
   it("leaves open what the cluster has to say", () => {
     expect(wantedKube({ kubeconfig }, "a.example")).toMatchObject({ wanted: { context: "main" } });
+    expect(wantedKube({ kubeconfig }, "a.example")).not.toHaveProperty("wanted.builder");
     expect(wantedKube({ kubeconfig }, "a.example")).not.toHaveProperty("wanted.gateway");
+  });
+
+  it("takes what is usual for a builder that says no more than how it runs", () => {
+    const builder = (of: NonNullable<Parameters<typeof wantedKube>[0]["builder"]>) => {
+      const read = wantedKube({ kubeconfig, builder: of }, "a.example");
+      return "wanted" in read ? read.wanted.builder : undefined;
+    };
+    const image = "docker.io/moby/buildkit:v0.26.3";
+    expect(builder({ mode: "rootless" })).toEqual({ mode: "rootless", image: `${image}-rootless`, cacheGb: 20 });
+    expect(builder({ mode: "privileged" })).toEqual({ mode: "privileged", image, cacheGb: 20 });
+    expect(builder({ mode: "rootless", image: "mine:1", cacheGb: 0 })).toEqual({ mode: "rootless", image: "mine:1", cacheGb: 0 });
   });
 
   it("is the pod's own without a kubeconfig", () => {

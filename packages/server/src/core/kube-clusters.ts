@@ -1,5 +1,5 @@
 // A Kubernetes cluster as somebody adds it: what its kubeconfig gives, and what has to be found out by asking it. Pure.
-import type { NewKubernetes } from "@berth/contract/resources/clusters.ts";
+import type { ClusterBuilder, NewClusterBuilder, NewKubernetes } from "@berth/contract/resources/clusters.ts";
 import type { HostFacts } from "./hosts.ts";
 import { readKubeconfig, type ClusterAccess } from "./kubeconfig.ts";
 
@@ -13,6 +13,8 @@ export interface KubeFacts {
   readonly gateway: { readonly namespace: string; readonly name: string };
   /** Where the gateway takes requests, of users and of this server. */
   readonly address: { readonly host: string; readonly port: number };
+  /** What builds its images there; absent: the server's own builder does. */
+  readonly builder?: ClusterBuilder;
 }
 
 /** What a cluster that is not its server's own machine is. */
@@ -30,6 +32,8 @@ export interface WantedKube {
   readonly gateway?: KubeFacts["gateway"];
   /** Absent: as the gateway's status says. */
   readonly address?: KubeFacts["address"];
+  /** Absent: none is wanted. */
+  readonly builder?: ClusterBuilder;
   readonly domain: string;
 }
 
@@ -40,10 +44,20 @@ export interface KubeRefusal {
 }
 
 const inCluster = "in-cluster";
+/** Of BuildKit, as its makers publish it. */
+const buildkitImage = "docker.io/moby/buildkit:v0.26.3";
+const usualCacheGb = 20;
+
+/** What was not said of a builder is what is usual. */
+export const builderOf = ({ mode, image, cacheGb = usualCacheGb }: NewClusterBuilder): ClusterBuilder => ({
+  mode,
+  image: image ?? (mode === "rootless" ? `${buildkitImage}-rootless` : buildkitImage),
+  cacheGb,
+});
 
 /** Nothing is asked yet: whether the cluster is there, and can be used, shows when somebody does. */
 export function wantedKube(
-  { kubeconfig, context, gateway, address }: NewKubernetes,
+  { kubeconfig, context, gateway, address, builder }: NewKubernetes,
   domain: string | undefined,
 ): { readonly wanted: WantedKube } | { readonly refusal: KubeRefusal } {
   let access: KubeAccess = inCluster;
@@ -74,6 +88,7 @@ export function wantedKube(
       domain,
       ...(where === undefined ? {} : { gateway: where }),
       ...(door === undefined ? {} : { address: door }),
+      ...(builder === undefined ? {} : { builder: builderOf(builder) }),
     },
   };
 }

@@ -36,8 +36,13 @@ export interface BuildLoopDeps {
   readonly clock: () => Date;
   readonly limits: { readonly total: number; readonly perStack: number };
   readonly places: BuildPlaces;
-  /** Where a build's image is pushed to; absent: it stays where it is built. */
-  readonly destination?: (of: { readonly team: string; readonly stack: string; readonly context: string }) => string;
+  /** Where a build's image is pushed to; absent, or undefined: it stays where it is built. */
+  readonly destination?: (of: {
+    readonly cluster: string;
+    readonly team: string;
+    readonly stack: string;
+    readonly context: string;
+  }) => string | undefined;
   /** ms a build may take unless its options say otherwise. */
   readonly deadline: number;
 }
@@ -174,7 +179,7 @@ async function requestOf(
   secrets: Readonly<Record<string, string>>,
 ): Promise<BuildRequest> {
   const origin = await findOrigin(deps.db, build.source_id);
-  const repository = deps.destination?.({ team: stack.team, stack: stack.name, context: build.context });
+  const repository = deps.destination?.({ cluster: stack.cluster, team: stack.team, stack: stack.name, context: build.context });
   return {
     id: build.id,
     stackId: stack.id,

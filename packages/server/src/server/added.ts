@@ -16,7 +16,7 @@ import type { AddedPlace } from "./places.ts";
 export interface AddedDeps {
   readonly db: Db;
   readonly secretBox: SecretBox;
-  readonly config: Pick<Config, "kubernetesService">;
+  readonly config: Pick<Config, "kubernetesService" | "registry" | "buildctl" | "builds">;
   readonly log: Log;
   /** The cluster of this server's own machine. */
   readonly driver: string;
@@ -27,7 +27,7 @@ export interface AddedDeps {
 }
 
 export interface RunningAdded extends AddedClusters {
-  all(): readonly Pick<Connection, "of" | "state">[];
+  all(): readonly Pick<Connection, "of" | "state" | "builder">[];
   /** Looks again now and then, until the signal. */
   run(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;

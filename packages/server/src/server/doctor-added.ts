@@ -3,7 +3,38 @@ import { isKube } from "../core/kube-clusters.ts";
 import type { Connection } from "./connection.ts";
 import { ok, type Looking } from "./doctor-check.ts";
 
-export function addedChecks(added: readonly Pick<Connection, "of" | "state">[]): Looking[] {
+type Added = Pick<Connection, "of" | "state" | "builder">;
+
+export function addedChecks(added: readonly Added[]): Looking[] {
+  return [...connectedChecks(added), ...added.flatMap(builderCheck)];
+}
+
+/** Whether one of them builds its own images. */
+export const buildsElsewhere = (added: readonly Pick<Connection, "of">[]): boolean =>
+  added.some(({ of: { facts } }) => isKube(facts) && facts.builder !== undefined);
+
+/** Of clusters that build their own images; one that is not connected is told of as such. */
+function builderCheck(connection: Added): Looking[] {
+  const { of, state } = connection;
+  if (!isKube(of.facts) || of.facts.builder === undefined || !state.connected) return [];
+  const { mode, image } = of.facts.builder;
+  const next = "See what `kubectl -n berth--builder describe pods` says of its pod.";
+  return [
+    {
+      name: `builder of cluster ${of.cluster}`,
+      why: "Nothing can be built from source for it; what runs goes on.",
+      next,
+      look: async (within) => {
+        const { state: now, said } = (await connection.builder?.(within)) ?? { state: "none", said: "" };
+        if (now === "none") return ok(`its first build makes it (${mode}, ${image})`);
+        if (now === "answers") return ok(`BuildKit answers in pod ${said} (${mode})`);
+        return { status: "warning", found: `it does not answer: ${said}`, next };
+      },
+    },
+  ];
+}
+
+function connectedChecks(added: readonly Added[]): Looking[] {
   return added.map(({ of: { cluster, facts }, state }) => ({
     name: `${isKube(facts) ? "cluster" : "host"} ${cluster}`,
     why: "What runs there goes on, and nothing can be deployed or changed there.",

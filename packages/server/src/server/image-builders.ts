@@ -23,7 +23,7 @@ import { staticServerText } from "../edge/agent/static-install.ts";
 import type { Paths } from "../paths.ts";
 import { openRegistry, type Logins } from "./registries.ts";
 
-interface Opening {
+export interface Opening {
   readonly config: Config;
   readonly paths: Paths;
   readonly installation: string;
@@ -104,7 +104,8 @@ function builderOf(of: Opening, api: DockerApi, isHere: boolean): Builder {
   return buildah !== undefined && builder.kind === "buildah" ? buildah : chooseBuilder({ api, docker, buildah, lacks });
 }
 
-function commonOf({ blobs, installation }: Opening) {
+/** What all builders of images are given alike. */
+export function commonOf({ blobs, installation }: Opening) {
   return { blobs, labels: { "berth.installation": installation }, staticServer: () => staticServerText() };
 }
 

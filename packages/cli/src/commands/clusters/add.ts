@@ -2,8 +2,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Cluster, NewCluster } from "@berth/contract/resources/clusters.ts";
-import { defineCommand, flag, integer, required, text } from "../../command.ts";
+import type { Cluster, NewCluster, NewClusterBuilder } from "@berth/contract/resources/clusters.ts";
+import { choice, defineCommand, flag, integer, required, text } from "../../command.ts";
 import type { Context } from "../../context.ts";
 import { exitCodes, Failure, UsageError } from "../../failure.ts";
 
@@ -24,6 +24,13 @@ export const command = defineCommand({
     inCluster: flag("--in-cluster", "the Kubernetes cluster that Berth itself runs in, as its pod's service account"),
     gateway: text("--gateway <namespace/name>", "the Gateway that routes are attached to; may be left out where there is one"),
     address: text("--address <host:port>", "where the gateway takes requests, if its status does not say so"),
+    builder: choice(
+      "--builder <mode>",
+      "build its images there, by a BuildKit of its own: rootless, or privileged where its nodes refuse that",
+      ["rootless", "privileged"],
+    ),
+    builderImage: text("--builder-image <name>", "BuildKit's image; the one of its makers for the mode if left out"),
+    builderCache: integer("--builder-cache <GB>", "its volume for what later builds reuse; 20 if left out, 0 for no volume"),
     docker: text("--docker <endpoint>", "where a Docker host's daemon listens, as in DOCKER_HOST: tcp://host:2376"),
     tls: text("--tls <folder>", "folder with ca.pem, cert.pem and key.pem, as in DOCKER_CERT_PATH"),
     domain: text("--domain <name>", "components without a host of their own are reached at <component>.<stack>.<name>"),
@@ -37,6 +44,10 @@ export const command = defineCommand({
   examples: [
     ["berth clusters add fra1 --docker tcp://fra1.example.com:2376 --tls ~/.docker/fra1 --domain fra1.example.com", "a server elsewhere"],
     ["berth clusters add prod --kubeconfig ~/.kube/config --context prod --domain apps.example.com", "a Kubernetes cluster"],
+    [
+      "berth clusters add prod --kubeconfig berth.kubeconfig --domain apps.example.com --builder rootless",
+      "one that builds its images itself",
+    ],
     ["berth stacks create shop --cluster fra1", "a stack that lives there"],
   ],
   async run(ctx, { arguments: { cluster }, options }) {
@@ -76,6 +87,9 @@ interface Given {
   readonly inCluster: boolean | undefined;
   readonly gateway: string | undefined;
   readonly address: string | undefined;
+  readonly builder: NewClusterBuilder["mode"] | undefined;
+  readonly builderImage: string | undefined;
+  readonly builderCache: number | undefined;
   readonly docker: string | undefined;
   readonly tls: string | undefined;
   readonly domain: string | undefined;
@@ -90,9 +104,12 @@ interface Given {
 async function bodyOf(
   ctx: Context,
   name: string,
-  { kubeconfig, context, inCluster, gateway, address, ...host }: Given,
+  { kubeconfig, context, inCluster, gateway, address, builder, builderImage, builderCache, ...host }: Given,
 ): Promise<NewCluster> {
-  const kubernetes = Object.fromEntries(Object.entries({ context, gateway, address }).filter(([, value]) => value !== undefined));
+  const built = builderOf(builder, builderImage, builderCache);
+  const kubernetes = Object.fromEntries(
+    Object.entries({ context, gateway, address, builder: built }).filter(([, value]) => value !== undefined),
+  );
   if (kubeconfig === undefined && inCluster !== true) {
     const [first] = Object.keys(kubernetes);
     if (first !== undefined) throw new UsageError(`--${first} belongs to a Kubernetes cluster.`, "Name its kubeconfig: --kubeconfig FILE.");
@@ -125,7 +142,22 @@ async function kubeconfigIn({ prompt }: Context, file: string): Promise<string> 
   }
 }
 
-type GivenHost = Omit<Given, "kubeconfig" | "context" | "inCluster" | "gateway" | "address">;
+function builderOf(
+  mode: NewClusterBuilder["mode"] | undefined,
+  image: string | undefined,
+  cacheGb: number | undefined,
+): NewClusterBuilder | undefined {
+  if (mode === undefined) {
+    if (image === undefined && cacheGb === undefined) return undefined;
+    throw new UsageError(
+      `--builder-${image === undefined ? "cache" : "image"} belongs to a builder.`,
+      "Ask for one: --builder rootless, or --builder privileged.",
+    );
+  }
+  return { mode, ...(image === undefined ? {} : { image }), ...(cacheGb === undefined ? {} : { cacheGb }) };
+}
+
+type GivenHost = Omit<Given, "kubeconfig" | "context" | "inCluster" | "gateway" | "address" | "builder" | "builderImage" | "builderCache">;
 
 async function hostOf(name: string, { docker, tls, networks, ...rest }: GivenHost): Promise<NewCluster> {
   if (docker === undefined)

@@ -1,6 +1,6 @@
 // `berth clusters rbac`: needs no server, since it comes before one has a cluster.
 import { clusterRights, kubeconfigLines, ownNamespace } from "@berth/contract/clusterrights.ts";
-import { defineCommand, text } from "../../command.ts";
+import { defineCommand, flag, text } from "../../command.ts";
 import { UsageError } from "../../failure.ts";
 
 export const command = defineCommand({
@@ -12,6 +12,7 @@ export const command = defineCommand({
   options: {
     namespace: text("--namespace <name>", "where the account lives; berth-system if left out"),
     account: text("--account <name>", "the account's name; berth if left out"),
+    builder: flag("--builder", "images are built in the cluster, too (`berth clusters add --builder`)"),
   },
   examples: [
     ["berth clusters rbac | kubectl apply -f -", "as an administrator of the cluster"],
@@ -19,7 +20,7 @@ export const command = defineCommand({
   ],
   async run(ctx, { options }) {
     const who = { namespace: named(options.namespace ?? ownNamespace, 63), account: named(options.account ?? "berth", 120) };
-    const rights = clusterRights(who);
+    const rights = clusterRights({ ...who, builder: options.builder === true });
     if (ctx.out.json) return ctx.out.object({ apiVersion: "v1", kind: "List", items: rights });
     const { stringify } = await import("yaml");
     const comments = [

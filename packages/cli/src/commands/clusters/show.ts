@@ -1,4 +1,5 @@
 // `berth clusters show`
+import type { ClusterBuilder } from "@berth/contract/resources/clusters.ts";
 import { defineCommand, required } from "../../command.ts";
 import { when } from "../../output/time.ts";
 import { showObject } from "../shown.ts";
@@ -24,6 +25,7 @@ export const command = defineCommand({
       ["API", cluster.kubernetes?.server],
       ["context", cluster.kubernetes?.context],
       ["gateway", cluster.kubernetes && `${cluster.kubernetes.gateway} at ${cluster.kubernetes.address}`],
+      ["builder", cluster.kubernetes?.builder && builderLine(cluster.kubernetes.builder)],
       ["connected", state && (state.connected ? `yes, since ${when(state.since ?? "")}` : `no: ${state.reason ?? "not yet"}`)],
       ["edge", cluster.host?.edgeVersion],
       ["created", when(cluster.createdAt)],
@@ -44,3 +46,6 @@ export const command = defineCommand({
     ]);
   },
 });
+
+const builderLine = ({ mode, image, cacheGb }: ClusterBuilder): string =>
+  `${mode}, ${image}, ${cacheGb === 0 ? "cache on its node" : `${String(cacheGb)} GB of cache`}`;

@@ -1,8 +1,9 @@
 // The image builder over BuildKit. The context is unpacked into a private folder for as long as the build takes, since the client reads folders; secrets are
 // in the client's environment and nowhere on a disk. What stacks may share in BuildKit's caches, and why no more, is decision 23.
 import { createHash } from "node:crypto";
-import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { Built } from "../../core/attest/built.ts";
 import type { BaseImage } from "../../core/attest/provenance.ts";
 import { secretsOf } from "../../core/buildplan/needs.ts";
 import type { RegistryLogin } from "../../core/image/reference.ts";
@@ -12,7 +13,6 @@ import type { BuildLog } from "../log.ts";
 import { killProcesses } from "../process.ts";
 import { attempt, layOutContext, type Attempting } from "./attempt.ts";
 import { callBuildctl, isUnreachable, lastWords, startBuildctl, BuildkitUnreachable, type Buildkit } from "./buildctl.ts";
-import type { ImageFacts } from "./facts.ts";
 import { imageLabels } from "./labels.ts";
 import type { ImageOutput } from "./output.ts";
 import { checkImagePlan, prepareBuild, type PreparedBuild, type Preparing } from "./prepare.ts";
@@ -46,6 +46,8 @@ const mark = "BERTH_BUILD_FOLDER";
 const dockerfileName = "Dockerfile";
 /** Where the client writes what BuildKit calls the build. */
 const refName = "ref";
+/** Where it writes what became of the image. */
+const metadataName = "metadata";
 /** ms */
 const pruneTime = 60_000;
 
@@ -94,9 +96,12 @@ export function createBuildkitBuilder(deps: BuildkitBuilderDeps): Builder {
     for (const name of Object.keys(request.env).filter(isReserved))
       log.say(`The build argument ${name} is Berth's own to set; it is left out.`);
     const logins = await deps.logins?.(signal);
+    const { output } = deps;
+    const wanted = output.kind === "archive" ? output : await output.flag(request);
+    if ("refused" in wanted) return { ok: false, cause: wanted.refused };
     const loadFailed = new AbortController();
     const run = startBuildctl(deps.buildkit, {
-      args: buildArgs(folder, request, asked),
+      args: [...buildArgs(folder, request, asked), "--output", wanted.flag],
       env: {
         HOME: join(folder, "home"),
         [mark]: folder,
@@ -106,7 +111,7 @@ export function createBuildkitBuilder(deps: BuildkitBuilderDeps): Builder {
       onLine: (line) => reader.line(line),
       signal: AbortSignal.any([signal, loadFailed.signal]),
     });
-    const taking = take(run, request, signal);
+    const taking = take(run, folder, request, signal);
     // The client waits for ever for a reader that is gone.
     taking.catch((error: unknown) => {
       loadFailed.abort(error);
@@ -119,6 +124,8 @@ export function createBuildkitBuilder(deps: BuildkitBuilderDeps): Builder {
       const words = log.masked(lastWords(reader.told));
       // What a project made fail may say anything.
       if (!reader.hasFailed && isUnreachable(words)) throw new BuildkitUnreachable(deps.buildkit.address, words);
+      const refused = output.kind === "registry" ? output.refusal(words, request) : undefined;
+      if (refused !== undefined) return { ok: false, cause: refused };
       const why = reader.failure();
       if (why === undefined) throw new Error(`buildctl ended with code ${String(ended.value.code)}: ${words}`);
       return { ok: false, cause: why };
@@ -137,12 +144,24 @@ export function createBuildkitBuilder(deps: BuildkitBuilderDeps): Builder {
     }
   }
 
-  /** undefined when the client ended without having written anything. */
-  async function take(run: ReturnType<typeof startBuildctl>, request: BuildRequest, signal: AbortSignal): Promise<ImageFacts | undefined> {
+  /** undefined when the client ended without having made anything. */
+  async function take(
+    run: ReturnType<typeof startBuildctl>,
+    folder: string,
+    request: BuildRequest,
+    signal: AbortSignal,
+  ): Promise<Pick<Built, "digest" | "reference" | "size" | "processes"> | undefined> {
+    const { output } = deps;
+    if (output.kind === "registry") {
+      run.stdout.resume();
+      if ((await run.ended).code !== 0) return undefined;
+      const told = JSON.parse(await readFile(join(folder, metadataName), "utf8")) as { readonly "containerimage.digest"?: string };
+      return output.pushed(told["containerimage.digest"] ?? "", request, signal);
+    }
     const chunks = (run.stdout as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
     const first = await chunks.next();
     if (first.done === true) return undefined;
-    return deps.output.take(whole(first.value, chunks, run.ended), request.plan, signal);
+    return output.take(whole(first.value, chunks, run.ended), request.plan, signal);
   }
 
   function buildArgs(folder: string, request: BuildRequest, asked: readonly { readonly id: string }[]): string[] {
@@ -172,7 +191,7 @@ export function createBuildkitBuilder(deps: BuildkitBuilderDeps): Builder {
       ...Object.entries(options).flatMap(([name, value]) => ["--opt", `${name}=${value}`]),
       ...asked.flatMap(({ id }, index) => ["--secret", `${csv(`id=${id}`)},env=${secretVariable(index)}`]),
       ...Object.values(deps.layouts ?? {}).flatMap(({ folder: layout }, index) => ["--oci-layout", `layout${String(index)}=${layout}`]),
-      ...["--ref-file", join(folder, refName), "--output", deps.output.flag],
+      ...["--ref-file", join(folder, refName), "--metadata-file", join(folder, metadataName)],
     ];
   }
 

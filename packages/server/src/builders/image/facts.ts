@@ -17,9 +17,18 @@ export interface ImageFacts {
 /** `size` is bytes. A plan without processes has those of the image: `web`, when it says by itself what it starts. */
 export async function imageFacts(api: DockerApi, image: string, plan: BuildPlan, signal: AbortSignal): Promise<ImageFacts> {
   const { Id, Size, Config } = await api.json<Inspected>("GET", `/images/${image}/json`, { signal });
+  return { digest: Id, size: Size, processes: processesOf(plan, Config ?? {}) };
+}
+
+interface Starts {
+  readonly Entrypoint?: readonly string[] | null | undefined;
+  readonly Cmd?: readonly string[] | null | undefined;
+}
+
+/** By an image that starts so by itself. */
+export function processesOf(plan: BuildPlan, { Entrypoint, Cmd }: Starts): readonly string[] {
   const named = Object.keys(plan.processes);
-  const starts = (Config?.Entrypoint ?? []).length + (Config?.Cmd ?? []).length > 0;
+  const starts = (Entrypoint ?? []).length + (Cmd ?? []).length > 0;
   // A line for releases alone says nothing about how the image starts.
-  const processes = named.some((name) => name !== "release") || !starts ? named : ["web", ...named];
-  return { digest: Id, size: Size, processes };
+  return named.some((name) => name !== "release") || !starts ? named : ["web", ...named];
 }

@@ -29,6 +29,12 @@ export function buildkitMissing(): string | undefined {
   return missing(["runc", "ip", "iptables"], "runc, iproute2, iptables") ?? goModuleMissing(source);
 }
 
+/** The folder of `buildctl` and `buildkitd`. */
+export const buildkitPrograms = (): Promise<string> => compileModule(source);
+
+/** Why they cannot be had here; undefined when they can. */
+export const buildkitProgramsMissing = (): string | undefined => goModuleMissing(source);
+
 /** Its builds use this machine's network. */
 export async function startBuildkitd(): Promise<TestBuildkit> {
   const tools = await compileModule(source);

@@ -1,11 +1,10 @@
 // For tests of image builders: a source becomes a build, and an image's content is looked at without starting it.
 import { readFileSync, readdirSync } from "node:fs";
-import type { Builder, BuildEvent, BuildOutcome, BuildRequest } from "../builder.ts";
+import type { BlobWriter, Builder, BuildEvent, BuildOutcome, BuildRequest } from "../builder.ts";
 import type { DetectOptions } from "../../core/buildplan/detect.ts";
 import { planOf, type Files } from "../../core/buildplan/tree.fixture.ts";
 import type { DockerApi } from "../../docker/api.ts";
 import { readTar } from "../untar.ts";
-import type { TestBlobs } from "./blobs.ts";
 import { folderTar, streamOf } from "./tarball.ts";
 
 export interface Run {
@@ -21,7 +20,7 @@ export type Asked = Partial<BuildRequest> & { readonly detect?: Partial<DetectOp
 let count = 0;
 
 /** A build of these files, by the plan for images that they give. */
-export async function buildFiles(builder: Builder, blobs: TestBlobs, files: Files, asked: Asked = {}): Promise<Run> {
+export async function buildFiles(builder: Builder, blobs: BlobWriter, files: Files, asked: Asked = {}): Promise<Run> {
   const { detect, signal = new AbortController().signal, ...more } = asked;
   const texts = Object.fromEntries(
     Object.entries(files).map(([path, content]) => [path, typeof content === "string" ? content : JSON.stringify(content)]),
@@ -80,19 +79,22 @@ export async function exported(api: DockerApi, image: string): Promise<Buffer> {
 }
 
 /** Living processes of this machine with exactly these arguments. */
-export function processesRunning(command: readonly string[]): number {
-  return readdirSync("/proc").filter((pid) => {
+export const processesRunning = (command: readonly string[]): number => pidsWhere((line) => line === `${command.join("\0")}\0`).length;
+
+/** Pids of living processes whose command line, with a NUL after each argument, is one of those. */
+export function pidsWhere(fits: (line: string) => boolean): number[] {
+  return readdirSync("/proc").flatMap((pid) => {
     try {
-      return (
+      const isOne =
         /^\d+$/.test(pid) &&
-        readFileSync(`/proc/${pid}/cmdline`, "utf8") === `${command.join("\0")}\0` &&
-        !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ")
-      );
+        fits(readFileSync(`/proc/${pid}/cmdline`, "utf8")) &&
+        !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
+      return isOne ? [Number(pid)] : [];
     } catch (error) {
-      if (["ENOENT", "ESRCH"].includes((error as NodeJS.ErrnoException).code ?? "")) return false;
+      if (["ENOENT", "ESRCH"].includes((error as NodeJS.ErrnoException).code ?? "")) return [];
       throw error;
     }
-  }).length;
+  });
 }
 
 export async function until(look: () => boolean, what: string): Promise<void> {

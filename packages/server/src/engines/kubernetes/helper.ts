@@ -233,7 +233,7 @@ async function running(api: KubeApi, { namespace, name }: HelperOrder, signal: A
 }
 
 /** What a kubelet has given up at least once. */
-const hopeless: ReadonlySet<string> = new Set([
+export const hopeless: ReadonlySet<string> = new Set([
   "ImagePullBackOff",
   "InvalidImageName",
   "ErrImageNeverPull",
@@ -242,7 +242,7 @@ const hopeless: ReadonlySet<string> = new Set([
   "RunContainerError",
 ]);
 
-const wordsOf = (state: { readonly reason?: string; readonly message?: string } | undefined): string =>
+export const wordsOf = (state: { readonly reason?: string; readonly message?: string } | undefined): string =>
   [state?.reason, state?.message].filter((word) => word !== undefined && word !== "").join(": ");
 
 async function remove(api: KubeApi, { namespace, name }: HelperOrder, uid: string): Promise<void> {

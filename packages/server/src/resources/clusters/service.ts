@@ -146,9 +146,15 @@ function presentAdded(facts: PlaceFacts, { edgeVersion, since, ...standing }: St
   return { host: { ...presentHost(facts), ...shared, ...(edgeVersion === undefined ? {} : { edgeVersion }) } };
 }
 
-function presentKube({ server, context, gateway, address }: KubeFacts): Omit<ClusterKubernetes, "connected"> {
+function presentKube({ server, context, gateway, address, builder }: KubeFacts): Omit<ClusterKubernetes, "connected"> {
   const host = address.host.includes(":") ? `[${address.host}]` : address.host;
-  return { server, context, gateway: `${gateway.namespace}/${gateway.name}`, address: `${host}:${String(address.port)}` };
+  return {
+    server,
+    context,
+    gateway: `${gateway.namespace}/${gateway.name}`,
+    address: `${host}:${String(address.port)}`,
+    ...(builder === undefined ? {} : { builder }),
+  };
 }
 
 const presentHost = ({ endpoint, httpPort, httpsPort, home }: HostFacts): Omit<ClusterHost, "connected"> => ({

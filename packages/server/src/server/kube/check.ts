@@ -1,5 +1,6 @@
 // Whether a Kubernetes cluster can be used, before it is written down: its version, the Gateway API, a gateway that takes routes, and that this server reaches it.
 import { connect } from "node:net";
+import { renderCause } from "@berth/contract/causes.ts";
 import type { Config } from "../../config.ts";
 import { BerthError } from "../../core/errors.ts";
 import type { KubeFacts, WantedKube } from "../../core/kube-clusters.ts";
@@ -7,6 +8,7 @@ import type { KubeApi } from "../../kubernetes/api.ts";
 import { KubeError, KubeProtocolError, KubeUnreachable } from "../../kubernetes/errors.ts";
 import { listed } from "../../kubernetes/list.ts";
 import { kubeApi } from "./access.ts";
+import { applyBuilder, BuilderUnready } from "./builder-pod.ts";
 import { addressIn, nameOf, troubleOf, type Gateway } from "./gateway.ts";
 
 /** ms for an answer. */
@@ -17,7 +19,11 @@ const oldest = 30;
 type Refuse = (reason: string, hint: string, cause?: unknown) => BerthError;
 
 /** As whoever has this access; see `factsOf`. */
-export async function checkKube(wanted: WantedKube, config: Pick<Config, "kubernetesService">, signal: AbortSignal): Promise<KubeFacts> {
+export async function checkKube(
+  wanted: WantedKube,
+  config: Pick<Config, "kubernetesService" | "registry" | "buildctl" | "builds">,
+  signal: AbortSignal,
+): Promise<KubeFacts> {
   const api = kubeApi(wanted.access, config);
   if (api === undefined)
     throw refusing("in-cluster")(
@@ -25,7 +31,9 @@ export async function checkKube(wanted: WantedKube, config: Pick<Config, "kubern
       "Give the cluster's kubeconfig: --kubeconfig FILE.",
     );
   try {
-    return await factsOf(api, wanted, signal);
+    const facts = await factsOf(api, wanted, signal);
+    if (facts.builder !== undefined) await checkBuilder(api, facts.builder, config, signal);
+    return facts;
   } finally {
     await api.close();
   }
@@ -52,11 +60,41 @@ export async function factsOf(api: KubeApi, wanted: Omit<WantedKube, "access">, 
       );
     await answersAt(address, refuse, signal);
     const { namespace = "", name } = gateway.metadata;
-    return { server: api.name, context: wanted.context, gateway: { namespace, name }, address };
+    const { context, builder } = wanted;
+    return { server: api.name, context, gateway: { namespace, name }, address, ...(builder === undefined ? {} : { builder }) };
   } catch (error) {
     if (error instanceof KubeUnreachable || error instanceof KubeProtocolError)
       throw refuse(error.message, "See that this machine reaches it, and that the kubeconfig is its newest.", error);
     if (error instanceof KubeError) throw refuse(error.message, "`berth clusters rbac` prints the rights that Berth needs there.", error);
+    throw error;
+  }
+}
+
+/** Whether it could be made and used; nothing is made but its namespace. */
+async function checkBuilder(
+  api: KubeApi,
+  builder: NonNullable<KubeFacts["builder"]>,
+  { registry, buildctl, builds }: Pick<Config, "registry" | "buildctl" | "builds">,
+  signal: AbortSignal,
+): Promise<void> {
+  const refuse = refusing(api.name);
+  if (registry === undefined)
+    throw refuse(
+      "its builder would have no registry to push to",
+      "Name one that this server and the cluster's nodes reach: BERTH_REGISTRY.",
+    );
+  if (buildctl === undefined)
+    throw refuse(
+      "this server has no buildctl, by which it would speak to the cluster's builder",
+      "Install BuildKit's client, 0.24 or newer, and name it by its whole path in BERTH_BUILDCTL.",
+    );
+  try {
+    await applyBuilder(api, { installation: "check", builder, memory: builds.memory, plainHttp: [] }, signal, { dryRun: true });
+  } catch (error) {
+    const hint = "`berth clusters rbac --builder` prints the rights that a builder takes.";
+    if (error instanceof BuilderUnready) throw refuse(renderCause(error.why).sentence.replace(/\.$/, ""), hint, error);
+    if (error instanceof KubeError || error instanceof KubeUnreachable || error instanceof KubeProtocolError)
+      throw refuse(error.message, hint, error);
     throw error;
   }
 }

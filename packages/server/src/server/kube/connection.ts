@@ -8,6 +8,7 @@ import type { OpenKube } from "../../resources/clusters/store.ts";
 import type { PlaceState } from "../../resources/deps.ts";
 import type { Connection } from "../connection.ts";
 import type { KubePlace } from "../places.ts";
+import { builderStanding, removeBuilder } from "./builder-pod.ts";
 import { troubleOf, type Gateway } from "./gateway.ts";
 
 /** ms between two looks at what the watch knows; no cluster is asked by that. */
@@ -53,7 +54,16 @@ export class KubeConnection implements Connection {
 
   /** What Berth knows of its own orders there; namespaces of stacks are gone with them. */
   async clear(signal: AbortSignal): Promise<void> {
-    if (this.#deps.api !== undefined) await removeMarkers(this.#deps.api, this.#deps.installation, signal);
+    const { api, installation, of } = this.#deps;
+    if (api === undefined) return;
+    if (of.facts.builder !== undefined) await removeBuilder(api, installation, signal);
+    await removeMarkers(api, installation, signal);
+  }
+
+  async builder(signal: AbortSignal): ReturnType<typeof builderStanding> {
+    const { api, installation } = this.#deps;
+    if (api === undefined) return { state: "none", said: "" };
+    return builderStanding(api, installation, signal);
   }
 
   async close(): Promise<void> {

@@ -2,7 +2,9 @@
 import { describe, expect, it } from "vitest";
 import type { BuildPlan } from "@berth/contract/buildplan.ts";
 import { readConfig } from "../../config.ts";
+import type { BlobStore } from "../../blobs/store.ts";
 import { silentLog } from "../../db/log.ts";
+import { pathsOf } from "../../paths.ts";
 import type { KubePlace } from "../places.ts";
 import { openKubePlace } from "./place.ts";
 
@@ -21,20 +23,27 @@ const place: KubePlace = {
 const plan = {} as BuildPlan;
 
 describe("builds for a cluster", () => {
+  const registry = "registry.example.com/berth";
+  const builder = { mode: "rootless", image: "buildkit", cacheGb: 0 } as const;
+
   it.each([
-    [{}, "there is no registry to push to"],
-    [{ BERTH_REGISTRY: "registry.example.com/berth" }, "this server builds no images itself"],
-  ])("are refused before they start, with %j", async (env, missing) => {
+    [{}, undefined, "there is no registry to push to"],
+    [{ registry }, undefined, "this server builds no images itself"],
+    [{ registry }, builder, "this server has no buildctl, by which it would speak to the cluster's own builder"],
+  ])("are refused before they start, with %j and the builder %j", async (given, own, missing) => {
+    const config = { ...readConfig({ BERTH_HOME: "/nonexistent", PATH: "/nowhere" }), registry: undefined, ...given };
     const opened = openKubePlace(
       {
-        config: { ...readConfig({ BERTH_HOME: "/nonexistent" }), registry: Object.values(env)[0] },
+        config,
+        paths: pathsOf(config.home, config.runDir),
+        blobs: {} as BlobStore,
         installation: "i",
         logins: { find: () => Promise.resolve(undefined), readable: () => Promise.resolve([]) },
         log: silentLog,
         probeKey: Buffer.from("key"),
         pusher: undefined,
       },
-      place,
+      own === undefined ? place : { ...place, facts: { ...place.facts, builder: own } },
     );
     try {
       expect(await opened.builder.check(plan, "stack")).toMatchObject({

@@ -1,22 +1,28 @@
 // All that reaches a Kubernetes cluster: its engine, its gateway's traffic, and what builds for it. Each thread has its own; both keep nothing that matters.
 import { cause } from "@berth/contract/causes.ts";
+import type { BlobStore } from "../../blobs/store.ts";
 import type { Builder } from "../../builders/builder.ts";
 import type { Config } from "../../config.ts";
 import { KubernetesEngine } from "../../engines/kubernetes/engine.ts";
 import { GatewayTraffic } from "../../engines/kubernetes/gateway-traffic.ts";
 import type { Log } from "../../db/log.ts";
+import type { KubeApi } from "../../kubernetes/api.ts";
+import type { Paths } from "../../paths.ts";
 import type { KubePlace, OpenPlace } from "../places.ts";
 import type { Logins } from "../registries.ts";
 import { kubeApi } from "./access.ts";
+import { openKubeBuilder, type KubeBuilder } from "./builder.ts";
 
 export interface KubePlaceDeps {
   readonly config: Config;
+  readonly paths: Paths;
+  readonly blobs: BlobStore;
   readonly installation: string;
   readonly logins: Logins;
   readonly log: Log;
   /** Signs what pins a probe. */
   readonly probeKey: Buffer;
-  /** What builds images and pushes them; undefined: nothing does. */
+  /** What builds images and pushes them, for clusters that have no builder of their own; undefined: nothing does. */
   readonly pusher: Builder | undefined;
 }
 
@@ -35,12 +41,14 @@ export function openKubePlace(deps: KubePlaceDeps, { cluster, facts, access }: K
   });
   const { gateway, address: door } = facts;
   const traffic = new GatewayTraffic({ api, cluster, installation, pods: engine.pods, gateway, door, probeKey, onTrouble });
+  const own = ownBuilder(deps, cluster, facts, api);
   return {
     cluster,
     engine,
     traffic,
-    builder: deps.pusher ?? withoutBuilder(cluster, config),
+    builder: own ?? deps.pusher ?? withoutBuilder(cluster, config, facts),
     async close() {
+      await own?.close();
       await traffic[Symbol.asyncDispose]();
       await engine[Symbol.asyncDispose]();
       await api.close();
@@ -48,11 +56,24 @@ export function openKubePlace(deps: KubePlaceDeps, { cluster, facts, access }: K
   };
 }
 
+/** undefined: it has none, or this server lacks what it takes to use it. */
+function ownBuilder(deps: KubePlaceDeps, cluster: string, { builder }: KubePlace["facts"], api: KubeApi): KubeBuilder | undefined {
+  const { config, log } = deps;
+  const program = config.buildctl;
+  if (builder === undefined || config.registry === undefined || program === undefined) return undefined;
+  return openKubeBuilder(deps, { api, cluster, builder, program, log });
+}
+
 /** Refuses each build in words. */
-function withoutBuilder(cluster: string, { registry }: Config): Builder {
+function withoutBuilder(cluster: string, { registry }: Config, { builder }: KubePlace["facts"]): Builder {
   const missing = cause("cluster_builder_missing", {
     cluster,
-    missing: registry === undefined ? "there is no registry to push to" : "this server builds no images itself",
+    missing:
+      registry === undefined
+        ? "there is no registry to push to"
+        : builder === undefined
+          ? "this server builds no images itself"
+          : "this server has no buildctl, by which it would speak to the cluster's own builder",
   });
   return {
     kind: "image",

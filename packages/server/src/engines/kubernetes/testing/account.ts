@@ -25,11 +25,11 @@ export interface PrintedAccount extends AsyncDisposable {
   readonly kubeconfig: string;
 }
 
-/** `admin`: path of the kubeconfig of who applies it. The roles stay: each account of the cluster has the same ones. */
-export async function makeAccount(admin: string): Promise<PrintedAccount> {
+/** `admin`: path of the kubeconfig of who applies it; `more`: arguments of the command. The roles stay: each account of the cluster has the same ones. */
+export async function makeAccount(admin: string, more: readonly string[] = []): Promise<PrintedAccount> {
   const names = { namespace: `rights-${randomBytes(3).toString("hex")}`, account: "berth" };
   const user = `system:serviceaccount:${names.namespace}:${names.account}`;
-  const { stdout: text } = await run(process.execPath, [cli, "clusters", "rbac", "--namespace", names.namespace]);
+  const { stdout: text } = await run(process.execPath, [cli, "clusters", "rbac", "--namespace", names.namespace, ...more]);
   await kubectl(["apply", "-f", "-"], { input: text });
   const folder = await mkdtemp(join(tmpdir(), "berth-rights-"));
   try {
@@ -56,7 +56,9 @@ export async function makeAccount(admin: string): Promise<PrintedAccount> {
 const ownOf = (text: string): string =>
   text
     .split("---\n")
-    .filter((one) => !/^kind: (ClusterRole|Role)$/m.test(one) && !/^kind: Namespace\nmetadata:\n {2}name: berth-system$/m.test(one))
+    .filter(
+      (one) => !/^kind: (ClusterRole|Role)$/m.test(one) && !/^kind: Namespace\nmetadata:\n {2}name: berth-(system|-builder)$/m.test(one),
+    )
     .join("---\n");
 
 /** Binds the role of stacks, without doing it. Resolves with what the API server says against it; empty: nothing. */
