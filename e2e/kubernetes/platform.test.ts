@@ -1,6 +1,7 @@
 // The main job on Kubernetes: a cluster is added by its kubeconfig, and then stacks and components are worked with as everywhere.
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { kubectl } from "../../tools/cluster/kube.ts";
 import { listed } from "../../packages/server/src/kubernetes/list.ts";
 import type { KubeObject } from "../../packages/server/src/kubernetes/objects.ts";
 import { startLoad, until, webApp } from "../harness.ts";
@@ -119,6 +120,29 @@ describe.skipIf(missing !== undefined)(`Berth on a Kubernetes cluster${missing =
       cause: { code: "exited_at_start" },
     });
     expect((await place.get(place.host("web", "far"))).body).toMatch(/^three /);
+  });
+
+  test("merges overlays, shows what the cluster has, and refuses what it may not or cannot have before anything runs", async () => {
+    const overlaid = (spec: object) => ({
+      ...webApp("three"),
+      "compose.yaml": JSON.stringify({
+        services: { web: { build: ".", ports: ["3000"], "x-berth": { kubernetes: { Deployment: { spec: { template: { spec } } } } } } },
+      }),
+    });
+    await place.berth.deployed("far", overlaid({ tolerations: [{ key: "example.com/gpu", operator: "Exists" }] }));
+    const { code, said } = await place.berth.cli(["manifests", "-s", "far"]);
+    expect({ code, said }).toEqual({ code: 0, said: expect.stringContaining("key: example.com/gpu") as string });
+    expect(said).toMatch(/^kind: HTTPRoute$/m);
+    expect(await kubectl(["diff", "-f", "-"], { input: said })).toBe("");
+
+    await expect(place.berth.up("far", overlaid({ hostNetwork: true }))).rejects.toThrow(/overlay_refused|hostNetwork/);
+    const before = (await pods("far")).map(({ metadata }) => metadata.uid);
+    const made = await place.berth.up("far", overlaid({ tolerationz: [] }));
+    expect(await place.berth.ended("far", "web", made.rollouts[0]?.number ?? 0, 120_000)).toMatchObject({
+      phase: "failed",
+      cause: { code: "object_refused", params: { reason: expect.stringContaining("tolerationz") as string } },
+    });
+    expect((await pods("far")).map(({ metadata }) => metadata.uid)).toEqual(before);
   });
 
   test("is removed when nothing is there any more, and leaves nothing behind", async () => {
