@@ -32,6 +32,9 @@ const admission = "admissionregistration.k8s.io";
 export const clusterRules: readonly RightsRule[] = [
   { apiGroups: [""], resources: ["pods"], verbs: ["list", "watch"] },
   { apiGroups: [""], resources: ["configmaps", "persistentvolumeclaims"], verbs: ["list"] },
+  // What leads users to pods: told when somebody takes it away.
+  { apiGroups: [""], resources: ["services"], verbs: ["list", "watch"] },
+  { apiGroups: ["gateway.networking.k8s.io"], resources: ["httproutes"], verbs: ["list", "watch"] },
   { apiGroups: ["gateway.networking.k8s.io"], resources: ["gateways"], verbs: ["get", "list", "watch"] },
   { apiGroups: ["batch"], resources: ["jobs"], verbs: ["list"] },
   { apiGroups: [""], resources: ["namespaces"], verbs: ["get", "create"] },
@@ -57,9 +60,9 @@ export const stackRules: readonly RightsRule[] = [
   { apiGroups: [""], resources: ["secrets"], verbs: ["get", "list", "create", "patch", "delete"] },
   { apiGroups: [""], resources: ["serviceaccounts"], resourceNames: ["default"], verbs: ["get", "patch"] },
   { apiGroups: [""], resources: ["persistentvolumeclaims"], verbs: ["get", "create", "patch", "delete"] },
-  { apiGroups: [""], resources: ["services"], verbs: ["list", "create", "patch", "delete"] },
+  { apiGroups: [""], resources: ["services"], verbs: ["create", "patch", "delete"] },
   { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["list"] },
-  { apiGroups: ["gateway.networking.k8s.io"], resources: ["httproutes"], verbs: ["list", "create", "patch", "delete"] },
+  { apiGroups: ["gateway.networking.k8s.io"], resources: ["httproutes"], verbs: ["create", "patch", "delete"] },
   { apiGroups: ["networking.k8s.io"], resources: ["networkpolicies"], verbs: ["create", "patch"] },
   { apiGroups: ["policy"], resources: ["poddisruptionbudgets"], verbs: ["create", "patch", "delete"] },
   { apiGroups: ["metrics.k8s.io"], resources: ["pods"], verbs: ["list"] },

@@ -21,7 +21,8 @@ export interface HandlerResult {
 }
 export type Handler = (row: Claim, context: HandlerContext) => Promise<HandlerResult | void>;
 
-export type AbortCause = "lease_lost" | "deadline" | "stopping";
+/** `unreachable`: the row's cluster is away. */
+export type AbortCause = "lease_lost" | "deadline" | "stopping" | "unreachable";
 export class LoopAbort extends Error {
   readonly why: AbortCause;
   constructor(why: AbortCause) {
@@ -45,8 +46,10 @@ export interface LoopOptions {
   /** Asked before each claim: the clusters that this process can reach now. */
   readonly clusters: () => readonly string[] | "all";
   readonly handler: Handler;
-  /** Rows worked on at once. */
+  /** Rows of one cluster worked on at once; see `roomOf` for several. */
   readonly concurrency: number;
+  /** `machine`: the work is this machine's own, whatever cluster it is for. It shares the hands, and goes on when the cluster is away. */
+  readonly at?: "cluster" | "machine";
   readonly holder: string;
   readonly log: Log;
   readonly listener?: Listener;
@@ -71,6 +74,18 @@ export interface Loop {
   wake(): void;
   /** Takes no more rows, gives running handlers `graceMs`, then aborts them and hands their rows on. */
   stop(graceMs?: number): Promise<void>;
+}
+
+/** So many clusters have all the hands that one has. */
+const withAllHands = 4;
+
+/**
+ * How many rows may be worked on at once, in all and of one cluster: a cluster that is slow keeps its own hands busy and not those of the others (design: a cluster that is
+ * down or slow never delays another). It takes seven slow ones at once to do that to an eighth.
+ */
+export function roomOf(concurrency: number, clusters: number): { readonly all: number; readonly each: number } {
+  if (clusters <= withAllHands) return { all: concurrency * Math.max(1, clusters), each: concurrency };
+  return { all: concurrency * withAllHands, each: Math.ceil(concurrency / 2) };
 }
 
 interface Running {
@@ -161,20 +176,34 @@ export function startLoop(options: LoopOptions): Loop {
     });
   }
 
+  /** The clusters that have hands free, and how many rows may be taken of any of them. */
+  function room(): { readonly clusters: readonly string[] | "all"; readonly limit: number } {
+    const clusters = options.clusters();
+    if (clusters === "all" || options.at === "machine") return { clusters, limit: options.concurrency - running.size };
+    const { all, each } = roomOf(options.concurrency, clusters.length);
+    const used = Map.groupBy(running, ({ row }) => row.cluster);
+    const free = (cluster: string): number => each - (used.get(cluster)?.length ?? 0);
+    const open = clusters.filter((cluster) => free(cluster) > 0);
+    return { clusters: open, limit: Math.min(all - running.size, ...open.map(free)) };
+  }
+
   async function fillSlots(): Promise<void> {
-    const free = options.concurrency - running.size;
-    if (free < 1) return;
+    letGo();
+    const { clusters, limit } = room();
+    if (limit < 1 || clusters.length === 0) return;
     const asked = clock();
-    const rows = await claim(options.db, {
-      kinds: options.kinds,
-      clusters: options.clusters(),
-      limit: free,
-      holder: options.holder,
-      leaseMs,
-    });
+    const rows = await claim(options.db, { kinds: options.kinds, clusters, limit, holder: options.holder, leaseMs });
     for (const row of rows) begin(row, asked);
     // More may be due than there was room for, and somebody may have made room meanwhile.
-    if (rows.length === free) woken = true;
+    if (rows.length === limit) woken = true;
+  }
+
+  /** What waits for a cluster that is away waits in the queue, and holds up nobody. */
+  function letGo(): void {
+    const clusters = options.clusters();
+    if (clusters === "all" || options.at === "machine") return;
+    for (const { row, controller } of running)
+      if (!clusters.includes(row.cluster) && !controller.signal.aborted) controller.abort(new LoopAbort("unreachable"));
   }
 
   function begin(row: Claim, asked: number): void {
@@ -186,7 +215,7 @@ export function startLoop(options: LoopOptions): Loop {
       renewedAt: asked,
       ended: work(row, controller).finally(() => {
         // What is due meanwhile was told, unless there was no room for it.
-        const full = running.size >= options.concurrency;
+        const full = isFull(row.cluster);
         running.delete(entry);
         options.metrics?.running?.(options.kinds, running.size);
         if (full || options.listener === undefined) wake();
@@ -195,6 +224,12 @@ export function startLoop(options: LoopOptions): Loop {
     };
     running.add(entry);
     options.metrics?.running?.(options.kinds, running.size);
+  }
+
+  /** Whether rows of the cluster may have been left for want of a hand. */
+  function isFull(cluster: string): boolean {
+    const { clusters, limit } = room();
+    return limit < 1 || (clusters !== "all" && !clusters.includes(cluster));
   }
 
   async function work(row: Claim, controller: AbortController): Promise<void> {
@@ -276,7 +311,7 @@ export function startLoop(options: LoopOptions): Loop {
       return held ? "done" : "lease_lost";
     }
     if (why === "lease_lost") return ending.type === "stuck" ? "stuck" : "lease_lost";
-    if (why === "stopping") return (await release(options.db, row)) ? "released" : "lease_lost";
+    if (why === "stopping" || why === "unreachable") return (await release(options.db, row)) ? "released" : "lease_lost";
     const error = ending.type === "stuck" ? `it took longer than ${deadlineMs} ms and did not stop` : sentence(ending.error);
     options.log.warn({ kind: row.kind, key: row.key, attempts: row.attempts, error }, "work failed; it will be tried again");
     const backoffMs = backoff(row.attempts);

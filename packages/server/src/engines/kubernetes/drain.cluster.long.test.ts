@@ -61,6 +61,7 @@ describe.skipIf(missing !== undefined)(`an emptied node${missing === undefined ?
       cluster: "test",
       installation: place.installation,
       pods: place.engine.pods,
+      standing: place.engine.standing,
       gateway: { namespace: "default", name: "public" },
       door: { host: nodeAddress, port: ports.gateway },
       probeKey: randomBytes(32),

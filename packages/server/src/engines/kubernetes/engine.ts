@@ -46,6 +46,7 @@ import { renderedOf } from "./render.ts";
 import { applySecret, sweepSecrets } from "./secrets.ts";
 import { openSession } from "./session.ts";
 import { isEndless, revisionFor, Slots } from "./slots.ts";
+import { Standing } from "./standing.ts";
 import type { Doors } from "./surroundings.ts";
 import { Tasks, taskState } from "./tasks.ts";
 import { UsageMeter } from "./usage.ts";
@@ -76,6 +77,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
   readonly #deps: KubernetesEngineDeps;
   readonly #api: KubeApi;
   readonly #pods: Pods;
+  readonly #standing: Standing;
   readonly #fences: Fences;
   readonly #slots: Slots;
   readonly #budgets: Budgets;
@@ -96,6 +98,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     this.#tasks = new Tasks(deps.api, deps.installation);
     this.#causes = new Causes(deps.api);
     this.#pods = new Pods({ ...deps, onGone: (pod) => this.#gone(pod) });
+    this.#standing = new Standing(deps);
     this.#volumes = new Volumes(deps.api, deps.installation, this.#pods);
     this.#usage = new UsageMeter(deps.api);
     this.#images = new Images(deps);
@@ -110,7 +113,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#pods[Symbol.asyncDispose]();
+    await Promise.all([this.#pods[Symbol.asyncDispose](), this.#standing[Symbol.asyncDispose]()]);
   }
 
   capabilities(signal: AbortSignal): Promise<Capabilities> {
@@ -345,13 +348,18 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     return this.#pods;
   }
 
+  /** For who routes to them: what leads there. */
+  get standing(): Standing {
+    return this.#standing;
+  }
+
   async watch(onChange: (ref: Ref) => void, signal: AbortSignal): Promise<void> {
-    const deafen = this.#pods.listen(onChange);
+    const deafen = [this.#pods.listen(onChange), this.#standing.listen(onChange)];
     await new Promise<void>((resolve) => {
       if (signal.aborted) resolve();
       else signal.addEventListener("abort", () => resolve(), { once: true });
     });
-    deafen();
+    for (const each of deafen) each();
   }
 
   async #observed(ref: Ref, signal: AbortSignal): Promise<Observed | undefined> {

@@ -71,7 +71,10 @@ export async function asking<T>(cluster: string, ask: () => Promise<T>): Promise
     return await ask();
   } catch (error) {
     if (error instanceof KubeError && isTerminating(error))
-      throw new EngineFailure(cause("namespace_terminating", { namespace: error.details.name ?? "" }), { retryable: true, cause: error });
+      throw new EngineFailure(cause("namespace_terminating", { namespace: error.details.name ?? "", held: "" }), {
+        retryable: true,
+        cause: error,
+      });
     throw failureOf(cluster, error) ?? error;
   }
 }

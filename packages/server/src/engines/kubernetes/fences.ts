@@ -36,7 +36,7 @@ export class Fences {
     return { installation: this.#installation, ...(readOrder(orders?.data?.[key]) ?? { epoch: 0, generation: 0 }) };
   }
 
-  /** Obeys the order unless a newer one was. Without a namespace there is nothing to obey it for, nor to remember it by. Errors: `stale_generation`. */
+  /** Obeys the order unless a newer one was. Without a namespace of its own there is nothing to obey it for, nor to remember it by. Errors: `stale_generation`. */
   async pass(ref: Ref, fence: Fence, signal: AbortSignal): Promise<void> {
     const { namespace, name, key } = this.#place(ref);
     for (;;) {
@@ -49,6 +49,8 @@ export class Fences {
       if (known !== undefined && isOlder(fence, known)) throw stale(`${String(known.epoch)}/${String(known.generation)}`, fence);
       const remember = (): void => void this.#seen.set(`${ref.stack}/${ref.component}`, fence);
       if (known !== undefined && known.epoch === fence.epoch && known.generation === fence.generation) return remember();
+      // A namespace of others is nobody's to obey orders in, and nothing is left there.
+      if (orders === undefined && !(await this.#isOwn(namespace, signal))) return remember();
       const value = JSON.stringify({ epoch: fence.epoch, generation: fence.generation });
       if (await this.#write(orders, { namespace, name }, { [key]: value }, signal)) return remember();
     }
@@ -69,6 +71,11 @@ export class Fences {
           { signal, force: true },
         );
     }
+  }
+
+  async #isOwn(namespace: string, signal: AbortSignal): Promise<boolean> {
+    const found = await this.#api.find({ kind: "Namespace", name: namespace }, { signal });
+    return found?.metadata.labels?.[mark.installation] === this.#installation;
   }
 
   #place(ref: Ref): { readonly namespace: string; readonly name: string; readonly key: string } {
@@ -117,6 +124,11 @@ export class Fences {
 /** The epoch of an installation is forgotten: it works there no more. */
 export async function removeMarkers(api: KubeApi, installation: string, signal: AbortSignal): Promise<void> {
   await api.delete({ kind: "ConfigMap", namespace: ownNamespace, name: markerOf(installation) }, { signal });
+}
+
+/** Whether the installation has ever been at work in this cluster. */
+export async function isMarked(api: KubeApi, installation: string, signal: AbortSignal): Promise<boolean> {
+  return (await api.find({ kind: "ConfigMap", namespace: ownNamespace, name: markerOf(installation) }, { signal })) !== undefined;
 }
 
 const markerOf = (installation: string): string => `installation-${digest(installation)}`;

@@ -16,6 +16,7 @@ import { Fences } from "./fences.ts";
 import { mark, namespaceOf, ofComponent, selector } from "./names.ts";
 import type { ConfigMap } from "./objects.ts";
 import type { Pods } from "./pods.ts";
+import { printOf, type Standing } from "./standing.ts";
 import {
   httpRoutesOf,
   roleOfRoutes,
@@ -24,6 +25,7 @@ import {
   servicesOf,
   type GatewayRef,
   type HTTPRoute,
+  type Prints,
   type RouteOrder,
   type Service,
 } from "./routes.ts";
@@ -33,6 +35,7 @@ export interface GatewayTrafficDeps {
   readonly cluster: string;
   readonly installation: string;
   readonly pods: Pods;
+  readonly standing: Standing;
   readonly gateway: GatewayRef;
   /** Where users reach the gateway, and where this server does. */
   readonly door: { readonly host: string; readonly port: number };
@@ -66,17 +69,18 @@ export class GatewayTraffic implements Traffic {
       const order = this.#orderOf(entry);
       const services = servicesOf(order);
       // Before any rule names them.
-      for (const service of services) await api.apply(service, { force: true, signal });
+      const prints: Record<string, string> = {};
+      const put = async (object: Service | HTTPRoute): Promise<void> => {
+        prints[nameOf(object)] = printOf(await api.apply<typeof object>(object, { force: true, signal }));
+        this.#deps.standing.made(namespaceOf(entry.ref.stack), prints);
+      };
+      for (const service of services) await put(service);
       await this.#setServing(entry, signal);
       const routes = httpRoutesOf(order);
-      for (const route of routes) await api.apply(route, { force: true, signal });
-      await this.#removeOthers(
-        entry.ref,
-        new Set([...services, ...routes].map(({ kind, metadata }) => `${kind}/${metadata.name}`)),
-        signal,
-      );
+      for (const route of routes) await put(route);
+      await this.#removeOthers(entry.ref, new Set([...services, ...routes].map(nameOf)), signal);
       // The last word: an entry is in force when all of it is.
-      await api.apply(recordOf(this.#deps.installation, entry, fence), { force: true, signal });
+      await api.apply(recordOf(this.#deps.installation, entry, fence, prints), { force: true, signal });
     });
   }
 
@@ -103,9 +107,11 @@ export class GatewayTraffic implements Traffic {
         : new Set<string>();
       const now = Date.now();
       const ready = new Set(this.#deps.pods.instances(ref).flatMap((pod) => (pod.ready?.status === "True" ? [pod.name] : [])));
+      const stands = await this.#stands(ref, record, signal);
       return {
-        generation: Number(record?.data?.["generation"] ?? 0),
-        digest: contentHash(entry),
+        // What is not there as it was put is not in force, whatever was written down.
+        generation: stands ? Number(record?.data?.["generation"] ?? 0) : 0,
+        digest: stands ? contentHash(entry) : "",
         endpoints: [...endpoints.values()].map((endpoint) => ({
           instance: endpoint.instance,
           ready: ready.has(endpoint.instance),
@@ -124,7 +130,10 @@ export class GatewayTraffic implements Traffic {
       for await (const { metadata, data } of listAll<ConfigMap>(this.#deps.api, "ConfigMap", { ...this.#selection(undefined), signal })) {
         const { [mark.stack]: stack, [mark.component]: component } = metadata.labels ?? {};
         if (stack !== undefined && component !== undefined)
-          found.push({ ref: { stack, component }, generation: Number(data?.["generation"] ?? 0) });
+          found.push({
+            ref: { stack, component },
+            generation: this.#deps.standing.has(namespaceOf(stack), printsIn(data)) === false ? 0 : Number(data?.["generation"] ?? 0),
+          });
       }
       return found;
     });
@@ -255,6 +264,17 @@ export class GatewayTraffic implements Traffic {
     return problems;
   }
 
+  /** Whether all Services and routes of an entry are as they were put. */
+  async #stands(ref: Ref, record: ConfigMap | undefined, signal: AbortSignal): Promise<boolean> {
+    const prints = printsIn(record?.data);
+    if (this.#deps.standing.has(namespaceOf(ref.stack), prints) === true) return true;
+    // A watch may not have heard yet of what was just put: only a look of its own says that something is not there.
+    const found: Record<string, string> = {};
+    for await (const one of this.#services(ref, signal)) found[`Service/${one.metadata.name}`] = printOf(one);
+    for await (const one of this.#routes(ref, signal)) found[`HTTPRoute/${one.metadata.name}`] = printOf(one);
+    return Object.entries(prints).every(([name, print]) => found[name] === print);
+  }
+
   async #record(ref: Ref, signal: AbortSignal): Promise<ConfigMap | undefined> {
     const found = await this.#deps.api.find<ConfigMap>(
       { kind: "ConfigMap", namespace: namespaceOf(ref.stack), name: recordName(ref) },
@@ -280,16 +300,28 @@ export class GatewayTraffic implements Traffic {
   async #removeOthers(ref: Ref, keep: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
     const namespace = namespaceOf(ref.stack);
     for await (const { metadata } of this.#routes(ref, signal))
-      if (!keep.has(`HTTPRoute/${metadata.name}`))
+      if (!keep.has(`HTTPRoute/${metadata.name}`)) {
+        this.#deps.standing.removing(namespace, `HTTPRoute/${metadata.name}`);
         await this.#deps.api.delete({ kind: "HTTPRoute", namespace, name: metadata.name }, { signal });
+      }
     for await (const { metadata } of this.#services(ref, signal))
-      if (!keep.has(`Service/${metadata.name}`))
+      if (!keep.has(`Service/${metadata.name}`)) {
+        this.#deps.standing.removing(namespace, `Service/${metadata.name}`);
         await this.#deps.api.delete({ kind: "Service", namespace, name: metadata.name }, { signal });
+      }
   }
 
   #asking<T>(ask: () => Promise<T>): Promise<T> {
     return asking(this.#deps.cluster, ask);
   }
+}
+
+const nameOf = ({ kind, metadata }: Service | HTTPRoute): string => `${kind}/${metadata.name}`;
+
+/** None for an entry that was put before they were written down. */
+function printsIn(data: ConfigMap["data"]): Prints {
+  const text = data?.["objects"];
+  return text === undefined ? {} : (JSON.parse(text) as Prints);
 }
 
 function entryIn(record: ConfigMap | undefined): TrafficEntry | undefined {

@@ -1,15 +1,18 @@
 // The namespace of a stack: made with whose it is and with Berth's rights in it, never taken from others, and removed when nothing of the stack is to be kept.
 import { setTimeout as sleep } from "node:timers/promises";
-import { cause } from "@berth/contract/causes.ts";
+import { cause, type Cause } from "@berth/contract/causes.ts";
 import { fieldManager, type KubeApi } from "../../kubernetes/api.ts";
 import { KubeError } from "../../kubernetes/errors.ts";
+import type { KubeObject } from "../../kubernetes/objects.ts";
 import { EngineFailure, type Workload } from "../engine.ts";
+import { event } from "./failures.ts";
 import { mark, namespaceOf } from "./names.ts";
+import type { Condition } from "./objects.ts";
 import { ensureRights } from "./rights.ts";
 import { levelFor, levelKey, levelOf, namespaceObject, networkPolicyOf, type Doors } from "./surroundings.ts";
 
-/** ms that a namespace is waited for to go. */
-const patience = 30_000;
+/** ms that a namespace is waited for to go: most are gone by then, and for one that is stuck nobody's hands are held. */
+const patience = 2_000;
 
 export interface NamespacesDeps {
   readonly api: KubeApi;
@@ -44,11 +47,11 @@ export class Namespaces {
   ): Promise<boolean> {
     const { api, cluster, installation } = this.#deps;
     const name = namespaceOf(ref.stack);
-    const found = await api.find({ kind: "Namespace", name }, { signal });
+    const found = await api.find<Namespace>({ kind: "Namespace", name }, { signal });
     const { labels, resourceVersion = "", deletionTimestamp } = found?.metadata ?? {};
     if (found !== undefined && labels?.[mark.installation] !== installation)
       throw new EngineFailure(cause("namespace_of_others", { namespace: name, cluster }), { retryable: false });
-    if (deletionTimestamp !== undefined) throw new EngineFailure(cause("namespace_terminating", { namespace: name }), { retryable: true });
+    if (found !== undefined && deletionTimestamp !== undefined) throw new EngineFailure(terminating(found), { retryable: true });
     const level = levelOf(found, levelFor(securityProfile));
     try {
       if (found === undefined) {
@@ -82,9 +85,28 @@ export class Namespaces {
     const place = { kind: "Namespace", name: namespaceOf(stack) } as const;
     const found = await api.find(place, { signal });
     if (found?.metadata.labels?.[mark.installation] !== installation) return true;
+    if (found.metadata.deletionTimestamp !== undefined) return false;
     await api.delete(place, { signal });
     for (const end = performance.now() + patience; performance.now() < end; await sleep(200, undefined, { signal }))
       if ((await api.find(place, { signal })) === undefined) return true;
     return false;
   }
+}
+
+interface Namespace extends KubeObject {
+  readonly status?: { readonly conditions?: readonly Condition[] };
+}
+
+/** What the cluster says of what is left in it, once it has looked. https://kubernetes.io/docs/tasks/administer-cluster/namespaces/#deleting-a-namespace */
+function terminating({ metadata, status }: Namespace): Cause {
+  const conditions = ["NamespaceFinalizersRemaining", "NamespaceContentRemaining", "NamespaceDeletionDiscoveryFailure"].flatMap((type) =>
+    (status?.conditions ?? []).filter((one) => one.type === type && one.status === "True"),
+  );
+  const [first] = conditions;
+  const held = first?.message === undefined ? "" : `: ${first.message.slice(0, 300)}`;
+  return cause(
+    "namespace_terminating",
+    { namespace: metadata.name, held },
+    conditions.map(({ message = "" }) => event(message)),
+  );
 }

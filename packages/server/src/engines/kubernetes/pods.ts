@@ -9,12 +9,13 @@ import { mark, selector } from "./names.ts";
 import type { Pod } from "./objects.ts";
 
 /** ms after which what is known counts as unknown when the cluster tells no changes. */
-const patience = 20_000;
+const defaultPatience = 20_000;
 
 export class Pods implements AsyncDisposable {
   readonly #watch: () => Watched<PodView, Pod>;
   #opened: Watched<PodView, Pod> | undefined;
   readonly #cluster: string;
+  readonly #patience: number;
   readonly #byRef = new Map<string, Map<string, PodView>>();
   readonly #listeners = new Set<(ref: Ref) => void>();
   /** Of those that are gone: how the last run ended, as far as that was told. */
@@ -26,8 +27,11 @@ export class Pods implements AsyncDisposable {
     readonly installation: string;
     readonly onGone: (view: PodView) => void;
     readonly onTrouble?: (error: Error) => void;
+    /** ms; for tests. */
+    readonly patience?: number;
   }) {
     this.#cluster = deps.cluster;
+    this.#patience = deps.patience ?? defaultPatience;
     this.#onGone = deps.onGone;
     this.#watch = () =>
       new Watched<PodView, Pod>(deps.api, "Pod", {
@@ -45,14 +49,14 @@ export class Pods implements AsyncDisposable {
   /** Resolves when the pods are known. Errors: EngineFailure (`cluster_unreachable`, `cluster_rights_missing`) when they are not, or not any more; the signal's reason. */
   async ready(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    const { since, trouble } = this.#watched;
+    const { since, lists } = this.#watched;
     if (since === undefined) return;
+    const left = since.getTime() + this.#patience - Date.now();
+    // A watch that broke just now knows what it knew.
+    if (lists > 0 && left > 0) return;
+    if (lists > 0) throw this.#failure(since);
     const late = Promise.withResolvers<never>();
-    const giveTrouble = (): void => {
-      const told = this.#watched.trouble ?? trouble ?? new Error(`it has told nothing since ${since.toISOString()}`);
-      late.reject(failureOf(this.#cluster, told) ?? unreachable(this.#cluster, told));
-    };
-    const timer = setTimeout(giveTrouble, Math.max(0, Math.min(since.getTime() + patience - Date.now(), patience)));
+    const timer = setTimeout(() => late.reject(this.#failure(since)), Math.max(0, Math.min(left, this.#patience)));
     const given = Promise.withResolvers<never>();
     const giveUp = (): void => given.reject(signal.reason as Error);
     signal.addEventListener("abort", giveUp, { once: true });
@@ -62,6 +66,11 @@ export class Pods implements AsyncDisposable {
       clearTimeout(timer);
       signal.removeEventListener("abort", giveUp);
     }
+  }
+
+  #failure(since: Date): Error {
+    const told = this.#watched.trouble ?? new Error(`it has told nothing since ${since.toISOString()}`);
+    return failureOf(this.#cluster, told) ?? unreachable(this.#cluster, told);
   }
 
   of(ref: Ref): PodView[] {

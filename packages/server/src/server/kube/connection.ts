@@ -1,8 +1,10 @@
-// One Kubernetes cluster, kept connected: its gateway is watched, and while that is told of, the cluster answers. Nothing here decides what runs there.
+// One Kubernetes cluster, kept connected: its gateway is watched, and while that is told of, the cluster answers. A watch may be silent for minutes and say so of a cluster that is
+// gone without a word: then it is asked for its version. Nothing here decides what runs there.
 import { setTimeout as delay } from "node:timers/promises";
 import type { Log } from "../../db/log.ts";
 import { removeMarkers } from "../../engines/kubernetes/fences.ts";
 import type { KubeApi } from "../../kubernetes/api.ts";
+import { KubeError } from "../../kubernetes/errors.ts";
 import { Watched } from "../../kubernetes/watch.ts";
 import type { OpenKube } from "../../resources/clusters/store.ts";
 import type { PlaceState } from "../../resources/deps.ts";
@@ -16,6 +18,8 @@ const period = 250;
 const patience = 5_000;
 /** ms between two tries to take it over. */
 const pause = 5_000;
+/** ms without a word from it after which it is asked, and within which it has to answer. */
+const beat = 5_000;
 
 export interface KubeDeps {
   readonly of: OpenKube;
@@ -32,6 +36,10 @@ export class KubeConnection implements Connection {
   readonly #deps: KubeDeps;
   readonly #life = new AbortController();
   readonly #running: Promise<void>;
+  /** When it answered last, if only by a refusal; unix ms. */
+  #answered = Date.now();
+  /** Why it does not; undefined: it does, or has not been asked. */
+  #silence: string | undefined;
   #state: PlaceState = { connected: false, reason: "it is being connected", since: new Date() };
 
   constructor(deps: KubeDeps) {
@@ -74,15 +82,38 @@ export class KubeConnection implements Connection {
       fields: `metadata.name=${name}`,
       project: (gateway) => gateway,
     });
+    const asking = this.#ask(api, gateways, signal);
     try {
       for (; !signal.aborted; await delay(period, undefined, { signal }).catch(() => undefined)) {
-        const reason = reasonIn(gateways);
-        if (reason !== undefined) this.#become({ connected: false, reason });
+        const reason = this.#silence ?? reasonIn(gateways);
+        const heard = Math.max(gateways.heard, this.#answered);
+        if (reason !== undefined) this.#become({ connected: false, reason }, gateways.lists === 0 ? undefined : new Date(heard));
         else if (!this.#state.connected) await this.#take(signal);
       }
     } finally {
       await gateways.close();
+      await asking;
     }
+  }
+
+  /** Now and then, where nothing is heard; what it answers does not matter, a refusal least of all. */
+  async #ask(api: KubeApi, gateways: Watched<Gateway, Gateway>, signal: AbortSignal): Promise<void> {
+    for (; !signal.aborted; await delay(period, undefined, { signal }).catch(() => undefined)) {
+      if (Date.now() - Math.max(gateways.heard, this.#answered) < beat) continue;
+      try {
+        await api.request("GET", "/version", { signal, timeout: beat });
+        this.#hear();
+      } catch (error) {
+        if (signal.aborted) return;
+        if (error instanceof KubeError) this.#hear();
+        else this.#silence = error instanceof Error ? error.message.slice(0, 500) : String(error);
+      }
+    }
+  }
+
+  #hear(): void {
+    this.#answered = Date.now();
+    this.#silence = undefined;
   }
 
   async #take(signal: AbortSignal): Promise<void> {
@@ -99,12 +130,13 @@ export class KubeConnection implements Connection {
     }
   }
 
-  #become(state: Omit<PlaceState, "since">): void {
+  /** `since`: when it is known better than by now. */
+  #become(state: Omit<PlaceState, "since">, since = new Date()): void {
     const { connected, reason } = this.#state;
     if (connected === state.connected && reason === state.reason) return;
     if (!state.connected) this.#deps.log.warn({ cluster: this.#deps.of.cluster, reason: state.reason }, "a cluster is not connected");
     // Since when it is away stays, while only the reason changes.
-    this.#state = { ...state, since: connected === state.connected ? this.#state.since : new Date() };
+    this.#state = { ...state, since: connected === state.connected ? this.#state.since : since };
     this.#deps.onChange();
   }
 }

@@ -33,7 +33,7 @@ export function openKubePlace(deps: KubePlaceDeps, { cluster, facts, access }: K
     onTrouble: (error) => log.warn({ cluster, error: error.message }, "a cluster told no changes for a moment"),
   });
   const { gateway, address: door } = facts;
-  const traffic = new GatewayTraffic({ api, cluster, installation, pods: engine.pods, gateway, door, probeKey });
+  const traffic = new GatewayTraffic({ api, cluster, installation, pods: engine.pods, standing: engine.standing, gateway, door, probeKey });
   return {
     cluster,
     engine,

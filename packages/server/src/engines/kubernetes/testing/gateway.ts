@@ -29,6 +29,7 @@ export function trafficByGateway(open: () => Promise<KubernetesPlace>, gateway: 
       cluster: "test",
       installation: place.installation,
       pods: place.engine.pods,
+      standing: place.engine.standing,
       gateway: { namespace: "default", name: "public" },
       door: { host: hostname, port: Number(port) },
       probeKey: randomBytes(32),
