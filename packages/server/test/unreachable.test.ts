@@ -13,13 +13,22 @@ const services = useServices(({ addedClusters }) => ({ addedClusters: { ...added
 const worker = { ...defaultSpec("worker"), build: { context: "." }, command: { exec: ["app"] }, gracePeriod: 1 };
 const minute = 60_000;
 
-/** Takes no instance while it refuses. */
+/** Takes no instance while it refuses, and loses what instances are started from when it is told to. */
 class Refusing extends FakeEngine {
   why: Cause | undefined;
+  lost = false;
 
   override async prepare(...args: Parameters<FakeEngine["prepare"]>): Promise<void> {
     if (this.why !== undefined) throw new EngineFailure(this.why, { retryable: true });
     await super.prepare(...args);
+    this.lost = false;
+  }
+
+  override async observe(...args: Parameters<FakeEngine["observe"]>): ReturnType<FakeEngine["observe"]> {
+    const seen = await super.observe(...args);
+    return seen === undefined || !this.lost
+      ? seen
+      : { ...seen, instances: seen.instances.map((instance) => ({ ...instance, unprepared: true as const })) };
   }
 }
 
@@ -120,4 +129,13 @@ test("shows what is left of a component whose lost instances the cluster does no
   engine.why = undefined;
   await at.passUntil(async () => (await at.row()).state === "healthy", "two instances");
   expect(await at.row()).toMatchObject({ ready: 2, cause: null });
+});
+
+test("gives instances back what they are started from", async () => {
+  const { at, engine } = await scene();
+  await at.rolledOut(await at.deploy(worker));
+  await at.pass();
+  engine.lost = true;
+  await at.pass();
+  expect(engine.lost).toBe(false);
 });

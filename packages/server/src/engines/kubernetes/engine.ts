@@ -43,7 +43,7 @@ import { graceOf, podTemplate } from "./pod.ts";
 import { Pods } from "./pods.ts";
 import { Recorder } from "./records.ts";
 import { renderedOf } from "./render.ts";
-import { applySecret, sweepSecrets } from "./secrets.ts";
+import { applySecret, lacksSecret, sweepSecrets } from "./secrets.ts";
 import { openSession } from "./session.ts";
 import { isEndless, revisionFor, Slots } from "./slots.ts";
 import { Standing } from "./standing.ts";
@@ -366,7 +366,10 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     const pods = this.#pods.instances(ref);
     if (pods.length === 0) return undefined;
     const instances: Instance[] = [];
-    for (const pod of pods) instances.push(instanceOf(pod, await this.#causes.of(pod, signal), await this.#causes.ofEnd(pod, signal)));
+    for (const pod of pods) {
+      const instance = instanceOf(pod, await this.#causes.of(pod, signal), await this.#causes.ofEnd(pod, signal));
+      instances.push((await lacksSecret(this.#api, pod, signal)) ? { ...instance, unprepared: true } : instance);
+    }
     return { ref, fence: await this.#fences.newest(ref, signal), instances };
   }
 

@@ -19,7 +19,7 @@ const patience = 5_000;
 /** ms between two tries to take it over. */
 const pause = 5_000;
 /** ms without a word from it after which it is asked, and within which it has to answer. */
-const beat = 5_000;
+const defaultBeat = 5_000;
 
 export interface KubeDeps {
   readonly of: OpenKube;
@@ -29,6 +29,8 @@ export interface KubeDeps {
   /** Called when it answers, before any work: it learns the epoch, and a restored database what runs. */
   readonly takeOver: (signal: AbortSignal) => Promise<void>;
   readonly onChange: () => void;
+  /** ms; for tests. */
+  readonly beat?: number;
   readonly log: Log;
 }
 
@@ -96,16 +98,17 @@ export class KubeConnection implements Connection {
     }
   }
 
-  /** Now and then, where nothing is heard; what it answers does not matter, a refusal least of all. */
+  /** Now and then, where nothing is heard; a refusal is an answer, too, unless it is that of a server in trouble. */
   async #ask(api: KubeApi, gateways: Watched<Gateway, Gateway>, signal: AbortSignal): Promise<void> {
-    for (; !signal.aborted; await delay(period, undefined, { signal }).catch(() => undefined)) {
+    const { beat = defaultBeat } = this.#deps;
+    for (; !signal.aborted; await delay(Math.min(period, beat), undefined, { signal }).catch(() => undefined)) {
       if (Date.now() - Math.max(gateways.heard, this.#answered) < beat) continue;
       try {
         await api.request("GET", "/version", { signal, timeout: beat });
         this.#hear();
       } catch (error) {
         if (signal.aborted) return;
-        if (error instanceof KubeError) this.#hear();
+        if (error instanceof KubeError && error.status < 500) this.#hear();
         else this.#silence = error instanceof Error ? error.message.slice(0, 500) : String(error);
       }
     }
