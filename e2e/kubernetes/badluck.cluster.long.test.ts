@@ -67,7 +67,7 @@ describe.skipIf(missing !== undefined)(
       await at.berth.deployed("here", webApp("one"));
       console.log(`beside a silent cluster with 20 releases on their way: ${String(Math.round(performance.now() - began))} ms`);
       expect(performance.now() - began).toBeLessThan(30_000);
-      expect(await at.connected(false)).toMatch(/gave no answer in time/);
+      await at.connected(/gave no answer in time/);
       at.days.become();
       await at.connected(true);
       for (const [index, { rollouts }] of made.entries())

@@ -111,14 +111,16 @@ export class BadLuck implements AsyncDisposable {
     return await this.berth.client.showComponent({ params: { stack: this.stack, component: "web" } });
   }
 
-  /** Waits until the cluster is, or is not, connected. */
-  connected(wanted: boolean, within = 60_000): Promise<string> {
+  /** Waits until the cluster is connected, or is away and said to be so in these words. */
+  connected(wanted: true | RegExp, within = 60_000): Promise<true> {
     return until(
       async () => {
         const { kubernetes } = await this.berth.client.showCluster({ params: { cluster: far } });
-        return kubernetes?.connected === wanted ? (kubernetes.reason ?? "connected") : undefined;
+        const reason = kubernetes?.connected === false ? (kubernetes.reason ?? "") : undefined;
+        const holds = wanted === true ? kubernetes?.connected === true : reason !== undefined && wanted.test(reason);
+        return holds || undefined;
       },
-      `the cluster to be ${wanted ? "connected" : "away"}`,
+      `the cluster to be ${wanted === true ? "connected" : `away: ${String(wanted)}`}`,
       within,
       () => this.berth.log(),
     );

@@ -1,6 +1,7 @@
 // The loop over several clusters: one that is slow, or goes away in the middle of the work, holds up none of the others.
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { useTestDatabase } from "../../test/database.ts";
+import { BerthError } from "../core/errors.ts";
 import { silentLog } from "../db/log.ts";
 import { enqueue, hurryFailed } from "./queue.ts";
 import { LoopAbort, roomOf, startLoop, type Handler, type Loop, type LoopOptions } from "./loop.ts";
@@ -98,6 +99,20 @@ it("goes on with what is the machine's own, whatever becomes of the cluster that
   await new Promise((resolve) => setTimeout(resolve, 200));
   end.resolve();
   await expect.poll(() => seen).toEqual([false, false]);
+});
+
+it("tries again within seconds what failed because its place did not answer, however often it has", async () => {
+  const tries: string[] = [];
+  for (const key of ["away", "wrong"]) await ask(key, "far");
+  run(
+    () => ["far"],
+    (row) => {
+      tries.push(row.key);
+      return Promise.reject(row.key === "away" ? new BerthError("engine_unavailable", { cluster: "far", reason: "no" }) : new Error("no"));
+    },
+    { backoff: () => 3_600_000 },
+  );
+  await expect.poll(() => tries.toSorted(), { timeout: 9_000 }).toEqual(["away", "away", "wrong"]);
 });
 
 it("tries at once what failed while a cluster was away, and leaves alone what waits for another reason", async () => {

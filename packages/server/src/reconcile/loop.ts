@@ -1,6 +1,7 @@
 // The generic reconcile loop: takes due rows and runs a handler on each, many at once. Must never let one stuck handler delay
 // another, nor go on with a row whose lease may be somebody else's (promises 2 and 4).
 import { setTimeout as sleep } from "node:timers/promises";
+import { BerthError } from "../core/errors.ts";
 import type { Listener } from "../db/listen.ts";
 import type { Log } from "../db/log.ts";
 import type { Db } from "../db/pool.ts";
@@ -75,6 +76,9 @@ export interface Loop {
   /** Takes no more rows, gives running handlers `graceMs`, then aborts them and hands their rows on. */
   stop(graceMs?: number): Promise<void>;
 }
+
+/** ms at most between two tries at a place that does not answer, or answers with errors now and then: what is done there in steps would stand still for minutes. */
+const longestAway = 5_000;
 
 /** So many clusters have all the hands that one has. */
 const withAllHands = 4;
@@ -314,7 +318,8 @@ export function startLoop(options: LoopOptions): Loop {
     if (why === "stopping" || why === "unreachable") return (await release(options.db, row)) ? "released" : "lease_lost";
     const error = ending.type === "stuck" ? `it took longer than ${deadlineMs} ms and did not stop` : sentence(ending.error);
     options.log.warn({ kind: row.kind, key: row.key, attempts: row.attempts, error }, "work failed; it will be tried again");
-    const backoffMs = backoff(row.attempts);
+    const wait = backoff(row.attempts);
+    const backoffMs = ending.type === "threw" && isAway(ending.error) ? Math.min(wait, longestAway) : wait;
     const held = await fail(options.db, row, { error, backoffMs });
     looks.add(now() + backoffMs);
     return ending.type === "stuck" ? "stuck" : held ? "failed" : "lease_lost";
@@ -376,6 +381,8 @@ export function startLoop(options: LoopOptions): Loop {
 function abortedBy(signal: AbortSignal): AbortCause | undefined {
   return signal.reason instanceof LoopAbort ? signal.reason.why : undefined;
 }
+
+const isAway = (error: unknown): boolean => error instanceof BerthError && error.code === "engine_unavailable";
 
 function sentence(error: unknown): string {
   return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
