@@ -11,6 +11,8 @@ import type { BadLuck } from "./badluck.ts";
 export async function misery(at: BadLuck, what: Misery, releases: number, within = 180_000): Promise<void> {
   const load = at.load();
   at.days.become(what);
+  // Watches that began before live on as they would.
+  if (what.watchLife !== undefined) at.days.cutAll();
   const times: number[] = [];
   try {
     for (let count = 0; count < releases; count++) {

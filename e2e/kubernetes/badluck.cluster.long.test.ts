@@ -46,7 +46,7 @@ describe.skipIf(missing !== undefined)(
     });
 
     test("what somebody removes by hand in the middle of a release does not keep it from its end", async () => {
-      for (const kind of ["Deployment", "Service", "HTTPRoute", "Secret", "Pod"] as const) {
+      for (const kind of ["Deployment", "Service", "HTTPRoute", "Pod"] as const) {
         const next = await at.release(2);
         await delay(chance.between(0, 3_000));
         const all = await listed(at.api, kind, { namespace: at.namespace, labels: "berth.component=web" });

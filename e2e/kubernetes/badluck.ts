@@ -13,6 +13,8 @@ import { getThrough, startLoad, TestBerth, until, type Answer, type Files } from
 
 const repository = "h2/badluck";
 
+/** Of the test cluster. */
+const gateway = "default/public";
 /** As the cluster is known to Berth. */
 export const far = "far";
 
@@ -50,7 +52,7 @@ export class BadLuck implements AsyncDisposable {
   /** Adds the cluster to a Berth, and waits until it is connected. */
   async add(berth = this.berth): Promise<void> {
     const file = this.kubeconfigFile(berth, this.days.kubeconfig());
-    const added = await berth.cli(["clusters", "add", far, "--kubeconfig", file, "--domain", this.domain]);
+    const added = await berth.cli(["clusters", "add", far, "--kubeconfig", file, "--domain", this.domain, "--gateway", gateway]);
     if (added.code !== 0) throw new Error(added.said);
   }
 
@@ -80,7 +82,7 @@ export class BadLuck implements AsyncDisposable {
       image: `${this.#cluster.registry}/${repository}:1`,
       command: ["/bin/sh", "-c", program],
       ports: ["8080"],
-      environment: { WORD: word, PASSWORD: "tr0ub4dor" },
+      environment: { WORD: word },
       deploy: { replicas },
       "x-berth": { gracePeriod: 5 },
     };

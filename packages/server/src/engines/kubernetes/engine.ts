@@ -391,6 +391,6 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
 
   /** What a cluster's refusals and silence are to whoever asked. */
   #asking<T>(ask: () => Promise<T>): Promise<T> {
-    return asking(this.#deps.cluster, ask);
+    return asking(this.#deps.cluster, this.#api, ask);
   }
 }

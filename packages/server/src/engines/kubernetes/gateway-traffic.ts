@@ -312,7 +312,7 @@ export class GatewayTraffic implements Traffic {
   }
 
   #asking<T>(ask: () => Promise<T>): Promise<T> {
-    return asking(this.#deps.cluster, ask);
+    return asking(this.#deps.cluster, this.#deps.api, ask);
   }
 }
 

@@ -1,13 +1,11 @@
 // The namespace of a stack: made with whose it is and with Berth's rights in it, never taken from others, and removed when nothing of the stack is to be kept.
 import { setTimeout as sleep } from "node:timers/promises";
-import { cause, type Cause } from "@berth/contract/causes.ts";
+import { cause } from "@berth/contract/causes.ts";
 import { fieldManager, type KubeApi } from "../../kubernetes/api.ts";
 import { KubeError } from "../../kubernetes/errors.ts";
-import type { KubeObject } from "../../kubernetes/objects.ts";
 import { EngineFailure, type Workload } from "../engine.ts";
-import { event } from "./failures.ts";
+import { terminating, type Namespace } from "./failures.ts";
 import { mark, namespaceOf } from "./names.ts";
-import type { Condition } from "./objects.ts";
 import { ensureRights } from "./rights.ts";
 import { levelFor, levelKey, levelOf, namespaceObject, networkPolicyOf, type Doors } from "./surroundings.ts";
 
@@ -91,22 +89,4 @@ export class Namespaces {
       if ((await api.find(place, { signal })) === undefined) return true;
     return false;
   }
-}
-
-interface Namespace extends KubeObject {
-  readonly status?: { readonly conditions?: readonly Condition[] };
-}
-
-/** What the cluster says of what is left in it, once it has looked. https://kubernetes.io/docs/tasks/administer-cluster/namespaces/#deleting-a-namespace */
-function terminating({ metadata, status }: Namespace): Cause {
-  const conditions = ["NamespaceFinalizersRemaining", "NamespaceContentRemaining", "NamespaceDeletionDiscoveryFailure"].flatMap((type) =>
-    (status?.conditions ?? []).filter((one) => one.type === type && one.status === "True"),
-  );
-  const [first] = conditions;
-  const held = first?.message === undefined ? "" : `: ${first.message.slice(0, 300)}`;
-  return cause(
-    "namespace_terminating",
-    { namespace: metadata.name, held },
-    conditions.map(({ message = "" }) => event(message)),
-  );
 }
