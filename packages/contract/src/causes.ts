@@ -211,7 +211,7 @@ export const causesEn = {
     next: "An administrator of the cluster finds more with `kubectl describe httproute {route}`; mostly the gateway does not take routes of this namespace or host.",
   },
   namespace_terminating: {
-    sentence: "The namespace {namespace} is still being removed by its cluster.",
+    sentence: "The namespace {namespace} is still being removed by its cluster{held}.",
     next: "Nothing has to be done: it is tried again by itself. When it stays, `kubectl get namespace {namespace} -o yaml` says what holds it.",
   },
   // builds

@@ -28,7 +28,7 @@ import { createHttpServer } from "./http/server.ts";
 import { trimWhenQuiet } from "./os/trim.ts";
 import { migrationsFolder, pathsOf } from "./paths.ts";
 import { loadProbeKey } from "./edge/probe-header.ts";
-import { enqueue, freeLeases } from "./reconcile/queue.ts";
+import { enqueue, freeLeases, hurryFailed } from "./reconcile/queue.ts";
 import { createBuildLogs } from "./resources/builds/log.ts";
 import type { ResourceDeps } from "./resources/deps.ts";
 import { openAdded } from "./resources/clusters/store.ts";
@@ -199,6 +199,7 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
           config,
           log,
           driver: cluster,
+          installation: () => installation.id,
           connect: async (of, onChange) => {
             const hooks = {
               onChange,
@@ -206,6 +207,7 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
                 await takeOver({ db, places, cluster: of.cluster, installation, log }, signal);
                 for (const kind of of.kind === "docker" ? edgeWork : clusterWork)
                   await enqueue(db, { kind, key: of.cluster, cluster: of.cluster });
+                await hurryFailed(db, of.cluster);
               },
             };
             if (of.kind === "docker") return hostsOf.open(of, hooks);

@@ -134,6 +134,7 @@ export async function startWork({ config, address, installation, cluster, doors 
       installation: () => installation,
       ...(prefix === undefined ? {} : { registry: prefix }),
       from: (at) => clockWatch.from(at),
+      reachableSince: places.reachableSince,
       waitForHint: hints.waitForHint,
       overhear: hints.overhear,
       countRepair: (_stack, _component, what) => {

@@ -57,6 +57,7 @@ export class Scene {
       secretBox: services.deps.secretBox,
       clock: () => new Date(this.now),
       from: (at) => at,
+      reachableSince: () => 0,
       installation: () => ({ id: "test", epoch: 1 }),
       countRepair: () => undefined,
       places: { engine: () => this.engine, traffic: () => this.traffic, standard: "local", owns: () => true },

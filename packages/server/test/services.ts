@@ -69,6 +69,7 @@ export function useServices(change: (deps: HandlerDeps) => Partial<HandlerDeps> 
       addedClusters: {
         checkHost: () => Promise.resolve(),
         checkKube: () => Promise.reject(new BerthError("cluster_unusable", { server: "none", reason: "there is none here", hint: "" })),
+        checkRenewed: () => Promise.reject(new BerthError("cluster_unusable", { server: "none", reason: "there is none here", hint: "" })),
         refresh: () => Promise.resolve(),
         state: () => undefined,
         clear: () => Promise.resolve(),

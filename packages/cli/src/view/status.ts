@@ -7,7 +7,7 @@ import { table } from "../output/table.ts";
 import { ago } from "../output/time.ts";
 import { cut } from "../output/width.ts";
 import { causeLines } from "./cause.ts";
-import { stateStyle } from "./states.ts";
+import { stateStyle, stateText } from "./states.ts";
 
 interface Page {
   readonly items: Component[];
@@ -59,7 +59,7 @@ export function statusLines(ctx: Pick<Context, "out" | "now">, stack: string, co
   const lines = table(
     [
       { title: "COMPONENT", of: (component) => component.name, style: paint.bold, shrink: 1 },
-      { title: "STATE", of: (component) => component.state, style: stateStyle(paint) },
+      { title: "STATE", of: (component) => stateText(component, ctx.now()), style: stateStyle(paint) },
       { title: "READY", of: (component) => (component.kind === "cron" ? "-" : `${component.ready}/${component.replicas}`), align: "right" },
       {
         title: "RELEASE",
@@ -113,9 +113,10 @@ export function statusLines(ctx: Pick<Context, "out" | "now">, stack: string, co
 /** What makes two looks different for a reader: not that a moment has passed. */
 function withoutAges(page: Page): string {
   return JSON.stringify(
-    page.items.map(({ name, state, ready, replicas, release, rollout, cause, warnings }) => ({
+    page.items.map(({ name, state, unknownSince, ready, replicas, release, rollout, cause, warnings }) => ({
       name,
       state,
+      unknownSince,
       ready,
       replicas,
       release,

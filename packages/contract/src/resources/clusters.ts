@@ -107,6 +107,10 @@ export const NewKubernetes = Type.Object(
 );
 export type NewKubernetes = Static<typeof NewKubernetes>;
 
+/** How a Kubernetes cluster that is known is reached from now on: its certificate or token has expired, or its address or authority is another one. */
+export const RenewedKubernetes = Type.Pick(NewKubernetes, ["kubeconfig", "context"]);
+export type RenewedKubernetes = Static<typeof RenewedKubernetes>;
+
 /** How a Docker host elsewhere or a Kubernetes cluster is reached and used: one of both. */
 export const NewCluster = Type.Object(
   {
@@ -162,6 +166,13 @@ export const Cluster = Type.Object(
 );
 export type Cluster = Static<typeof Cluster>;
 
+/** What is left out stays. */
+export const ClusterChange = Type.Object(
+  { draining: Type.Optional(Type.Boolean()), kubernetes: Type.Optional(RenewedKubernetes) },
+  { additionalProperties: false, minProperties: 1 },
+);
+export type ClusterChange = Static<typeof ClusterChange>;
+
 const manage = { permission: "installation.manage", at: "installation" } as const;
 const Named = Type.Object({ cluster: Name }, { additionalProperties: false });
 
@@ -200,12 +211,12 @@ export const clusterRoutes = {
   changeCluster: {
     method: "PATCH",
     path: "/clusters/:cluster",
-    summary: "Let a cluster take new stacks, or no more",
+    summary: "Let a cluster take new stacks, or no more; give it another kubeconfig",
     kind: "json",
     access: manage,
     verbs: ["Cluster.change"],
     params: Named,
-    body: Type.Object({ draining: Type.Boolean() }, { additionalProperties: false }),
+    body: ClusterChange,
     response: Cluster,
   },
   removeCluster: {

@@ -5,7 +5,7 @@ import { lists } from "../lists.ts";
 import { Digest, Instant, Name, PointInTime, Text } from "../names.ts";
 import { Allowed, Empty, ListQuery, Page, type Route } from "../route.ts";
 import { ComponentKind, ComponentSpec } from "../spec.ts";
-import { InComponent, InStack, Number_ } from "./common.ts";
+import { InComponent, InStack, Number_, UnknownSince } from "./common.ts";
 import { Deployment, Note } from "./plans.ts";
 
 export const InstanceView = Type.Object(
@@ -62,6 +62,7 @@ export const Component = Type.Object(
       Type.Array(Note, { description: "What its users will meet, or meet already: certificates that end. Absent: nothing." }),
     ),
     observedAt: Type.Optional(Instant),
+    unknownSince: Type.Optional(UnknownSince),
     createdAt: Instant,
     updatedAt: Instant,
     nextRunAt: Type.Optional(Instant),

@@ -3,7 +3,7 @@ import { Type, type Static } from "typebox";
 import { lists } from "../lists.ts";
 import { Instant, Name, RunEnv, Text } from "../names.ts";
 import { Allowed, Empty, ListQuery, Page, type Route } from "../route.ts";
-import { InStack, Number_ } from "./common.ts";
+import { InStack, Number_, UnknownSince } from "./common.ts";
 
 /** `empty`: no components; `progressing`: a rollout runs; `degraded`: something wanted is not ready. */
 export const StackState = Type.Union([
@@ -21,6 +21,7 @@ export const Stack = Type.Object(
     cluster: Type.String(),
     runEnv: Type.String({ description: "Injected as RUN_ENV." }),
     state: StackState,
+    unknownSince: Type.Optional(UnknownSince),
     components: Type.Integer(),
     version: Type.Integer({ description: "Number of the newest stack version; 0 before the first." }),
     urls: Type.Array(Type.String()),

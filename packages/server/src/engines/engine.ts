@@ -140,6 +140,8 @@ export interface Instance {
   };
   /** Why it is not ready, when that is known. */
   readonly cause?: Cause;
+  /** What it is started from is gone, and it cannot start again: `prepare` gives that back. */
+  readonly unprepared?: true;
   readonly probes: readonly ProbeRecord[];
 }
 

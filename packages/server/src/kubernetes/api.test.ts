@@ -119,21 +119,24 @@ describe("being asked to come later", () => {
     expect(performance.now() - began).toBeGreaterThanOrEqual(1_000);
   });
 
-  it("applies again, but never creates or deletes again", async () => {
-    const { api, server } = await busyUntil(1, 429, "0");
-    expect(await api.apply(object)).toMatchObject({ asked: 2 });
-    for (const call of [
+  it("does again whatever was not done: 429; and never creates or deletes again after a 503", async () => {
+    const calls = [
       (one: KubeApi) => one.create(object),
       (one: KubeApi) => one.delete(pod),
       (one: KubeApi) => one.merge(pod, {}),
       (one: KubeApi) => one.replace(object),
       (one: KubeApi) => one.jsonPatch(pod, []),
-    ]) {
-      const busy = await busyUntil(100, 429, "0");
-      expect(await failure(call(busy.api))).toMatchObject({ status: 429, retryAfter: 0 });
-      expect(busy.server.asked).toHaveLength(1);
+    ];
+    for (const call of [(one: KubeApi) => one.apply(object), ...calls]) {
+      const { api, server } = await busyUntil(1, 429, "0");
+      await call(api);
+      expect(server.asked).toHaveLength(2);
     }
-    expect(server.asked).toHaveLength(2);
+    for (const call of calls) {
+      const { api, server } = await busyUntil(100, 503, "0");
+      expect(await failure(call(api))).toMatchObject({ status: 503, retryAfter: 0 });
+      expect(server.asked).toHaveLength(1);
+    }
   });
 
   it("gives up after some attempts", async () => {
@@ -155,13 +158,26 @@ describe("being asked to come later", () => {
     expect(await failure(api.get(pod, { signal: abortAfter(100, reason) }))).toBe(reason);
   });
 
-  it("does not repeat what it was not told to: 500, and 503 without a time", async () => {
-    for (const status of [500, 503]) {
-      const { api, server } = await serve((_request, response) => json(response, status, refusal(status, "InternalError")));
-      expect(await failure(api.get(pod))).toMatchObject({ status });
-      expect(server.asked).toHaveLength(1);
-    }
-  });
+  it.each([500, 502, 503])(
+    "asks a server in trouble again a few times after a %i, within a second, and changes nothing twice",
+    async (status) => {
+      let asked = 0;
+      const { api } = await serve((_request, response) => {
+        asked += 1;
+        if (asked % 4 === 0) json(response, 200, { kind: "Pod", asked });
+        else json(response, status, refusal(status, "InternalError"));
+      });
+      expect(await api.get(pod)).toMatchObject({ asked: 4 });
+      expect(await api.apply(object)).toMatchObject({ asked: 8 });
+      expect(await failure(api.create(object))).toMatchObject({ status });
+      expect(asked).toBe(9);
+      const down = await serve((_request, response) => json(response, status, refusal(status, "InternalError")));
+      const began = performance.now();
+      expect(await failure(down.api.get(pod))).toMatchObject({ status });
+      expect(down.server.asked).toHaveLength(4);
+      expect(performance.now() - began).toBeLessThan(2_000);
+    },
+  );
 });
 
 function abortAfter(ms: number, reason: Error): AbortSignal {
@@ -221,9 +237,9 @@ describe("nobody answers", () => {
     });
     expect(await failure(api.create(object))).toMatchObject({ name: "KubeUnreachable", code: "cut" });
     expect(asked).toBe(1);
-    // A question may be asked once more.
+    // A question may be asked a few times more.
     expect(await failure(api.get(pod))).toMatchObject({ code: "cut" });
-    expect(asked).toBe(3);
+    expect(asked).toBe(5);
   });
 
   it("asks again on a new connection when the server gave up the kept one", async () => {

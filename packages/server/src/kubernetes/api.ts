@@ -1,5 +1,5 @@
 // Calls to a Kubernetes API: one object at a time, and streams. Knows paths, bodies and failures, and nothing of what Berth makes of the objects. A token or a key is
-// never part of a message. Only what may be asked twice is: questions and applies, when the server says to come later, or closed a kept connection at its reuse.
+// part of a message. Only what may be asked twice is: questions and applies, when the server is in trouble for a moment or a connection broke; anything, when it says that it did nothing (429).
 import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
 import type { Dispatcher } from "undici";
 import type { WebSocket } from "ws";
@@ -187,12 +187,12 @@ export class KubeApi {
   }
 
   async #patiently(method: Method, path: string, options: RequestOptions, limit: Limit): Promise<string> {
-    const mayRepeat = method === "GET" || options.type === applyType;
+    const may = method === "GET" || options.type === applyType ? "always" : "undone";
     for (let attempt = 0; ; attempt++) {
       try {
         return await this.#once(method, path, options, limit.signal);
       } catch (error) {
-        const wait = mayRepeat ? waitAfter(error, attempt) : undefined;
+        const wait = waitAfter(error, attempt, may);
         if (wait === undefined || wait >= limit.left()) throw error;
         await sleep(wait, undefined, { signal: limit.signal }).catch(() => limit.signal.throwIfAborted());
       }

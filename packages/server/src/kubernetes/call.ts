@@ -12,6 +12,10 @@ export interface Call {
 
 const defaultTimeout = 60_000;
 const mostRetries = 8;
+/** Of what says nothing of when to come again: little more than half a second in all. */
+const shortRetries = 3;
+/** ms. */
+const firstWait = 100;
 
 export interface Limit {
   readonly signal: AbortSignal;
@@ -33,14 +37,25 @@ export function limited(name: string, { signal, timeout = defaultTimeout }: Call
   };
 }
 
-/** ms until the next attempt at what may be repeated; undefined: there is none. */
-export function waitAfter(error: unknown, attempt: number): number | undefined {
-  if (error instanceof KubeUnreachable) return error.code === "cut" && attempt === 0 ? 0 : undefined;
+/** `always`: a question or an apply, which may be done twice. `undone`: only when the server says that it was not done. */
+export type Repeatable = "always" | "undone";
+
+/** ms until the next attempt; undefined: there is none. */
+export function waitAfter(error: unknown, attempt: number, may: Repeatable): number | undefined {
+  if (error instanceof KubeUnreachable)
+    return error.code === "cut" && may === "always" && attempt < shortRetries ? (attempt === 0 ? 0 : shortWait(attempt)) : undefined;
   if (!(error instanceof KubeError) || attempt >= mostRetries) return undefined;
-  if ((error.status !== 429 && error.status !== 503) || error.retryAfter === undefined) return undefined;
-  // Those that were sent away together do not come back together.
-  return error.retryAfter * (1 + Math.random() / 4);
+  // Sent away before anything of it was done, whatever it was. https://kubernetes.io/docs/concepts/cluster-administration/flow-control/
+  const isUndone = error.status === 429;
+  if (error.retryAfter !== undefined && (isUndone || (error.status === 503 && may === "always")))
+    // Those that were sent away together do not come back together.
+    return error.retryAfter * (1 + Math.random() / 4);
+  // One of several servers is in trouble, or what stands before them: the next one may not be.
+  const isTrouble = error.status === 500 || error.status === 502 || error.status === 503;
+  return isTrouble && may === "always" && attempt < shortRetries ? shortWait(attempt) : undefined;
 }
+
+const shortWait = (attempt: number): number => firstWait * 2 ** attempt * (0.5 + Math.random() / 2);
 
 /** ms. Whole seconds are all that API servers send; a date, RFC 9110 section 10.2.3, is left out. */
 export function retryAfterOf(header: string | readonly string[] | undefined): number | undefined {

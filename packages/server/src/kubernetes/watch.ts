@@ -33,7 +33,8 @@ interface WatchEvent<O> {
   readonly object: O;
 }
 
-const defaultPatience: Patience = { first: 500, longest: 30_000, silence: 150_000 };
+/** Once a cluster is back it is not to be waited for: a question each few seconds is nothing to it. */
+const defaultPatience: Patience = { first: 500, longest: 5_000, silence: 150_000 };
 /** Seconds that a watch lasts at least; twice that at most, so that not all of them come back at once. */
 const shortestWatch = 240;
 /** A page of pods is some 2 MB of JSON then, which is parsed in one go. */
@@ -95,6 +96,11 @@ export class Watched<T, O extends Listed = KubeObject> {
   /** Why it cannot know; undefined with `since`. */
   get trouble(): Error | undefined {
     return this.#trouble;
+  }
+
+  /** When the server last said anything, if only that nothing changed; unix ms. */
+  get heard(): number {
+    return this.#heard;
   }
 
   /** How often the whole collection was read. */

@@ -1,6 +1,7 @@
 // The generic reconcile loop: takes due rows and runs a handler on each, many at once. Must never let one stuck handler delay
 // another, nor go on with a row whose lease may be somebody else's (promises 2 and 4).
 import { setTimeout as sleep } from "node:timers/promises";
+import { BerthError } from "../core/errors.ts";
 import type { Listener } from "../db/listen.ts";
 import type { Log } from "../db/log.ts";
 import type { Db } from "../db/pool.ts";
@@ -21,7 +22,8 @@ export interface HandlerResult {
 }
 export type Handler = (row: Claim, context: HandlerContext) => Promise<HandlerResult | void>;
 
-export type AbortCause = "lease_lost" | "deadline" | "stopping";
+/** `unreachable`: the row's cluster is away. */
+export type AbortCause = "lease_lost" | "deadline" | "stopping" | "unreachable";
 export class LoopAbort extends Error {
   readonly why: AbortCause;
   constructor(why: AbortCause) {
@@ -45,8 +47,10 @@ export interface LoopOptions {
   /** Asked before each claim: the clusters that this process can reach now. */
   readonly clusters: () => readonly string[] | "all";
   readonly handler: Handler;
-  /** Rows worked on at once. */
+  /** Rows of one cluster worked on at once; see `roomOf` for several. */
   readonly concurrency: number;
+  /** `machine`: the work is this machine's own, whatever cluster it is for. It shares the hands, and goes on when the cluster is away. */
+  readonly at?: "cluster" | "machine";
   readonly holder: string;
   readonly log: Log;
   readonly listener?: Listener;
@@ -71,6 +75,21 @@ export interface Loop {
   wake(): void;
   /** Takes no more rows, gives running handlers `graceMs`, then aborts them and hands their rows on. */
   stop(graceMs?: number): Promise<void>;
+}
+
+/** ms at most between two tries at a place that does not answer, or answers with errors now and then: what is done there in steps would stand still for minutes. */
+const longestAway = 5_000;
+
+/** So many clusters have all the hands that one has. */
+const withAllHands = 4;
+
+/**
+ * How many rows may be worked on at once, in all and of one cluster: a cluster that is slow keeps its own hands busy and not those of the others (design: a cluster that is
+ * down or slow never delays another). It takes seven slow ones at once to do that to an eighth.
+ */
+export function roomOf(concurrency: number, clusters: number): { readonly all: number; readonly each: number } {
+  if (clusters <= withAllHands) return { all: concurrency * Math.max(1, clusters), each: concurrency };
+  return { all: concurrency * withAllHands, each: Math.ceil(concurrency / 2) };
 }
 
 interface Running {
@@ -161,20 +180,34 @@ export function startLoop(options: LoopOptions): Loop {
     });
   }
 
+  /** The clusters that have hands free, and how many rows may be taken of any of them. */
+  function room(): { readonly clusters: readonly string[] | "all"; readonly limit: number } {
+    const clusters = options.clusters();
+    if (clusters === "all" || options.at === "machine") return { clusters, limit: options.concurrency - running.size };
+    const { all, each } = roomOf(options.concurrency, clusters.length);
+    const used = Map.groupBy(running, ({ row }) => row.cluster);
+    const free = (cluster: string): number => each - (used.get(cluster)?.length ?? 0);
+    const open = clusters.filter((cluster) => free(cluster) > 0);
+    return { clusters: open, limit: Math.min(all - running.size, ...open.map(free)) };
+  }
+
   async function fillSlots(): Promise<void> {
-    const free = options.concurrency - running.size;
-    if (free < 1) return;
+    letGo();
+    const { clusters, limit } = room();
+    if (limit < 1 || clusters.length === 0) return;
     const asked = clock();
-    const rows = await claim(options.db, {
-      kinds: options.kinds,
-      clusters: options.clusters(),
-      limit: free,
-      holder: options.holder,
-      leaseMs,
-    });
+    const rows = await claim(options.db, { kinds: options.kinds, clusters, limit, holder: options.holder, leaseMs });
     for (const row of rows) begin(row, asked);
     // More may be due than there was room for, and somebody may have made room meanwhile.
-    if (rows.length === free) woken = true;
+    if (rows.length === limit) woken = true;
+  }
+
+  /** What waits for a cluster that is away waits in the queue, and holds up nobody. */
+  function letGo(): void {
+    const clusters = options.clusters();
+    if (clusters === "all" || options.at === "machine") return;
+    for (const { row, controller } of running)
+      if (!clusters.includes(row.cluster) && !controller.signal.aborted) controller.abort(new LoopAbort("unreachable"));
   }
 
   function begin(row: Claim, asked: number): void {
@@ -186,7 +219,7 @@ export function startLoop(options: LoopOptions): Loop {
       renewedAt: asked,
       ended: work(row, controller).finally(() => {
         // What is due meanwhile was told, unless there was no room for it.
-        const full = running.size >= options.concurrency;
+        const full = isFull(row.cluster);
         running.delete(entry);
         options.metrics?.running?.(options.kinds, running.size);
         if (full || options.listener === undefined) wake();
@@ -195,6 +228,12 @@ export function startLoop(options: LoopOptions): Loop {
     };
     running.add(entry);
     options.metrics?.running?.(options.kinds, running.size);
+  }
+
+  /** Whether rows of the cluster may have been left for want of a hand. */
+  function isFull(cluster: string): boolean {
+    const { clusters, limit } = room();
+    return limit < 1 || (clusters !== "all" && !clusters.includes(cluster));
   }
 
   async function work(row: Claim, controller: AbortController): Promise<void> {
@@ -276,10 +315,11 @@ export function startLoop(options: LoopOptions): Loop {
       return held ? "done" : "lease_lost";
     }
     if (why === "lease_lost") return ending.type === "stuck" ? "stuck" : "lease_lost";
-    if (why === "stopping") return (await release(options.db, row)) ? "released" : "lease_lost";
+    if (why === "stopping" || why === "unreachable") return (await release(options.db, row)) ? "released" : "lease_lost";
     const error = ending.type === "stuck" ? `it took longer than ${deadlineMs} ms and did not stop` : sentence(ending.error);
     options.log.warn({ kind: row.kind, key: row.key, attempts: row.attempts, error }, "work failed; it will be tried again");
-    const backoffMs = backoff(row.attempts);
+    const wait = backoff(row.attempts);
+    const backoffMs = ending.type === "threw" && isAway(ending.error) ? Math.min(wait, longestAway) : wait;
     const held = await fail(options.db, row, { error, backoffMs });
     looks.add(now() + backoffMs);
     return ending.type === "stuck" ? "stuck" : held ? "failed" : "lease_lost";
@@ -341,6 +381,8 @@ export function startLoop(options: LoopOptions): Loop {
 function abortedBy(signal: AbortSignal): AbortCause | undefined {
   return signal.reason instanceof LoopAbort ? signal.reason.why : undefined;
 }
+
+const isAway = (error: unknown): boolean => error instanceof BerthError && error.code === "engine_unavailable";
 
 function sentence(error: unknown): string {
   return error instanceof Error ? `${error.name}: ${error.message}` : String(error);

@@ -127,6 +127,15 @@ export async function freeLeases(db: Db, clusters: readonly string[]): Promise<n
   return Number(freed.numAffectedRows ?? 0n);
 }
 
+/** When a cluster is back: what failed there, and waits longer and longer for its next try, is due at once. */
+export async function hurryFailed(db: Db, cluster: string): Promise<void> {
+  await sql`
+    with hurried as (
+      update due set due_at = now() where cluster = ${cluster} and lease_holder is null and last_error is not null and due_at > now() returning kind
+    )
+    select pg_notify(${dueChannel}, kind) from (select distinct kind from hurried) kinds`.execute(db);
+}
+
 /**
  * After the wall clock was set back: what is due at an instant to come is looked at now, since nobody can tell whether that instant was meant by the old clock or
  * by the new one, and who looks says when he wants to look again. A lease that is longer than leases are ends when one that is taken now would.

@@ -36,6 +36,8 @@ export interface AddedClusters {
   checkHost(host: WantedHost, signal: AbortSignal): Promise<void>;
   /** Whether the cluster can be used, and what it says of itself. Errors: `cluster_unusable`. */
   checkKube(wanted: WantedKube, signal: AbortSignal): Promise<KubeFacts>;
+  /** The same of one that is known and is reached in another way from now on. `has`: it has stacks, so that it must be the same cluster. Errors: `cluster_unusable`. */
+  checkRenewed(wanted: WantedKube, has: { readonly stacks: boolean }, signal: AbortSignal): Promise<KubeFacts>;
   /** Connects what was added, and lets go of what was removed. */
   refresh(): Promise<void>;
   /** undefined for what this server does not drive. */

@@ -18,6 +18,7 @@ export interface AddedDeps {
   readonly secretBox: SecretBox;
   readonly config: Pick<Config, "kubernetesService" | "registry" | "buildctl" | "builds">;
   readonly log: Log;
+  readonly installation: () => string;
   /** The cluster of this server's own machine. */
   readonly driver: string;
   /** `onChange`: to be called when its state is another one. */
@@ -39,6 +40,7 @@ const period = 5_000;
 export const noneAdded: AddedClusters = {
   checkHost: () => Promise.reject(driverless()),
   checkKube: () => Promise.reject(driverless()),
+  checkRenewed: () => Promise.reject(driverless()),
   refresh: () => Promise.resolve(),
   state: () => undefined,
   clear: () => Promise.reject(driverless()),
@@ -51,7 +53,7 @@ const driverless = (): BerthError =>
     hint: "Ask the server that does; `berth clusters list` shows which one.",
   });
 
-export function connectAdded({ db, secretBox, config, log, driver, connect, onChange }: AddedDeps): RunningAdded {
+export function connectAdded({ db, secretBox, config, log, driver, installation, connect, onChange }: AddedDeps): RunningAdded {
   const connections = new Map<string, Connection>();
   let turn: Promise<void> = Promise.resolve();
 
@@ -79,6 +81,7 @@ export function connectAdded({ db, secretBox, config, log, driver, connect, onCh
   return {
     checkHost,
     checkKube: (wanted, signal) => checkKube(wanted, config, signal),
+    checkRenewed: (wanted, { stacks }, signal) => checkKube(wanted, config, signal, stacks ? installation() : undefined),
     refresh,
     all: () => [...connections.values()],
     state: (cluster) => connections.get(cluster)?.state,

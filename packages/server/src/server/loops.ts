@@ -42,7 +42,13 @@ const resyncPeriod = 30_000;
 
 export function startLoops(deps: LoopsDeps): { stop(): Promise<void> } {
   const again = (ms: number): { again: Date } => ({ again: new Date(deps.component.clock().getTime() + ms) });
-  const start = (kinds: string[], concurrency: number, handler: Handler, deadlineMs?: number): Loop =>
+  const start = (
+    kinds: string[],
+    concurrency: number,
+    handler: Handler,
+    deadlineMs?: number,
+    at: "cluster" | "machine" = "cluster",
+  ): Loop =>
     startLoop({
       db: deps.db,
       log: deps.log,
@@ -52,6 +58,7 @@ export function startLoops(deps: LoopsDeps): { stop(): Promise<void> } {
       clusters: deps.clusters,
       kinds,
       concurrency,
+      at,
       handler,
       ...(deadlineMs === undefined ? {} : { deadlineMs }),
     });
@@ -63,6 +70,7 @@ export function startLoops(deps: LoopsDeps): { stop(): Promise<void> } {
       2 * deps.build.limits.total + 1,
       (row, context) => reconcileBuilds(deps.build, row, context),
       deps.build.deadline + 5 * minute,
+      "machine",
     ),
     start(["task"], 16, (row, context) => reconcileTask(deps.component, row.key, context)),
     start(["cron", "stack", "volume"], 4, (row, context) => {

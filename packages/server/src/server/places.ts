@@ -56,6 +56,8 @@ export interface ServerPlaces extends Places {
   builder(cluster: string): Builder | undefined;
   /** Those that work can be done for now. */
   reachable(): readonly string[];
+  /** Since when one is, without a break; unix ms, 0 = since before this server. */
+  reachableSince(cluster: string): number;
   /** Looks again at who drives what, until the signal. */
   run(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
@@ -66,7 +68,7 @@ const unknownRouter = { host: "127.0.0.1", port: 8080 };
 
 export async function createPlaces(db: Db, own: OwnPlace | undefined, open: (place: AddedPlace) => OpenPlace): Promise<ServerPlaces> {
   let owners = await clusterOwners(db);
-  const added = new Map<string, { of: AddedPlace; readonly place: OpenPlace }>();
+  const added = new Map<string, { of: AddedPlace; since: number; readonly place: OpenPlace }>();
   const closing: Promise<void>[] = [];
   const drop = (cluster: string): void => {
     const gone = added.get(cluster)?.place.close();
@@ -91,8 +93,11 @@ export async function createPlaces(db: Db, own: OwnPlace | undefined, open: (pla
       }
       for (const of of now) {
         const known = added.get(of.cluster);
-        if (known === undefined) added.set(of.cluster, { of, place: open(of) });
-        else known.of = of;
+        if (known === undefined) added.set(of.cluster, { of, since: Date.now(), place: open(of) });
+        else {
+          if (of.connected && !known.of.connected) known.since = Date.now();
+          known.of = of;
+        }
         if (of.kind === "docker") added.get(of.cluster)?.place.setDoors?.(of.doors);
       }
     },
@@ -100,6 +105,7 @@ export async function createPlaces(db: Db, own: OwnPlace | undefined, open: (pla
       ...(own === undefined ? [] : [own.cluster]),
       ...[...added.values()].flatMap(({ of }) => (of.connected ? [of.cluster] : [])),
     ],
+    reachableSince: (cluster) => added.get(cluster)?.since ?? 0,
     async run(signal) {
       while (!signal.aborted) {
         await delay(period, undefined, { signal }).catch(() => undefined);

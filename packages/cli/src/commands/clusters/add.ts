@@ -6,6 +6,7 @@ import type { Cluster, NewCluster, NewClusterBuilder } from "@berth/contract/res
 import { choice, defineCommand, flag, integer, required, text } from "../../command.ts";
 import type { Context } from "../../context.ts";
 import { exitCodes, Failure, UsageError } from "../../failure.ts";
+import { kubeconfigIn } from "./kubeconfig.ts";
 
 /** ms between two looks while a host is being connected. */
 const period = 500;
@@ -129,17 +130,6 @@ async function bodyOf(
     ...(domain === undefined ? {} : { domain }),
     kubernetes: { ...kubernetes, ...(kubeconfig === undefined ? {} : { kubeconfig: await kubeconfigIn(ctx, kubeconfig) }) },
   };
-}
-
-async function kubeconfigIn({ prompt }: Context, file: string): Promise<string> {
-  try {
-    return file === "-" ? await prompt.readAll() : await readFile(file, "utf8");
-  } catch (error) {
-    throw new Failure(exitCodes.failed, `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}.`, {
-      next: "Write one with `kubectl config view --minify --flatten`.",
-      cause: error,
-    });
-  }
 }
 
 function builderOf(

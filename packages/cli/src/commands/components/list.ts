@@ -2,7 +2,7 @@
 import { lists } from "@berth/contract/lists.ts";
 import { choice, defineCommand } from "../../command.ts";
 import { ago } from "../../output/time.ts";
-import { stateStyle } from "../../view/states.ts";
+import { stateStyle, stateText } from "../../view/states.ts";
 import { listOptions, showList } from "../lists.ts";
 
 export const command = defineCommand({
@@ -38,7 +38,7 @@ export const command = defineCommand({
       [
         { title: "COMPONENT", of: (component) => component.name, shrink: 1, style: ctx.out.paint.bold },
         { title: "KIND", of: (component) => component.kind, drop: 2 },
-        { title: "STATE", of: (component) => component.state, style: stateStyle(ctx.out.paint) },
+        { title: "STATE", of: (component) => stateText(component, ctx.now()), style: stateStyle(ctx.out.paint) },
         {
           title: "READY",
           of: (component) => (component.kind === "cron" ? "-" : `${component.ready}/${component.replicas}`),

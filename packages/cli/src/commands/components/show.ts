@@ -14,13 +14,13 @@ export const command = defineCommand({
     const component = await api.showComponent({ params: await ctx.inComponent(input.arguments.component) }, { signal: ctx.signal });
     const { causeLines } = await import("../../view/cause.ts");
     const { allowedText } = await import("../../view/allowed.ts");
-    const { stateStyle } = await import("../../view/states.ts");
+    const { stateStyle, stateText } = await import("../../view/states.ts");
     const { specFacts } = await import("../../view/spec.ts");
     showObject(ctx, component, [
       ["component", ctx.out.paint.bold(component.name)],
       ["stack", component.stack],
       ["kind", component.kind],
-      ["state", stateStyle(ctx.out.paint)(component.state)],
+      ["state", stateStyle(ctx.out.paint)(stateText(component, ctx.now()))],
       [
         "ready",
         component.kind === "cron" ? undefined : `${component.ready} of ${component.replicas}${component.stopped ? " (stopped)" : ""}`,

@@ -2,7 +2,7 @@
 import { lists } from "@berth/contract/lists.ts";
 import { choice, defineCommand, text } from "../../command.ts";
 import { ago } from "../../output/time.ts";
-import { stateStyle } from "../../view/states.ts";
+import { stateStyle, stateText } from "../../view/states.ts";
 import { listOptions, showList } from "../lists.ts";
 
 export const command = defineCommand({
@@ -28,7 +28,7 @@ export const command = defineCommand({
         api.listStacks({ query: { ...query, state: options.state, team: options.team, cluster: options.cluster } }, { signal: ctx.signal }),
       [
         { title: "STACK", of: (stack) => stack.name, shrink: 1, style: ctx.out.paint.bold },
-        { title: "STATE", of: (stack) => stack.state, style: stateStyle(ctx.out.paint) },
+        { title: "STATE", of: (stack) => stateText(stack, ctx.now()), style: stateStyle(ctx.out.paint) },
         { title: "COMPONENTS", of: (stack) => String(stack.components), align: "right", drop: 2 },
         { title: "VERSION", of: (stack) => (stack.version === 0 ? "-" : String(stack.version)), align: "right", drop: 3 },
         { title: "CLUSTER", of: (stack) => stack.cluster, shrink: 1, drop: 4 },

@@ -1,7 +1,7 @@
 // `berth stacks show`
 import { defineCommand, optional } from "../../command.ts";
 import { ago, when } from "../../output/time.ts";
-import { stateStyle } from "../../view/states.ts";
+import { stateStyle, stateText } from "../../view/states.ts";
 import { showObject } from "../shown.ts";
 
 export const command = defineCommand({
@@ -16,7 +16,7 @@ export const command = defineCommand({
     ).showStack({ params: { stack: input.arguments.stack ?? (await ctx.stack()) } }, { signal: ctx.signal });
     showObject(ctx, stack, [
       ["stack", ctx.out.paint.bold(stack.name)],
-      ["state", stateStyle(ctx.out.paint)(stack.state)],
+      ["state", stateStyle(ctx.out.paint)(stateText(stack, ctx.now()))],
       ["team", stack.team],
       ["cluster", stack.cluster],
       ["RUN_ENV", stack.runEnv],

@@ -6,6 +6,7 @@ import type { Cause } from "@berth/contract/causes.ts";
 import { loadImage, makeNobodyImage } from "../../../../../tools/cluster/images.ts";
 import { readKubeconfig } from "../../core/kubeconfig.ts";
 import { KubeApi } from "../../kubernetes/api.ts";
+import { listed } from "../../kubernetes/list.ts";
 import { never, until } from "../conformance/lab.ts";
 import { EngineFailure, type Instance, type Ref, type Workload } from "../engine.ts";
 import { KubernetesEngine } from "./engine.ts";
@@ -155,15 +156,44 @@ describe.skipIf(missing !== undefined)(`causes on Kubernetes${missing === undefi
     const [taken, going] = [newRef(), newRef()];
     await place.api.create({ apiVersion: "v1", kind: "Namespace", metadata: { name: namespaceOf(taken.stack) } });
     const theirs = await failureOf(prepare(await place.workload("run", { ref: taken })));
+    // Nor is anything put there by whoever takes away what never came to be.
+    await place.engine.remove(taken, fence(), never);
+    expect(await place.engine.forget({ id: "x", name: taken.stack, volumes: "none" }, never)).toBe(true);
+    expect(await listed(place.api, "ConfigMap", { namespace: namespaceOf(taken.stack), labels: "berth.installation" })).toEqual([]);
+    expect((await place.api.get({ kind: "Namespace", name: namespaceOf(taken.stack) })).metadata.deletionTimestamp).toBeUndefined();
     expect(theirs.failure).toMatchObject({ code: "namespace_of_others", params: { namespace: namespaceOf(taken.stack), cluster: "test" } });
     await place.api.delete({ kind: "Namespace", name: namespaceOf(taken.stack) });
     await namespaceWith(going);
     const held = { kind: "ConfigMap", namespace: namespaceOf(going.stack), name: "held" } as const;
     await place.api.create({ apiVersion: "v1", kind: "ConfigMap", metadata: { ...held, finalizers: ["example.com/held"] } });
-    await place.api.delete({ kind: "Namespace", name: namespaceOf(going.stack) });
-    const terminating = await failureOf(prepare(await place.workload("run", { ref: going })));
-    expect(terminating).toMatchObject({ retryable: true, failure: { code: "namespace_terminating" } });
+    const forget = (): Promise<boolean> => place.engine.forget({ id: "x", name: going.stack, volumes: "none" }, never);
+    expect(await forget()).toBe(false);
+    const terminating = async (): Promise<EngineFailure> => failureOf(prepare(await place.workload("run", { ref: going })));
+    expect(await terminating()).toMatchObject({ retryable: true, failure: { code: "namespace_terminating" } });
+    await until(
+      async () => /finalizers remaining: example\.com\/held/.test(String((await terminating()).failure.params["held"])),
+      "the cluster says what holds it",
+    );
+    // Nobody's hands are held by one that is stuck.
+    const began = performance.now();
+    expect(await forget()).toBe(false);
+    expect(performance.now() - began).toBeLessThan(1_500);
     await place.api.merge(held, { metadata: { finalizers: null } });
+    await until(forget, "it is gone");
+  });
+
+  it("says of an instance that cannot start that what it is started from is gone, until it is given back", async () => {
+    const workload = await place.workload("run", { ref: newRef(), env: { PASSWORD: "tr0ub4dor" }, secretValues: ["tr0ub4dor"] });
+    await prepare(workload);
+    const namespace = namespaceOf(workload.ref.stack);
+    // A kubelet that has read an immutable Secret for a pod needs it no more: another one does.
+    for (const { metadata } of await listed(place.api, "Secret", { namespace }))
+      await place.api.delete({ kind: "Secret", namespace, name: metadata.name });
+    await ensure(workload);
+    await until(async () => (await instance(workload.ref))?.unprepared, "it misses its secret");
+    await prepare(workload);
+    expect(await instance(workload.ref)).not.toHaveProperty("unprepared");
+    await until(async () => (await instance(workload.ref))?.phase === "running", "it runs");
   });
 
   it("tells what the cluster does not take as it is described: object_refused", async () => {

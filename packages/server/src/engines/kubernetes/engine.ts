@@ -45,7 +45,7 @@ import { Pods } from "./pods.ts";
 import { Prepared } from "./prepared.ts";
 import { Recorder } from "./records.ts";
 import { overlayRefusalsOf, renderedOf, standingOf, trialsOf } from "./render.ts";
-import { applySecret, sweepSecrets } from "./secrets.ts";
+import { applySecret, lacksSecret, sweepSecrets } from "./secrets.ts";
 import { openSession } from "./session.ts";
 import { isEndless, revisionFor, slotFor, Slots } from "./slots.ts";
 import type { Doors } from "./surroundings.ts";
@@ -379,7 +379,10 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     const pods = this.#pods.instances(ref);
     if (pods.length === 0) return undefined;
     const instances: Instance[] = [];
-    for (const pod of pods) instances.push(instanceOf(pod, await this.#causes.of(pod, signal), await this.#causes.ofEnd(pod, signal)));
+    for (const pod of pods) {
+      const instance = instanceOf(pod, await this.#causes.of(pod, signal), await this.#causes.ofEnd(pod, signal));
+      instances.push((await lacksSecret(this.#api, pod, signal)) ? { ...instance, unprepared: true } : instance);
+    }
     return { ref, fence: await this.#fences.newest(ref, signal), instances };
   }
 
@@ -401,6 +404,6 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
 
   /** What a cluster's refusals and silence are to whoever asked. */
   #asking<T>(ask: () => Promise<T>): Promise<T> {
-    return asking(this.#deps.cluster, ask);
+    return asking(this.#deps.cluster, this.#api, ask);
   }
 }

@@ -1,7 +1,13 @@
 // What a refusal or the silence of a cluster means to whoever asked the engine for something.
 import { cause, type Cause } from "@berth/contract/causes.ts";
+import type { KubeApi } from "../../kubernetes/api.ts";
 import { KubeError, KubeProtocolError, KubeUnreachable } from "../../kubernetes/errors.ts";
+import type { KubeObject } from "../../kubernetes/objects.ts";
 import { EngineFailure } from "../engine.ts";
+import type { Condition } from "./objects.ts";
+
+/** ms. */
+const lookPatience = 5_000;
 
 /** What may be over without anybody deploying again. */
 const passes: ReadonlySet<string> = new Set(["webhook_down", "cluster_quota_exceeded"]);
@@ -74,15 +80,43 @@ export function refusalOf(message: string): Cause | undefined {
 export const event = (text: string): Cause["evidence"][number] => ({ kind: "event", text: text.slice(0, 4_096) });
 
 /** What a cluster's refusals and silence are to whoever asked an engine. */
-export async function asking<T>(cluster: string, ask: () => Promise<T>): Promise<T> {
+export async function asking<T>(cluster: string, api: Pick<KubeApi, "find">, ask: () => Promise<T>): Promise<T> {
   try {
     return await ask();
   } catch (error) {
     if (error instanceof KubeError && isTerminating(error))
-      throw new EngineFailure(cause("namespace_terminating", { namespace: error.details.name ?? "" }), { retryable: true, cause: error });
+      throw new EngineFailure(await heldNow(api, error.details.name ?? ""), { retryable: true, cause: error });
     throw failureOf(cluster, error) ?? error;
   }
 }
 
 export const isTerminating = (error: KubeError): boolean =>
   error.status === 403 && (error.details.causes ?? []).some(({ reason }) => reason === "NamespaceTerminating");
+
+/** Asked on the way of a failure: what cannot be found out is left out. */
+async function heldNow(api: Pick<KubeApi, "find">, name: string): Promise<Cause> {
+  const unknown: Namespace = { apiVersion: "v1", kind: "Namespace", metadata: { name } };
+  const found = await api.find<Namespace>({ kind: "Namespace", name }, { timeout: lookPatience }).catch((error: unknown) => {
+    if (failureOf("", error) === undefined && !(error instanceof KubeError)) throw error;
+    return unknown;
+  });
+  return terminating(found ?? unknown);
+}
+
+export interface Namespace extends KubeObject {
+  readonly status?: { readonly conditions?: readonly Condition[] };
+}
+
+/** What the cluster says of what is left in it, once it has looked. https://kubernetes.io/docs/tasks/administer-cluster/namespaces/#deleting-a-namespace */
+export function terminating({ metadata, status }: Namespace): Cause {
+  const conditions = ["NamespaceFinalizersRemaining", "NamespaceContentRemaining", "NamespaceDeletionDiscoveryFailure"].flatMap((type) =>
+    (status?.conditions ?? []).filter((one) => one.type === type && one.status === "True"),
+  );
+  const [first] = conditions;
+  const held = first?.message === undefined ? "" : `: ${first.message.slice(0, 300)}`;
+  return cause(
+    "namespace_terminating",
+    { namespace: metadata.name, held },
+    conditions.map(({ message = "" }) => event(message)),
+  );
+}

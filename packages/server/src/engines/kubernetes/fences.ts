@@ -40,7 +40,7 @@ export class Fences {
     return { installation: this.#installation, ...(readOrder(orders?.data?.[key]) ?? { epoch: 0, generation: 0 }) };
   }
 
-  /** Obeys the order unless a newer one was. Without a namespace there is nothing to obey it for, nor to remember it by. Errors: `stale_generation`. */
+  /** Obeys the order unless a newer one was. Without a namespace of its own there is nothing to obey it for, nor to remember it by. Errors: `stale_generation`. */
   async pass(ref: Ref, fence: Fence, signal: AbortSignal): Promise<void> {
     const { namespace, name, key } = this.#place(ref);
     const own = `${ref.stack}/${ref.component}`;
@@ -59,6 +59,8 @@ export class Fences {
         this.#passed.set(own, performance.now());
       };
       if (known !== undefined && isSame(known, fence)) return remember();
+      // A namespace of others is nobody's to obey orders in, and nothing is left there.
+      if (orders === undefined && !(await this.#isOwn(namespace, signal))) return remember();
       const value = JSON.stringify({ epoch: fence.epoch, generation: fence.generation });
       if (await this.#write(orders, { namespace, name }, { [key]: value }, signal)) return remember();
     }
@@ -80,6 +82,11 @@ export class Fences {
           { signal, force: true },
         );
     }
+  }
+
+  async #isOwn(namespace: string, signal: AbortSignal): Promise<boolean> {
+    const found = await this.#api.find({ kind: "Namespace", name: namespace }, { signal });
+    return found?.metadata.labels?.[mark.installation] === this.#installation;
   }
 
   #place(ref: Ref): { readonly namespace: string; readonly name: string; readonly key: string } {
@@ -128,6 +135,11 @@ export class Fences {
 /** The epoch of an installation is forgotten: it works there no more. */
 export async function removeMarkers(api: KubeApi, installation: string, signal: AbortSignal): Promise<void> {
   await api.delete({ kind: "ConfigMap", namespace: ownNamespace, name: markerOf(installation) }, { signal });
+}
+
+/** Whether the installation has ever been at work in this cluster. */
+export async function isMarked(api: KubeApi, installation: string, signal: AbortSignal): Promise<boolean> {
+  return (await api.find({ kind: "ConfigMap", namespace: ownNamespace, name: markerOf(installation) }, { signal })) !== undefined;
 }
 
 const markerOf = (installation: string): string => `installation-${digest(installation)}`;

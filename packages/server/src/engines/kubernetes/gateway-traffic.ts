@@ -13,7 +13,16 @@ import { mark } from "./names.ts";
 import type { Pods } from "./pods.ts";
 import { shown } from "./render.ts";
 import { RouteObjects } from "./route-objects.ts";
-import { httpRoutesOf, recordOf, servicesOf, type GatewayRef, type RouteOrder } from "./routes.ts";
+import {
+  httpRoutesOf,
+  recordOf,
+  servicesOf,
+  type GatewayRef,
+  type HTTPRoute,
+  type Print,
+  type RouteOrder,
+  type Service,
+} from "./routes.ts";
 
 export interface GatewayTrafficDeps {
   readonly api: KubeApi;
@@ -56,15 +65,18 @@ export class GatewayTraffic implements Traffic, AsyncDisposable {
       const order = this.#orderOf(entry);
       const services = servicesOf(order);
       // Before any rule names them.
-      for (const service of services) await this.#objects.apply(service, signal);
+      const prints: Record<string, Print> = {};
+      const put = async (object: Service | HTTPRoute): Promise<void> => {
+        prints[nameOf(object)] = await this.#objects.apply(object, signal);
+      };
+      for (const service of services) await put(service);
       for (const left of this.#gone(entry)) this.#left.delete(left);
       await this.#setServing(entry, signal);
       const routes = httpRoutesOf(order);
-      for (const route of routes) await this.#objects.apply(route, signal);
-      const kept = new Set([...services, ...routes].map(({ kind, metadata }) => `${kind}/${metadata.name}`));
-      await this.#objects.removeOthers(entry.ref, kept, signal);
+      for (const route of routes) await put(route);
+      await this.#objects.removeOthers(entry.ref, new Set([...services, ...routes].map(nameOf)), signal);
       // The last word: an entry is in force when all of it is.
-      await this.#objects.writeRecord(recordOf(this.#deps.installation, entry, fence), signal);
+      await this.#objects.writeRecord(recordOf(this.#deps.installation, entry, fence, prints), signal);
     });
   }
 
@@ -89,9 +101,11 @@ export class GatewayTraffic implements Traffic, AsyncDisposable {
       const now = Date.now();
       const pods = this.#deps.pods.instances(ref);
       const ready = new Set(pods.flatMap((pod) => (pod.ready?.status === "True" ? [pod.name] : [])));
+      // What is not there as it was put is not in force, whatever was written down.
+      const stands = this.#objects.stands(ref);
       return {
-        generation: record.generation,
-        digest: record.digest,
+        generation: stands ? record.generation : 0,
+        digest: stands ? record.digest : "",
         endpoints: [...endpoints.values()].map(({ instance, state }) => ({
           instance,
           ready: ready.has(instance),
@@ -237,12 +251,14 @@ export class GatewayTraffic implements Traffic, AsyncDisposable {
   }
 
   #asking<T>(ask: () => Promise<T>): Promise<T> {
-    return asking(this.#deps.cluster, ask);
+    return asking(this.#deps.cluster, this.#deps.api, ask);
   }
 }
 
 const instancesOf = ({ ports }: TrafficEntry): string[] =>
   ports.flatMap(({ tracks }) => tracks.flatMap(({ endpoints }) => endpoints.map(({ instance }) => instance)));
+
+const nameOf = ({ kind, metadata }: Service | HTTPRoute): string => `${kind}/${metadata.name}`;
 
 function ofTheGateway(what: string): BerthError {
   return new BerthError("wrong_state", {

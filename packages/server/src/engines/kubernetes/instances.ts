@@ -115,6 +115,12 @@ export function instanceOf(view: PodView, why: Cause | undefined, endedBy: Cause
   };
 }
 
+/** The Secret that its next start waits for, as its kubelet says it. */
+export function missedSecret({ container }: PodView): string | undefined {
+  const { reason, message = "" } = container?.state?.waiting ?? {};
+  return reason === "CreateContainerConfigError" ? /secret "([^"]+)" not found/.exec(message)?.[1] : undefined;
+}
+
 /** It runs nothing any more, and its Deployment counts it no more. */
 export const hasEnded = ({ phase }: Pick<PodView, "phase">): boolean => phase === "Succeeded" || phase === "Failed";
 

@@ -4,19 +4,28 @@ import type { Watched } from "../../kubernetes/watch.ts";
 import { failureOf, unreachable } from "./failures.ts";
 
 /** ms after which what is known counts as unknown when the cluster tells no changes. */
-const patience = 20_000;
+const defaultPatience = 20_000;
 
 /** Resolves when what is watched is known. Errors: EngineFailure (`cluster_unreachable`, `cluster_rights_missing`) when it is not, or not any more; the signal's reason. */
-export async function known<T, O extends Listed>(cluster: string, watched: Watched<T, O>, signal: AbortSignal): Promise<void> {
+export async function known<T, O extends Listed>(
+  cluster: string,
+  watched: Watched<T, O>,
+  signal: AbortSignal,
+  patience: number = defaultPatience,
+): Promise<void> {
   signal.throwIfAborted();
-  const { since, trouble } = watched;
+  const { since, lists } = watched;
   if (since === undefined) return;
-  const late = Promise.withResolvers<never>();
-  const giveTrouble = (): void => {
-    const told = watched.trouble ?? trouble ?? new Error(`it has told nothing since ${since.toISOString()}`);
-    late.reject(failureOf(cluster, told) ?? unreachable(cluster, told));
+  const failure = (): Error => {
+    const told = watched.trouble ?? new Error(`it has told nothing since ${since.toISOString()}`);
+    return failureOf(cluster, told) ?? unreachable(cluster, told);
   };
-  const timer = setTimeout(giveTrouble, Math.max(0, Math.min(since.getTime() + patience - Date.now(), patience)));
+  const left = since.getTime() + patience - Date.now();
+  // A watch that broke just now knows what it knew.
+  if (lists > 0 && left > 0) return;
+  if (lists > 0) throw failure();
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(failure()), Math.max(0, Math.min(left, patience)));
   const given = Promise.withResolvers<never>();
   const giveUp = (): void => given.reject(signal.reason as Error);
   signal.addEventListener("abort", giveUp, { once: true });

@@ -25,7 +25,7 @@ export interface MirrorDeps<T, O extends Listed> {
   readonly labels: string;
   /** What is kept of an object. */
   readonly project: (object: O) => T;
-  /** Called for each change that the cluster tells. */
+  /** Called for each change that the cluster tells, and that is not of this process. */
   readonly onChange?: ((ref: Ref) => void) | undefined;
   /** For the log. */
   readonly onTrouble?: ((error: Error) => void) | undefined;
@@ -105,7 +105,8 @@ export class Mirror<T, O extends Listed> implements AsyncDisposable {
     this.#ahead.delete(key);
     if (now === undefined) this.#drop(placeOf(told.ref), key);
     else this.#put(key, now);
-    this.#deps.onChange?.(told.ref);
+    // Hearing of what was written here is no news.
+    if (ahead !== told.version) this.#deps.onChange?.(told.ref);
   }
 
   #put(key: string, now: Mirrored<T>): void {

@@ -4,12 +4,13 @@ import { cause } from "@berth/contract/causes.ts";
 import { fieldManager, type KubeApi } from "../../kubernetes/api.ts";
 import { KubeError } from "../../kubernetes/errors.ts";
 import { EngineFailure, type Workload } from "../engine.ts";
+import { terminating, type Namespace } from "./failures.ts";
 import { mark, namespaceOf } from "./names.ts";
 import { ensureRights } from "./rights.ts";
 import { levelFor, levelKey, levelOf, namespaceObject, networkPolicyOf, type Doors, type SecurityLevel } from "./surroundings.ts";
 
-/** ms that a namespace is waited for to go. */
-const patience = 30_000;
+/** ms that a namespace is waited for to go: most are gone by then, and for one that is stuck nobody's hands are held. */
+const patience = 2_000;
 
 export interface NamespacesDeps {
   readonly api: KubeApi;
@@ -53,11 +54,11 @@ export class Namespaces {
   ): Promise<boolean> {
     const { api, cluster, installation } = this.#deps;
     const name = namespaceOf(ref.stack);
-    const found = await api.find({ kind: "Namespace", name }, { signal });
+    const found = await api.find<Namespace>({ kind: "Namespace", name }, { signal });
     const { labels, resourceVersion = "", deletionTimestamp } = found?.metadata ?? {};
     if (found !== undefined && labels?.[mark.installation] !== installation)
       throw new EngineFailure(cause("namespace_of_others", { namespace: name, cluster }), { retryable: false });
-    if (deletionTimestamp !== undefined) throw new EngineFailure(cause("namespace_terminating", { namespace: name }), { retryable: true });
+    if (found !== undefined && deletionTimestamp !== undefined) throw new EngineFailure(terminating(found), { retryable: true });
     const level = levelOf(found, levelFor(securityProfile));
     try {
       if (found === undefined) {
@@ -91,6 +92,7 @@ export class Namespaces {
     const place = { kind: "Namespace", name: namespaceOf(stack) } as const;
     const found = await api.find(place, { signal });
     if (found?.metadata.labels?.[mark.installation] !== installation) return true;
+    if (found.metadata.deletionTimestamp !== undefined) return false;
     await api.delete(place, { signal });
     for (const end = performance.now() + patience; performance.now() < end; await sleep(200, undefined, { signal }))
       if ((await api.find(place, { signal })) === undefined) return true;

@@ -12,6 +12,7 @@ export class Pods implements AsyncDisposable {
   readonly #watch: () => Watched<PodView, Pod>;
   #opened: Watched<PodView, Pod> | undefined;
   readonly #cluster: string;
+  readonly #patience: number | undefined;
   readonly #byRef = new Map<string, Map<string, PodView>>();
   readonly #listeners = new Set<(ref: Ref) => void>();
   /** Of those that are gone: how the last run ended, as far as that was told. */
@@ -23,8 +24,11 @@ export class Pods implements AsyncDisposable {
     readonly installation: string;
     readonly onGone: (view: PodView) => void;
     readonly onTrouble?: (error: Error) => void;
+    /** ms; for tests. */
+    readonly patience?: number | undefined;
   }) {
     this.#cluster = deps.cluster;
+    this.#patience = deps.patience;
     this.#onGone = deps.onGone;
     this.#watch = () =>
       new Watched<PodView, Pod>(deps.api, "Pod", {
@@ -41,7 +45,7 @@ export class Pods implements AsyncDisposable {
 
   /** Resolves when the pods are known. Errors: EngineFailure (`cluster_unreachable`, `cluster_rights_missing`) when they are not, or not any more; the signal's reason. */
   ready(signal: AbortSignal): Promise<void> {
-    return known(this.#cluster, this.#watched, signal);
+    return known(this.#cluster, this.#watched, signal, this.#patience);
   }
 
   of(ref: Ref): PodView[] {

@@ -9,21 +9,22 @@ import type { TrafficEntry } from "../traffic.ts";
 import { Mirror, type Mirrored } from "./mirror.ts";
 import { mark, namespaceOf, selector } from "./names.ts";
 import type { ConfigMap } from "./objects.ts";
-import { roleOfRoutes, type HTTPRoute, type Service } from "./routes.ts";
+import { roleOfRoutes, type HTTPRoute, type Print, type Prints, type Service } from "./routes.ts";
 
 /** An entry that is in force. */
 export interface AppliedRecord {
   readonly entry: TrafficEntry;
   readonly generation: number;
   readonly digest: string;
+  /** Of what was put for it; none of an entry that was put before they were written down. */
+  readonly prints: Prints;
 }
 
 interface Slice extends Listed {
   readonly endpoints?: readonly { readonly targetRef?: { readonly name?: string } }[] | null;
 }
-/** Changes when somebody changes what was applied. */
 interface Written {
-  readonly state: string;
+  readonly print: Print;
 }
 interface Route extends Written {
   readonly problems: readonly Cause[];
@@ -44,18 +45,19 @@ export class RouteObjects implements AsyncDisposable {
   readonly #services: Mirror<Written, Service>;
   readonly #routes: Mirror<Route, HTTPRoute>;
   readonly #slices: Mirror<readonly string[], Slice>;
-  /** Kind and key -> what was applied, and the state that it made. */
-  readonly #applied = new Map<string, { readonly content: string; readonly state: string }>();
+  /** Kind and key -> what was applied, and what the cluster made of it. */
+  readonly #applied = new Map<string, { readonly content: string; readonly print: Print }>();
 
   constructor(deps: RouteObjectsDeps) {
     this.#api = deps.api;
     const labels = selector({ [mark.installation]: deps.installation, [mark.role]: roleOfRoutes });
     this.#records = new Mirror("ConfigMap", { ...deps, labels, project: recordIn });
-    this.#services = new Mirror("Service", { ...deps, labels, project: (service: Service) => ({ state: stateOf(service) }) });
+    // Who takes one away or changes it by hand takes users away from a component, and nothing else would tell.
+    this.#services = new Mirror("Service", { ...deps, labels, project: (service: Service): Written => ({ print: printOf(service) }) });
     this.#routes = new Mirror("HTTPRoute", {
       ...deps,
       labels,
-      project: (route: HTTPRoute): Route => ({ state: stateOf(route), problems: problemsOf(route) }),
+      project: (route: HTTPRoute): Route => ({ print: printOf(route), problems: problemsOf(route) }),
     });
     this.#slices = new Mirror("EndpointSlice", { ...deps, labels, project: podsIn });
   }
@@ -70,7 +72,17 @@ export class RouteObjects implements AsyncDisposable {
   }
 
   *records(): Generator<{ readonly ref: Ref; readonly generation: number }> {
-    for (const { ref, value } of this.#records.all()) yield { ref, generation: value?.generation ?? 0 };
+    for (const { ref, value } of this.#records.all()) yield { ref, generation: this.stands(ref) ? (value?.generation ?? 0) : 0 };
+  }
+
+  /** Whether all Services and routes of the entry in force are there as they were put. */
+  stands(ref: Ref): boolean {
+    const found = new Map<string, Print>(
+      [["Service", this.#services.of(ref)] as const, ["HTTPRoute", this.#routes.of(ref)] as const].flatMap(([kind, all]) =>
+        all.map(({ name, value }) => [`${kind}/${name}`, value.print] as const),
+      ),
+    );
+    return Object.entries(this.record(ref)?.prints ?? {}).every(([name, print]) => found.get(name) === print);
   }
 
   /** What the gateway says of routes that it does not serve as they are. */
@@ -83,17 +95,19 @@ export class RouteObjects implements AsyncDisposable {
     return new Set(this.#slices.of(ref).flatMap(({ value }) => value));
   }
 
-  /** Makes it so, unless it is so as it was applied. Errors: as of KubeApi.request. */
-  async apply(object: Service | HTTPRoute, signal: AbortSignal): Promise<void> {
+  /** Makes it so, unless it is so as it was applied. Answers what it is now. Errors: as of KubeApi.request. */
+  async apply(object: Service | HTTPRoute, signal: AbortSignal): Promise<Print> {
     const { kind, metadata } = object;
     const key = `${kind} ${metadata.namespace ?? ""}/${metadata.name}`;
     const content = contentHash(object);
     const before = this.#applied.get(key);
-    if (before?.content === content && this.#stateOf(object) === before.state) return;
+    if (before?.content === content && this.#printOf(object) === before.print) return before.print;
     const stored = await this.#api.apply<Service | HTTPRoute>(object, { force: true, signal });
-    this.#applied.set(key, { content, state: stateOf(stored) });
+    const print = printOf(stored);
+    this.#applied.set(key, { content, print });
     if (kind === "Service") this.#services.wrote(stored as Service);
     else this.#routes.wrote(stored as HTTPRoute);
+    return print;
   }
 
   /** Errors: as of KubeApi.request. */
@@ -116,10 +130,10 @@ export class RouteObjects implements AsyncDisposable {
     await Promise.all([this.#records, this.#services, this.#routes, this.#slices].map((mirror) => mirror[Symbol.asyncDispose]()));
   }
 
-  #stateOf({ kind, metadata }: Service | HTTPRoute): string | undefined {
+  #printOf({ kind, metadata }: Service | HTTPRoute): Print | undefined {
     const { [mark.stack]: stack = "", [mark.component]: component = "" } = metadata.labels ?? {};
     const known: readonly Mirrored<Written>[] = (kind === "Service" ? this.#services : this.#routes).of({ stack, component });
-    return known.find(({ name }) => name === metadata.name)?.value.state;
+    return known.find(({ name }) => name === metadata.name)?.value.print;
   }
 
   async #remove<T, O extends Listed>(
@@ -139,15 +153,16 @@ export class RouteObjects implements AsyncDisposable {
   }
 }
 
-/** Of what was asked for, where the cluster counts that apart from what it says about it; of all of it else. */
-const stateOf = ({ metadata: { uid, generation, resourceVersion } }: Listed): string =>
-  `${uid ?? ""} ${generation === undefined ? (resourceVersion ?? "") : `generation ${String(generation)}`}`;
+/** Changes when somebody changes what was applied, or puts another one in its place. */
+const printOf = ({ metadata, spec }: Service | HTTPRoute): Print =>
+  `${metadata.uid ?? ""} ${metadata.deletionTimestamp === undefined ? "" : "going "}${contentHash(spec)}`;
 
 function recordIn({ data }: ConfigMap): AppliedRecord | undefined {
   const text = data?.["entry"];
   if (text === undefined) return undefined;
   const entry = JSON.parse(text) as TrafficEntry;
-  return { entry, generation: Number(data?.["generation"] ?? 0), digest: contentHash(entry) };
+  const prints = JSON.parse(data?.["objects"] ?? "{}") as Prints;
+  return { entry, generation: Number(data?.["generation"] ?? 0), digest: contentHash(entry), prints };
 }
 
 function problemsOf({ metadata, status }: HTTPRoute): Cause[] {

@@ -54,14 +54,20 @@ export interface Rule {
   readonly backendRefs: readonly { readonly name: string; readonly port: number; readonly weight?: number }[];
 }
 
+/** What is compared of an object that was put: which one it is, and what it says. */
+export type Print = string;
+/** `Service/web` -> its print. */
+export type Prints = Readonly<Record<string, Print>>;
+
 /** Of the ConfigMap that has what the rest was made of: an entry that leads nowhere now is in force too. */
 export const recordName = ({ component }: Ref): string => `${component}--routes`;
-export function recordOf(installation: string, entry: TrafficEntry, { generation, epoch }: Fence): ConfigMap {
+/** `prints`: of the objects that were put for it, as the cluster has them. */
+export function recordOf(installation: string, entry: TrafficEntry, { generation, epoch }: Fence, prints: Prints): ConfigMap {
   return {
     apiVersion: apiVersionOf("ConfigMap"),
     kind: "ConfigMap",
     metadata: { namespace: namespaceOf(entry.ref.stack), name: recordName(entry.ref), labels: labelsOf(installation, entry) },
-    data: { entry: JSON.stringify(entry), generation: String(generation), epoch: String(epoch) },
+    data: { entry: JSON.stringify(entry), generation: String(generation), epoch: String(epoch), objects: JSON.stringify(prints) },
   };
 }
 

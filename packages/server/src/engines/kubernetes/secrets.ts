@@ -3,6 +3,7 @@ import type { KubeApi } from "../../kubernetes/api.ts";
 import { listed } from "../../kubernetes/list.ts";
 import { apiVersionOf } from "../../kubernetes/paths.ts";
 import type { Ref, Workload } from "../engine.ts";
+import { missedSecret, type PodView } from "./instances.ts";
 import { componentLabels, namespaceOf, ofComponent } from "./names.ts";
 import type { PodTemplate, Secret } from "./objects.ts";
 import { secretOf } from "./pod.ts";
@@ -34,6 +35,12 @@ export async function applySecret(api: KubeApi, installation: string, workload: 
   const data = Object.fromEntries(Object.entries(secret.data).map(([name, value]) => [name, Buffer.from(value).toString("base64")]));
   const object: Secret = { ...rest, metadata: { ...metadata, annotations: { [preparedKey]: now.toISOString() } }, data };
   await api.apply(object, { signal, force: true });
+}
+
+/** Whether the Secret that its next start waits for is not there: somebody removed it. */
+export async function lacksSecret(api: KubeApi, pod: PodView, signal: AbortSignal): Promise<boolean> {
+  const name = missedSecret(pod);
+  return name !== undefined && (await api.find({ kind: "Secret", namespace: pod.namespace, name }, { signal })) === undefined;
 }
 
 /** Removes those of a component that none of the templates refers to, which are asked for only when one is old enough to go; `all`: whatever refers to them. */

@@ -13,6 +13,8 @@ export interface ComponentLoopDeps {
   readonly clock: () => Date;
   /** From when to count what began at an instant (unix ms): a wall clock that was set is no time that went by. */
   readonly from: (at: number) => number;
+  /** Since when the cluster is reached without a break (unix ms): while it was away nothing could go on, and no deadline counts that. */
+  readonly reachableSince: (cluster: string) => number;
   readonly installation: () => { readonly id: string; readonly epoch: number };
   /** Ends when the engine hints that this ref changed, after `ms`, or with the signal. */
   readonly waitForHint: (ref: Ref, ms: number, signal: AbortSignal) => Promise<void>;

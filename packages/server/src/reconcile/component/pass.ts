@@ -29,6 +29,7 @@ import { loadComponent, type Loaded } from "./load.ts";
 import { recordObservation } from "./observation.ts";
 import { beforeRolling, endRollout, enterPhase, failRollout, rolloutTopic, succeed } from "./rollout.ts";
 import { giveUp } from "./patience.ts";
+import { refusedBy, tellWhy } from "./refused.ts";
 import { notePull } from "./pulling.ts";
 import { instancesDigest, stepTrack, type Target, type TrackStep } from "./track.ts";
 import { verifyThroughRouter } from "./verify.ts";
@@ -210,7 +211,7 @@ async function recordIdle(loaded: Loaded, context: PassContext): Promise<void> {
 /** Without a rollout in the way: the stable release, so many times. */
 async function keep(deps: ComponentLoopDeps, loaded: Loaded, context: PassContext): Promise<Next> {
   const { target, done } = await step(deps, loaded, loaded.stable, context).catch(async (error: unknown) => {
-    await tellWhy(loaded, context, secretCause(error));
+    await tellWhy(deps, loaded, context, secretCause(error) ?? refusedBy(error));
     throw error;
   });
   if (done.instancesLost && loaded.rollout === undefined)
@@ -222,26 +223,6 @@ async function keep(deps: ComponentLoopDeps, loaded: Loaded, context: PassContex
   const free = recorded !== undefined && done.progress.settled && loaded.rollout === undefined;
   await write(context, [recorded, free ? (trx) => freeAddresses(trx, loaded.stack, loaded.component.id) : undefined]);
   return done.progress.settled ? undefined : moves(done) ? soon : idle;
-}
-
-/** What keeps instances from being started is shown with the component, which lacks them for that long; the queue tries again. */
-async function tellWhy({ component, stack, rollout }: Loaded, context: PassContext, why: Cause | undefined): Promise<void> {
-  if (why === undefined) return;
-  const state = rollout === undefined ? "degraded" : "progressing";
-  if (state === component.state && canonicalJson(why) === canonicalJson(component.cause)) return;
-  await context.commit(async (trx) => {
-    await trx
-      .updateTable("components")
-      .set({ state, cause: JSON.stringify(why) })
-      .where("id", "=", component.id)
-      .execute();
-    if (state !== component.state)
-      await stackEvent(
-        trx,
-        { name: stack.name, teamId: stack.team_id },
-        { code: "component_state", component: component.name, params: { state }, cause: why },
-      );
-  });
 }
 
 async function noteRepair(
@@ -298,9 +279,15 @@ async function roll(deps: ComponentLoopDeps, loaded: Loaded, rollout: rollouts.R
   ]);
   if (done.progress.serving) return 0;
   const hopeless =
-    definiteFailure(seen, portPatience(release.spec.probes)) ?? pastDeadline(deps, release, seen, done, target.replicas, movedAt);
+    definiteFailure(seen, portPatience(release.spec.probes)) ??
+    pastDeadline(deps, release, seen, done, target.replicas, waitedSince(deps, loaded, movedAt));
   if (hopeless !== undefined) return failRollout(deps, loaded, rollout, context, hopeless);
   return moves(done) ? soon : patient;
+}
+
+/** ms that something could have moved since it last did: neither a clock that was set nor a cluster that was away counts. */
+function waitedSince(deps: ComponentLoopDeps, { stack }: Loaded, movedAt: number): number {
+  return deps.clock().getTime() - Math.max(deps.from(movedAt), deps.reachableSince(stack.cluster));
 }
 
 function pastDeadline(
@@ -309,9 +296,8 @@ function pastDeadline(
   seen: readonly JudgedInstance[],
   { progress, leaveTime }: TrackStep,
   wanted: number,
-  movedAt: number,
+  waited: number,
 ): Cause | undefined {
-  const waited = deps.clock().getTime() - deps.from(movedAt);
   // Draining takes as long as the release that leaves allows, and is not a lack of progress.
   const allowed = (release.spec.strategy.progressDeadline ?? defaultProgressDeadline) + (progress.available >= wanted ? leaveTime : 0);
   return waited > allowed ? deadlineCause(seen, { waited, ready: progress.available, wanted }) : undefined;
@@ -392,7 +378,7 @@ async function verify(deps: ComponentLoopDeps, loaded: Loaded, rollout: rollouts
 async function revert(deps: ComponentLoopDeps, loaded: Loaded, rollout: rollouts.RolloutRow, context: PassContext): Promise<Next> {
   const { target, done } = await step(deps, loaded, loaded.stable, context);
   await write(context, [record(deps, loaded, done, target.replicas, { open: true })]);
-  const waited = deps.clock().getTime() - deps.from(rollout.progress.movedAt ?? deps.clock().getTime());
+  const waited = waitedSince(deps, loaded, rollout.progress.movedAt ?? deps.clock().getTime());
   if (!done.progress.settled && waited < defaultProgressDeadline) return soon;
   await context.commit(async (trx) => {
     await endRollout(deps, trx, loaded, rollout, rollout.ends_as ?? "failed");

@@ -87,6 +87,8 @@ export async function stepTrack(
   );
   const isWanted = ({ revision }: Instance): boolean =>
     revision.releaseHash === desired.revision?.releaseHash && revision.restart === desired.revision.restart;
+  if (target.release !== undefined && instances.some((instance) => instance.unprepared === true && isWanted(instance)))
+    await engine.prepare(await workloadOf(deps.db, deps.secretBox, loaded, target.release), context.fence, context.signal);
   const leaving = instances.filter((instance) => !isWanted(instance));
   const there = instances.filter((one) => isWanted(one) && one.phase !== "stopping" && decided.draining[one.id] === undefined).length;
   const whole = desired.revision === undefined ? undefined : wholeOf(desired.revision, desired.replicas);

@@ -1,5 +1,12 @@
 // Clusters: the configured places, with what each can do right now; Docker hosts elsewhere and Kubernetes clusters are added and removed.
-import type { Cluster, ClusterHost, ClusterKubernetes, NewCluster } from "@berth/contract/resources/clusters.ts";
+import type {
+  Cluster,
+  ClusterChange,
+  ClusterHost,
+  ClusterKubernetes,
+  NewCluster,
+  RenewedKubernetes,
+} from "@berth/contract/resources/clusters.ts";
 import { clusterVerbs } from "../../core/allowed.ts";
 import { BerthError } from "../../core/errors.ts";
 import { wantedHost, type HostFacts } from "../../core/hosts.ts";
@@ -67,6 +74,18 @@ export function createClusterService(deps: ResourceDeps) {
     return { kind: "docker", ...wanted.host };
   }
 
+  /** How a Kubernetes cluster that is known is reached from now on, once it has answered. */
+  async function checkedAgain(call: Call, name: string, given: RenewedKubernetes): Promise<Pick<store.KubeAdded, "facts" | "access">> {
+    const { host, stacks } = await transaction(deps.db, (trx) => lock(trx, name));
+    if (host === null || !isKube(host))
+      throw new BerthError("invalid_request", { reason: `cluster ${name} is no Kubernetes cluster: it has no kubeconfig` });
+    const read = wantedKube(given, name);
+    if ("refusal" in read) throw new BerthError("cluster_unusable", { ...read.refusal });
+    const { gateway, address } = host;
+    const wanted = { ...read.wanted, gateway, address };
+    return { facts: await deps.addedClusters.checkRenewed(wanted, { stacks: stacks > 0 }, call.signal), access: wanted.access };
+  }
+
   return {
     show: (call: Call, name: string) => show(call, name),
 
@@ -93,11 +112,20 @@ export function createClusterService(deps: ResourceDeps) {
       return answer;
     },
 
-    async change(call: Call, name: string, { draining }: { readonly draining: boolean }): Promise<Cluster> {
+    /** Errors: `not_found`, `invalid_request`, `cluster_unusable` for a kubeconfig that does not lead to this cluster. */
+    async change(call: Call, name: string, { draining, kubernetes }: ClusterChange): Promise<Cluster> {
+      const renewed = kubernetes === undefined ? undefined : await checkedAgain(call, name, kubernetes);
       await transaction(deps.db, async (trx) => {
-        await store.setDraining(trx, (await lock(trx, name)).id, draining ? deps.clock() : null);
-        await audit(trx, call, draining ? "clusters.drain" : "clusters.undrain", "installation", { cluster: name });
+        const { id } = await lock(trx, name);
+        if (draining !== undefined) {
+          await store.setDraining(trx, id, draining ? deps.clock() : null);
+          await audit(trx, call, draining ? "clusters.drain" : "clusters.undrain", "installation", { cluster: name });
+        }
+        if (renewed === undefined) return;
+        await store.setAccess(trx, deps.secretBox, { id, name }, renewed);
+        await audit(trx, call, "clusters.set", "installation", { cluster: name, endpoint: renewed.facts.server });
       });
+      if (renewed !== undefined) await deps.addedClusters.refresh();
       return show(call, name);
     },
 

@@ -65,9 +65,13 @@ export async function lockHost(
   return { id: row.id, host: row.host, removed: row.removed_at !== null, stacks: many };
 }
 
-export type Added =
-  | ({ readonly kind: "docker" } & WantedHost)
-  | { readonly kind: "kubernetes"; readonly facts: KubeFacts; readonly access: KubeAccess; readonly domain: string };
+export interface KubeAdded {
+  readonly kind: "kubernetes";
+  readonly facts: KubeFacts;
+  readonly access: KubeAccess;
+  readonly domain: string;
+}
+export type Added = ({ readonly kind: "docker" } & WantedHost) | KubeAdded;
 
 /** Makes it, or makes one again that was removed: it is this cluster's node that drives it. */
 export async function putAdded(trx: Db, box: SecretBox, name: string, added: Added, driver: string): Promise<void> {
@@ -92,6 +96,21 @@ export async function putAdded(trx: Db, box: SecretBox, name: string, added: Add
     .insertInto("clusters")
     .values({ name, ...values })
     .onConflict((conflict) => conflict.column("name").doUpdateSet(values))
+    .execute();
+}
+
+/** Of a Kubernetes cluster: it is reached so from now on. */
+export async function setAccess(
+  trx: Db,
+  box: SecretBox,
+  { id, name }: { readonly id: string; readonly name: string },
+  { facts, access }: Pick<KubeAdded, "facts" | "access">,
+): Promise<void> {
+  const sealed = box.seal(JSON.stringify(access), hostIdentity(name));
+  await trx
+    .updateTable("clusters")
+    .set({ host: JSON.stringify(facts), host_ciphertext: sealed })
+    .where("id", "=", id)
     .execute();
 }
 

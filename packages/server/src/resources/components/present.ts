@@ -11,6 +11,7 @@ export function presentComponent(
   traffic: Pick<Traffic, "publicUrl">,
   may: MayHere,
   warningsOf: (hosts: readonly string[]) => NonNullable<Component["warnings"]>,
+  unknown: Pick<Component, "unknownSince">,
 ): Component {
   const warnings = warningsOf(row.routes.map(({ host }) => host));
   const internal = row.ports.map(
@@ -34,6 +35,7 @@ export function presentComponent(
     internal: Object.fromEntries(internal),
     ...(row.cause === null ? {} : { cause: row.cause }),
     ...(warnings.length === 0 ? {} : { warnings }),
+    ...unknown,
     ...(row.observed_at === null ? {} : { observedAt: row.observed_at.toISOString() }),
     ...(row.spec.follow !== true || row.looked_at === null
       ? {}

@@ -21,6 +21,7 @@ import { acceptRollouts, sameAgain } from "../rollouts/accept.ts";
 import { openRollout } from "../rollouts/store.ts";
 import type { StackHandle, StackService } from "../stacks/service.ts";
 import { defineComponent } from "./definition.ts";
+import { unknownSince } from "../unknown.ts";
 import { presentComponent } from "./present.ts";
 import { checkOverlays, grantPermission, takesGrant } from "./rights.ts";
 import * as store from "./store.ts";
@@ -77,6 +78,7 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
         deps.places.traffic(stack.cluster),
         await stacks.permissionsIn(call, stack),
         await certificates.warnings(),
+        unknownSince(deps.addedClusters, stack.cluster),
       ),
       revision: String(row.revision),
     };
@@ -126,8 +128,9 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
       const rows = await store.listComponents(deps.db, { stackId: stack.id, page, kind: query.kind, state: query.state });
       const may = await stacks.permissionsIn(call, stack);
       const traffic = deps.places.traffic(stack.cluster);
+      const unknown = unknownSince(deps.addedClusters, stack.cluster);
       const warningsOf = await certificates.warnings();
-      return toPage(rows, page, (row) => presentComponent(stack, row, traffic, may, warningsOf));
+      return toPage(rows, page, (row) => presentComponent(stack, row, traffic, may, warningsOf, unknown));
     },
 
     async show(call: Call, stackName: string, name: string): Promise<Versioned<Component>> {

@@ -14,6 +14,7 @@ import type { Call, Versioned } from "../call.ts";
 import type { ResourceDeps } from "../deps.ts";
 import { audit, keepAnswer, stackEvent } from "../intent.ts";
 import { slice, toPage, type ListRequest } from "../page.ts";
+import { unknownSince } from "../unknown.ts";
 import * as store from "./store.ts";
 
 export interface StackHandle {
@@ -135,6 +136,7 @@ export function createStackService(deps: ResourceDeps) {
       cluster: row.cluster,
       runEnv: row.run_env,
       state: row.state,
+      ...unknownSince(deps.addedClusters, row.cluster),
       components: row.components,
       version: row.last_version,
       urls: row.hosts

@@ -7,6 +7,7 @@ import type { KubeFacts, WantedKube } from "../../core/kube-clusters.ts";
 import type { KubeApi } from "../../kubernetes/api.ts";
 import { KubeError, KubeProtocolError, KubeUnreachable } from "../../kubernetes/errors.ts";
 import { listed } from "../../kubernetes/list.ts";
+import { isMarked } from "../../engines/kubernetes/fences.ts";
 import { kubeApi } from "./access.ts";
 import { applyBuilder, BuilderUnready } from "./builder-pod.ts";
 import { addressIn, nameOf, troubleOf, type Gateway } from "./gateway.ts";
@@ -18,11 +19,12 @@ const oldest = 30;
 
 type Refuse = (reason: string, hint: string, cause?: unknown) => BerthError;
 
-/** As whoever has this access; see `factsOf`. */
+/** As whoever has this access; see `factsOf`. `installation`: what has been at work there, or it is another cluster. */
 export async function checkKube(
   wanted: WantedKube,
   config: Pick<Config, "kubernetesService" | "registry" | "buildctl" | "builds">,
   signal: AbortSignal,
+  installation?: string,
 ): Promise<KubeFacts> {
   const api = kubeApi(wanted.access, config);
   if (api === undefined)
@@ -32,6 +34,11 @@ export async function checkKube(
     );
   try {
     const facts = await factsOf(api, wanted, signal);
+    if (installation !== undefined && !(await isMarked(api, installation, signal)))
+      throw refusing(api.name)(
+        "it is another cluster: this Berth has never been at work there",
+        "Give a kubeconfig of the same cluster, or add this one by a name of its own.",
+      );
     if (facts.builder !== undefined) await checkBuilder(api, facts.builder, config, signal);
     return facts;
   } finally {

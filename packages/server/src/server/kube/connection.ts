@@ -1,8 +1,10 @@
-// One Kubernetes cluster, kept connected: its gateway is watched, and while that is told of, the cluster answers. Nothing here decides what runs there.
+// One Kubernetes cluster, kept connected: its gateway is watched, and while that is told of, the cluster answers. A watch may be silent for minutes and say so of a cluster that is
+// gone without a word: then it is asked for its version. Nothing here decides what runs there.
 import { setTimeout as delay } from "node:timers/promises";
 import type { Log } from "../../db/log.ts";
 import { removeMarkers } from "../../engines/kubernetes/fences.ts";
 import type { KubeApi } from "../../kubernetes/api.ts";
+import { KubeError } from "../../kubernetes/errors.ts";
 import { Watched } from "../../kubernetes/watch.ts";
 import type { OpenKube } from "../../resources/clusters/store.ts";
 import type { PlaceState } from "../../resources/deps.ts";
@@ -17,6 +19,8 @@ const period = 250;
 const patience = 5_000;
 /** ms between two tries to take it over. */
 const pause = 5_000;
+/** ms without a word from it after which it is asked, and within which it has to answer. */
+const defaultBeat = 5_000;
 
 export interface KubeDeps {
   readonly of: OpenKube;
@@ -26,6 +30,8 @@ export interface KubeDeps {
   /** Called when it answers, before any work: it learns the epoch, and a restored database what runs. */
   readonly takeOver: (signal: AbortSignal) => Promise<void>;
   readonly onChange: () => void;
+  /** ms; for tests. */
+  readonly beat?: number;
   readonly log: Log;
 }
 
@@ -33,6 +39,10 @@ export class KubeConnection implements Connection {
   readonly #deps: KubeDeps;
   readonly #life = new AbortController();
   readonly #running: Promise<void>;
+  /** When it answered last, if only by a refusal; unix ms. */
+  #answered = Date.now();
+  /** Why it does not; undefined: it does, or has not been asked. */
+  #silence: string | undefined;
   #state: PlaceState = { connected: false, reason: "it is being connected", since: new Date() };
 
   constructor(deps: KubeDeps) {
@@ -84,15 +94,39 @@ export class KubeConnection implements Connection {
       fields: `metadata.name=${name}`,
       project: (gateway) => gateway,
     });
+    const asking = this.#ask(api, gateways, signal);
     try {
       for (; !signal.aborted; await delay(period, undefined, { signal }).catch(() => undefined)) {
-        const reason = reasonIn(gateways);
-        if (reason !== undefined) this.#become({ connected: false, reason });
+        const reason = this.#silence ?? reasonIn(gateways);
+        const heard = Math.max(gateways.heard, this.#answered);
+        if (reason !== undefined) this.#become({ connected: false, reason }, gateways.lists === 0 ? undefined : new Date(heard));
         else if (!this.#state.connected) await this.#take(signal);
       }
     } finally {
       await gateways.close();
+      await asking;
     }
+  }
+
+  /** Now and then, where nothing is heard; a refusal is an answer, too, unless it is that of a server in trouble. */
+  async #ask(api: KubeApi, gateways: Watched<Gateway, Gateway>, signal: AbortSignal): Promise<void> {
+    const { beat = defaultBeat } = this.#deps;
+    for (; !signal.aborted; await delay(Math.min(period, beat), undefined, { signal }).catch(() => undefined)) {
+      if (Date.now() - Math.max(gateways.heard, this.#answered) < beat) continue;
+      try {
+        await api.request("GET", "/version", { signal, timeout: beat });
+        this.#hear();
+      } catch (error) {
+        if (signal.aborted) return;
+        if (error instanceof KubeError && error.status < 500) this.#hear();
+        else this.#silence = error instanceof Error ? error.message.slice(0, 500) : String(error);
+      }
+    }
+  }
+
+  #hear(): void {
+    this.#answered = Date.now();
+    this.#silence = undefined;
   }
 
   async #take(signal: AbortSignal): Promise<void> {
@@ -109,12 +143,13 @@ export class KubeConnection implements Connection {
     }
   }
 
-  #become(state: Omit<PlaceState, "since">): void {
+  /** `since`: when it is known better than by now. */
+  #become(state: Omit<PlaceState, "since">, since = new Date()): void {
     const { connected, reason } = this.#state;
     if (connected === state.connected && reason === state.reason) return;
     if (!state.connected) this.#deps.log.warn({ cluster: this.#deps.of.cluster, reason: state.reason }, "a cluster is not connected");
     // Since when it is away stays, while only the reason changes.
-    this.#state = { ...state, since: connected === state.connected ? this.#state.since : new Date() };
+    this.#state = { ...state, since: connected === state.connected ? this.#state.since : since };
     this.#deps.onChange();
   }
 }

@@ -279,6 +279,39 @@ export function trafficByGateway(open: () => Promise<KubernetesPlace>, gateway: 
     await until(async () => (await traffic.applied(ref, never)).problems.length === 0, "all is well again");
   });
 
+  it("calls nothing in force that somebody removed or changed by hand, tells of it at once, and puts it back", async () => {
+    const now = (await place.engine.observe(ref, never))?.instances ?? [];
+    const wanted = entry([stable(endpoints(now))]);
+    const namespace = `berth-${ref.stack}`;
+    const told: Ref[] = [];
+    const end = new AbortController();
+    const watching = place.engine.watch((changed) => void told.push(changed), end.signal);
+    const put = async (): Promise<void> => {
+      const by = fence();
+      await traffic.apply(wanted, by, never);
+      expect(await traffic.applied(ref, never)).toMatchObject({ generation: by.generation });
+      await until(async () => (await ask()).status === 200, "users are answered");
+      // What is heard of the order itself is no news.
+      await until(async () => (await traffic.list(never)).every((one) => one.generation === by.generation), "all of it is heard of");
+      told.length = 0;
+    };
+    const route = { kind: "HTTPRoute", namespace, name: "web--http" } as const;
+    for (const break_ of [
+      () => place.api.delete({ kind: "Service", namespace, name: "web" }),
+      () => place.api.delete(route),
+      () => place.api.merge(route, { spec: { hostnames: ["elsewhere.example"] } }),
+    ]) {
+      await put();
+      await break_();
+      await until(() => Promise.resolve(told.some(({ component }) => component === "web")), "it is told");
+      expect(await traffic.applied(ref, never)).toMatchObject({ generation: 0, digest: "" });
+      await until(async () => (await traffic.list(never)).some((one) => one.generation === 0), "a look at all of them finds it");
+    }
+    await put();
+    end.abort();
+    await watching;
+  });
+
   it("has an entry in force that leads nowhere, as of a component that is about to go, and forgets it when it is removed", async () => {
     const nowhere: Ref = { ...ref, component: "nowhere" };
     const empty: TrafficEntry = {
