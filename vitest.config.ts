@@ -1,6 +1,6 @@
 // How every test of the repository runs. `unit`: beside the code, against real PostgreSQL and real processes; `local`: the built server
 // and command line on the local engine (e2e/); `docker`: against a real dockerd and a real podman that the tests start; `cluster`: against a real Kubernetes
-// (tools/cluster); `long` and `cluster-long`: soak and crash tests that `npm run test:long` adds.
+// (tools/cluster); `long`, `cluster-long` and `cluster-own`: soak and crash tests that `npm run test:long` adds.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
@@ -80,11 +80,25 @@ export default defineConfig({
         extends: true,
         test: {
           name: "cluster-long",
-          include: [`packages/*/src/${clusterLong}`, `tools/${clusterLong}`, `e2e/kubernetes/${clusterLong}`],
+          include: [`packages/*/src/${clusterLong}`, `e2e/kubernetes/${clusterLong}`],
           exclude: outside,
-          // One after the other: a machine has one test cluster, and these take it down, drain its nodes and fill it.
+          globalSetup: ["tools/cluster/vitest-setup.ts"],
+          // One after the other: a machine has one test cluster, and these drain its nodes and hold its API up.
           maxWorkers: 1,
           sequence: { groupOrder: 1 },
+          testTimeout: 1_200_000,
+          hookTimeout: 180_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "cluster-own",
+          include: [`tools/${clusterLong}`],
+          exclude: outside,
+          // These bring the cluster up, fill it and take it down.
+          maxWorkers: 1,
+          sequence: { groupOrder: 2 },
           testTimeout: 1_200_000,
           hookTimeout: 180_000,
         },

@@ -31,7 +31,7 @@ async function main(args: readonly string[]): Promise<number> {
       failures: checks.filter((check) => !check.ok).map((check) => `check: ${check.name}`),
     });
     for (const project of ["unit", "local", "docker", "cluster"]) runs.push(await vitest(project, ["--project", project]));
-    if (long) for (const project of ["long", "cluster-long"]) runs.push(await vitest(project, ["--project", project]));
+    if (long) for (const project of ["long", "cluster-long", "cluster-own"]) runs.push(await vitest(project, ["--project", project]));
   }
   const sum = addRuns(runs);
   if (sum.refusedSkips.length > 0) {
