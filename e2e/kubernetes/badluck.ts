@@ -100,8 +100,12 @@ export class BadLuck implements AsyncDisposable {
   async ended({ word, rollout }: { readonly word: string; readonly rollout: number }, within = 120_000): Promise<Rollout> {
     const ended = await this.berth.ended(this.stack, "web", rollout, within);
     if (ended.phase !== "succeeded") throw new Error(`rollout ${String(rollout)} ${ended.phase}: ${JSON.stringify(ended.cause)}`);
-    const { body } = await this.get(this.host);
-    if (body.trim() !== word) throw new Error(`${word} was released, and users get ${body}`);
+    // The gateway may lead some to the one before for a moment.
+    await until(
+      async () => ((await this.get(this.host)).body.trim() === word ? true : undefined),
+      `users to get ${word}, which was released`,
+      10_000,
+    );
     return ended;
   }
 

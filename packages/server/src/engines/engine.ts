@@ -258,6 +258,8 @@ export interface Engine {
   overlayRefusals?(workload: Workload): OverlayRefusal[];
   /** Unpacks or pulls, makes volumes and config objects. Changes nothing that runs. Errors: coded causes as EngineFailure; StillPreparing for what takes long. */
   prepare(workload: Workload, fence: Fence, signal: AbortSignal): Promise<void>;
+  /** Whether this process prepared it a moment ago: the next wave of a release need not do that again. Absent: never, since it costs little. */
+  prepared?(workload: Workload): boolean;
   ensure(target: TrackTarget, fence: Fence, signal: AbortSignal): Promise<void>;
   /** Asks these instances to end (SIGTERM, after `grace` ms SIGKILL) and forgets them; returns when told, `observe` shows them go. Unknown id = success. */
   stop(ref: Ref, instances: readonly string[], grace: number, fence: Fence, signal: AbortSignal): Promise<void>;

@@ -63,6 +63,9 @@ export class Watched<T, O extends Listed = KubeObject> {
   #version: string | undefined;
   #heard = Date.now();
   #since: Date | undefined = new Date();
+  #lostAt: Date | undefined = new Date();
+  /** The watch of now was answered, ms of this process. */
+  #opened: number | undefined;
   #trouble: Error | undefined;
   #lists = 0;
   #sliceBegan = 0;
@@ -93,6 +96,11 @@ export class Watched<T, O extends Listed = KubeObject> {
     return this.#since;
   }
 
+  /** When that was found out: a watch that is quiet has long heard nothing when it is cut. undefined with `since`. */
+  get lostAt(): Date | undefined {
+    return this.#lostAt;
+  }
+
   /** Why it cannot know; undefined with `since`. */
   get trouble(): Error | undefined {
     return this.#trouble;
@@ -121,6 +129,7 @@ export class Watched<T, O extends Listed = KubeObject> {
     while (!signal.aborted) {
       const began = performance.now();
       let told = 0;
+      this.#opened = undefined;
       try {
         if (this.#version === undefined) await this.#list();
         for await (const events of this.#watch()) told += await this.#take(events);
@@ -128,7 +137,8 @@ export class Watched<T, O extends Listed = KubeObject> {
         failures = wasUseful ? 0 : failures + 1;
       } catch (error) {
         if (signal.aborted) return;
-        if (told > 0) failures = 0;
+        // One that was well for a while, and quiet, did not fail.
+        if (told > 0 || (this.#opened !== undefined && performance.now() - this.#opened >= shortestUseful)) failures = 0;
         if (this.#isToBeginAnew(error, failures)) this.#version = undefined;
         this.#lost(error instanceof Error ? error : new Error(String(error)));
         failures++;
@@ -150,12 +160,14 @@ export class Watched<T, O extends Listed = KubeObject> {
 
   #lost(error: Error): void {
     this.#since ??= new Date(this.#heard);
+    this.#lostAt ??= new Date();
     this.#trouble = error;
     this.#options.onTrouble?.(error);
   }
 
   #found(): void {
     this.#since = undefined;
+    this.#lostAt = undefined;
     this.#trouble = undefined;
   }
 
@@ -199,6 +211,7 @@ export class Watched<T, O extends Listed = KubeObject> {
     const chunks = await this.#api.stream(pathOf(this.#kind, namespace), { query, signal, timeout: 30_000 });
     // Only what is heard proves that nothing was missed: a version that is too old is refused in the first event.
     this.#found();
+    this.#opened = performance.now();
     const { silence } = this.#patience;
     const timer = setTimeout(() => {
       silent.abort(unreachable(this.#api.name, new KubeTimeout(`a watch was silent for ${String(silence / 1_000)} s`)));

@@ -142,7 +142,6 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     await this.#asking(async () => {
       await this.#pods.ready(signal);
       const namespace = namespaceOf(workload.ref.stack);
-      if (this.#prepared.has(workload)) return this.#fences.pass(workload.ref, fence, signal);
       await this.#namespaces.ensure(workload, signal);
       await this.#fences.pass(workload.ref, fence, signal);
       // Before anything is changed. A Deployment would be taken, and say later, where few look, that its pods are not: so a pod is tried too.
@@ -154,6 +153,10 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
       await this.#volumes.ensure(workload, signal);
       this.#prepared.add(workload);
     });
+  }
+
+  prepared(workload: Workload): boolean {
+    return this.#prepared.has(workload);
   }
 
   async ensure(target: TrackTarget, fence: Fence, signal: AbortSignal): Promise<void> {

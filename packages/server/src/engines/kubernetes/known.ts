@@ -14,13 +14,13 @@ export async function known<T, O extends Listed>(
   patience: number = defaultPatience,
 ): Promise<void> {
   signal.throwIfAborted();
-  const { since, lists } = watched;
-  if (since === undefined) return;
+  const { since, lostAt, lists } = watched;
+  if (since === undefined || lostAt === undefined) return;
   const failure = (): Error => {
     const told = watched.trouble ?? new Error(`it has told nothing since ${since.toISOString()}`);
     return failureOf(cluster, told) ?? unreachable(cluster, told);
   };
-  const left = since.getTime() + patience - Date.now();
+  const left = lostAt.getTime() + patience - Date.now();
   // A watch that broke just now knows what it knew.
   if (lists > 0 && left > 0) return;
   if (lists > 0) throw failure();

@@ -211,7 +211,7 @@ async function act(
       case "ensure": {
         if (scene.release === undefined) throw new BerthError("internal", {}, { cause: new Error("ensure without a release") });
         const workload = await workloadOf(deps.db, deps.secretBox, scene.loaded, scene.release);
-        await scene.engine.prepare(workload, context.fence, context.signal);
+        if (scene.engine.prepared?.(workload) !== true) await scene.engine.prepare(workload, context.fence, context.signal);
         await scene.engine.ensure(
           {
             ref: scene.ref,

@@ -303,8 +303,9 @@ export function trafficByGateway(open: () => Promise<KubernetesPlace>, gateway: 
     ]) {
       await put();
       await break_();
-      await until(() => Promise.resolve(told.some(({ component }) => component === "web")), "it is told");
-      expect(await traffic.applied(ref, never)).toMatchObject({ generation: 0, digest: "" });
+      await until(async () => (await traffic.applied(ref, never)).generation === 0, "it is heard of");
+      expect(told).toContainEqual(ref);
+      expect((await traffic.applied(ref, never)).digest).toBe("");
       await until(async () => (await traffic.list(never)).some((one) => one.generation === 0), "a look at all of them finds it");
     }
     await put();
