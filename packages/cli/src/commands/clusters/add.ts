@@ -6,7 +6,7 @@ import type { Cluster, NewCluster, NewClusterBuilder } from "@berth/contract/res
 import { choice, defineCommand, flag, integer, required, text } from "../../command.ts";
 import type { Context } from "../../context.ts";
 import { exitCodes, Failure, UsageError } from "../../failure.ts";
-import { kubeconfigIn } from "./kubeconfig.ts";
+import { kubeconfigIn } from "../kubeconfig.ts";
 
 /** ms between two looks while a host is being connected. */
 const period = 500;

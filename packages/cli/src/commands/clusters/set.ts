@@ -2,7 +2,7 @@
 import { defineCommand, required, text } from "../../command.ts";
 import { UsageError } from "../../failure.ts";
 import { done } from "../shown.ts";
-import { kubeconfigIn } from "./kubeconfig.ts";
+import { kubeconfigIn } from "../kubeconfig.ts";
 
 export const command = defineCommand({
   path: ["clusters", "set"],

@@ -1,7 +1,7 @@
 // The kubeconfig that somebody names.
 import { readFile } from "node:fs/promises";
-import type { Context } from "../../context.ts";
-import { exitCodes, Failure } from "../../failure.ts";
+import type { Context } from "../context.ts";
+import { exitCodes, Failure } from "../failure.ts";
 
 /** `-` is standard input. */
 export async function kubeconfigIn({ prompt }: Context, file: string): Promise<string> {
