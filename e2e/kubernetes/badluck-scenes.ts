@@ -58,6 +58,7 @@ export async function removals(at: BadLuck): Promise<Record<string, number>> {
     }
   }
   await whole(at, 2);
+  await at.answersSteadily();
   const load = at.load();
   const began = performance.now();
   const [pod] = await listed(api, "Pod", { namespace, labels: "berth.role=instance" });

@@ -135,19 +135,36 @@ export class BadLuck implements AsyncDisposable {
   /** ms until users are answered, by two requests one after the other. */
   async answersAgain(within = 60_000): Promise<number> {
     const began = performance.now();
-    const ok = (): Promise<boolean> =>
-      this.get(this.host).then(
-        ({ status }) => status === 200,
-        () => false,
-      );
     await until(
-      async () => ((await ok()) && (await ok())) || undefined,
+      async () => ((await this.#isAnswered()) && (await this.#isAnswered())) || undefined,
       "users to be answered again",
       within,
       () => this.berth.log(),
       20,
     );
     return Math.round(performance.now() - began);
+  }
+
+  /** Until users were answered for 3 s without a break: gateways take up to two to hear of what changed. */
+  async answersSteadily(within = 60_000): Promise<void> {
+    let failed = performance.now();
+    await until(
+      async () => {
+        if (!(await this.#isAnswered())) failed = performance.now();
+        return performance.now() - failed > 3_000 || undefined;
+      },
+      "users to be answered steadily",
+      within,
+      () => this.berth.log(),
+      20,
+    );
+  }
+
+  #isAnswered(): Promise<boolean> {
+    return this.get(this.host).then(
+      ({ status }) => status === 200,
+      () => false,
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
