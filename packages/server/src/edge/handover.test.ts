@@ -58,7 +58,7 @@ async function instance(
 }
 
 /** Requests over kept connections until stopped; what went wrong. */
-function load(port: number, connections = 6): { stop(): Promise<{ requests: number; failed: string[] }> } {
+function load(port: number, connections = 6): { sent(): number; stop(): Promise<{ requests: number; failed: string[] }> } {
   const agent = new Agent({ keepAlive: true, maxSockets: connections });
   let stopped = false;
   let requests = 0;
