@@ -61,7 +61,13 @@ export function engineTests(kind: (typeof engines)[number][0], missing: string |
     const rolled = await berth.client.rollbackComponent({ params, body: {} });
     expect((await berth.ended("calm", "web", rolled.rollouts[0]?.number ?? 0)).phase).toBe("succeeded");
     await berth.client.scaleComponent({ params, body: { replicas: 1 } });
-    await until(async () => ((await containers("calm")).length === 1 ? true : undefined), "one is left");
+    let there: Container[] = [];
+    await until(
+      async () => ((there = await containers("calm")).length === 1 ? true : undefined),
+      "one is left",
+      30_000,
+      () => [berth.log(), ...there.map(({ Id, State }) => `${Id} ${State}`)].join("\n"),
+    );
     const { requests, failed } = await load.stop();
     expect(failed).toEqual([]);
     expect(requests).toBeGreaterThan(500);

@@ -23,7 +23,7 @@ interface DaemonRecord {
 }
 
 const recordPath = (name: string): string => at("run", `${name}.json`);
-const logPath = (name: string): string => at("log", `${name}.log`);
+export const logPath = (name: string): string => at("log", `${name}.log`);
 
 /** Starts it, unless it runs already with the same arguments and files. Returns whether it had to. */
 export async function startDaemon({ name, argv, files = {}, env = {} }: Daemon): Promise<boolean> {

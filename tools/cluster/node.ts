@@ -1,7 +1,7 @@
 // A real node: kubelet and kube-proxy, on this machine's own network or in a namespace of their own.
 import { mkdirSync, readFileSync } from "node:fs";
 import { flagsOf } from "./control-plane.ts";
-import { startDaemon, until } from "./daemons.ts";
+import { isDaemonRunning, logPath, startDaemon, until, type Daemon } from "./daemons.ts";
 import { containerdOf, loadImage, makeImage, pauseContent, pauseImage, shellContent, shellImage } from "./images.ts";
 import { apply, read } from "./kube.ts";
 import { program } from "./programs.ts";
@@ -27,12 +27,19 @@ export async function startKubelet(node: ClusterNode): Promise<void> {
     "node-ip": node.address,
     "hostname-override": node.name,
   };
-  await startDaemon({
+  const kubelet: Daemon = {
     name: node.user,
     ...onNode(node, await program("kubernetes", "kubelet"), ...flagsOf(flags)),
     files: { [configPath]: JSON.stringify(kubeletConfig(node)), [`${folder}/resolv.conf`]: resolvConf() },
+  };
+  const begun = Date.now();
+  const since = (await startDaemon(kubelet)) ? begun : 0;
+  await until("ready node", [containerdOf(node)], async () => {
+    if (await isNodeReady(node, since)) return true;
+    // It ends where containerd answers and does not take pods yet, which has those of an earlier time to look through: a service manager starts it again, too.
+    if (!isDaemonRunning(kubelet.name) && (await startDaemon(kubelet))) throw new Error(`kubelet ended; its log: ${logPath(kubelet.name)}`);
+    return false;
   });
-  await until("ready node", [containerdOf(node), node.user], () => isNodeReady(node));
 }
 
 /** Name servers of this machine that a pod can reach too: what answers on loopback here is nobody there. */
@@ -95,9 +102,15 @@ function openFiles(): number {
   return Math.min(1_000_000, hard === "unlimited" ? Infinity : Number(hard));
 }
 
-async function isNodeReady({ name }: ClusterNode): Promise<boolean> {
-  const node = await read<{ status: { conditions?: { type: string; status: string }[] } }>(`/api/v1/nodes/${name}`);
-  return node?.status.conditions?.some(({ type, status }) => type === "Ready" && status === "True") ?? false;
+/** As its kubelet told after `since` (unix ms): what an earlier one told says nothing. */
+async function isNodeReady({ name }: ClusterNode, since: number): Promise<boolean> {
+  const node = await read<{ status: { conditions?: { type: string; status: string; lastHeartbeatTime: string }[] } }>(
+    `/api/v1/nodes/${name}`,
+  );
+  // Times of Kubernetes are whole seconds.
+  const isFresh = (time: string): boolean => Date.parse(time) >= since - 1000;
+  const isReady = node?.status.conditions?.some((one) => one.type === "Ready" && one.status === "True" && isFresh(one.lastHeartbeatTime));
+  return isReady ?? false;
 }
 
 /** With nftables, whose rules are one table: nothing else of the machine's firewall is touched. */

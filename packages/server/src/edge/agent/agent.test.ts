@@ -26,6 +26,15 @@ function orphanOf(program: number | undefined, own: number): number | undefined 
   )?.pid;
 }
 
+function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${String(pid)}/cmdline`, "utf8");
+  } catch {
+    // Ended meanwhile.
+    return "";
+  }
+}
+
 /** proc_pid_status(5): signals are bits from 1 on; SIGTERM is 15. */
 function ignoresTerm(pid = 0): boolean {
   const bits = /^SigIgn:\s+([0-9a-f]+)$/m.exec(readFileSync(`/proc/${String(pid)}/status`, "utf8"))?.[1] ?? "0";
@@ -254,6 +263,22 @@ describe("instances", () => {
     const instance = await lab.instance((one) => one.restarts >= 3 && one.phase === "backoff", "waits", 30_000, ref);
     await lab.engine.stop(ref, [instance.id], 10_000, lab.fence(), never);
     await until(async () => (await lab.instances(ref)).length === 0, "gone", 2_000);
+  });
+
+  it("leave no shim behind that was held up while its program ended and began again", async () => {
+    const ref = component("held");
+    await lab.run(await lab.workload({}, { ref, ...sh("exec sleep 300") }));
+    const { id, pid } = await lab.instance((one) => one.pid !== undefined, "runs", 30_000, ref);
+    const dir = join(lab.home, "edge", "instances", id);
+    const held = Number.parseInt(readFileSync(join(dir, "pid-1"), "utf8"), 10);
+    expect(readFileSync(`/proc/${String(held)}/cmdline`, "utf8")).toContain(dir);
+    process.kill(held, "SIGSTOP");
+    process.kill(pid ?? 0, "SIGKILL");
+    await lab.instance((one) => one.restarts === 1 && one.pid !== undefined, "runs again", 30_000, ref);
+    if (alive(held)) process.kill(held, "SIGCONT");
+    await lab.engine.stop(ref, [id], 500, lab.fence(), never);
+    await until(async () => (await lab.instances(ref)).length === 0 && !existsSync(dir), "gone with its folder");
+    expect(new ProcessTable().all.filter((one) => commandOf(one.pid).includes(dir))).toEqual([]);
   });
 
   it("report what they use", async () => {

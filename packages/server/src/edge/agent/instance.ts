@@ -22,7 +22,7 @@ import { createProber, takeOut } from "./probing.ts";
 import { signalAll, signalGroup, type TreeUsage } from "./procfs.ts";
 import { freshState, orderEnd, readState, startsAgain, type Spec, type State } from "./record.ts";
 import { Run } from "./run.ts";
-import { claimRun, exitedAt, pidOfProgram, readExit, readPids, spawnShim, type ExitStatus } from "./shim.ts";
+import { claimRun, endShim, exitedAt, pidOfProgram, readExit, readPids, spawnShim, type ExitStatus } from "./shim.ts";
 import { Steps } from "./steps.ts";
 import { isReady, viewOf } from "./view.ts";
 
@@ -201,7 +201,6 @@ export class Supervised {
       return this.#cannotStart(error instanceof StartRefused ? error.failure : cause("start_failed", { reason: errorText(error) }));
     }
     if (this.#steps.closed || this.#state.phase !== "waiting") return;
-    this.#pipes?.emptyHold();
     Object.assign(state, {
       phase: "launched",
       run,
@@ -246,7 +245,9 @@ export class Supervised {
     const exit = this.#exitNow(now);
     if (exit !== undefined) this.#ended(exit);
     else if (state.phase === "launched" && now - (state.startedAt ?? now) > launchPatience) {
-      claimRun(this.dir, state.run);
+      // One that has it already must not begin beside the next run.
+      if (!claimRun(this.dir, state.run)) endShim(this.dir, state.run);
+      this.#run.kill();
       this.#cannotStart(cause("start_failed", { reason: "the process did not begin" }));
     }
   }
@@ -297,7 +298,7 @@ export class Supervised {
     // A child that outlived its program would hold the port and the volume against the next run.
     this.#run.kill();
     this.#run.close();
-    this.#pipes?.releaseShim();
+    endShim(this.dir, state.run);
     this.#notReady();
     const { ranFor } = this.#noteExit(exit);
     // Without a check only time tells that it had come up.
@@ -358,7 +359,7 @@ export class Supervised {
     state.lastEnd = {};
     if (state.live) {
       this.#noteExit(readExit(this.dir, state.run) ?? {});
-      this.#pipes?.releaseShim();
+      endShim(this.dir, state.run);
     }
     this.#rest();
     this.#deps.onGone(this);

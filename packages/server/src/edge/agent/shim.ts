@@ -6,19 +6,22 @@ import { join } from "node:path";
 import { systemPath } from "../../sandbox/bubblewrap.ts";
 import { parseStat, statOf, type ProcessIdentity } from "../../os/process.ts";
 import { errorCode, readIfThere } from "./files.ts";
-import { childrenOf, namespaceOf } from "./procfs.ts";
+import { childrenOf, namespaceOf, signalAll } from "./procfs.ts";
 
 /**
- * Arguments: folder, run number. `claim` makes a run happen at most once, whoever comes late. The pipes are opened read-write: writing never gets
- * SIGPIPE and never fails while no collector reads. At the end it waits at `hold` until an agent has the pipes open, since their content dies with the
- * last holder. Its own stderr shows whether the program was ended by a signal: the shell writes the signal's name there, and nothing otherwise.
+ * Arguments: folder, run number. `claim` makes a run happen at most once, whoever comes late, and says who has it. The pipes are opened read-write: writing never
+ * gets SIGPIPE and never fails while no collector reads. At the end it waits at `hold`, which nobody ever writes to, until an agent that has the pipes open ends
+ * it (`endShim`), since their content dies with the last holder. Its own stderr shows whether the program was ended by a signal: the shell writes the signal's
+ * name there, and nothing otherwise.
  */
 export const shimScript = `dir=$1
 run=$2
 umask 077
+read -r self < /proc/$$/stat
 set -C
 true > "$dir/claim-$run" 2>/dev/null || exit 0
 set +C
+printf '%s\\n' "$self" > "$dir/claim-$run"
 exec 3<>"$dir/stdout" 4<>"$dir/stderr" 2>"$dir/shim-$run"
 setsid /bin/sh "$dir/run" "$run"
 code=$?
@@ -51,6 +54,12 @@ export function spawnShim(script: string, dir: string, run: number): Promise<voi
       resolve();
     });
   });
+}
+
+/** Lets the shim of a run go, once the pipes are open in the agent's hands and its exit is known: whatever it was about to do, it does nothing more. */
+export function endShim(dir: string, run: number): void {
+  const shim = parseStat(readIfThere(join(dir, `claim-${run}`))?.trimEnd() ?? "");
+  if (shim !== undefined) signalAll([shim], "SIGKILL");
 }
 
 export interface RunProcesses {
