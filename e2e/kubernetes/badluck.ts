@@ -11,7 +11,7 @@ import { makeNobodyImage, pushTo } from "../../tools/cluster/images.ts";
 import type { ProvidedCluster } from "../../tools/cluster/vitest-setup.ts";
 import { getThrough, startLoad, TestBerth, until, type Answer, type Files } from "../harness.ts";
 
-const repository = "h2/badluck";
+const repository = "test/badluck";
 
 /** Of the test cluster. */
 const gateway = "default/public";
@@ -25,7 +25,7 @@ export class BadLuck implements AsyncDisposable {
   readonly api: KubeApi;
   readonly domain = `${randomBytes(4).toString("hex")}.apps.test`;
   /** A name of its own for the stack on the cluster. */
-  readonly stack = `h2-${randomBytes(3).toString("hex")}`;
+  readonly stack = `badluck-${randomBytes(3).toString("hex")}`;
   readonly #cluster: ProvidedCluster;
   #said = 0;
 

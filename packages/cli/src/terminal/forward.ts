@@ -4,7 +4,7 @@ import { mostPortBytes, portProtocol, readPortControl } from "@berth/contract/po
 import { WebSocket, type RawData } from "ws";
 import type { Context } from "../context.ts";
 import { Failure, UsageError, exitCodes } from "../failure.ts";
-import { socketRefusal } from "./refusal.ts";
+import { bytesOf, sendFrom, socketRefusal } from "./websocket.ts";
 
 /** `port`: name or number in the instance, undefined for its first; `local`: 0 for any that is free. */
 export interface Forwarding {
@@ -87,20 +87,14 @@ function carry(client: Socket, socket: WebSocket, tell: (why: string) => void): 
   };
   socketRefusal(socket).catch(failed);
   socket.once("open", () => {
-    client.on("data", (bytes) => {
-      for (let at = 0; at < bytes.length; at += mostPortBytes)
-        socket.send(bytes.subarray(at, at + mostPortBytes), () => {
-          if (socket.bufferedAmount < mostPortBytes) client.resume();
-        });
-      if (socket.bufferedAmount >= mostPortBytes) client.pause();
-    });
+    client.on("data", sendFrom(client, socket, mostPortBytes));
     client.on("end", () => {
       if (socket.readyState === socket.OPEN) socket.send(JSON.stringify({ type: "eof" }));
     });
     client.resume();
   });
   socket.on("message", (data: RawData, binary: boolean) => {
-    const bytes = Buffer.isBuffer(data) ? data : Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data);
+    const bytes = bytesOf(data);
     if (binary) {
       if (client.write(bytes)) return;
       socket.pause();

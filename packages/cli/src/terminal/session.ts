@@ -7,7 +7,7 @@ import type { Context } from "../context.ts";
 import { Failure, exitCodes } from "../failure.ts";
 import { exitCode } from "../follow/task.ts";
 import { sizeOr } from "../output/output.ts";
-import { socketRefusal } from "./refusal.ts";
+import { bytesOf, sendFrom, socketRefusal } from "./websocket.ts";
 
 export interface ExecOptions {
   readonly instance: string | undefined;
@@ -68,7 +68,7 @@ function listen(ctx: Context, socket: WebSocket): { readonly promise: Promise<nu
       });
   };
   socket.on("message", (data, binary) => {
-    const bytes = Buffer.isBuffer(data) ? data : Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data);
+    const bytes = bytesOf(data);
     if (!binary) return control(readTerminalControl(bytes.toString("utf8")));
     const frame = readTerminalFrame(bytes);
     if (frame !== undefined) write(frame.channel, frame.bytes);
@@ -120,13 +120,7 @@ function attachTerminal(ctx: Context, socket: WebSocket): () => void {
 function attachPipe(ctx: Context, socket: WebSocket): () => void {
   const { stdin } = ctx;
   // A terminal that nobody types into would keep the command waiting for an end that never comes; it still may.
-  const onData = (bytes: Buffer): void => {
-    for (let at = 0; at < bytes.length; at += mostWaiting)
-      socket.send(terminalFrame("stdin", bytes.subarray(at, at + mostWaiting)), () => {
-        if (socket.bufferedAmount < mostWaiting) stdin.resume();
-      });
-    if (socket.bufferedAmount >= mostWaiting) stdin.pause();
-  };
+  const onData = sendFrom(stdin, socket, mostWaiting, (piece) => terminalFrame("stdin", piece));
   const onEnd = (): void => {
     send(socket, { type: "eof" });
   };

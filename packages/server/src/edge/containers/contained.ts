@@ -7,7 +7,7 @@ import { cause, type Cause } from "@berth/contract/causes.ts";
 import type { Command } from "@berth/contract/spec.ts";
 import { DockerError } from "../../docker/errors.ts";
 import { diskFullCause, saysDiskFull, scarceRoomOf } from "../../docker/room.ts";
-import { portsOf } from "../../engines/docker/container.ts";
+import { portNumbers } from "../../core/ports.ts";
 import type { ContainerOrder } from "../../engines/docker/labels.ts";
 import type { Instance as InstanceView } from "../../engines/engine.ts";
 import { errorText, touchFolder, writeJson } from "../agent/files.ts";
@@ -70,7 +70,7 @@ export class Contained {
     this.#subject = {
       id: order.id,
       workload: order.workload,
-      ports: portsOf(order.workload),
+      ports: portNumbers(order.workload.ports),
       ...(order.task === undefined ? {} : { task: order.task }),
     };
     this.#looks = new Steps(

@@ -1,7 +1,7 @@
 // What a release becomes as a container, field by field, and that the order is read back from it whole.
 import { expect, it } from "vitest";
 import type { Workload } from "../engine.ts";
-import { containerBody, portsOf, volumeName } from "./container.ts";
+import { containerBody, volumeName } from "./container.ts";
 import { label, labelsOf, readOrder, type ContainerOrder } from "./labels.ts";
 
 const workload: Workload = {
@@ -125,8 +125,4 @@ it("is left alone when another version of Berth made it", () => {
   const labels = labelsOf(order);
   expect(readOrder({ ...labels, [label.order]: JSON.stringify({ version: 2 }) }, [])).toBeUndefined();
   expect(readOrder({}, [])).toBeUndefined();
-});
-
-it("gives each port its number", () => {
-  expect(portsOf(workload)).toEqual({ http: 8080, admin: 9000 });
 });

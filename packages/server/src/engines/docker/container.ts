@@ -36,9 +36,6 @@ const daemonLog = { "max-size": "10m", "max-file": "3" };
 /** What Kubernetes' "baseline" leaves of Docker's default capabilities: all but these. https://kubernetes.io/docs/concepts/security/pod-security-standards/#baseline */
 const beyondBaseline = ["NET_RAW"];
 
-/** Port name -> the number that its program listens on. */
-export const portsOf = (workload: Workload): Record<string, number> => portNumbers(workload.ports);
-
 /** What a volume is known by, whoever makes it. */
 export const volumeLabels = (
   installation: string,
@@ -68,7 +65,7 @@ export function containerBody(order: ContainerOrder, traits: DaemonTraits): Cont
   const { workload, task } = order;
   const { installation } = order.fence;
   const network = networkName(installation, workload.stackId);
-  const ports = portsOf(workload);
+  const ports = portNumbers(workload.ports);
   // They follow the image's own entry point; none = what the image says.
   const command = argumentsOf(task?.command ?? workload.command);
   const entrypoint = workload.artifact.kind === "image" ? workload.artifact.entrypoint : undefined;

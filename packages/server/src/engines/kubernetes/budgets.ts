@@ -4,6 +4,7 @@ import type { KubeApi } from "../../kubernetes/api.ts";
 import type { KubeObject } from "../../kubernetes/objects.ts";
 import { apiVersionOf } from "../../kubernetes/paths.ts";
 import type { Ref, TrackTarget } from "../engine.ts";
+import { Lately } from "./lately.ts";
 import { mark, namespaceOf, refLabels } from "./names.ts";
 import type { Deployment } from "./objects.ts";
 import { withOverlay } from "./overlays.ts";
@@ -30,14 +31,11 @@ export function budgetOf(installation: string, ref: Ref): KubeObject & { readonl
   };
 }
 
-/** ms for which a budget that was applied is taken to be there. */
-const holds = 30_000;
-
 export class Budgets {
   readonly #api: KubeApi;
   readonly #installation: string;
-  /** Stack and component -> the budget that was applied, and when (ms of this process). */
-  readonly #applied = new Map<string, { readonly content: string; readonly at: number }>();
+  /** Stack, component and the budget that was applied. */
+  readonly #applied = new Lately();
 
   constructor(api: KubeApi, installation: string) {
     this.#api = api;
@@ -48,13 +46,13 @@ export class Budgets {
   async grow({ ref, track, replicas, workload }: TrackTarget, slots: readonly Deployment[], signal: AbortSignal): Promise<void> {
     const most = Math.max(replicas, stableOf(slots));
     if (track !== "stable" || most <= 1) return;
-    const key = `${ref.stack}/${ref.component}`;
     const budget = withOverlay(budgetOf(this.#installation, ref), workload);
-    const content = JSON.stringify(budget);
-    const before = this.#applied.get(key);
-    if (before?.content === content && performance.now() - before.at < holds) return;
+    const key = `${keyOf(ref)}${JSON.stringify(budget)}`;
+    if (this.#applied.has(key)) return;
+    // Another one stood before: that is so no more, whatever comes of this one.
+    this.#applied.forget(keyOf(ref));
     await this.#api.apply(budget, { signal, force: true });
-    this.#applied.set(key, { content, at: performance.now() });
+    this.#applied.note(key);
   }
 
   /** After a slot got fewer. */
@@ -62,11 +60,13 @@ export class Budgets {
     if (stableOf(slots) <= 1) await this.remove(ref, signal);
   }
 
-  async remove({ stack, component }: Ref, signal: AbortSignal): Promise<void> {
-    this.#applied.delete(`${stack}/${component}`);
-    await this.#api.delete({ kind: "PodDisruptionBudget", namespace: namespaceOf(stack), name: component }, { signal });
+  async remove(ref: Ref, signal: AbortSignal): Promise<void> {
+    this.#applied.forget(keyOf(ref));
+    await this.#api.delete({ kind: "PodDisruptionBudget", namespace: namespaceOf(ref.stack), name: ref.component }, { signal });
   }
 }
+
+const keyOf = ({ stack, component }: Ref): string => `${stack}/${component} `;
 
 /** How many instances of stable are wanted. */
 function stableOf(slots: readonly Deployment[]): number {

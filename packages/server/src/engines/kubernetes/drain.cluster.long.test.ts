@@ -11,7 +11,6 @@ import { removeSecond } from "../../../../../tools/cluster/second.ts";
 import { kubeconfig, nodeAddress, parts, ports, secondNode } from "../../../../../tools/cluster/settings.ts";
 import { never, until } from "../conformance/lab.ts";
 import type { Instance, Ref } from "../engine.ts";
-import { GatewayTraffic } from "./gateway-traffic.ts";
 import { KubernetesPlace, nobodyImage } from "./testing/place.ts";
 
 const wanted = [...parts, "node2"] as const;
@@ -56,15 +55,7 @@ describe.skipIf(missing !== undefined)(`an emptied node${missing === undefined ?
     });
 
   it("loses no request, and leaves no instance on it", async () => {
-    await using traffic = new GatewayTraffic({
-      api: place.api,
-      cluster: "test",
-      installation: place.installation,
-      pods: place.engine.pods,
-      gateway: { namespace: "default", name: "public" },
-      door: { host: nodeAddress, port: ports.gateway },
-      probeKey: randomBytes(32),
-    });
+    await using traffic = place.openTraffic(`http://${nodeAddress}:${String(ports.gateway)}`);
     const workload = await place.workload("serve", { ref });
     await place.engine.prepare(workload, fence(), never);
     await place.engine.ensure({ ref, track: "stable", workload, restart: 0, replicas: 4 }, fence(), never);

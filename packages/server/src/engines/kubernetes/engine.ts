@@ -1,4 +1,5 @@
 // The Kubernetes engine: a stack is a namespace, a wave of a component's instances a Deployment, an instance a pod (docs/decisions/0036-slots-are-deployments.md).
+import { createHash } from "node:crypto";
 import type { Duplex } from "node:stream";
 import { argumentsOf } from "../../core/command.ts";
 import { BerthError } from "../../core/errors.ts";
@@ -36,13 +37,13 @@ import { asking } from "./failures.ts";
 import { Fences } from "./fences.ts";
 import { hasEnded, instanceOf, type PodView } from "./instances.ts";
 import { Images } from "./images.ts";
+import { Lately } from "./lately.ts";
 import { followLines, pastLines } from "./lines.ts";
 import { namespaceOf } from "./names.ts";
 import { Namespaces } from "./namespaces.ts";
 import type { PodTemplate } from "./objects.ts";
 import { graceOf } from "./pod.ts";
 import { Pods } from "./pods.ts";
-import { Prepared } from "./prepared.ts";
 import { Recorder } from "./records.ts";
 import { overlayRefusalsOf, renderedOf, standingOf, trialsOf } from "./render.ts";
 import { applySecret, lacksSecret, sweepSecrets } from "./secrets.ts";
@@ -87,7 +88,8 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
   readonly #usage: UsageMeter;
   readonly #images: Images;
   readonly #namespaces: Namespaces;
-  readonly #prepared = new Prepared();
+  /** A rollout asks before each of its waves. */
+  readonly #prepared = new Lately();
   readonly volumes: VolumePort;
 
   constructor(deps: KubernetesEngineDeps) {
@@ -151,19 +153,19 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
       if (workload.artifact.kind === "image") await this.#images.allow(namespace, workload.artifact.reference, signal);
       await applySecret(this.#api, this.#deps.installation, workload, new Date(), signal);
       await this.#volumes.ensure(workload, signal);
-      this.#prepared.add(workload);
+      this.#prepared.note(preparedKey(workload));
     });
   }
 
   prepared(workload: Workload): boolean {
-    return this.#prepared.has(workload);
+    return this.#prepared.has(preparedKey(workload));
   }
 
   async ensure(target: TrackTarget, fence: Fence, signal: AbortSignal): Promise<void> {
     const { ref } = target.workload;
     await this.#asking(() => this.#ensure(target, fence, signal)).catch((error: unknown) => {
       // What was prepared may be gone.
-      this.#prepared.forget(ref.stack);
+      this.#prepared.forget(`${ref.stack}/`);
       throw error;
     });
   }
@@ -341,7 +343,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
   }
 
   forget(stack: { readonly id: string; readonly name: string; readonly volumes: "kept" | "none" }, signal: AbortSignal): Promise<boolean> {
-    this.#prepared.forget(stack.name);
+    this.#prepared.forget(`${stack.name}/`);
     return this.#asking(async () => {
       await this.#pods.ready(signal);
       const namespace = namespaceOf(stack.name);
@@ -409,4 +411,9 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
   #asking<T>(ask: () => Promise<T>): Promise<T> {
     return asking(this.#deps.cluster, this.#api, ask);
   }
+}
+
+/** Values of secrets are part of it, and not to be read from it. */
+function preparedKey(workload: Workload): string {
+  return `${workload.ref.stack}/${workload.ref.component} ${createHash("sha256").update(JSON.stringify(workload)).digest("hex")}`;
 }

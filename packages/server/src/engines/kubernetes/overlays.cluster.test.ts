@@ -9,7 +9,7 @@ import { listed } from "../../kubernetes/list.ts";
 import { never, until } from "../conformance/lab.ts";
 import { EngineFailure, type Instance, type Ref, type Rendered, type TrackTarget, type Workload } from "../engine.ts";
 import type { TrafficEntry } from "../traffic.ts";
-import { GatewayTraffic } from "./gateway-traffic.ts";
+import type { GatewayTraffic } from "./gateway-traffic.ts";
 import { namespaceOf } from "./names.ts";
 import type { Claim, Deployment, Job, Pod } from "./objects.ts";
 import type { HTTPRoute, Service } from "./routes.ts";
@@ -24,23 +24,17 @@ describe.skipIf(missing !== undefined)(`overlays on Kubernetes${missing === unde
   let stacks = 0;
   let generation = 0;
   const fence = () => ({ installation: "lab", epoch: 1, generation: (generation += 1) });
-  const newRef = (): Ref => ({ stack: `h1over-${mark}-${String((stacks += 1))}`, component: "web" });
+  const newRef = (): Ref => ({ stack: `overlays-${mark}-${String((stacks += 1))}`, component: "web" });
 
   beforeAll(async () => {
     await loadImage(nobodyImage, await makeNobodyImage());
     place = await KubernetesPlace.open(readFileSync(kubeconfig, "utf8"));
-    const { hostname, port } = new URL(gateway);
-    traffic = new GatewayTraffic({
-      api: place.engineApi,
-      cluster: "test",
-      installation: place.installation,
-      pods: place.engine.pods,
-      gateway: { namespace: "default", name: "public" },
-      door: { host: hostname, port: Number(port) },
-      probeKey: randomBytes(32),
-    });
+    traffic = place.openTraffic(gateway);
   });
-  afterAll(() => place?.[Symbol.asyncDispose]());
+  afterAll(async () => {
+    await traffic?.[Symbol.asyncDispose]();
+    await place?.[Symbol.asyncDispose]();
+  });
 
   const ofPod = (spec: object): Overlays => ({ Deployment: { spec: { template: { spec } } } });
   const targetOf = (workload: Workload, replicas = 1): TrackTarget => ({

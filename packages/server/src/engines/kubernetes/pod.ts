@@ -30,9 +30,6 @@ export interface PodOrder {
   readonly task?: { readonly id: string; readonly command: Command; readonly tty: boolean };
 }
 
-/** Port name -> the number that its program listens on. */
-export const portsOf = (workload: Workload): Record<string, number> => portNumbers(workload.ports);
-
 /** The Secret that holds the values of a release's secret variables: immutable, so that an old pod that restarts reads what it was started with. */
 export function secretOf(
   installation: string,
@@ -113,7 +110,7 @@ export function podLabels({ installation, workload, track, restart, slot, task }
 
 function containerOf(order: PodOrder): PodTemplate["spec"]["containers"][0] {
   const { workload, task } = order;
-  const ports = portsOf(workload);
+  const ports = portNumbers(workload.ports);
   const command = argumentsOf(task?.command ?? workload.command);
   const entrypoint = workload.artifact.kind === "image" ? workload.artifact.entrypoint : undefined;
   const { memory, cpu } = workload.resources;

@@ -1,13 +1,14 @@
 // What a release would be in a cluster: for people to read, and for the cluster to look at before anything of it is there. Pure.
 import type { KubeObject } from "../../kubernetes/objects.ts";
 import { apiVersionOf } from "../../kubernetes/paths.ts";
+import { portNumbers } from "../../core/ports.ts";
 import type { OverlayRefusal, Rendered, TrackTarget, Workload } from "../engine.ts";
 import type { TrafficEntry } from "../traffic.ts";
 import { budgetOf } from "./budgets.ts";
 import { mark, namespaceOf } from "./names.ts";
 import type { Deployment, Job } from "./objects.ts";
 import { refusalsOf, withOverlay } from "./overlays.ts";
-import { portsOf, secretOf, volumeNames } from "./pod.ts";
+import { secretOf, volumeNames } from "./pod.ts";
 import { httpRoutesOf, servicesOf } from "./routes.ts";
 import { secretObject } from "./secrets.ts";
 import { deploymentOf, isEndless, jobName, jobOf, revisionFor } from "./slots.ts";
@@ -109,7 +110,7 @@ function everyKindOf(installation: string, workload: Workload): KubeObject[] {
 }
 
 function entryOf({ ref, ports, kubernetes }: Workload): TrafficEntry {
-  const numbers = portsOf({ ports } as Workload);
+  const numbers = portNumbers(ports);
   return {
     ref,
     ports: ports.map(({ name, protocol }) => ({

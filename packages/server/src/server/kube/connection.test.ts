@@ -16,8 +16,8 @@ const gateway = {
 };
 
 /** A server with one gateway, whose watch tells nothing. */
-async function start(beat: number) {
-  const day: { mood: "well" | "silent" | "stranger" | "broken" | "busy" } = { mood: "well" };
+async function start(beat: number, patience?: number) {
+  const day: { mood: "well" | "silent" | "stranger" | "broken" | "busy" | "blind" } = { mood: "well" };
   let taken = 0;
   const server = await BadServer.start((request, response) => {
     if (day.mood === "silent") return;
@@ -25,6 +25,7 @@ async function start(beat: number) {
     if (day.mood === "broken") return json(response, 500, refusal(500, "InternalError"));
     if (day.mood === "busy") return json(response, 429, refusal(429, "TooManyRequests"), { "retry-after": "0" });
     if (request.url?.startsWith("/version") === true) return json(response, 200, { gitVersion: "v1.34.0" });
+    if (day.mood === "blind") return json(response, 503, refusal(503, "ServiceUnavailable"));
     if (request.url?.includes("watch=true") !== true) return json(response, 200, { metadata: { resourceVersion: "7" }, items: [gateway] });
     response.writeHead(200, { "content-type": "application/json" }).flushHeaders();
   });
@@ -48,10 +49,11 @@ async function start(beat: number) {
     onChange: () => undefined,
     log: silentLog,
     beat,
+    patience,
   });
   made.push(connection);
   await until(() => connection.state.connected);
-  return { day, connection, taken: () => taken };
+  return { day, server, connection, taken: () => taken };
 }
 
 it.each([
@@ -85,4 +87,19 @@ it("is there as long as it answers, if only that it is busy", async () => {
   }
   expect(states).not.toContain(false);
   expect(taken()).toBe(1);
+});
+
+it("is there for the whole patience when a watch is cut that was quiet for longer, and away after it", async () => {
+  const patience = 1_500;
+  const { day, server, connection, taken } = await start(100, patience);
+  await new Promise((resolve) => setTimeout(resolve, patience + 500));
+  day.mood = "blind";
+  for (const socket of server.sockets) socket.destroy();
+  const cut = Date.now();
+  await until(() => !connection.state.connected);
+  expect(Date.now() - cut).toBeGreaterThanOrEqual(patience);
+  expect(connection.state.reason).toMatch(/ServiceUnavailable/);
+  day.mood = "well";
+  await until(() => connection.state.connected);
+  expect(taken()).toBe(2);
 });

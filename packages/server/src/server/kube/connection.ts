@@ -15,8 +15,8 @@ import { troubleOf, type Gateway } from "./gateway.ts";
 
 /** ms between two looks at what the watch knows; no cluster is asked by that. */
 const period = 250;
-/** ms that a cluster may be silent before work for it waits: a restart of its API is over by then. */
-const patience = 5_000;
+/** ms that a cluster may be away before work for it waits: a restart of its API is over by then. */
+const defaultPatience = 5_000;
 /** ms between two tries to take it over. */
 const pause = 5_000;
 /** ms without a word from it after which it is asked, and within which it has to answer. */
@@ -32,6 +32,7 @@ export interface KubeDeps {
   readonly onChange: () => void;
   /** ms; for tests. */
   readonly beat?: number;
+  readonly patience?: number | undefined;
   readonly log: Log;
 }
 
@@ -83,7 +84,7 @@ export class KubeConnection implements Connection {
   }
 
   async #run(): Promise<void> {
-    const { api, of } = this.#deps;
+    const { api, of, patience = defaultPatience } = this.#deps;
     if (of.access === "unreadable")
       return this.#become({ connected: false, reason: "its credentials are sealed with a key that is not here; add it again" });
     if (api === undefined) return this.#become({ connected: false, reason: "this server is no pod of it any more" });
@@ -97,7 +98,7 @@ export class KubeConnection implements Connection {
     const asking = this.#ask(api, gateways, signal);
     try {
       for (; !signal.aborted; await delay(period, undefined, { signal }).catch(() => undefined)) {
-        const reason = this.#silence ?? reasonIn(gateways);
+        const reason = this.#silence ?? reasonIn(gateways, patience);
         const heard = Math.max(gateways.heard, this.#answered);
         if (reason !== undefined) this.#become({ connected: false, reason }, gateways.lists === 0 ? undefined : new Date(heard));
         else if (!this.#state.connected) await this.#take(signal);
@@ -154,9 +155,9 @@ export class KubeConnection implements Connection {
   }
 }
 
-/** Why work for the cluster has to wait; undefined: it has not. */
-function reasonIn(gateways: Watched<Gateway, Gateway>): string | undefined {
-  const { since, trouble, lists, items } = gateways;
-  if (since !== undefined && (lists === 0 || Date.now() - since.getTime() > patience)) return trouble?.message ?? "it is being connected";
-  return lists === 0 ? "it is being connected" : troubleOf(items.values().next().value);
+/** Why work for the cluster has to wait; undefined: it has not, or its watch broke no longer than `patience` ms ago. */
+function reasonIn({ lostAt, trouble, lists, items }: Watched<Gateway, Gateway>, patience: number): string | undefined {
+  if (lists === 0) return trouble?.message ?? "it is being connected";
+  if (lostAt !== undefined && Date.now() - lostAt.getTime() > patience) return trouble?.message ?? "it is being connected";
+  return troubleOf(items.values().next().value);
 }

@@ -8,7 +8,7 @@ import { pathOf } from "../../../kubernetes/paths.ts";
 import { never, until } from "../../conformance/lab.ts";
 import type { Instance, Ref, TrackTarget, Workload } from "../../engine.ts";
 import type { TrafficEndpoint, TrafficEntry, TrafficTrack } from "../../traffic.ts";
-import { GatewayTraffic } from "../gateway-traffic.ts";
+import type { GatewayTraffic } from "../gateway-traffic.ts";
 import { namespaceOf } from "../names.ts";
 import type { KubernetesPlace } from "./place.ts";
 
@@ -24,15 +24,7 @@ export function trafficByGateway(open: () => Promise<KubernetesPlace>, gateway: 
 
   beforeAll(async () => {
     place = await open();
-    traffic = new GatewayTraffic({
-      api: place.engineApi,
-      cluster: "test",
-      installation: place.installation,
-      pods: place.engine.pods,
-      gateway: { namespace: "default", name: "public" },
-      door: { host: hostname, port: Number(port) },
-      probeKey: randomBytes(32),
-    });
+    traffic = place.openTraffic(gateway);
   });
   afterAll(async () => {
     await traffic?.[Symbol.asyncDispose]();

@@ -8,6 +8,7 @@ import { plainWorkload } from "../../conformance/workload.ts";
 import type { Does, Place } from "../../conformance/lab.ts";
 import type { Workload } from "../../engine.ts";
 import { KubernetesEngine } from "../engine.ts";
+import { GatewayTraffic } from "../gateway-traffic.ts";
 import { mark, selector } from "../names.ts";
 
 const programs: Readonly<Record<Does, Partial<Workload>>> = {
@@ -65,6 +66,20 @@ export class KubernetesPlace implements Place {
     const place = new KubernetesPlace(new KubeApi(accessOf(kubeconfig)), options);
     await place.#offerVolumes();
     return place;
+  }
+
+  /** Traffic by the test cluster's gateway, which answers at this URL; the caller ends it. */
+  openTraffic(gateway: string): GatewayTraffic {
+    const { hostname, port } = new URL(gateway);
+    return new GatewayTraffic({
+      api: this.engineApi,
+      cluster: "test",
+      installation: this.installation,
+      pods: this.engine.pods,
+      gateway: { namespace: "default", name: "public" },
+      door: { host: hostname, port: Number(port) },
+      probeKey: randomBytes(32),
+    });
   }
 
   workload(does: Does, over: Partial<Workload> & Pick<Workload, "ref">): Promise<Workload> {
