@@ -20,6 +20,8 @@ const idle = 1_000;
 const pause = 1_000;
 /** ms that the last words of a service may take, from nodes that may be away. */
 const lastWords = 10_000;
+/** ms after the end of a container within which a reading of its output ends by itself. */
+const closing = 3_000;
 
 export interface ContainerSourceOf {
   readonly dir: string;
@@ -64,7 +66,7 @@ export class ContainerSource implements LogSource {
   #retryAt = 0;
   #draining: "no" | "yes" | "done" = "no";
   readonly #life = new AbortController();
-  /** Ends a reading that does not end with a run: a service's. */
+  /** Ends a reading that does not end with a run: a service's, and one that the daemon forgot. */
   #following = new AbortController();
   readonly #say: ContainerSourceDeps["say"];
   readonly #onDrained: () => void;
@@ -142,10 +144,8 @@ export class ContainerSource implements LogSource {
 
   /** To the end of its run, and of a service for as long as it is there. */
   #follow(): Promise<void> {
-    const { id } = this.#of.container;
-    return this.#isService
-      ? this.#read(`/services/${id}/logs`, true, AbortSignal.any([this.#life.signal, this.#following.signal]))
-      : this.#read(`/containers/${id}/logs`, true, this.#life.signal);
+    const signal = AbortSignal.any([this.#life.signal, this.#following.signal]);
+    return this.#read(`/${this.#isService ? "services" : "containers"}/${this.#of.container.id}/logs`, true, signal);
   }
 
   /** What there is and was not read yet. */
@@ -258,9 +258,11 @@ export class ContainerSource implements LogSource {
   /** It has ended: what the daemon still holds is read, and then nothing more comes. */
   async #drain(): Promise<void> {
     try {
-      // The stream of a container ends with it, that of a service does not.
-      if (this.#isService) this.#following.abort(new Error("the service has ended"));
+      // The stream of a container ends with it, though a busy podman now and then keeps one open; that of a service never does.
+      const end = (): void => this.#following.abort(new Error("it has ended"));
+      const late = setTimeout(end, this.#isService ? 0 : closing);
       await this.#reading;
+      clearTimeout(late);
       await this.#readRest();
       this.#flush(true);
       this.#draining = "done";
