@@ -80,6 +80,22 @@ async function run(
     ...Array.from({ length: options.loadedStacks }, (_, at) => emptyLedger(`busy${String(at)}`, true)),
   ];
   const done = new AbortController();
+  const hostOf = (ledger: Ledger): string => `web.${ledger.stack}.localhost`;
+  const answers = async (ledger: Ledger): Promise<void> => {
+    const look = (): Promise<boolean> =>
+      berth.get(hostOf(ledger), "/echo?id=x").then(
+        ({ status }) => status === 200,
+        () => false,
+      );
+    await until(
+      async () => (await look()) || undefined,
+      `${hostOf(ledger)} to answer`,
+      120_000,
+      () => berth.log(),
+    );
+  };
+  const busy = ledgers.filter(({ loaded }) => loaded);
+  const begun = new Map(busy.map((ledger) => [ledger, Promise.withResolvers<void>()]));
   const actors = ledgers.map((ledger) => ({
     berth,
     stack: ledger.stack,
@@ -88,26 +104,13 @@ async function run(
     signal: done.signal,
     pause: 700,
     bell: bell.port,
+    answers: ledger.loaded ? () => answers(ledger).then(begun.get(ledger)?.resolve) : undefined,
   }));
   const acting = Promise.all(ledgers.map((ledger, at) => act(actors[at] ?? fail(), ledger)));
   // An actor that failed ends the test, but not before everything is stopped.
   acting.catch(() => undefined);
-  const busy = ledgers.filter(({ loaded }) => loaded).map(({ stack }) => `web.${stack}.localhost`);
-  for (const host of busy)
-    await Promise.race([
-      acting,
-      until(
-        async () =>
-          (await berth.get(host, "/echo?id=x").then(
-            ({ status }) => status === 200,
-            () => false,
-          )) || undefined,
-        `${host} to answer`,
-        120_000,
-        () => berth.log(),
-      ),
-    ]);
-  const load = startLoad({ seed: options.seed, ...berth.router, targets: busy, connections: options.connections, pause: 20 });
+  await Promise.race([acting, Promise.all([...begun.values()].map(({ promise }) => promise))]);
+  const load = startLoad({ seed: options.seed, ...berth.router, targets: busy.map(hostOf), connections: options.connections, pause: 20 });
   const kills: Kill[] = [];
   const interruptions = new Interruptions(berth.home);
   const looking = setInterval(() => interruptions.look(), 2_000);

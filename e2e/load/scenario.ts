@@ -50,6 +50,8 @@ export interface ActorOptions {
   readonly pause: number;
   /** Port where release commands ring. */
   readonly bell: number;
+  /** Waited for after the first order: on a busy machine, orders that overtake each other would leave nothing to answer. */
+  readonly answers?: (() => Promise<void>) | undefined;
 }
 
 /** ms in which a call has to be answered, on a machine that is busy and by a server that is killed all the time. */
@@ -107,6 +109,7 @@ export async function act(options: ActorOptions, ledger: Ledger): Promise<void> 
   const { chance, signal } = options;
   const actor = new Actor(options, ledger);
   await actor.perform("up");
+  await options.answers?.();
   while (!signal.aborted) {
     await delay(chance.next() * options.pause, undefined, { signal }).catch(() => undefined);
     if (signal.aborted) return;

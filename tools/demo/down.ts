@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { forgetCredential } from "../../packages/cli/src/credentials.ts";
 import type { Progress } from "../progress.mjs";
 import { leftovers, removeLeftovers } from "./daemon.ts";
+import { leaveCluster } from "./cluster.ts";
 import { DemoError, ask, must, parse, stack } from "./berth.ts";
 import { forgetRecord, places, readRecord, removeEmptyConfig, removeMade, type Places, type Record_ } from "./record.ts";
 
@@ -17,6 +18,7 @@ export async function takeDown(progress: Progress): Promise<void> {
     );
     return;
   }
+  if (record.cluster === true) await leaveCluster(progress, await startedServer("to leave the cluster"));
   if (record.made.includes(where.home)) await removeAll(progress, where, record);
   else await removeStackOnly(progress, where, record);
   progress.line("Gone. `npm run demo` brings it back.");
@@ -52,11 +54,15 @@ async function removeAll(progress: Progress, where: Places, record: Record_): Pr
   progress.done(`Removed ${where.home}`);
 }
 
+async function startedServer(why: string): Promise<string | undefined> {
+  await must(`Starting Berth, ${why},`, ["server", "start"]);
+  return parse<{ url?: string }>(await ask(["server", "status", "--json"]), "The server's status").url;
+}
+
 /** Berth was here before the demo and stays as it was. */
 async function removeStackOnly(progress: Progress, where: Places, record: Record_): Promise<void> {
   if (record.stack) {
-    await must("Starting Berth, to remove the demo's stack", ["server", "start"]);
-    const { url } = parse<{ url?: string }>(await ask(["server", "status", "--json"]), "The server's status");
+    const url = await startedServer("to remove the demo's stack");
     const answer = await ask(["stacks", "delete", stack, "--volumes", "--yes"], url);
     // 3: not there any more.
     if (answer.code !== 0 && answer.code !== 3)

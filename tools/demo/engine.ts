@@ -14,9 +14,13 @@ import { makingDeps, openDaemon } from "../../packages/server/src/server/images/
 import { ImagesRefused } from "../../packages/server/src/server/images/refused.ts";
 import type { Progress } from "../progress.mjs";
 import { DemoError, root, show } from "./berth.ts";
+import { checkCluster } from "./cluster.ts";
 import type { Places, Record_ } from "./record.ts";
 
-export type DemoEngine = "local" | "docker";
+export type DemoEngine = "local" | "docker" | "kubernetes";
+
+/** What a home of the demo runs itself. For a cluster it is Docker, which builds the images. */
+const ownEngine = (wanted: DemoEngine): "local" | "docker" => (wanted === "kubernetes" ? "docker" : wanted);
 
 /** What the guestbook is built on, besides the operating system. */
 const runtimes = ["node", "python"] as const;
@@ -26,12 +30,13 @@ const never = new AbortController().signal;
 export async function checkEngine(wanted: DemoEngine, where: Places): Promise<void> {
   const config = readConfig();
   const isNew = !existsSync(join(where.home, "installation.json"));
-  if (config.engine.kind !== wanted && !isNew)
+  if (config.engine.kind !== ownEngine(wanted) && !isNew)
     throw new DemoError(
       `The Berth in ${where.home} runs ${config.engine.kind === "local" ? "processes" : "containers"}, and a home is of one engine for good.`,
       `Take that demo down first (npm run demo -- --down), or have a second one beside it: BERTH_HOME=~/berth-${wanted} npm run demo -- --engine ${wanted}`,
     );
   if (wanted === "local") return;
+  if (wanted === "kubernetes") checkCluster();
   const docker = withDocker(config);
   try {
     (await openDaemon(docker, never)).close();
@@ -41,7 +46,7 @@ export async function checkEngine(wanted: DemoEngine, where: Places): Promise<vo
   if (process.getuid?.() !== 0)
     throw new DemoError(
       "Containers of a stack find each other through routes of this machine, which only root may set.",
-      "Run this as root: sudo npm run demo -- --engine docker",
+      `Run this as root: sudo npm run demo -- --engine ${wanted}`,
     );
 }
 
@@ -51,22 +56,23 @@ function withDocker(config: Config): Config {
   return readConfig({ ...process.env, BERTH_ENGINE: "docker" });
 }
 
-/** A new home of the demo's own is told its engine once: later commands need no variables for it. */
+/** A new home of the demo's own is told once what it is for: later commands need no variables for it. */
 export function settleEngine(wanted: DemoEngine, where: Places, record: Record_): void {
+  if (wanted === "local") return;
   const file = join(where.home, "config.json");
+  const before = existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as object) : {};
   const config = readConfig();
-  if (config.engine.kind === wanted || wanted === "local") return;
+  const { engine } = withDocker(config);
+  const isSettled = config.engine.kind === "docker" && (wanted === "docker" || "registry" in before);
+  if (isSettled) return;
   if (!record.made.includes(where.home))
     throw new DemoError(
       `${where.home} was there before, so the demo does not change what it is for.`,
       `Give the demo a home of its own: BERTH_HOME=~/berth-${wanted} npm run demo -- --engine ${wanted}`,
     );
-  const before = existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as object) : {};
-  const { engine } = withDocker(config);
-  writeFileSync(
-    file,
-    `${JSON.stringify({ ...before, engine: "docker", ...(engine.kind === "docker" ? { dockerHost: engine.docker } : {}) }, null, 2)}\n`,
-  );
+  const daemon = engine.kind === "docker" ? { dockerHost: engine.docker } : {};
+  const registry = wanted === "kubernetes" ? { registry: config.registry } : {};
+  writeFileSync(file, `${JSON.stringify({ ...before, engine: "docker", ...daemon, ...registry }, null, 2)}\n`);
 }
 
 /** Makes the base images that the guestbook needs, unless the daemon has some or config.json names others. */

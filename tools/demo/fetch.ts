@@ -4,16 +4,16 @@ import { request } from "node:http";
 
 export type Fetched = { readonly status: number; readonly bytes: number; readonly took: number } | { readonly error: string };
 
-/** `took` and `timeout` in ms. */
-export function fetchThrough(url: string, timeout: number): Promise<Fetched> {
+/** `took` and `timeout` in ms. `via`: who is asked instead of whom the URL names. */
+export function fetchThrough(url: string, timeout: number, via?: { readonly host: string; readonly port: number }): Promise<Fetched> {
   const { hostname, host, port, pathname, search } = new URL(url);
   const local = hostname === "localhost" || hostname.endsWith(".localhost");
   const started = performance.now();
   return new Promise((resolve) => {
     const call = request(
       {
-        host: local ? "127.0.0.1" : hostname,
-        port: port === "" ? 80 : Number(port),
+        host: via?.host ?? (local ? "127.0.0.1" : hostname),
+        port: via?.port ?? (port === "" ? 80 : Number(port)),
         path: `${pathname}${search}`,
         headers: { host },
         agent: false,

@@ -25,6 +25,8 @@ export interface Record_ {
   readonly build: string;
   /** The clone that the demo ran from last. */
   readonly from?: string;
+  /** The demo added a cluster, in which its stack runs. */
+  readonly cluster?: boolean;
   /** Where that server answers: its login is forgotten with it. */
   readonly url?: string;
 }

@@ -5,9 +5,10 @@ import { join } from "node:path";
 import { readConfig } from "../../packages/server/src/config.ts";
 import { seconds, type Progress } from "../progress.mjs";
 import { DemoError, ask, must, parse, root, show, stack } from "./berth.ts";
+import { gatewayOf, settleInCluster, type DemoCluster } from "./cluster.ts";
 import { fetchThrough } from "./fetch.ts";
 import { checkEngine, haveBases, settleEngine, type DemoEngine } from "./engine.ts";
-import { openRecord, places, writeRecord, type Record_ } from "./record.ts";
+import { openRecord, places, readRecord, writeRecord, type Record_ } from "./record.ts";
 
 interface ServerStatus {
   readonly running: boolean;
@@ -18,10 +19,11 @@ interface ComponentRow {
   readonly urls: readonly string[];
 }
 
-/** `started`: epoch ms of the command; `wanted`: what instances are, if the command said so. */
-export async function bringUp(progress: Progress, started: number, wanted: DemoEngine | undefined): Promise<void> {
+/** `started`: epoch ms of the command; `wanted`: what instances are, if the command said so; `cluster`: which, where they are pods. */
+export async function bringUp(progress: Progress, started: number, wanted: DemoEngine | undefined, cluster: DemoCluster): Promise<void> {
   const where = places();
-  const engine = wanted ?? readConfig().engine.kind;
+  const before = readRecord(where.home)?.cluster === true ? "kubernetes" : readConfig().engine.kind;
+  const engine = wanted ?? before;
   await checkEngine(engine, where);
   let record = openRecord(where);
   const keep = (change: Partial<Record_>): void => {
@@ -47,14 +49,23 @@ export async function bringUp(progress: Progress, started: number, wanted: DemoE
     );
   }
   keep({ stack: true });
+  if (engine === "kubernetes") await settleInCluster(progress, url, cluster, () => keep({ cluster: true }));
   await deploy(progress, url, engine);
   const urls = await publicUrls(url);
+  const gateway = engine === "kubernetes" ? await gatewayOf(url) : undefined;
   progress.line("");
-  for (const address of urls) await lookAt(progress, address);
+  for (const address of urls) await lookAt(progress, address, gateway);
   progress.line(`\nDone in ${seconds(Date.now() - started)}. Berth goes on running; what to try next:\n`);
-  for (const [command, says] of suggestions) progress.line(`  ${command.padEnd(62)}${progress.dim(says)}`);
+  if (gateway !== undefined) {
+    const [host, port] = [gateway.host, String(gateway.port)];
+    progress.line(`  No name server leads there by itself; the gateway is at ${host}:${port}. A page in a browser:`);
+    suggest(progress, `./bin/berth forward -s ${stack} -c web 8000:http`, "http://127.0.0.1:8000, until Ctrl-C");
+  }
+  for (const [command, says] of suggestions) suggest(progress, command, says);
   progress.line("");
 }
+
+const suggest = (progress: Progress, command: string, says: string): void => progress.line(`  ${command.padEnd(62)}${progress.dim(says)}`);
 
 const suggestions: readonly (readonly [string, string])[] = [
   [`./bin/berth status -s ${stack}`, "what runs, and since when"],
@@ -116,7 +127,7 @@ async function stackExists(url: string): Promise<boolean> {
 
 async function deploy(progress: Progress, url: string, engine: DemoEngine): Promise<void> {
   // Containers bring their own.
-  const files = engine === "docker" || hasPython() ? [] : ["--file", "compose.yaml", "--file", "compose.without-python.yaml"];
+  const files = engine !== "local" || hasPython() ? [] : ["--file", "compose.yaml", "--file", "compose.without-python.yaml"];
   if (files.length > 0) {
     progress.note(
       "There is no python3 on this machine, so the API of the guestbook is left out. To have it: apt install python3 (or dnf, pacman, ...), then run this again.",
@@ -152,8 +163,8 @@ async function publicUrls(url: string): Promise<string[]> {
   return urls;
 }
 
-async function lookAt(progress: Progress, url: string): Promise<void> {
-  const answer = await fetchThrough(url, 10_000);
+async function lookAt(progress: Progress, url: string, gateway: Awaited<ReturnType<typeof gatewayOf>> | undefined): Promise<void> {
+  const answer = await fetchThrough(url, 10_000, gateway);
   if ("error" in answer)
     throw new DemoError(
       `${url} does not answer: ${answer.error}`,

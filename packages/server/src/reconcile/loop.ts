@@ -329,19 +329,13 @@ export function startLoop(options: LoopOptions): Loop {
   async function heartbeat(): Promise<void> {
     const asked = clock();
     const entries = [...running].filter((entry) => abortedBy(entry.controller.signal) !== "lease_lost");
-    try {
-      const held = await renew(
-        options.db,
-        entries.map((entry) => entry.row),
-        leaseMs,
-      );
-      for (const entry of entries) {
-        if (held.has(entry.row.fence)) entry.renewedAt = asked;
-        else if (running.has(entry)) entry.controller.abort(new LoopAbort("lease_lost"));
-      }
-    } catch (error) {
-      options.log.warn({ error: String(error) }, "could not renew leases");
-    }
+    const beat = async (entry: (typeof entries)[number]): Promise<void> => {
+      if (await renew(options.db, entry.row, leaseMs)) entry.renewedAt = asked;
+      else if (running.has(entry)) entry.controller.abort(new LoopAbort("lease_lost"));
+    };
+    // A row that somebody keeps locked holds up no other.
+    for (const ended of await Promise.allSettled(entries.map(beat)))
+      if (ended.status === "rejected") options.log.warn({ error: String(ended.reason) }, "could not renew a lease");
   }
 
   function giveUpSilent(): void {

@@ -72,15 +72,15 @@ export async function claim(db: Db, { kinds, clusters, limit, holder, leaseMs }:
   return result.rows;
 }
 
-/** Prolongs the leases that are still held and returns the fences of those. */
-export async function renew(db: Db, claims: readonly Claim[], leaseMs: number): Promise<Set<number>> {
-  if (claims.length === 0) return new Set();
-  const rows = await sql<{ fence: number }>`
+/**
+ * Prolongs a lease; false when it is not held any more. One row at a time: who held several locked ones and waited for another would stand in the way of a
+ * transaction that wakes one thing while it writes about another, and each would wait for the other.
+ */
+export async function renew(db: Db, held: Claim, leaseMs: number): Promise<boolean> {
+  const { numAffectedRows = 0n } = await sql`
     update due set lease_until = now() + ${leaseMs} * interval '1 millisecond'
-    from unnest(${claims.map((one) => one.kind)}::text[], ${claims.map((one) => one.key)}::text[], ${claims.map((one) => one.fence)}::bigint[]) as held (kind, key, fence)
-    where due.kind = held.kind and due.key = held.key and due.fence = held.fence and lease_holder is not null
-    returning due.fence`.execute(db);
-  return new Set(rows.rows.map((row) => row.fence));
+    where kind = ${held.kind} and key = ${held.key} and fence = ${held.fence} and lease_holder is not null`.execute(db);
+  return numAffectedRows > 0n;
 }
 
 /**
