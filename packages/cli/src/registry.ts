@@ -21,6 +21,7 @@ import { command as clustersRemove } from "./commands/clusters/remove.ts";
 import { command as clustersSet } from "./commands/clusters/set.ts";
 import { command as clustersShow } from "./commands/clusters/show.ts";
 import { command as clustersUndrain } from "./commands/clusters/undrain.ts";
+import { command as componentsAutoscale } from "./commands/components/autoscale.ts";
 import { command as componentsDelete } from "./commands/components/delete.ts";
 import { command as componentsList } from "./commands/components/list.ts";
 import { command as componentsRestart } from "./commands/components/restart.ts";
@@ -124,6 +125,7 @@ const dailyOrder = [
   "run",
   "open",
   "scale",
+  "autoscale",
   "restart",
   "stop",
   "start",
@@ -158,6 +160,7 @@ export const registry = registryOf(
     componentsRestart,
     componentsRollback,
     componentsScale,
+    componentsAutoscale,
     componentsStart,
     componentsStop,
     componentsUsage,

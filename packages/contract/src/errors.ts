@@ -132,6 +132,12 @@ export const errors = {
     detail: "Credential {credential} cannot be opened: the key that it is sealed with is not in the server's key file.",
     hint: "Set it again with `berth credentials set {credential}`; whoever runs the server can add the key if it is found (`berth server key`).",
   },
+  autoscaled: {
+    status: 409,
+    detail: "{component} is scaled by what its instances use, from {min} to {max}; the autoscaler has it at {replicas} now.",
+    hint: "`berth autoscale {component} --min N --max N` changes the limits; `berth autoscale {component} --off` lets you scale it by hand.",
+  },
+  autoscale_refused: { status: 422, detail: "{component} cannot be scaled by what its instances use: {reason}.", hint: "{hint}" },
   quota_exceeded: { status: 422, detail: "{what} would pass the limit of {limit}.", hint: "Remove something or ask for a higher limit." },
   too_many_requests: { status: 429, detail: "Too many requests.", hint: "Wait {seconds} s." },
   client_closed: { status: 499, detail: "The caller went away.", hint: "" },

@@ -96,6 +96,8 @@ export function planVerbs(may: May, plan: { readonly defines: boolean; readonly 
   return allowedVerbs(may, { apply: { permission: needed.find((permission) => !may(permission)) ?? "releases.deploy" } });
 }
 
+const isScalable = (kind: string): boolean => kind === "web" || kind === "worker";
+
 export interface ComponentFacts extends Place {
   readonly kind: string;
   readonly stopped: boolean;
@@ -105,6 +107,9 @@ export interface ComponentFacts extends Place {
   readonly rolling: boolean;
   /** An instance was seen running. */
   readonly running: boolean;
+  /** The cluster decides how many instances it has, or could. */
+  readonly autoscaled: boolean;
+  readonly autoscaler: boolean;
 }
 export function componentVerbs(may: May, component: ComponentFacts): Allowed {
   const gone = goneOf(component);
@@ -119,7 +124,11 @@ export function componentVerbs(may: May, component: ComponentFacts): Allowed {
       permission: "releases.deploy",
       against: gone ?? (component.older ? undefined : (unreleased ?? { code: "no_older_release" })),
     },
-    scale: { permission: "runtime.operate", against: gone ?? cron },
+    scale: { permission: "runtime.operate", against: gone ?? cron ?? when(component.autoscaled, "is_autoscaled") },
+    autoscale: {
+      permission: "runtime.operate",
+      against: gone ?? cron ?? when(!isScalable(component.kind), "not_scalable") ?? when(!component.autoscaler, "no_autoscaler"),
+    },
     restart: {
       permission: "runtime.operate",
       against: gone ?? cron ?? unreleased ?? stopped ?? when(component.rolling, "rollout_under_way"),

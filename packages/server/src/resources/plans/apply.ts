@@ -9,7 +9,7 @@ import { queueBuild } from "../builds/retry.ts";
 import type { BuildRow } from "../builds/store.ts";
 import type { Call } from "../call.ts";
 import { defineComponent } from "../components/definition.ts";
-import { checkOverlays, grantPermission, takesGrant } from "../components/rights.ts";
+import { checkAutoscale, checkOverlays, grantPermission, takesGrant } from "../components/rights.ts";
 import { requestRemoval } from "../components/service.ts";
 import { findComponent, reachableComponents, updateComponent, type ComponentRow } from "../components/store.ts";
 import { resolveIntent } from "../config/resolve.ts";
@@ -56,6 +56,7 @@ export async function applyDefinition(
   let grants = false;
   for (const [name, spec] of Object.entries(body.definition.components)) {
     checkOverlays(deps.places.engine(stack.cluster), stack, name, spec);
+    checkAutoscale(deps.places.engine(stack.cluster), stack.cluster, name, spec);
     const { component, created, changed } = await defineComponent(trx, call, at, name, spec);
     defined.set(name, component);
     redefined ||= created || changed;
