@@ -168,6 +168,21 @@ test("is not scaled by hand, says how its limits are changed, and is once it is 
   await at.passUntil(async () => (await at.instances()).length === 1, "one by hand");
 });
 
+test("has the autoscaler that was asked for, whoever changes it or takes it away", async () => {
+  const { at, engine } = await scene();
+  await at.rolledOut(await at.deploy(worker));
+  await steady(at);
+  const asked = engine.how;
+  if (asked === undefined) throw new Error("nothing scales it");
+  engine.how = { ...asked, max: 99 };
+  await steady(at);
+  expect(engine.how).toEqual(asked);
+  engine.how = undefined;
+  await steady(at);
+  expect(engine.how).toEqual(asked);
+  expect(await at.row()).toMatchObject({ replicas: 2, ready: 2 });
+});
+
 test("is brought back by Berth when its instances are lost, whoever decides their number", async () => {
   const { at, engine } = await scene();
   await at.rolledOut(await at.deploy(worker));
