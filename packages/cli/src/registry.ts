@@ -90,6 +90,7 @@ import { command as stacksCreate } from "./commands/stacks/create.ts";
 import { command as stacksDelete } from "./commands/stacks/delete.ts";
 import { command as stacksExport } from "./commands/stacks/export.ts";
 import { command as stacksList } from "./commands/stacks/list.ts";
+import { command as stacksQuota } from "./commands/stacks/quota.ts";
 import { command as stacksSet } from "./commands/stacks/set.ts";
 import { command as stacksShow } from "./commands/stacks/show.ts";
 import { command as stacksVersions } from "./commands/stacks/versions.ts";
@@ -150,6 +151,7 @@ export const registry = registryOf(
     stacksShow,
     stacksCreate,
     stacksSet,
+    stacksQuota,
     stacksDelete,
     stacksExport,
     stacksVersions,

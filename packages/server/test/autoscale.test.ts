@@ -10,7 +10,10 @@ import { useServices } from "./services.ts";
 let has = true;
 const autoscale = { value: (): Promise<void> => Promise.resolve() };
 const services = useServices(({ places }) => ({
-  places: { ...places, engine: (cluster) => (has ? (Object.create(places.engine(cluster), { autoscale }) as Engine) : places.engine(cluster)) },
+  places: {
+    ...places,
+    engine: (cluster) => (has ? (Object.create(places.engine(cluster), { autoscale }) as Engine) : places.engine(cluster)),
+  },
 }));
 const limits = { min: 2, max: 6, cpu: 50 };
 const worker = {
@@ -52,7 +55,14 @@ class Scaling extends FakeEngine {
     this.#wants = to;
     const now = (await super.observe(ref, signal))?.instances ?? [];
     if (to > now.length) await super.ensure({ ...target, replicas: to }, fence, signal);
-    else await super.stop(ref, now.slice(to).map(({ id }) => id), 0, fence, signal);
+    else
+      await super.stop(
+        ref,
+        now.slice(to).map(({ id }) => id),
+        0,
+        fence,
+        signal,
+      );
   }
 }
 
@@ -99,10 +109,7 @@ test("begins with the least that is wanted, is left to the cluster once that is 
   const { handlers, call } = services();
   const told = await handlers.listEvents({ query: { stack: at.ref.stack, code: "component_autoscaled" } }, call());
   expect(told.items.map(({ params }) => params)).toEqual(
-    expect.arrayContaining([
-      expect.objectContaining({ from: 2, to: 5 }),
-      expect.objectContaining({ from: 5, to: 3 }),
-    ]),
+    expect.arrayContaining([expect.objectContaining({ from: 2, to: 5 }), expect.objectContaining({ from: 5, to: 3 })]),
   );
 });
 

@@ -512,6 +512,7 @@ export const calls: Readonly<
   "Me.logout": { logout: () => ({}) },
   "Token.delete": { deleteToken: () => ({}) },
   "Stack.update": { updateStack: () => ({ body: { runEnv: "staging" } }) },
+  "Stack.setQuota": { setQuota: () => ({ body: { instances: 20 } }) },
   "Stack.delete": { deleteStack: () => ({}) },
   "Stack.deploy": {
     createPlan: ({ params }) => ({ body: { ...folder, sources: { ".": params["source"] } } }),

@@ -92,6 +92,7 @@ export const eventRoutes = {
 export const eventsEn = {
   stack_created: "Stack {stack} was created.",
   stack_updated: "Stack {stack} was changed.",
+  stack_quota_set: "What stack {stack} may use in all was set.",
   stack_deleting: "Stack {stack} is being removed.",
   stack_deleted: "Stack {stack} was removed.",
   stack_version: "Version {version} of {stack} was made: {reason}.",

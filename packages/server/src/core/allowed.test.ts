@@ -278,9 +278,17 @@ it("every reason that is given has its sentence", () => {
           either.flatMap((rolling) =>
             either.flatMap((up) =>
               ["web", "cron", "stateful"].flatMap((kind) =>
-                either.map(
-                  (scaled): ComponentFacts => ({ stopped, deleting, released, older, rolling, running: up, kind, autoscaled: scaled, autoscaler: scaled }),
-                ),
+                either.map((scaled): ComponentFacts => ({
+                  stopped,
+                  deleting,
+                  released,
+                  older,
+                  rolling,
+                  running: up,
+                  kind,
+                  autoscaled: scaled,
+                  autoscaler: scaled,
+                })),
               ),
             ),
           ),

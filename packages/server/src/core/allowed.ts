@@ -79,6 +79,7 @@ export function stackVerbs(may: May, stack: Place): Allowed {
     deploy: { permission: "releases.deploy", against },
     addSource: { permission: "releases.deploy", against },
     setComponent: { permission: "stacks.write", against },
+    setQuota: { permission: "installation.manage", against },
     setSecret: { permission: "secrets.write", against },
     setCredential: { permission: "secrets.write", against },
     delete: { permission: "stacks.write", against },

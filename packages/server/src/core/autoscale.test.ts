@@ -13,7 +13,11 @@ it.each<[string, Partial<ComponentSpec>, RegExp]>([
   ["limits the wrong way round", { autoscale: { min: 3, max: 2, cpu: 70 } }, /its most, 2, is below its least, 3/],
   ["nothing to go by", { autoscale: { min: 1, max: 2 } }, /how much an instance should use/],
   ["a percentage of no cpu limit", { resources: { memory: 100_000_000 } }, /percentage of its cpu takes a limit/],
-  ["a percentage of no memory limit", { resources: {}, autoscale: { min: 1, max: 2, memory: 80 } }, /percentage of its memory takes a limit/],
+  [
+    "a percentage of no memory limit",
+    { resources: {}, autoscale: { min: 1, max: 2, memory: 80 } },
+    /percentage of its memory takes a limit/,
+  ],
 ])("refuses %s, with a way out", (_, over, reason) => {
   const problem = autoscaleProblem({ ...web, ...over });
   expect(problem?.reason).toMatch(reason);

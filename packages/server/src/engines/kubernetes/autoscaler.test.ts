@@ -39,7 +39,11 @@ it("is read back as it was put, also where the cluster writes its amounts otherw
     ...byCpu,
     cpu: 1000,
   });
-  const stored = JSON.parse(JSON.stringify(of({ cpu: 1000 })).replace('"1000m"', '"1"').replace('"80000000"', '"80M"')) as ReturnType<typeof of>;
+  const stored = JSON.parse(
+    JSON.stringify(of({ cpu: 1000 }))
+      .replace('"1000m"', '"1"')
+      .replace('"80000000"', '"80M"'),
+  ) as ReturnType<typeof of>;
   expect(standingOf(stored).how).toEqual({ ...how, cpu: 1000 });
 });
 

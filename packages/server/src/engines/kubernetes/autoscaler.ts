@@ -68,10 +68,7 @@ export function standingOf({ metadata, spec }: Autoscaler): Standing {
   return {
     slot: spec.scaleTargetRef.name,
     how: {
-      revision: {
-        releaseHash: metadata.annotations?.[mark.releaseHash] ?? "",
-        restart: Number(metadata.annotations?.[mark.restart] ?? 0),
-      },
+      revision: { releaseHash: metadata.annotations?.[mark.releaseHash] ?? "", restart: Number(metadata.annotations?.[mark.restart] ?? 0) },
       min: spec.minReplicas ?? 1,
       max: spec.maxReplicas,
       ...(cpu === undefined ? {} : { cpu }),

@@ -26,7 +26,12 @@ export function autoscalingOf({ component }: Loaded, release: ReleaseRow | undef
 export async function wantedNow(
   engine: Engine,
   loaded: Loaded,
-  { ref, given, how, observed }: { readonly ref: Ref; readonly given: number; readonly how: Autoscaling | undefined; readonly observed: Observed | undefined },
+  {
+    ref,
+    given,
+    how,
+    observed,
+  }: { readonly ref: Ref; readonly given: number; readonly how: Autoscaling | undefined; readonly observed: Observed | undefined },
   context: PassContext,
 ): Promise<number> {
   const decided = observed?.autoscaled;
@@ -52,7 +57,12 @@ export async function wantedNow(
 /** Leaves the number to the cluster, by what is asked for now, once as many are there as it is to begin with. */
 export async function leaveToCluster(
   engine: Engine,
-  { ref, how, observed, isWhole }: { readonly ref: Ref; readonly how: Autoscaling; readonly observed: Observed | undefined; readonly isWhole: boolean },
+  {
+    ref,
+    how,
+    observed,
+    isWhole,
+  }: { readonly ref: Ref; readonly how: Autoscaling; readonly observed: Observed | undefined; readonly isWhole: boolean },
   context: PassContext,
 ): Promise<void> {
   const decided = observed?.autoscaled?.how;

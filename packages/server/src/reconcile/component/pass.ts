@@ -362,9 +362,7 @@ async function verify(deps: ComponentLoopDeps, loaded: Loaded, rollout: rollouts
   ]);
   if (!done.progress.serving) return soon;
   const verdict =
-    done.wanted === 0
-      ? ({ ok: true, verified: [] } as const)
-      : await verifyThroughRouter(deps, loaded, release, done.instances, context);
+    done.wanted === 0 ? ({ ok: true, verified: [] } as const) : await verifyThroughRouter(deps, loaded, release, done.instances, context);
   if (verdict.ok) return succeed(deps, loaded, rollout, context, [...verdict.verified], done.progress.settled);
   const failures = (rollout.progress.verifyFailures ?? 0) + 1;
   if (failures >= verdict.attempts) return failRollout(deps, loaded, rollout, context, verdict.cause);

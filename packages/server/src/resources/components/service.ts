@@ -20,6 +20,7 @@ import { slice, toPage, type ListRequest } from "../page.ts";
 import { findRelease, findReleaseByNumber, newestRelease } from "../releases/store.ts";
 import { acceptRollouts, sameAgain } from "../rollouts/accept.ts";
 import { openRollout } from "../rollouts/store.ts";
+import { withinQuota } from "../stacks/quota.ts";
 import type { StackHandle, StackService } from "../stacks/service.ts";
 import { defineComponent, sameSpec } from "./definition.ts";
 import { unknownSince } from "../unknown.ts";
@@ -98,7 +99,7 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
       const { stack, component } = await find(call, stackName, name, "runtime.operate", { trx, lock: true });
       const what = await change(component, trx, stack);
       if (what !== undefined) {
-        await store.updateComponent(trx, component.id, what);
+        await withinQuota(trx, stack, () => store.updateComponent(trx, component.id, what));
         await wakeComponent(trx, component.id, stack.cluster);
         if (component.kind === "cron") await enqueue(trx, { kind: "cron", key: component.id, cluster: stack.cluster });
         await audit(trx, call, `components.${verb}`, `component:${stackName}/${name}`, { ...what });
@@ -145,7 +146,7 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
         const found = await stacks.find(call, stackName, "stacks.write", { trx, lock: true });
         checkOverlays(deps.places.engine(found.cluster), found, name, spec);
         checkAutoscale(deps.places.engine(found.cluster), found.cluster, name, spec);
-        const { created, changed } = await defineComponent(trx, call, found, name, spec, call.ifMatch);
+        const { created, changed } = await withinQuota(trx, found, () => defineComponent(trx, call, found, name, spec, call.ifMatch));
         if (takesGrant(spec, created || changed)) await stacks.find(call, stackName, grantPermission, { trx });
         return found;
       });
@@ -186,7 +187,7 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
     async autoscale(call: Call, stackName: string, name: string, limits: Autoscale | undefined): Promise<Component> {
       const { stack } = await operate(call, stackName, name, "autoscale", async (component, trx, at) => {
         refuseCron(component, "Scaling");
-        const { autoscale: before, ...bare } = component.spec;
+        const { autoscale: _autoscale, ...bare } = component.spec;
         const spec = limits === undefined ? bare : { ...bare, autoscale: limits };
         checkAutoscale(deps.places.engine(at.cluster), at.cluster, name, spec);
         if (sameSpec(component.spec, spec)) return undefined;

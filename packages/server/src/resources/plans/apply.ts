@@ -18,6 +18,7 @@ import { audit, stackEvent } from "../intent.ts";
 import { acceptRollouts, type Wanted } from "../rollouts/accept.ts";
 import { insertSecret, newestVersions, readableSecrets } from "../secrets/store.ts";
 import { claimSource, findSource } from "../sources/store.ts";
+import { withinQuota } from "../stacks/quota.ts";
 import type { StackHandle } from "../stacks/service.ts";
 import { updateStack } from "../stacks/store.ts";
 import { reusableBuild, type NeededBuild } from "./builds.ts";
@@ -40,6 +41,17 @@ export interface PlanBody {
  * a definition `stacks.write`, one that is privileged `privileges.grant`, a secret's value `secrets.write` (`forbidden`, and nothing is changed).
  */
 export async function applyDefinition(
+  deps: ResourceDeps,
+  trx: Db,
+  call: Call,
+  stack: StackHandle,
+  body: PlanBody,
+  options: { readonly restartUnchanged?: boolean },
+): Promise<Deployment> {
+  return withinQuota(trx, stack, () => applyWhole(deps, trx, call, stack, body, options));
+}
+
+async function applyWhole(
   deps: ResourceDeps,
   trx: Db,
   call: Call,

@@ -104,8 +104,7 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
       const defined = readDefinition(request, kind);
       if (defined.status === "needs") return { status: "needs", files: defined.files, variables: defined.variables, contexts: [] };
       const definition = selected(defined.definition, request.component, defined.folder);
-      for (const [component, spec] of Object.entries(definition.components))
-{
+      for (const [component, spec] of Object.entries(definition.components)) {
         checkOverlays(deps.places.engine(cluster), { id: stack?.id ?? "", name }, component, spec);
         checkAutoscale(deps.places.engine(cluster), cluster, component, spec);
       }
