@@ -21,6 +21,7 @@ import { command as clustersRemove } from "./commands/clusters/remove.ts";
 import { command as clustersSet } from "./commands/clusters/set.ts";
 import { command as clustersShow } from "./commands/clusters/show.ts";
 import { command as clustersUndrain } from "./commands/clusters/undrain.ts";
+import { command as componentsAutoscale } from "./commands/components/autoscale.ts";
 import { command as componentsDelete } from "./commands/components/delete.ts";
 import { command as componentsList } from "./commands/components/list.ts";
 import { command as componentsRestart } from "./commands/components/restart.ts";
@@ -89,6 +90,7 @@ import { command as stacksCreate } from "./commands/stacks/create.ts";
 import { command as stacksDelete } from "./commands/stacks/delete.ts";
 import { command as stacksExport } from "./commands/stacks/export.ts";
 import { command as stacksList } from "./commands/stacks/list.ts";
+import { command as stacksQuota } from "./commands/stacks/quota.ts";
 import { command as stacksSet } from "./commands/stacks/set.ts";
 import { command as stacksShow } from "./commands/stacks/show.ts";
 import { command as stacksVersions } from "./commands/stacks/versions.ts";
@@ -124,6 +126,7 @@ const dailyOrder = [
   "run",
   "open",
   "scale",
+  "autoscale",
   "restart",
   "stop",
   "start",
@@ -148,6 +151,7 @@ export const registry = registryOf(
     stacksShow,
     stacksCreate,
     stacksSet,
+    stacksQuota,
     stacksDelete,
     stacksExport,
     stacksVersions,
@@ -158,6 +162,7 @@ export const registry = registryOf(
     componentsRestart,
     componentsRollback,
     componentsScale,
+    componentsAutoscale,
     componentsStart,
     componentsStop,
     componentsUsage,

@@ -38,6 +38,7 @@ export const clusterRules: readonly RightsRule[] = [
   { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["list", "watch"] },
   { apiGroups: ["gateway.networking.k8s.io"], resources: ["gateways"], verbs: ["get", "list", "watch"] },
   { apiGroups: ["gateway.networking.k8s.io"], resources: ["httproutes"], verbs: ["list", "watch"] },
+  { apiGroups: ["autoscaling"], resources: ["horizontalpodautoscalers"], verbs: ["list", "watch"] },
   { apiGroups: ["batch"], resources: ["jobs"], verbs: ["list"] },
   { apiGroups: [""], resources: ["namespaces"], verbs: ["get", "create"] },
   { apiGroups: [rbac], resources: ["rolebindings"], resourceNames: [stackRole], verbs: ["create", "patch"] },
@@ -66,6 +67,7 @@ export const stackRules: readonly RightsRule[] = [
   { apiGroups: ["gateway.networking.k8s.io"], resources: ["httproutes"], verbs: ["create", "patch", "delete"] },
   { apiGroups: ["networking.k8s.io"], resources: ["networkpolicies"], verbs: ["create", "patch"] },
   { apiGroups: ["policy"], resources: ["poddisruptionbudgets"], verbs: ["create", "patch", "delete"] },
+  { apiGroups: ["autoscaling"], resources: ["horizontalpodautoscalers"], verbs: ["create", "patch", "delete"] },
   { apiGroups: ["metrics.k8s.io"], resources: ["pods"], verbs: ["list"] },
 ];
 

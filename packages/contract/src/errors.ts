@@ -132,7 +132,22 @@ export const errors = {
     detail: "Credential {credential} cannot be opened: the key that it is sealed with is not in the server's key file.",
     hint: "Set it again with `berth credentials set {credential}`; whoever runs the server can add the key if it is found (`berth server key`).",
   },
-  quota_exceeded: { status: 422, detail: "{what} would pass the limit of {limit}.", hint: "Remove something or ask for a higher limit." },
+  autoscaled: {
+    status: 409,
+    detail: "{component} is scaled by what its instances use, from {min} to {max}; the autoscaler has it at {replicas} now.",
+    hint: "`berth autoscale {component} --min N --max N` changes the limits; `berth autoscale {component} --off` lets you scale it by hand.",
+  },
+  autoscale_refused: { status: 422, detail: "{component} cannot be scaled by what its instances use: {reason}.", hint: "{hint}" },
+  quota_exceeded: {
+    status: 422,
+    detail: "Stack {stack} may use {limit} in all ({what}): {used} is asked for already, and this is {asked} more.",
+    hint: "Scale or stop something else, ask for less, or have an administrator raise it (`berth stacks quota {stack}` shows it).",
+  },
+  quota_needs_limit: {
+    status: 422,
+    detail: "Component {component} has no limit of {what}, and stack {stack} may use {limit} in all.",
+    hint: "Give it one: `cpus: 0.5` or `mem_limit: 512m` in compose.yaml.",
+  },
   too_many_requests: { status: 429, detail: "Too many requests.", hint: "Wait {seconds} s." },
   client_closed: { status: 499, detail: "The caller went away.", hint: "" },
   storage_full: {

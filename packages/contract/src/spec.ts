@@ -146,6 +146,18 @@ export const BuildSpec = Type.Object(
 );
 export type BuildSpec = Static<typeof BuildSpec>;
 
+const Percent = Type.Integer({ minimum: 1, maximum: 100 });
+export const Autoscale = Type.Object(
+  {
+    min: Type.Integer({ minimum: 1, maximum: 1000 }),
+    max: Type.Integer({ minimum: 1, maximum: 1000 }),
+    cpu: Type.Optional({ ...Percent, description: "Percent of its cpu limit that an instance uses on average; above it there are more." }),
+    memory: Type.Optional({ ...Percent, description: "The same of its memory limit. Of two, the one that takes more instances decides." }),
+  },
+  { additionalProperties: false },
+);
+export type Autoscale = Static<typeof Autoscale>;
+
 export const ComponentSpec = Type.Object(
   {
     kind: ComponentKind,
@@ -184,6 +196,8 @@ export const ComponentSpec = Type.Object(
     schedule: Type.Optional(Schedule),
     /** Wanted instances when the component is made; afterwards scaling is operational and no part of a release. */
     replicas: Type.Integer({ minimum: 0, maximum: 1000 }),
+    /** How many instances there are is decided by what they use. Operational as well, and no part of a release. */
+    autoscale: Type.Optional(Autoscale),
     /** Time between SIGTERM and SIGKILL. */
     gracePeriod: Milliseconds,
     /** How long requests in flight may last after an instance left the router. */

@@ -512,6 +512,7 @@ export const calls: Readonly<
   "Me.logout": { logout: () => ({}) },
   "Token.delete": { deleteToken: () => ({}) },
   "Stack.update": { updateStack: () => ({ body: { runEnv: "staging" } }) },
+  "Stack.setQuota": { setQuota: () => ({ body: { instances: 20 } }) },
   "Stack.delete": { deleteStack: () => ({}) },
   "Stack.deploy": {
     createPlan: ({ params }) => ({ body: { ...folder, sources: { ".": params["source"] } } }),
@@ -532,6 +533,7 @@ export const calls: Readonly<
   "Component.deploy": { deployComponent: ({ params }) => ({ body: { source: params["source"] } }) },
   "Component.rollback": { rollbackComponent: () => ({ body: {} }) },
   "Component.scale": { scaleComponent: () => ({ body: { replicas: 3 } }) },
+  "Component.autoscale": { autoscaleComponent: () => ({ body: { autoscale: { min: 1, max: 3, cpu: 70 } } }) },
   "Component.restart": { restartComponent: () => ({}) },
   "Component.stop": { stopComponent: () => ({}) },
   "Component.start": { startComponent: () => ({}) },

@@ -3,6 +3,7 @@ import type { Context } from "../context.ts";
 import { duration } from "../output/time.ts";
 import { stateStyle } from "../view/states.ts";
 import type { Followed, Model, Outcome } from "./model.ts";
+import { readyText } from "../view/autoscale.ts";
 
 /** With --no-wait: what was accepted, and how to watch it. */
 export function showAccepted(ctx: Context, work: Followed): void {
@@ -30,7 +31,7 @@ export async function showResult(ctx: Context, model: Model, outcome: Outcome, u
         style: (text) => (text.trim() === "unchanged" ? paint.dim(text) : paint.good(text)),
       },
       { title: "STATE", of: (component) => component.state, style: stateStyle(paint) },
-      { title: "READY", of: (component) => (component.kind === "cron" ? "-" : `${component.ready}/${component.replicas}`), align: "right" },
+      { title: "READY", of: readyText, align: "right" },
       {
         title: "RELEASE",
         of: (component) => (component.release === undefined ? "-" : `v${component.release.number}`),

@@ -8,6 +8,7 @@ import { ago } from "../output/time.ts";
 import { cut } from "../output/width.ts";
 import { causeLines } from "./cause.ts";
 import { stateStyle, stateText } from "./states.ts";
+import { readyText } from "./autoscale.ts";
 
 interface Page {
   readonly items: Component[];
@@ -60,7 +61,7 @@ export function statusLines(ctx: Pick<Context, "out" | "now">, stack: string, co
     [
       { title: "COMPONENT", of: (component) => component.name, style: paint.bold, shrink: 1 },
       { title: "STATE", of: (component) => stateText(component, ctx.now()), style: stateStyle(paint) },
-      { title: "READY", of: (component) => (component.kind === "cron" ? "-" : `${component.ready}/${component.replicas}`), align: "right" },
+      { title: "READY", of: readyText, align: "right" },
       {
         title: "RELEASE",
         of: (component) => (component.release === undefined ? "-" : `v${component.release.number}`),

@@ -4,7 +4,7 @@ import { Cause } from "../causes.ts";
 import { lists } from "../lists.ts";
 import { Digest, Instant, Name, PointInTime, Text } from "../names.ts";
 import { Allowed, Empty, ListQuery, Page, type Route } from "../route.ts";
-import { ComponentKind, ComponentSpec } from "../spec.ts";
+import { Autoscale, ComponentKind, ComponentSpec } from "../spec.ts";
 import { InComponent, InStack, Number_, UnknownSince } from "./common.ts";
 import { Deployment, Note } from "./plans.ts";
 
@@ -48,7 +48,7 @@ export const Component = Type.Object(
     name: Name,
     kind: ComponentKind,
     state: ComponentState,
-    replicas: Type.Integer(),
+    replicas: Type.Integer({ description: "Wanted instances. Where `spec.autoscale` is set: as many as the autoscaler wants now." }),
     ready: Type.Integer(),
     stopped: Type.Boolean(),
     release: Type.Optional(
@@ -208,6 +208,21 @@ export const componentRoutes = {
     verbs: ["Component.scale"],
     params: InComponent,
     body: Type.Object({ replicas: Type.Integer({ minimum: 0, maximum: 1000 }) }, { additionalProperties: false }),
+    response: Component,
+    status: 202,
+  },
+  autoscaleComponent: {
+    method: "PUT",
+    path: "/stacks/:stack/components/:component/autoscale",
+    summary: "Let what its instances use decide how many run, or decide that again by hand",
+    kind: "json",
+    access: operate,
+    verbs: ["Component.autoscale"],
+    params: InComponent,
+    body: Type.Object(
+      { autoscale: Type.Optional({ ...Autoscale, description: "Absent: as many as there are now stay, and are scaled by hand." }) },
+      { additionalProperties: false },
+    ),
     response: Component,
     status: 202,
   },

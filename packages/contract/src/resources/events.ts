@@ -92,6 +92,7 @@ export const eventRoutes = {
 export const eventsEn = {
   stack_created: "Stack {stack} was created.",
   stack_updated: "Stack {stack} was changed.",
+  stack_quota_set: "What stack {stack} may use in all was set.",
   stack_deleting: "Stack {stack} is being removed.",
   stack_deleted: "Stack {stack} was removed.",
   stack_version: "Version {version} of {stack} was made: {reason}.",
@@ -100,6 +101,9 @@ export const eventsEn = {
   component_deleting: "Component {component} is being removed.",
   component_deleted: "Component {component} was removed.",
   component_scaled: "{component} was scaled from {from} to {to}.",
+  component_autoscale_set: "{component} is scaled by what its instances use, from {min} to {max}.",
+  component_autoscale_off: "{component} is scaled by hand again, and keeps {replicas}.",
+  component_autoscaled: "The autoscaler scaled {component} from {from} to {to}, for what its instances use.",
   component_restarting: "{component} is being restarted.",
   component_stopped: "{component} was stopped.",
   component_started: "{component} was started.",

@@ -45,6 +45,27 @@ export const StackVersion = Type.Object(
 );
 export type StackVersion = Static<typeof StackVersion>;
 
+/** What is not named has no limit. */
+export const Quota = Type.Object(
+  {
+    instances: Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000_000 })),
+    cpu: Type.Optional(Type.Number({ minimum: 0, maximum: 1_000_000, description: "cores" })),
+    memory: Type.Optional(Type.Integer({ minimum: 0, maximum: 2 ** 50, description: "bytes" })),
+  },
+  { additionalProperties: false },
+);
+export type Quota = Static<typeof Quota>;
+
+const QuotaUse = Type.Object(
+  { instances: Type.Integer(), cpu: Type.Number({ description: "cores" }), memory: Type.Integer({ description: "bytes" }) },
+  { additionalProperties: false },
+);
+/** As much as is wanted: so many instances, each with its limits. */
+export type QuotaUse = Static<typeof QuotaUse>;
+
+export const StackQuota = Type.Object({ limits: Quota, used: QuotaUse }, { additionalProperties: false });
+export type StackQuota = Static<typeof StackQuota>;
+
 export const Manifests = Type.Object(
   {
     stack: Name,
@@ -126,6 +147,26 @@ export const stackRoutes = {
     query: Type.Object({ volumes: Type.Optional(Type.Boolean()) }, { additionalProperties: false }),
     response: Empty,
     status: 202,
+  },
+  showQuota: {
+    method: "GET",
+    path: "/stacks/:stack/quota",
+    summary: "Show what a stack may use in all, and what it asks for",
+    kind: "json",
+    access: { permission: "stacks.read", at: "stack" },
+    params: InStack,
+    response: StackQuota,
+  },
+  setQuota: {
+    method: "PUT",
+    path: "/stacks/:stack/quota",
+    summary: "Limit what a stack may use in all; what runs already goes on",
+    kind: "json",
+    access: { permission: "installation.manage", at: "stack" },
+    verbs: ["Stack.setQuota"],
+    params: InStack,
+    body: Quota,
+    response: StackQuota,
   },
   listStackVersions: {
     method: "GET",

@@ -38,6 +38,8 @@ const running: ComponentFacts = {
   older: true,
   rolling: false,
   running: true,
+  autoscaled: false,
+  autoscaler: true,
 };
 const ended: RolloutFacts = { phase: "failed", newest: true, kept: true, deleting: false };
 const here = { deleting: false };
@@ -124,6 +126,7 @@ describe("a component's verbs", () => {
         deploy: "ok",
         rollback: "ok",
         scale: "ok",
+        autoscale: "ok",
         restart: "ok",
         stop: "ok",
         start: "not_stopped",
@@ -163,6 +166,9 @@ describe("a component's verbs", () => {
     ],
     ["made into a release that never served", { released: false, running: false }, { rollback: "ok", restart: "never_released" }],
     ["released once", { older: false }, { rollback: "no_older_release" }],
+    ["scaled by its cluster", { autoscaled: true }, { scale: "is_autoscaled", autoscale: "ok", restart: "ok" }],
+    ["where nobody scales it", { autoscaler: false }, { scale: "ok", autoscale: "no_autoscaler" }],
+    ["stateful", { kind: "stateful" }, { scale: "ok", autoscale: "not_scalable" }],
     ["in a rollout", { rolling: true }, { restart: "rollout_under_way", deploy: "ok", scale: "ok" }],
     [
       "a schedule",
@@ -198,6 +204,7 @@ describe("a component's verbs", () => {
       deploy: "no_permission",
       rollback: "no_permission",
       scale: "ok",
+      autoscale: "ok",
       restart: "ok",
       stop: "ok",
       start: "not_stopped",
@@ -270,7 +277,19 @@ it("every reason that is given has its sentence", () => {
         either.flatMap((older) =>
           either.flatMap((rolling) =>
             either.flatMap((up) =>
-              ["web", "cron"].map((kind): ComponentFacts => ({ stopped, deleting, released, older, rolling, running: up, kind })),
+              ["web", "cron", "stateful"].flatMap((kind) =>
+                either.map((scaled): ComponentFacts => ({
+                  stopped,
+                  deleting,
+                  released,
+                  older,
+                  rolling,
+                  running: up,
+                  kind,
+                  autoscaled: scaled,
+                  autoscaler: scaled,
+                })),
+              ),
             ),
           ),
         ),

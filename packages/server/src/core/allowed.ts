@@ -79,6 +79,7 @@ export function stackVerbs(may: May, stack: Place): Allowed {
     deploy: { permission: "releases.deploy", against },
     addSource: { permission: "releases.deploy", against },
     setComponent: { permission: "stacks.write", against },
+    setQuota: { permission: "installation.manage", against },
     setSecret: { permission: "secrets.write", against },
     setCredential: { permission: "secrets.write", against },
     delete: { permission: "stacks.write", against },
@@ -96,6 +97,8 @@ export function planVerbs(may: May, plan: { readonly defines: boolean; readonly 
   return allowedVerbs(may, { apply: { permission: needed.find((permission) => !may(permission)) ?? "releases.deploy" } });
 }
 
+const isScalable = (kind: string): boolean => kind === "web" || kind === "worker";
+
 export interface ComponentFacts extends Place {
   readonly kind: string;
   readonly stopped: boolean;
@@ -105,6 +108,9 @@ export interface ComponentFacts extends Place {
   readonly rolling: boolean;
   /** An instance was seen running. */
   readonly running: boolean;
+  /** The cluster decides how many instances it has, or could. */
+  readonly autoscaled: boolean;
+  readonly autoscaler: boolean;
 }
 export function componentVerbs(may: May, component: ComponentFacts): Allowed {
   const gone = goneOf(component);
@@ -119,7 +125,11 @@ export function componentVerbs(may: May, component: ComponentFacts): Allowed {
       permission: "releases.deploy",
       against: gone ?? (component.older ? undefined : (unreleased ?? { code: "no_older_release" })),
     },
-    scale: { permission: "runtime.operate", against: gone ?? cron },
+    scale: { permission: "runtime.operate", against: gone ?? cron ?? when(component.autoscaled, "is_autoscaled") },
+    autoscale: {
+      permission: "runtime.operate",
+      against: gone ?? cron ?? when(!isScalable(component.kind), "not_scalable") ?? when(!component.autoscaler, "no_autoscaler"),
+    },
     restart: {
       permission: "runtime.operate",
       against: gone ?? cron ?? unreleased ?? stopped ?? when(component.rolling, "rollout_under_way"),

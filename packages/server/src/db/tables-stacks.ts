@@ -3,6 +3,7 @@ import type { BuildPlan } from "@berth/contract/buildplan.ts";
 import type { Cause } from "@berth/contract/causes.ts";
 import type { Build } from "@berth/contract/resources/builds.ts";
 import type { SeenInstance } from "@berth/contract/resources/components.ts";
+import type { Quota } from "@berth/contract/resources/stacks.ts";
 import type { Rollout } from "@berth/contract/resources/rollouts.ts";
 import type { Command, ComponentKind, ComponentSpec } from "@berth/contract/spec.ts";
 import type { ColumnType, Generated } from "kysely";
@@ -43,6 +44,7 @@ export interface StackTables {
     cluster_id: string;
     name: string;
     run_env: Generated<string>;
+    quota: JsonOrNull<Quota>;
     revision: Big;
     last_version: Generated<number>;
     last_build: Generated<number>;

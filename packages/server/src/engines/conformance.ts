@@ -1,6 +1,7 @@
 // What every engine does alike, as one suite of tests: it runs over the fake and over each real engine. Whoever writes a planner may rely on it, and on nothing else.
 import { describe, vi } from "vitest";
 import { archives } from "./conformance/archives.ts";
+import { autoscaling } from "./conformance/autoscaling.ts";
 import { tasksAndQuestions } from "./conformance/calls.ts";
 import { instancesAndOrders } from "./conformance/instances.ts";
 import { whatIsKept } from "./conformance/kept.ts";
@@ -14,6 +15,7 @@ export function describeEngine(name: string, open: () => Promise<Place>): void {
   describe(`engine ${name}`, () => {
     const lab = new Lab(open);
     instancesAndOrders(lab);
+    autoscaling(lab);
     whatIsKept(lab);
     archives(lab);
     tasksAndQuestions(lab);

@@ -145,9 +145,22 @@ export interface Instance {
   readonly probes: readonly ProbeRecord[];
 }
 
+/** Between which numbers a place decides by itself how many instances of a revision run: as many as each of them uses these amounts on average. */
+export interface Autoscaling {
+  readonly revision: Revision;
+  readonly min: number;
+  readonly max: number;
+  /** Thousandths of a core. */
+  readonly cpu?: number;
+  /** bytes */
+  readonly memory?: number;
+}
+
 export interface Observed {
   readonly ref: Ref;
   readonly fence: Fence;
+  /** As long as the place decides by itself how many there are: what it was told, and how many it wants now. */
+  readonly autoscaled?: { readonly replicas: number; readonly how: Autoscaling };
   readonly instances: readonly Instance[];
 }
 
@@ -263,6 +276,11 @@ export interface Engine {
   ensure(target: TrackTarget, fence: Fence, signal: AbortSignal): Promise<void>;
   /** Asks these instances to end (SIGTERM, after `grace` ms SIGKILL) and forgets them; returns when told, `observe` shows them go. Unknown id = success. */
   stop(ref: Ref, instances: readonly string[], grace: number, fence: Fence, signal: AbortSignal): Promise<void>;
+  /**
+   * From now on the place decides by itself how many instances of this revision's stable track run, beginning with those that do; `ensure` raises their number no more.
+   * undefined: it does no longer, and as many as there are stay. Asked only while nothing else of the component is to change. Absent: the place cannot.
+   */
+  autoscale?(ref: Ref, how: Autoscaling | undefined, fence: Fence, signal: AbortSignal): Promise<void>;
   /** Removes everything of the component but its volumes; absent = success. */
   remove(ref: Ref, fence: Fence, signal: AbortSignal): Promise<void>;
   /** Removes what is kept of a component beyond its end: its logs. Asked after `remove`; false while something of it is still ending. Absent = true. */

@@ -45,6 +45,8 @@ const bodies: Record<string, unknown> = {
   setRegistry: { username: "x", password: "x" },
   setCertificate: { chain: "x", key: "x" },
   scaleComponent: { replicas: 1 },
+  autoscaleComponent: {},
+  setQuota: { instances: 1 },
   deployComponent: {},
   rollbackComponent: {},
   createTask: { command: { exec: ["true"] } },

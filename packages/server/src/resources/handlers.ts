@@ -31,6 +31,7 @@ import { rolloutHandlers } from "./rollouts/routes.ts";
 import { createRolloutService } from "./rollouts/service.ts";
 import { sourceHandlers } from "./sources/routes.ts";
 import { createSourceService, type SourceDeps } from "./sources/service.ts";
+import { createQuotaService } from "./stacks/quota.ts";
 import { stackHandlers } from "./stacks/routes.ts";
 import { createStackService } from "./stacks/service.ts";
 import { taskHandlers } from "./tasks/routes.ts";
@@ -52,7 +53,12 @@ export function createHandlers(deps: HandlerDeps, facts: InstallationFacts): Han
   return {
     ...installationHandlers(deps, facts, tokens),
     ...tokenHandlers(tokens),
-    ...stackHandlers(stacks, createExportService(deps, stacks), createManifestService(deps, stacks, components)),
+    ...stackHandlers(
+      stacks,
+      createQuotaService(deps, stacks),
+      createExportService(deps, stacks),
+      createManifestService(deps, stacks, components),
+    ),
     ...planHandlers(createPlanService(deps, stacks)),
     ...sourceHandlers(createSourceService(deps, stacks)),
     ...componentHandlers(components, createRuntimeService(deps, stacks, components), createDeployService(deps, components)),

@@ -4,6 +4,7 @@ import { choice, defineCommand } from "../../command.ts";
 import { ago } from "../../output/time.ts";
 import { stateStyle, stateText } from "../../view/states.ts";
 import { listOptions, showList } from "../lists.ts";
+import { readyText } from "../../view/autoscale.ts";
 
 export const command = defineCommand({
   path: ["components", "list"],
@@ -39,11 +40,7 @@ export const command = defineCommand({
         { title: "COMPONENT", of: (component) => component.name, shrink: 1, style: ctx.out.paint.bold },
         { title: "KIND", of: (component) => component.kind, drop: 2 },
         { title: "STATE", of: (component) => stateText(component, ctx.now()), style: stateStyle(ctx.out.paint) },
-        {
-          title: "READY",
-          of: (component) => (component.kind === "cron" ? "-" : `${component.ready}/${component.replicas}`),
-          align: "right",
-        },
+        { title: "READY", of: readyText, align: "right" },
         {
           title: "RELEASE",
           of: (component) => (component.release === undefined ? "-" : `v${component.release.number}`),

@@ -1,6 +1,7 @@
 // `berth components show`
 import { defineCommand, optional } from "../../command.ts";
 import { ago, when } from "../../output/time.ts";
+import { autoscaleText } from "../../view/autoscale.ts";
 import { showObject } from "../shown.ts";
 
 export const command = defineCommand({
@@ -25,6 +26,7 @@ export const command = defineCommand({
         "ready",
         component.kind === "cron" ? undefined : `${component.ready} of ${component.replicas}${component.stopped ? " (stopped)" : ""}`,
       ],
+      ["autoscaler", autoscaleText(component)],
       [
         "release",
         component.release === undefined ? "none yet" : `v${component.release.number}, ${ago(component.release.createdAt, ctx.now())}`,

@@ -1,6 +1,7 @@
 // One merged service as the specification of a component. Reads every part, so that all problems are found at once.
 import { ComponentSpec, defaultSpec, type Command, type Port } from "@berth/contract/spec.ts";
 import { Value } from "typebox/value";
+import { autoscaleProblem } from "../autoscale.ts";
 import { readBuild } from "./build.ts";
 import { commandFromWords, splitLine } from "./command.ts";
 import { readDeploy } from "./deploy.ts";
@@ -80,7 +81,8 @@ export function readService(place: ServicePlace, service: Mapping): ComponentSpe
     probes: { ...(check === undefined ? {} : probesOf(check, ports[0]?.port)), ...own?.probes },
     strategy: own?.strategy ?? deploy.strategy ?? (kind === "stateful" ? { type: "recreate" } : base.strategy),
     ...(own?.schedule === undefined ? {} : { schedule: own.schedule }),
-    replicas: deploy.replicas ?? base.replicas,
+    replicas: deploy.replicas ?? own?.autoscale?.min ?? base.replicas,
+    ...(own?.autoscale === undefined ? {} : { autoscale: own.autoscale }),
     gracePeriod: own?.gracePeriod ?? durationOf(place, get(service, "stop_grace_period"), "stop_grace_period") ?? base.gracePeriod,
     drainTimeout: own?.drainTimeout ?? base.drainTimeout,
     ...(own?.maxBody === undefined ? {} : { maxBody: own.maxBody }),
@@ -266,6 +268,8 @@ function checkWhole(place: ServicePlace, service: Mapping, spec: ComponentSpec):
       spec.image === undefined ? "what is built here has no tag to follow" : `\`${spec.image}\` says which image it is and never moves`,
       "Name an `image` with a tag, or leave `follow` out.",
     );
+  const unscalable = autoscaleProblem(spec);
+  if (unscalable !== undefined) complain(place, service.at, "x-berth.autoscale", unscalable.reason, unscalable.way);
   if (spec.domains.length > 0 && (spec.kind === "worker" || spec.kind === "cron"))
     complain(
       place,

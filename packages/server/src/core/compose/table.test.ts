@@ -43,6 +43,7 @@ const samples: Readonly<Record<string, unknown>> = {
   "service.security_opt": ["seccomp:unconfined"],
   "berth.kind": "worker",
   "berth.follow": false,
+  "berth.autoscale": { min: 1, max: 3, cpu: 70 },
   "berth.domains": ["a.test"],
   "berth.schedule": "* * * * *",
   "berth.strategy": "recreate",
@@ -141,6 +142,7 @@ function project(area: AreaName, key: string): Project {
       break;
     case "berth":
       service["x-berth"] = { ...put, ...(key === "domains" ? { kind: "web" } : {}) };
+      if (key === "autoscale") service["cpus"] = 1;
       break;
     case "berthTop":
       file["x-berth"] = put;

@@ -117,6 +117,10 @@ const berthRules: readonly KeyRule[] = [
     "follow",
     "`true`: when the registry says that the tag of its `image` was moved, the new one is rolled out ([webhooks](registries.md#when-a-tag-moves))",
   ),
+  honoured(
+    "autoscale",
+    "`{ min, max, cpu, memory }`: so many instances, within these limits, that each uses that percent of its limit on average ([by what they use](kubernetes.md#as-many-as-it-takes)). Clusters of Kubernetes only; refused elsewhere",
+  ),
   honoured("process", "which process type of the build it runs"),
   honoured(
     "domains",

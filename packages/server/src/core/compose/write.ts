@@ -95,6 +95,7 @@ function writeExtension(spec: ComponentSpec, command: Command | undefined, entry
     kind: spec.kind,
     process: spec.process,
     follow: spec.follow,
+    autoscale: spec.autoscale,
     command: command === undefined ? undefined : literalCommand(command),
     entrypoint: entrypoint === undefined ? undefined : literalCommand(entrypoint),
     ports: spec.ports,

@@ -13,6 +13,7 @@ const taken = Type.Pick(ComponentSpec, [
   "kind",
   "process",
   "follow",
+  "autoscale",
   "domains",
   "schedule",
   "strategy",
@@ -156,7 +157,19 @@ function deep(tree: Tree): unknown {
   }
 }
 
-const numbers = new Set(["port", "published", "maxSurge", "maxUnavailable", "successThreshold", "failureThreshold", "maxConnections"]);
+const numbers = new Set([
+  "port",
+  "published",
+  "maxSurge",
+  "maxUnavailable",
+  "successThreshold",
+  "failureThreshold",
+  "maxConnections",
+  "min",
+  "max",
+  "cpu",
+  "memory",
+]);
 function numeric(key: string, tree: Tree & { type: "scalar" }): unknown {
   return numbers.has(key) && typeof tree.value === "string" && /^[0-9]{1,9}$/.test(tree.value) ? Number(tree.value) : tree.value;
 }

@@ -26,6 +26,7 @@ const fullSpec: Required<ComponentSpec> = {
   strategy: { type: "rolling" },
   schedule: { cron: "* * * * *" },
   replicas: 2,
+  autoscale: { min: 1, max: 4, cpu: 70 },
   gracePeriod: 1_000,
   maxBody: 1_000,
   maxConnections: 10,
@@ -54,6 +55,7 @@ const otherSpec: Required<ComponentSpec> = {
   strategy: { type: "recreate" },
   schedule: { cron: "* * * * *", overlap: "allow" },
   replicas: 3,
+  autoscale: { min: 1, max: 5, cpu: 70 },
   gracePeriod: 1_001,
   maxBody: 1_001,
   maxConnections: 11,
@@ -87,7 +89,7 @@ describe("the hash of a release", () => {
     expect(Object.keys(fullSpec).toSorted()).toEqual(fields.toSorted());
     expect([Value.Check(ComponentSpec, fullSpec), Value.Check(ComponentSpec, otherSpec)]).toEqual([true, true]);
   });
-  it.each(fields.filter((field) => field !== "replicas" && field !== "follow"))(
+  it.each(fields.filter((field) => !["replicas", "follow", "autoscale"].includes(field)))(
     "changes with the spec's %s, and with its absence",
     (field) => {
       const changed = releaseHash({ ...content, spec: { ...fullSpec, [field]: otherSpec[field] } });
@@ -98,6 +100,13 @@ describe("the hash of a release", () => {
   );
   it("does not change with the number of instances: a rollback never un-scales", () => {
     expect(releaseHash({ ...content, spec: { ...fullSpec, replicas: 7 } })).toBe(releaseHash(content));
+  });
+  it("does not change with the limits of an autoscaler: other ones replace no instance, and a rollback keeps them", () => {
+    const { autoscale: _, ...without } = fullSpec;
+    expect([{ ...fullSpec, autoscale: { min: 2, max: 9, memory: 50 } }, without].map((spec) => releaseHash({ ...content, spec }))).toEqual([
+      releaseHash(content),
+      releaseHash(content),
+    ]);
   });
   it("does not change with what is followed: to begin with it replaces no instance", () => {
     const { follow: _, ...without } = fullSpec;

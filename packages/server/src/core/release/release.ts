@@ -37,9 +37,9 @@ export function builtRuntime(runtime: ReleaseRuntime, reference: string | null):
   return reference === null ? runtime : { ...runtime, reference };
 }
 
-/** Replicas are operational and no part of a release: a rollback never un-scales. Nor does it end that a tag is followed, and beginning to follow one replaces nothing. */
+/** Replicas are operational and no part of a release: a rollback never un-scales. Nor does it end that a tag is followed or a load is, and beginning to replaces nothing. */
 export function releaseHash(content: ReleaseContent): string {
-  const { replicas: _replicas, follow: _follow, ...spec } = content.spec;
+  const { replicas: _replicas, follow: _follow, autoscale: _autoscale, ...spec } = content.spec;
   return contentHash({ ...content, spec });
 }
 

@@ -31,6 +31,10 @@ export function budgetOf(installation: string, ref: Ref): KubeObject & { readonl
   };
 }
 
+type Growing = Pick<TrackTarget, "ref" | "track" | "replicas"> & {
+  readonly workload: Pick<TrackTarget["workload"], "ref" | "kubernetes" | "securityProfile">;
+};
+
 export class Budgets {
   readonly #api: KubeApi;
   readonly #installation: string;
@@ -43,7 +47,7 @@ export class Budgets {
   }
 
   /** Before a slot gets more instances: what is to be several is protected from its first pod on. `slots`: those of the component. */
-  async grow({ ref, track, replicas, workload }: TrackTarget, slots: readonly Deployment[], signal: AbortSignal): Promise<void> {
+  async grow({ ref, track, replicas, workload }: Growing, slots: readonly Deployment[], signal: AbortSignal): Promise<void> {
     const most = Math.max(replicas, stableOf(slots));
     if (track !== "stable" || most <= 1) return;
     const budget = withOverlay(budgetOf(this.#installation, ref), workload);

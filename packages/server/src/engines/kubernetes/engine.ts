@@ -8,6 +8,7 @@ import type { KubeApi } from "../../kubernetes/api.ts";
 import { ignoring } from "../../kubernetes/errors.ts";
 import { forward } from "../../kubernetes/streams.ts";
 import {
+  type Autoscaling,
   type Capabilities,
   type Engine,
   type Epoch,
@@ -30,6 +31,7 @@ import {
   type Workload,
 } from "../engine.ts";
 import { Archives } from "./archives.ts";
+import { Autoscalers } from "./autoscaler.ts";
 import { Budgets } from "./budgets.ts";
 import { capabilitiesOf } from "./capabilities.ts";
 import { Causes } from "./causes.ts";
@@ -39,7 +41,7 @@ import { hasEnded, instanceOf, type PodView } from "./instances.ts";
 import { Images } from "./images.ts";
 import { Lately } from "./lately.ts";
 import { followLines, pastLines } from "./lines.ts";
-import { namespaceOf } from "./names.ts";
+import { namespaceOf, revisionOf } from "./names.ts";
 import { Namespaces } from "./namespaces.ts";
 import type { PodTemplate } from "./objects.ts";
 import { graceOf } from "./pod.ts";
@@ -48,7 +50,7 @@ import { Recorder } from "./records.ts";
 import { overlayRefusalsOf, renderedOf, standingOf, trialsOf } from "./render.ts";
 import { applySecret, lacksSecret, sweepSecrets } from "./secrets.ts";
 import { openSession } from "./session.ts";
-import { isEndless, revisionFor, slotFor, Slots } from "./slots.ts";
+import { isEndless, orderedBy, revisionFor, slotFor, slotOfRevision, Slots } from "./slots.ts";
 import type { Doors } from "./surroundings.ts";
 import { Tasks, taskState } from "./tasks.ts";
 import { UsageMeter } from "./usage.ts";
@@ -82,6 +84,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
   readonly #fences: Fences;
   readonly #slots: Slots;
   readonly #budgets: Budgets;
+  readonly #autoscalers: Autoscalers;
   readonly #tasks: Tasks;
   readonly #causes: Causes;
   readonly #volumes: Volumes;
@@ -101,6 +104,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     this.#tasks = new Tasks(deps.api, deps.installation);
     this.#causes = new Causes(deps.api);
     this.#pods = new Pods({ ...deps, onGone: (pod) => this.#gone(pod) });
+    this.#autoscalers = new Autoscalers({ ...deps, onChange: (ref) => this.#pods.stir(ref) });
     this.#volumes = new Volumes(deps.api, deps.installation, this.#pods);
     this.#usage = new UsageMeter(deps.api);
     this.#images = new Images(deps);
@@ -115,6 +119,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#autoscalers[Symbol.asyncDispose]();
     await this.#pods[Symbol.asyncDispose]();
   }
 
@@ -172,7 +177,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
 
   async #ensure(target: TrackTarget, fence: Fence, signal: AbortSignal): Promise<void> {
     const { ref } = target.workload;
-    await this.#pods.ready(signal);
+    await this.#ready(signal);
     await this.#fences.pass(ref, fence, signal);
     const left = new Set(target.leaving ?? []);
     const revision = revisionFor(target);
@@ -183,10 +188,19 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
       const uids = new Set(ofRevision().flatMap(({ name, uid }) => (left.has(name) ? [uid] : [])));
       const slots = await this.#slots.list(ref, signal);
       await this.#budgets.grow(target, slots, signal);
-      await this.#slots.fill(target, uids, slots, signal);
+      await this.#slots.fill(target, uids, slots, this.#autoscalers.slotOf(ref), signal);
     } else await this.#slots.addJobs(target, target.replicas - there(), signal);
     if (await this.#pods.until(ref, () => there() >= target.replicas, answers, signal)) return;
     throw await this.#slots.whyNoPods(target, signal);
+  }
+
+  async autoscale(ref: Ref, how: Autoscaling | undefined, fence: Fence, signal: AbortSignal): Promise<void> {
+    await this.#asking(async () => {
+      await this.#ready(signal);
+      await this.#fences.pass(ref, fence, signal);
+      if (how === undefined) await this.#autoscalers.remove(ref, signal);
+      else await this.#leave(ref, how, signal);
+    });
   }
 
   async stop(ref: Ref, instances: readonly string[], grace: number, fence: Fence, signal: AbortSignal): Promise<void> {
@@ -211,10 +225,11 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
 
   async remove(ref: Ref, fence: Fence, signal: AbortSignal): Promise<void> {
     await this.#asking(async () => {
-      await this.#pods.ready(signal);
+      await this.#ready(signal);
       await this.#fences.pass(ref, fence, signal);
       const namespace = namespaceOf(ref.stack);
       const gone = { propagation: "Background", signal } as const;
+      await this.#autoscalers.remove(ref, signal);
       for (const { metadata } of await this.#slots.list(ref, signal))
         await this.#api.delete({ kind: "Deployment", namespace, name: metadata.name }, gone);
       for (const { metadata } of await this.#slots.jobs(ref, "instance", signal))
@@ -239,13 +254,13 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
 
   observe(ref: Ref, signal: AbortSignal): Promise<Observed | undefined> {
     return this.#asking(async () => {
-      await this.#pods.ready(signal);
+      await this.#ready(signal);
       return this.#observed(ref, signal);
     });
   }
 
   async *list(signal: AbortSignal): AsyncGenerator<Observed> {
-    await this.#asking(() => this.#pods.ready(signal));
+    await this.#asking(() => this.#ready(signal));
     const refs = new Map([...this.#pods.all()].map(({ ref }) => [`${ref.stack}/${ref.component}`, ref]));
     for (const ref of refs.values()) {
       const observed = await this.#observed(ref, signal);
@@ -388,7 +403,22 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
       const instance = instanceOf(pod, await this.#causes.of(pod, signal), await this.#causes.ofEnd(pod, signal));
       instances.push((await lacksSecret(this.#api, pod, signal)) ? { ...instance, unprepared: true } : instance);
     }
-    return { ref, fence: await this.#fences.newest(ref, signal), instances };
+    // After the pods: a number that grew since then is known to be one.
+    const autoscaled = await this.#autoscalers.decided(ref, signal);
+    return { ref, fence: await this.#fences.newest(ref, signal), instances, ...(autoscaled === undefined ? {} : { autoscaled }) };
+  }
+
+  /** What may become several is protected before it does. */
+  async #leave(ref: Ref, how: Autoscaling, signal: AbortSignal): Promise<void> {
+    const slots = await this.#slots.list(ref, signal);
+    const workload = orderedBy(slotOfRevision(slots, revisionOf(how.revision, "stable")));
+    if (workload === undefined) return;
+    await this.#budgets.grow({ ref, track: "stable", replicas: how.max, workload }, slots, signal);
+    await this.#autoscalers.put(ref, how, slots, signal);
+  }
+
+  async #ready(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#pods.ready(signal), this.#autoscalers.ready(signal)]);
   }
 
   #podsOfJob({ namespace, name }: { readonly namespace?: string; readonly name: string }): PodView[] {

@@ -4,6 +4,7 @@ import { beforeAll, describe, inject } from "vitest";
 import { loadImage, makeNobodyImage } from "../../../../../tools/cluster/images.ts";
 import { makeTarImage } from "../../../../../tools/cluster/tar-image.ts";
 import { archives } from "../conformance/archives.ts";
+import { autoscaling } from "../conformance/autoscaling.ts";
 import { tasksAndQuestions } from "../conformance/calls.ts";
 import { instancesAndOrders } from "../conformance/instances.ts";
 import { whatIsKept } from "../conformance/kept.ts";
@@ -19,6 +20,7 @@ describe.skipIf(missing !== undefined)(`the Kubernetes engine${missing === undef
   });
   const lab = new Lab(() => KubernetesPlace.open(readFileSync(kubeconfig, "utf8")));
   instancesAndOrders(lab);
+  autoscaling(lab);
   whatIsKept(lab);
   archives(lab);
   tasksAndQuestions(lab);

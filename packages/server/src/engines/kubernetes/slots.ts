@@ -6,7 +6,7 @@ import { ignoring, KubeError } from "../../kubernetes/errors.ts";
 import { listed } from "../../kubernetes/list.ts";
 import { apiVersionOf } from "../../kubernetes/paths.ts";
 import { EngineFailure, type Ref, type TrackTarget } from "../engine.ts";
-import { writeWorkload } from "../written.ts";
+import { writeWorkload, type WrittenWorkload } from "../written.ts";
 import { event, refusalOf } from "./failures.ts";
 import { hasEnded, type PodView } from "./instances.ts";
 import { withOverlay } from "./overlays.ts";
@@ -107,13 +107,21 @@ export class Slots {
     return listed<Job>(this.#api, "Job", { namespace: namespaceOf(ref.stack), labels, signal });
   }
 
-  /** At least so many of the target's revision, beside those that are `leaving` (uids). Never fewer than there are. `known`: the component's slots as they were listed just now. */
-  async fill(target: TrackTarget, leaving: ReadonlySet<string>, known: readonly Deployment[], signal: AbortSignal): Promise<void> {
+  /**
+   * At least so many of the target's revision, beside those that are `leaving` (uids). Never fewer than there are. `known`: the component's slots as they were listed just now;
+   * `autoscaled`: the name of the one whose number is somebody else's.
+   */
+  async fill(
+    target: TrackTarget,
+    leaving: ReadonlySet<string>,
+    known: readonly Deployment[],
+    autoscaled: string | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
     for (let attempt = 0; ; attempt++) {
       const slots = attempt === 0 ? known : await this.list(target.workload.ref, signal);
-      const mine = slots.find(
-        ({ metadata }) => metadata.labels?.[mark.revision] === revisionFor(target) && metadata.deletionTimestamp === undefined,
-      );
+      const mine = slotOfRevision(slots, revisionFor(target));
+      if (mine !== undefined && mine.metadata.name === autoscaled) return;
       // Those that were stopped are counted no more; those that only leave still are.
       const counted = [...leaving].filter((uid) => !leavingOf(mine).has(uid)).length;
       const replicas = target.replicas + counted;
@@ -261,9 +269,19 @@ export class Slots {
 /** The letter of the slot that has the target's revision, or that will: the first that none of the component's slots has. */
 export function slotFor(target: TrackTarget, slots: readonly Deployment[]): string {
   const revision = revisionFor(target);
-  const mine = slots.find(({ metadata }) => metadata.labels?.[mark.revision] === revision && metadata.deletionTimestamp === undefined);
+  const mine = slotOfRevision(slots, revision);
   const taken = new Set(slots.map(({ metadata }) => metadata.labels?.[mark.slot]));
   return mine?.metadata.labels?.[mark.slot] ?? letters.find((letter) => !taken.has(letter)) ?? "z";
+}
+
+/** The slot that has this revision, and is not on its way out. */
+export const slotOfRevision = (slots: readonly Deployment[], revision: string): Deployment | undefined =>
+  slots.find(({ metadata }) => metadata.labels?.[mark.revision] === revision && metadata.deletionTimestamp === undefined);
+
+/** The workload that a slot was made by, without the values of its variables. */
+export function orderedBy(slot: Deployment | undefined): WrittenWorkload["workload"] | undefined {
+  const text = slot?.metadata.annotations?.[mark.order];
+  return text === undefined ? undefined : (JSON.parse(text) as WrittenWorkload).workload;
 }
 
 /** Uids of pods that the number of replicas counts no more. */

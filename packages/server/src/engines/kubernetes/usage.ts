@@ -4,6 +4,7 @@ import type { KubeApi } from "../../kubernetes/api.ts";
 import { KubeError } from "../../kubernetes/errors.ts";
 import type { Usage } from "../engine.ts";
 import type { PodView } from "./instances.ts";
+import { bytes, cores } from "./quantity.ts";
 
 interface PodMetrics {
   readonly metadata: { readonly name: string; readonly namespace: string };
@@ -15,10 +16,6 @@ interface Counted {
   readonly at: number;
   readonly seconds: number;
 }
-
-const nano = 1e-9;
-const rates: Readonly<Record<string, number>> = { n: nano, u: 1e-6, m: 1e-3, "": 1 };
-const sizes: Readonly<Record<string, number>> = { "": 1, Ki: 1024, Mi: 1024 ** 2, Gi: 1024 ** 3 };
 
 export class UsageMeter {
   readonly #api: KubeApi;
@@ -52,17 +49,12 @@ export class UsageMeter {
     const common = { ref: pod.ref, instance: pod.name, processes: 0 };
     if (metrics === undefined)
       return { ...common, at: new Date().toISOString(), cpuSeconds: this.#counted.get(pod.uid)?.seconds ?? 0, memory: 0 };
-    const sum = (name: "cpu" | "memory", units: Readonly<Record<string, number>>): number =>
-      metrics.containers.reduce((total, { usage }) => total + quantity(usage[name], units), 0);
+    const sum = (name: "cpu" | "memory", read: (text: string) => number): number =>
+      metrics.containers.reduce((total, { usage }) => total + read(usage[name]), 0);
     const at = Date.parse(metrics.timestamp);
     const before = this.#counted.get(pod.uid);
-    const seconds = before === undefined ? 0 : before.seconds + (Math.max(0, at - before.at) / 1_000) * sum("cpu", rates);
+    const seconds = before === undefined ? 0 : before.seconds + (Math.max(0, at - before.at) / 1_000) * sum("cpu", cores);
     this.#counted.set(pod.uid, { at, seconds });
-    return { ...common, at: metrics.timestamp, cpuSeconds: seconds, memory: sum("memory", sizes) };
+    return { ...common, at: metrics.timestamp, cpuSeconds: seconds, memory: sum("memory", bytes) };
   }
-}
-
-function quantity(text: string, units: Readonly<Record<string, number>>): number {
-  const [, number = "0", unit = ""] = /^(\d+)([A-Za-z]*)$/.exec(text) ?? [];
-  return Number(number) * (units[unit] ?? 0);
 }

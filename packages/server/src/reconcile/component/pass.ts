@@ -13,7 +13,7 @@ import {
 import { emptyMemory, type Memory, type Progress } from "../../core/rollout/plan.ts";
 import type { Trx } from "../../db/transaction.ts";
 import type { RolloutProgress } from "../../db/tables-stacks.ts";
-import { EngineFailure, StillPreparing } from "../../engines/engine.ts";
+import { EngineFailure, StillPreparing, type Autoscaling } from "../../engines/engine.ts";
 import { openTombstone, settleTombstone } from "../../db/tombstones.ts";
 import { freeAddresses } from "../../resources/components/addresses.ts";
 import { deleteComponent } from "../../resources/components/store.ts";
@@ -23,6 +23,7 @@ import * as rollouts from "../../resources/rollouts/store.ts";
 import * as tasks from "../../resources/tasks/store.ts";
 import { enqueue } from "../queue.ts";
 import { removeObjects } from "../remove.ts";
+import { autoscalingOf } from "./autoscale.ts";
 import type { ComponentLoopDeps, Next, PassContext } from "./deps.ts";
 import { leaveAlone } from "./held.ts";
 import { loadComponent, type Loaded } from "./load.ts";
@@ -110,10 +111,11 @@ async function step(
   loaded: Loaded,
   release: ReleaseRow | undefined,
   context: PassContext,
+  autoscaling?: Autoscaling,
 ): Promise<{ target: Target; done: TrackStep }> {
   const replicas = wantedReplicas(loaded, release);
   // Nothing wanted is told to the planner as "no revision", so that instances of any revision leave.
-  const target: Target = { release: replicas === 0 ? undefined : release, replicas };
+  const target: Target = { release: replicas === 0 ? undefined : release, replicas, autoscaling };
   return { target, done: await stepTrack(deps, loaded, target, memoryOf(loaded), context) };
 }
 
@@ -210,7 +212,7 @@ async function recordIdle(loaded: Loaded, context: PassContext): Promise<void> {
 
 /** Without a rollout in the way: the stable release, so many times. */
 async function keep(deps: ComponentLoopDeps, loaded: Loaded, context: PassContext): Promise<Next> {
-  const { target, done } = await step(deps, loaded, loaded.stable, context).catch(async (error: unknown) => {
+  const { done } = await step(deps, loaded, loaded.stable, context, autoscalingOf(loaded, loaded.stable)).catch(async (error: unknown) => {
     await tellWhy(deps, loaded, context, secretCause(error) ?? refusedBy(error));
     throw error;
   });
@@ -218,7 +220,7 @@ async function keep(deps: ComponentLoopDeps, loaded: Loaded, context: PassContex
     await noteRepair(deps, loaded, context, "instances", "missing instances were started");
   if (done.routesLost && loaded.rollout === undefined)
     await noteRepair(deps, loaded, context, "routes", "the router had lost its routes and got them again");
-  const recorded = record(deps, loaded, done, target.replicas, { open: loaded.rollout !== undefined });
+  const recorded = record(deps, loaded, done, done.wanted, { open: loaded.rollout !== undefined });
   // The last instance of the release before may have gone just now, and needs its addresses no more.
   const free = recorded !== undefined && done.progress.settled && loaded.rollout === undefined;
   await write(context, [recorded, free ? (trx) => freeAddresses(trx, loaded.stack, loaded.component.id) : undefined]);
@@ -269,18 +271,18 @@ async function roll(deps: ComponentLoopDeps, loaded: Loaded, rollout: rollouts.R
   if (release === undefined) return failRollout(deps, loaded, rollout, context, cause("internal", { reason: "the release's row is gone" }));
   if (rollout.abort_requested_by !== null)
     return failRollout(deps, loaded, rollout, context, cause("aborted", { by: rollout.abort_requested_by }), "aborted");
-  const { target, done } = await step(deps, loaded, release, context);
+  const { done } = await step(deps, loaded, release, context);
   const seen = judged(deps, done, release, loaded.component.restart, rollout.progress.restartsBefore);
-  const { movedAt, note } = noteProgress(deps, loaded, rollout, done.progress, target.replicas, trouble(seen));
+  const { movedAt, note } = noteProgress(deps, loaded, rollout, done.progress, done.wanted, trouble(seen));
   await write(context, [
-    record(deps, loaded, done, target.replicas, { open: true }),
+    record(deps, loaded, done, done.wanted, { open: true }),
     note,
     done.progress.serving ? (trx) => enterPhase(trx, loaded, rollout, "verifying") : undefined,
   ]);
   if (done.progress.serving) return 0;
   const hopeless =
     definiteFailure(seen, portPatience(release.spec.probes)) ??
-    pastDeadline(deps, release, seen, done, target.replicas, waitedSince(deps, loaded, movedAt));
+    pastDeadline(deps, release, seen, done, done.wanted, waitedSince(deps, loaded, movedAt));
   if (hopeless !== undefined) return failRollout(deps, loaded, rollout, context, hopeless);
   return moves(done) ? soon : patient;
 }
@@ -353,16 +355,14 @@ async function verify(deps: ComponentLoopDeps, loaded: Loaded, rollout: rollouts
   if (release === undefined) return failRollout(deps, loaded, rollout, context, cause("internal", { reason: "the release's row is gone" }));
   if (rollout.abort_requested_by !== null)
     return failRollout(deps, loaded, rollout, context, cause("aborted", { by: rollout.abort_requested_by }), "aborted");
-  const { target, done } = await step(deps, loaded, release, context);
+  const { done } = await step(deps, loaded, release, context);
   await write(context, [
-    record(deps, loaded, done, target.replicas, { open: true }),
+    record(deps, loaded, done, done.wanted, { open: true }),
     done.progress.serving ? undefined : (trx) => enterPhase(trx, loaded, rollout, "rolling"),
   ]);
   if (!done.progress.serving) return soon;
   const verdict =
-    target.replicas === 0
-      ? ({ ok: true, verified: [] } as const)
-      : await verifyThroughRouter(deps, loaded, release, done.instances, context);
+    done.wanted === 0 ? ({ ok: true, verified: [] } as const) : await verifyThroughRouter(deps, loaded, release, done.instances, context);
   if (verdict.ok) return succeed(deps, loaded, rollout, context, [...verdict.verified], done.progress.settled);
   const failures = (rollout.progress.verifyFailures ?? 0) + 1;
   if (failures >= verdict.attempts) return failRollout(deps, loaded, rollout, context, verdict.cause);
@@ -376,8 +376,8 @@ async function verify(deps: ComponentLoopDeps, loaded: Loaded, rollout: rollouts
 
 /** Back to what served before; the rollout ends when that is whole again, or cannot become so in time. */
 async function revert(deps: ComponentLoopDeps, loaded: Loaded, rollout: rollouts.RolloutRow, context: PassContext): Promise<Next> {
-  const { target, done } = await step(deps, loaded, loaded.stable, context);
-  await write(context, [record(deps, loaded, done, target.replicas, { open: true })]);
+  const { done } = await step(deps, loaded, loaded.stable, context);
+  await write(context, [record(deps, loaded, done, done.wanted, { open: true })]);
   const waited = waitedSince(deps, loaded, rollout.progress.movedAt ?? deps.clock().getTime());
   if (!done.progress.settled && waited < defaultProgressDeadline) return soon;
   await context.commit(async (trx) => {

@@ -12,11 +12,12 @@ import {
   type SeenInstance,
 } from "../../core/rollout/plan.ts";
 import { trafficEntry, type Entry, type EntryParts } from "../../core/traffic-entry.ts";
-import type { Engine, Instance, Ref } from "../../engines/engine.ts";
+import type { Autoscaling, Engine, Instance, Ref } from "../../engines/engine.ts";
 import type { Traffic } from "../../engines/traffic.ts";
 import { findReleasesByHash, type ReleaseRow } from "../../resources/releases/store.ts";
 import type { ComponentLoopDeps, PassContext } from "./deps.ts";
 import type { Loaded } from "./load.ts";
+import { leaveToCluster, wantedNow } from "./autoscale.ts";
 import { workloadOf } from "./workload.ts";
 
 export interface TrackStep {
@@ -30,12 +31,16 @@ export interface TrackStep {
   readonly routesLost: boolean;
   /** ms that the slowest of the instances that are not of the wanted revision may take to drain and to end. */
   readonly leaveTime: number;
+  /** How many instances are wanted: as many as the target says, unless the cluster decides. */
+  readonly wanted: number;
 }
 
 /** Which release, with how many instances; undefined = nothing should run. */
 export interface Target {
   readonly release: ReleaseRow | undefined;
   readonly replicas: number;
+  /** The cluster decides how many, as soon as as many are there. Absent: it does not, or no longer. */
+  readonly autoscaling?: Autoscaling | undefined;
 }
 
 export async function stepTrack(
@@ -50,14 +55,17 @@ export async function stepTrack(
   const engine = deps.places.engine(stack.cluster);
   const traffic = deps.places.traffic(stack.cluster);
   const spec = target.release?.spec ?? loaded.stable?.spec ?? component.spec;
+  const observed = await engine.observe(ref, context.signal);
+  const how = target.autoscaling;
+  const replicas = await wantedNow(engine, loaded, { ref, given: target.replicas, how, observed }, context);
   const desired: Desired = {
     revision: target.release === undefined ? undefined : { releaseHash: target.release.hash, restart: component.restart },
-    replicas: target.replicas,
+    replicas,
     strategy: spec.strategy,
     hasTraffic: spec.ports.length > 0,
   };
 
-  const instances = (await engine.observe(ref, context.signal))?.instances ?? [];
+  const instances = observed?.instances ?? [];
   // Asked always: a release that has no ports may follow one that had, and what this row remembers of it may be lost.
   const applied = await traffic.applied(ref, context.signal);
   const specs = await specsOf(deps, loaded, target, instances);
@@ -89,11 +97,13 @@ export async function stepTrack(
     revision.releaseHash === desired.revision?.releaseHash && revision.restart === desired.revision.restart;
   if (target.release !== undefined && instances.some((instance) => instance.unprepared === true && isWanted(instance)))
     await engine.prepare(await workloadOf(deps.db, deps.secretBox, loaded, target.release), context.fence, context.signal);
+  if (how !== undefined) await leaveToCluster(engine, { ref, how, observed, isWhole: decided.progress.settled }, context);
   const leaving = instances.filter((instance) => !isWanted(instance));
   const there = instances.filter((one) => isWanted(one) && one.phase !== "stopping" && decided.draining[one.id] === undefined).length;
   const whole = desired.revision === undefined ? undefined : wholeOf(desired.revision, desired.replicas);
   return {
     instances,
+    wanted: replicas,
     progress: decided.progress,
     actions: decided.actions,
     memory: {

@@ -1,6 +1,7 @@
 // Writing a component's definition: its row, internal ports, routes, public ports and volumes, all in the caller's transaction.
 import type { ComponentSpec } from "@berth/contract/spec.ts";
 import { canonicalJson } from "../../core/canonical.ts";
+import { within } from "../../core/autoscale.ts";
 import { BerthError } from "../../core/errors.ts";
 import { isFollowed } from "../../core/image/reference.ts";
 import { scheduleProblem } from "../../core/schedule.ts";
@@ -46,8 +47,10 @@ export async function defineComponent(
   const component = existing ?? (await store.insertComponent(trx, { stackId: stack.id, name, spec }));
   const changed = existing !== undefined && !sameSpec(existing.spec, spec);
   if (existing !== undefined && (changed || expectedRevision !== undefined)) {
-    // Wanted instances follow the definition only when the definition's number changed; otherwise scaling by hand stays.
-    const replicas = existing.spec.replicas === spec.replicas ? undefined : spec.replicas;
+    // Wanted instances follow the definition only when the definition's number changed; otherwise scaling by hand stays. What is scaled by its cluster stays within the limits.
+    const wanted = spec.autoscale !== undefined || existing.spec.replicas === spec.replicas ? existing.replicas : spec.replicas;
+    const scaled = within(wanted, spec.autoscale);
+    const replicas = scaled === existing.replicas ? undefined : scaled;
     if (!(await store.updateComponent(trx, component.id, { spec, ...(replicas === undefined ? {} : { replicas }) }, expectedRevision)))
       throw new BerthError("precondition_failed");
   }

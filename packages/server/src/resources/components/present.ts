@@ -12,6 +12,7 @@ export function presentComponent(
   may: MayHere,
   warningsOf: (hosts: readonly string[]) => NonNullable<Component["warnings"]>,
   unknown: Pick<Component, "unknownSince">,
+  autoscaler: boolean,
 ): Component {
   const warnings = warningsOf(row.routes.map(({ host }) => host));
   const internal = row.ports.map(
@@ -51,6 +52,8 @@ export function presentComponent(
       released: row.stable_release_id !== null,
       older: row.older,
       rolling: row.rolling,
+      autoscaled: row.spec.autoscale !== undefined,
+      autoscaler,
       running: row.observed.instances.some((instance) => instance.phase === "running"),
     }),
   };

@@ -1,5 +1,6 @@
 // What of a definition takes more than the right to define: the profile that reaches the machine, and overlays, which are looked at as a cluster would be given them.
 import type { ComponentSpec } from "@berth/contract/spec.ts";
+import { autoscaleProblem } from "../../core/autoscale.ts";
 import { BerthError } from "../../core/errors.ts";
 import { overlayTooLarge } from "../../core/overlay/overlay.ts";
 import type { Engine, Workload } from "../../engines/engine.ts";
@@ -28,6 +29,20 @@ export function checkOverlays(
   if (first === undefined) return;
   const { kind, path, reason, way } = first;
   throw new BerthError("overlay_refused", { component, kind, path, reason, hint: way }, { details: refusals });
+}
+
+/** Errors: `autoscale_refused` for limits that cannot be kept, by this component or in this cluster. */
+export function checkAutoscale(engine: Pick<Engine, "autoscale">, cluster: string, component: string, spec: ComponentSpec): void {
+  if (spec.autoscale === undefined) return;
+  const problem =
+    autoscaleProblem(spec) ??
+    (engine.autoscale === undefined
+      ? {
+          reason: `cluster ${cluster} has no autoscaler`,
+          way: "Clusters of Kubernetes have one. Leave `autoscale` out and scale it by hand, or make the stack on one of those.",
+        }
+      : undefined);
+  if (problem !== undefined) throw new BerthError("autoscale_refused", { component, reason: problem.reason, hint: problem.way });
 }
 
 /** As a release of it will be, as far as that is known before there is one. */

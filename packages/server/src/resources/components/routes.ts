@@ -21,6 +21,7 @@ export function componentHandlers(
     deployComponent: ({ params, body }, call) => deploys.deploy(call, params.stack, params.component, body),
     rollbackComponent: ({ params, body }, call) => components.rollback(call, params.stack, params.component, body.release),
     scaleComponent: ({ params, body }, call) => components.scale(call, params.stack, params.component, body.replicas),
+    autoscaleComponent: ({ params, body }, call) => components.autoscale(call, params.stack, params.component, body.autoscale),
     restartComponent: ({ params }, call) => components.restart(call, params.stack, params.component),
     stopComponent: ({ params }, call) => components.stop(call, params.stack, params.component),
     startComponent: ({ params }, call) => components.start(call, params.stack, params.component),

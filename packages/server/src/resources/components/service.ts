@@ -2,8 +2,9 @@
 import { isArtifactStored } from "../artifacts.ts";
 import type { Component, InstanceView } from "@berth/contract/resources/components.ts";
 import type { Deployment } from "@berth/contract/resources/plans.ts";
-import type { ComponentSpec } from "@berth/contract/spec.ts";
+import type { Autoscale, ComponentSpec } from "@berth/contract/spec.ts";
 import { instanceVerbs } from "../../core/allowed.ts";
+import { within } from "../../core/autoscale.ts";
 import { BerthError } from "../../core/errors.ts";
 import { nearest } from "../../core/nearest.ts";
 import type { Page } from "../../core/page.ts";
@@ -19,11 +20,12 @@ import { slice, toPage, type ListRequest } from "../page.ts";
 import { findRelease, findReleaseByNumber, newestRelease } from "../releases/store.ts";
 import { acceptRollouts, sameAgain } from "../rollouts/accept.ts";
 import { openRollout } from "../rollouts/store.ts";
+import { withinQuota } from "../stacks/quota.ts";
 import type { StackHandle, StackService } from "../stacks/service.ts";
-import { defineComponent } from "./definition.ts";
+import { defineComponent, sameSpec } from "./definition.ts";
 import { unknownSince } from "../unknown.ts";
 import { presentComponent } from "./present.ts";
-import { checkOverlays, grantPermission, takesGrant } from "./rights.ts";
+import { checkAutoscale, checkOverlays, grantPermission, takesGrant } from "./rights.ts";
 import * as store from "./store.ts";
 
 export type ComponentService = ReturnType<typeof createComponentService>;
@@ -79,6 +81,7 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
         await stacks.permissionsIn(call, stack),
         await certificates.warnings(),
         unknownSince(deps.addedClusters, stack.cluster),
+        deps.places.engine(stack.cluster).autoscale !== undefined,
       ),
       revision: String(row.revision),
     };
@@ -96,7 +99,7 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
       const { stack, component } = await find(call, stackName, name, "runtime.operate", { trx, lock: true });
       const what = await change(component, trx, stack);
       if (what !== undefined) {
-        await store.updateComponent(trx, component.id, what);
+        await withinQuota(trx, stack, () => store.updateComponent(trx, component.id, what));
         await wakeComponent(trx, component.id, stack.cluster);
         if (component.kind === "cron") await enqueue(trx, { kind: "cron", key: component.id, cluster: stack.cluster });
         await audit(trx, call, `components.${verb}`, `component:${stackName}/${name}`, { ...what });
@@ -129,8 +132,9 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
       const may = await stacks.permissionsIn(call, stack);
       const traffic = deps.places.traffic(stack.cluster);
       const unknown = unknownSince(deps.addedClusters, stack.cluster);
+      const autoscaler = deps.places.engine(stack.cluster).autoscale !== undefined;
       const warningsOf = await certificates.warnings();
-      return toPage(rows, page, (row) => presentComponent(stack, row, traffic, may, warningsOf, unknown));
+      return toPage(rows, page, (row) => presentComponent(stack, row, traffic, may, warningsOf, unknown, autoscaler));
     },
 
     async show(call: Call, stackName: string, name: string): Promise<Versioned<Component>> {
@@ -141,7 +145,8 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
       const stack = await transaction(deps.db, async (trx) => {
         const found = await stacks.find(call, stackName, "stacks.write", { trx, lock: true });
         checkOverlays(deps.places.engine(found.cluster), found, name, spec);
-        const { created, changed } = await defineComponent(trx, call, found, name, spec, call.ifMatch);
+        checkAutoscale(deps.places.engine(found.cluster), found.cluster, name, spec);
+        const { created, changed } = await withinQuota(trx, found, () => defineComponent(trx, call, found, name, spec, call.ifMatch));
         if (takesGrant(spec, created || changed)) await stacks.find(call, stackName, grantPermission, { trx });
         return found;
       });
@@ -168,9 +173,33 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
             reason: "it runs a release that this database does not know",
             hint: "`berth adopt` takes it over; deploying or rolling back replaces it.",
           });
+        const limits = component.spec.autoscale;
+        if (limits !== undefined)
+          throw new BerthError("autoscaled", { component: name, min: limits.min, max: limits.max, replicas: component.replicas });
         if (component.replicas === replicas) return undefined;
         await stackEvent(trx, at, { code: "component_scaled", component: name, params: { from: component.replicas, to: replicas } });
         return { replicas };
+      });
+      return (await view(call, stack, name)).body;
+    },
+
+    /** `limits`: undefined hands the number back. No release is made of it. */
+    async autoscale(call: Call, stackName: string, name: string, limits: Autoscale | undefined): Promise<Component> {
+      const { stack } = await operate(call, stackName, name, "autoscale", async (component, trx, at) => {
+        refuseCron(component, "Scaling");
+        const { autoscale: _autoscale, ...bare } = component.spec;
+        const spec = limits === undefined ? bare : { ...bare, autoscale: limits };
+        checkAutoscale(deps.places.engine(at.cluster), at.cluster, name, spec);
+        if (sameSpec(component.spec, spec)) return undefined;
+        const replicas = within(component.replicas, limits);
+        await stackEvent(
+          trx,
+          at,
+          limits === undefined
+            ? { code: "component_autoscale_off", component: name, params: { replicas } }
+            : { code: "component_autoscale_set", component: name, params: { min: limits.min, max: limits.max } },
+        );
+        return { spec, replicas };
       });
       return (await view(call, stack, name)).body;
     },

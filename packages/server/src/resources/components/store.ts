@@ -4,6 +4,7 @@ import type { Cause } from "@berth/contract/causes.ts";
 import { lists } from "@berth/contract/lists.ts";
 import type { SeenInstance } from "@berth/contract/resources/components.ts";
 import type { ComponentKind, ComponentSpec } from "@berth/contract/spec.ts";
+import { within } from "../../core/autoscale.ts";
 import type { Memory } from "../../core/rollout/plan.ts";
 import type { HostRoute } from "../../core/traffic-entry.ts";
 import type { Db } from "../../db/pool.ts";
@@ -231,7 +232,7 @@ export async function insertComponent(trx: Db, component: { stackId: string; nam
       name: component.name,
       kind: component.spec.kind,
       spec: JSON.stringify(component.spec),
-      replicas: component.spec.replicas,
+      replicas: within(component.spec.replicas, component.spec.autoscale),
       stable_release_id: null,
     })
     .returning("id")

@@ -9,7 +9,7 @@ import { queueBuild } from "../builds/retry.ts";
 import type { BuildRow } from "../builds/store.ts";
 import type { Call } from "../call.ts";
 import { defineComponent } from "../components/definition.ts";
-import { checkOverlays, grantPermission, takesGrant } from "../components/rights.ts";
+import { checkAutoscale, checkOverlays, grantPermission, takesGrant } from "../components/rights.ts";
 import { requestRemoval } from "../components/service.ts";
 import { findComponent, reachableComponents, updateComponent, type ComponentRow } from "../components/store.ts";
 import { resolveIntent } from "../config/resolve.ts";
@@ -18,6 +18,7 @@ import { audit, stackEvent } from "../intent.ts";
 import { acceptRollouts, type Wanted } from "../rollouts/accept.ts";
 import { insertSecret, newestVersions, readableSecrets } from "../secrets/store.ts";
 import { claimSource, findSource } from "../sources/store.ts";
+import { withinQuota } from "../stacks/quota.ts";
 import type { StackHandle } from "../stacks/service.ts";
 import { updateStack } from "../stacks/store.ts";
 import { reusableBuild, type NeededBuild } from "./builds.ts";
@@ -47,6 +48,17 @@ export async function applyDefinition(
   body: PlanBody,
   options: { readonly restartUnchanged?: boolean },
 ): Promise<Deployment> {
+  return withinQuota(trx, stack, () => applyWhole(deps, trx, call, stack, body, options));
+}
+
+async function applyWhole(
+  deps: ResourceDeps,
+  trx: Db,
+  call: Call,
+  stack: StackHandle,
+  body: PlanBody,
+  options: { readonly restartUnchanged?: boolean },
+): Promise<Deployment> {
   const at: StackHandle = body.runEnv === undefined ? stack : { ...stack, runEnv: body.runEnv };
   await updateStack(trx, stack.id, body.runEnv === undefined ? {} : { runEnv: body.runEnv });
   const secretsSet = await setSecrets(deps, trx, call, at, body.sealedSecrets ?? {});
@@ -56,6 +68,7 @@ export async function applyDefinition(
   let grants = false;
   for (const [name, spec] of Object.entries(body.definition.components)) {
     checkOverlays(deps.places.engine(stack.cluster), stack, name, spec);
+    checkAutoscale(deps.places.engine(stack.cluster), stack.cluster, name, spec);
     const { component, created, changed } = await defineComponent(trx, call, at, name, spec);
     defined.set(name, component);
     redefined ||= created || changed;

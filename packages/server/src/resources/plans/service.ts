@@ -27,7 +27,7 @@ import { findCluster } from "../stacks/store.ts";
 import { volumeNames } from "../volumes/store.ts";
 import { applyDefinition, planSecret, type PlanBody } from "./apply.ts";
 import { sameSpec } from "../components/definition.ts";
-import { checkOverlays, overlayNotes, takesGrant } from "../components/rights.ts";
+import { checkAutoscale, checkOverlays, overlayNotes, takesGrant } from "../components/rights.ts";
 import { changeOf, releaseNotes, type Planned, type PlannedChange } from "./change.ts";
 import { neededBuilds, planError, planFor, type ContextSource, type NeededBuild } from "./builds.ts";
 import { placeContexts } from "./placement.ts";
@@ -104,8 +104,10 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
       const defined = readDefinition(request, kind);
       if (defined.status === "needs") return { status: "needs", files: defined.files, variables: defined.variables, contexts: [] };
       const definition = selected(defined.definition, request.component, defined.folder);
-      for (const [component, spec] of Object.entries(definition.components))
+      for (const [component, spec] of Object.entries(definition.components)) {
         checkOverlays(deps.places.engine(cluster), { id: stack?.id ?? "", name }, component, spec);
+        checkAutoscale(deps.places.engine(cluster), cluster, component, spec);
+      }
       const contexts = [
         ...new Set(Object.values(definition.components).flatMap((spec) => (spec.build === undefined ? [] : [spec.build.context]))),
       ];

@@ -3,9 +3,15 @@ import type { stackRoutes } from "@berth/contract/resources/stacks.ts";
 import type { HandlersOf } from "../call.ts";
 import type { ExportService } from "../plans/export.ts";
 import type { ManifestService } from "../plans/manifests.ts";
+import type { QuotaService } from "./quota.ts";
 import type { StackService } from "./service.ts";
 
-export function stackHandlers(stacks: StackService, exporter: ExportService, manifests: ManifestService): HandlersOf<typeof stackRoutes> {
+export function stackHandlers(
+  stacks: StackService,
+  quotas: QuotaService,
+  exporter: ExportService,
+  manifests: ManifestService,
+): HandlersOf<typeof stackRoutes> {
   return {
     listStacks: ({ query }, call) => stacks.list(call, query),
     createStack: ({ body }, call) => stacks.create(call, body),
@@ -15,6 +21,8 @@ export function stackHandlers(stacks: StackService, exporter: ExportService, man
       await stacks.remove(call, params.stack, { volumes: query.volumes ?? false });
       return {};
     },
+    showQuota: ({ params }, call) => quotas.show(call, params.stack),
+    setQuota: ({ params, body }, call) => quotas.set(call, params.stack, body),
     listStackVersions: ({ params, query }, call) => stacks.versions(call, params.stack, query),
     showManifests: ({ params, query }, call) => manifests.show(call, params.stack, query.component),
     exportStack: async ({ params }, call) => ({ compose: await exporter.compose(call, params.stack) }),

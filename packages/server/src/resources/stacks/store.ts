@@ -1,7 +1,8 @@
 // SQL of stacks. Lists are paged by keyset and compute a stack's state from its components in the same query.
 import { sql } from "kysely";
 import { lists } from "@berth/contract/lists.ts";
-import type { Stack } from "@berth/contract/resources/stacks.ts";
+import type { Quota, Stack } from "@berth/contract/resources/stacks.ts";
+import type { Counted } from "../../core/quota.ts";
 import { stackIsWithin, type StackScope } from "../../db/permissions.ts";
 import type { Db } from "../../db/pool.ts";
 import { defineList, instant, number, text, uuid, revisionOf, type Keyed, type Slice } from "../page.ts";
@@ -297,4 +298,32 @@ export async function listVersions(trx: Db, stackId: string, page: Slice): Promi
     .orderBy(page.order)
     .limit(page.limit + 1)
     .execute() as Promise<(VersionRow & Keyed)[]>;
+}
+
+export async function quotaOf(trx: Db, id: string): Promise<Quota | undefined> {
+  return (await trx.selectFrom("stacks").select("quota").where("id", "=", id).executeTakeFirst())?.quota ?? undefined;
+}
+
+export async function setQuota(trx: Db, id: string, quota: Quota): Promise<void> {
+  await trx
+    .updateTable("stacks")
+    .set({ quota: Object.keys(quota).length === 0 ? null : JSON.stringify(quota), updated_at: sql`now()` })
+    .where("id", "=", id)
+    .execute();
+}
+
+/** Until the transaction ends: whoever adds to what a stack asks for does so one after another. */
+export async function lockQuota(trx: Db, id: string): Promise<void> {
+  await sql`select pg_advisory_xact_lock(hashtextextended(${`quota ${id}`}, 0))`.execute(trx);
+}
+
+/** Those of a stack that are not on their way out. */
+export async function countedComponents(trx: Db, id: string): Promise<Counted[]> {
+  return trx
+    .selectFrom("components")
+    .select(["name", "spec", "replicas", "stopped"])
+    .where("stack_id", "=", id)
+    .where("delete_requested_at", "is", null)
+    .orderBy("name")
+    .execute();
 }

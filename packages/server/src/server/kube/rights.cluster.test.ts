@@ -12,6 +12,7 @@ import { registryMissing } from "../../docker/testing/registry.ts";
 import { KubeApi } from "../../kubernetes/api.ts";
 import type { KubeObject } from "../../kubernetes/objects.ts";
 import { archives } from "../../engines/conformance/archives.ts";
+import { autoscaling } from "../../engines/conformance/autoscaling.ts";
 import { tasksAndQuestions } from "../../engines/conformance/calls.ts";
 import { instancesAndOrders } from "../../engines/conformance/instances.ts";
 import { whatIsKept } from "../../engines/conformance/kept.ts";
@@ -48,6 +49,7 @@ describe.skipIf(missing !== undefined)(`with the least rights${missing === undef
   describe("the engine", () => {
     const lab = new Lab(() => open());
     instancesAndOrders(lab);
+    autoscaling(lab);
     whatIsKept(lab);
     tasksAndQuestions(lab);
     archives(lab);
