@@ -34,7 +34,8 @@ async function wake(db: Db, hinted: readonly Hinted[]): Promise<void> {
     db,
   );
   const hand = async (): Promise<void> => {
-    for (let row = rows.pop(); row !== undefined; row = rows.pop()) await enqueue(db, { kind: "component", key: row.id, cluster: row.cluster });
+    for (let row = rows.pop(); row !== undefined; row = rows.pop())
+      await enqueue(db, { kind: "component", key: row.id, cluster: row.cluster });
   };
   await Promise.all(Array.from({ length: Math.min(atOnce, rows.length) }, hand));
 }

@@ -120,10 +120,10 @@ export class Fences {
       const known = readOrder(data[key] ?? orders?.data?.[key]);
       if (own.aborted) return false;
       if (fence.epoch < epoch) told.reject(stale(`epoch ${String(epoch)}`, fence));
-      else if (known !== undefined && isOlder(fence, known)) told.reject(stale(`${String(known.epoch)}/${String(known.generation)}`, fence));
+      else if (known !== undefined && isOlder(fence, known))
+        told.reject(stale(`${String(known.epoch)}/${String(known.generation)}`, fence));
       else {
-        if (known === undefined || !isSame(known, fence))
-          data[key] = JSON.stringify({ epoch: fence.epoch, generation: fence.generation });
+        if (known === undefined || !isSame(known, fence)) data[key] = JSON.stringify({ epoch: fence.epoch, generation: fence.generation });
         return true;
       }
       return false;
