@@ -245,9 +245,11 @@ interface PodLabels {
   };
 }
 
-async function remove({ stack, name }: Seen): Promise<void> {
+/** false: it was gone already. */
+async function remove({ stack, name }: Seen): Promise<boolean> {
   const { status, text } = await ask("DELETE", `/api/v1/namespaces/berth-${stack}/pods/${name}`);
   if (status >= 300 && status !== 404) throw new Error(`a pod could not be removed: ${text}`);
+  return status < 300;
 }
 
 /** Takes pods away at a steady pace, of one component after the other; their Deployments make others. `stop` answers how many. */
@@ -264,7 +266,9 @@ function churn(truth: Truth, rate: number): { stop(): Promise<number> } {
         done += 1;
         if (pod === undefined) continue;
         const removed = remove(pod)
-          .then(() => void (gone += 1))
+          .then((was) => {
+            if (was) gone += 1;
+          })
           .finally(() => under.delete(removed));
         under.add(removed);
       }
