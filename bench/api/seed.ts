@@ -2,9 +2,9 @@
 // stack that was deployed for real, so that rows are as large as real ones.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import pg from "pg";
 import { until, type TestBerth } from "../../e2e/harness.ts";
 import { testCertificate } from "../../packages/server/src/edge/testing/certificates.ts";
+import { connect } from "../shared/database.ts";
 import { listener } from "../supervise/apps.ts";
 
 export interface Size {
@@ -39,17 +39,4 @@ export async function seed(berth: TestBerth, size: Size): Promise<void> {
   } finally {
     await db.end();
   }
-}
-
-/** As the application: what is written here may be no more than what it writes itself. */
-async function connect(home: string): Promise<pg.Client> {
-  const db = new pg.Client({
-    host: join(home, "run", "postgres"),
-    port: 5432,
-    user: "berth",
-    database: "berth",
-    password: readFileSync(join(home, "postgres", "password"), "utf8").trim(),
-  });
-  await db.connect();
-  return db;
 }

@@ -88,30 +88,6 @@ export class Bench implements AsyncDisposable {
     return found;
   }
 
-  /** From 1. */
-  async scales(replicas: number, rounds: number, note: (text: string) => void): Promise<Samples> {
-    await this.#scale(1);
-    await this.#makePeer();
-    const found: Samples = { peer: [], berth: [] };
-    for (let round = 0; round < rounds; round += 1) {
-      const from = performance.now();
-      await kubectl(["-n", peer, "scale", "deployment", "web", `--replicas=${String(replicas)}`]);
-      await this.#rolledOut();
-      found.peer.push(performance.now() - from);
-      await kubectl(["-n", peer, "scale", "deployment", "web", "--replicas=0"]);
-      await this.#podsGone(peer, 0);
-      found.berth.push(await this.#scale(replicas));
-      await this.#scale(1);
-      await this.#podsGone(own, 1);
-      await kubectl(["-n", peer, "scale", "deployment", "web", "--replicas=1"]);
-      await this.#rolledOut();
-      note(
-        `round ${String(round + 1)}: kubectl ${(found.peer.at(-1) ?? 0).toFixed(0)} ms, Berth ${(found.berth.at(-1) ?? 0).toFixed(0)} ms`,
-      );
-    }
-    return found;
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#berth.stop();
     await kubectl(["delete", "namespace", own, peer, "--ignore-not-found", "--wait=false"]);
@@ -177,17 +153,5 @@ export class Bench implements AsyncDisposable {
 
   async #rolledOut(): Promise<void> {
     await kubectl(["-n", peer, "rollout", "status", "deployment", "web", "--timeout=300s"]);
-  }
-
-  /** Nothing of a round is still ending in the next one. */
-  async #podsGone(namespace: string, left: number): Promise<void> {
-    await until(
-      async () =>
-        (await kubectl(["-n", namespace, "get", "pods", "-o", "name"])).split("\n").filter(Boolean).length <= left ? true : undefined,
-      `${String(left)} pods in ${namespace}`,
-      120_000,
-      () => "",
-      500,
-    );
   }
 }

@@ -14,10 +14,11 @@ import { compileAll, up } from "./up.ts";
 
 /** Of the namespace with its pods. */
 export const fleetNamespace = "fleet";
-const label = "berth.test/fleet";
+/** Of a fake node, and of the taint that keeps others from it. */
+export const fleetLabel = "berth.test/fleet";
 /** Nothing has these addresses, and nothing is sent there. */
 const podRange = "100.64.0.0/12";
-const podsPerNode = 110;
+export const podsPerNode = 110;
 const deployments = 10;
 
 interface Size {
@@ -73,7 +74,7 @@ async function startKwok(): Promise<void> {
     kubeconfig,
     config: configPath,
     "manage-all-nodes": false,
-    "manage-nodes-with-label-selector": `${label}=true`,
+    "manage-nodes-with-label-selector": `${fleetLabel}=true`,
     "node-ip": nodeAddress,
     "node-port": ports.fleet,
     "server-address": server,
@@ -95,7 +96,7 @@ interface Named {
 }
 
 const listOf = async (path: string): Promise<readonly Named[]> => (await read<{ items: Named[] }>(path))?.items ?? [];
-const listNodes = () => listOf(`/api/v1/nodes?labelSelector=${encodeURIComponent(`${label}=true`)}`);
+const listNodes = () => listOf(`/api/v1/nodes?labelSelector=${encodeURIComponent(`${fleetLabel}=true`)}`);
 
 async function setNodes(count: number, patience: number): Promise<void> {
   const wanted = new Set(Array.from({ length: count }, (_, index) => `fleet-${String(index + 1)}`));
@@ -113,8 +114,8 @@ function fakeNode(name: string): object {
   return {
     apiVersion: "v1",
     kind: "Node",
-    metadata: { name, labels: { [label]: "true", "kubernetes.io/hostname": name, "kubernetes.io/os": "linux" } },
-    spec: { taints: [{ key: label, value: "true", effect: "NoSchedule" }] },
+    metadata: { name, labels: { [fleetLabel]: "true", "kubernetes.io/hostname": name, "kubernetes.io/os": "linux" } },
+    spec: { taints: [{ key: fleetLabel, value: "true", effect: "NoSchedule" }] },
     status: { capacity: room, allocatable: room },
   };
 }
@@ -137,8 +138,8 @@ async function setPods(count: number, patience: number, update: (text: string) =
 function fakeDeployment(name: string, replicas: number): object {
   const spec = {
     terminationGracePeriodSeconds: 0,
-    nodeSelector: { [label]: "true" },
-    tolerations: [{ key: label, operator: "Exists" }],
+    nodeSelector: { [fleetLabel]: "true" },
+    tolerations: [{ key: fleetLabel, operator: "Exists" }],
     containers: [{ name: "c", image: "fake/image:1" }],
   };
   return {

@@ -1,5 +1,6 @@
 // Hints of an engine that something changed: they wake whoever waits for that component, or put it on the loop's list. Losing one costs time, never truth.
 import { setTimeout as delay } from "node:timers/promises";
+import { sql } from "kysely";
 import type { Db } from "../db/pool.ts";
 import type { Log } from "../db/log.ts";
 import type { Engine, Ref } from "../engines/engine.ts";
@@ -12,6 +13,31 @@ export interface Hints {
   overhear(ref: Ref, ms: number, signal: AbortSignal): Promise<void>;
   /** Listens to an engine until the signal; connects again when it was away. */
   listen(cluster: string, engine: Pick<Engine, "watch">, signal: AbortSignal): Promise<void>;
+}
+
+interface Hinted {
+  readonly ref: Ref;
+  readonly cluster: string;
+}
+
+/** Hints that are put on the list at once: all components of a large cluster are hinted at when it is connected. */
+const atOnce = 4;
+
+/** Puts them on the loop's list, but for those that are due there already and for what the database does not know. Each by itself: whoever locks several rows waits for others. */
+async function wake(db: Db, hinted: readonly Hinted[]): Promise<void> {
+  const { rows } = await sql<{ readonly id: string; readonly cluster: string }>`
+    select c.id, hinted.cluster
+    from unnest(${hinted.map(({ ref }) => ref.stack)}::text[], ${hinted.map(({ ref }) => ref.component)}::text[], ${hinted.map(({ cluster }) => cluster)}::text[]) as hinted (stack, component, cluster)
+    join stacks s on s.name = hinted.stack
+    join components c on c.stack_id = s.id and c.name = hinted.component
+    where not exists (select 1 from due d where d.kind = 'component' and d.key = c.id::text and d.lease_holder is null and d.due_at <= now())`.execute(
+    db,
+  );
+  const hand = async (): Promise<void> => {
+    for (let row = rows.pop(); row !== undefined; row = rows.pop())
+      await enqueue(db, { kind: "component", key: row.id, cluster: row.cluster });
+  };
+  await Promise.all(Array.from({ length: Math.min(atOnce, rows.length) }, hand));
 }
 
 type Waiting = Map<string, Set<() => void>>;
@@ -36,7 +62,7 @@ async function wait(among: Waiting, ref: Ref, ms: number, signal: AbortSignal): 
 export function createHints(options: { readonly db: Db; readonly log: Log }): Hints {
   const waiting: Waiting = new Map();
   const listening: Waiting = new Map();
-  const pending = new Map<string, { readonly ref: Ref; readonly cluster: string }>();
+  const pending = new Map<string, Hinted>();
   let flushing = false;
 
   function onChange(cluster: string, ref: Ref): void {
@@ -59,16 +85,7 @@ export function createHints(options: { readonly db: Db; readonly log: Log }): Hi
         await delay(20);
         const hinted = [...pending.values()];
         pending.clear();
-        for (const { ref, cluster } of hinted) {
-          const row = await options.db
-            .selectFrom("components as c")
-            .innerJoin("stacks as s", "s.id", "c.stack_id")
-            .select("c.id")
-            .where("s.name", "=", ref.stack)
-            .where("c.name", "=", ref.component)
-            .executeTakeFirst();
-          if (row !== undefined) await enqueue(options.db, { kind: "component", key: row.id, cluster });
-        }
+        await wake(options.db, hinted);
       }
     } catch (error) {
       options.log.warn({ error: String(error) }, "a hint was lost; resync will see the change");

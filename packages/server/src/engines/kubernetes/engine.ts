@@ -260,7 +260,10 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
   }
 
   async *list(signal: AbortSignal): AsyncGenerator<Observed> {
-    await this.#asking(() => this.#ready(signal));
+    await this.#asking(async () => {
+      await this.#ready(signal);
+      await this.#fences.readAll(signal);
+    });
     const refs = new Map([...this.#pods.all()].map(({ ref }) => [`${ref.stack}/${ref.component}`, ref]));
     for (const ref of refs.values()) {
       const observed = await this.#observed(ref, signal);

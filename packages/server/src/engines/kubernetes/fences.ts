@@ -4,15 +4,28 @@ import { ownNamespace } from "@berth/contract/clusterrights.ts";
 import { BerthError } from "../../core/errors.ts";
 import type { KubeApi } from "../../kubernetes/api.ts";
 import { KubeError } from "../../kubernetes/errors.ts";
+import { listAll } from "../../kubernetes/list.ts";
 import { apiVersionOf } from "../../kubernetes/paths.ts";
 import type { Epoch, Fence, Ref } from "../engine.ts";
 import { isTerminating } from "./failures.ts";
 import { digest, mark, namespaceOf } from "./names.ts";
 import type { ConfigMap } from "./objects.ts";
+import { Rounds } from "./rounds.ts";
 
 const epochKey = "epoch";
 /** ms that an order which passed need not pass again: what is worked on is held for longer by whoever gave it. */
 const passed = 2_000;
+/** ms for which what the cluster remembers is not read again to be told, a little longer than everything is looked at; who orders reads it always. */
+const remembered = 45_000;
+
+interface Order {
+  /** Stack and component. */
+  readonly own: string;
+  readonly key: string;
+  readonly fence: Fence;
+  readonly signal: AbortSignal;
+  readonly passed: PromiseWithResolvers<void>;
+}
 
 export class Fences {
   readonly #api: KubeApi;
@@ -21,7 +34,13 @@ export class Fences {
   readonly #seen = new Map<string, Fence>();
   /** When the newest order passed, ms of this process. */
   readonly #passed = new Map<string, number>();
+  /** Namespace -> the orders that the cluster remembers, as they were read last, and when that was, ms of this process. */
+  readonly #read = new Map<string, { readonly orders: Readonly<Record<string, string>>; readonly at: number }>();
 
+  /** Namespace -> orders that the next round takes. */
+  readonly #waiting = new Map<string, readonly Order[]>();
+  readonly #rounds = new Rounds<void>();
+  readonly #epochs = new Rounds<number>();
   readonly #about: string;
 
   /** `about`: orders of one kind do not make those of another stale. */
@@ -36,8 +55,27 @@ export class Fences {
     const seen = this.#seen.get(`${ref.stack}/${ref.component}`);
     if (seen !== undefined) return seen;
     const { namespace, name, key } = this.#place(ref);
-    const orders = await this.#api.find<ConfigMap>({ kind: "ConfigMap", namespace, name }, { signal });
-    return { installation: this.#installation, ...(readOrder(orders?.data?.[key]) ?? { epoch: 0, generation: 0 }) };
+    const read = this.#read.get(namespace);
+    if (read !== undefined && performance.now() - read.at < remembered) return this.#known(read.orders[key]);
+    const found = await this.#api.find<ConfigMap>({ kind: "ConfigMap", namespace, name }, { signal });
+    const orders = found?.data ?? {};
+    this.#read.set(namespace, { orders, at: performance.now() });
+    return this.#known(orders[key]);
+  }
+
+  /** Reads what the cluster remembers of all components at once: whoever goes on to ask for `newest` of each of them costs no request. */
+  async readAll(signal: AbortSignal): Promise<void> {
+    const fields = `metadata.name=${this.#ordersName}`;
+    const read = new Map<string, Readonly<Record<string, string>>>();
+    for await (const { metadata, data = {} } of listAll<ConfigMap>(this.#api, "ConfigMap", { fields, signal }))
+      read.set(metadata.namespace ?? "", data);
+    const at = performance.now();
+    this.#read.clear();
+    for (const [namespace, orders] of read) this.#read.set(namespace, { orders, at });
+  }
+
+  #known(order: string | undefined): Fence {
+    return { installation: this.#installation, ...(readOrder(order) ?? { epoch: 0, generation: 0 }) };
   }
 
   /** Obeys the order unless a newer one was. Without a namespace of its own there is nothing to obey it for, nor to remember it by. Errors: `stale_generation`. */
@@ -46,24 +84,59 @@ export class Fences {
     const own = `${ref.stack}/${ref.component}`;
     const seen = this.#seen.get(own);
     if (seen !== undefined && isSame(seen, fence) && performance.now() - (this.#passed.get(own) ?? -passed) < passed) return;
-    for (;;) {
-      const [epoch, orders] = await Promise.all([
-        this.#epoch(signal),
-        this.#api.find<ConfigMap>({ kind: "ConfigMap", namespace, name }, { signal }),
-      ]);
-      if (fence.epoch < epoch) throw stale(`epoch ${String(epoch)}`, fence);
-      const known = readOrder(orders?.data?.[key]);
-      if (known !== undefined && isOlder(fence, known)) throw stale(`${String(known.epoch)}/${String(known.generation)}`, fence);
-      const remember = (): void => {
-        this.#seen.set(own, fence);
-        this.#passed.set(own, performance.now());
-      };
-      if (known !== undefined && isSame(known, fence)) return remember();
-      // A namespace of others is nobody's to obey orders in, and nothing is left there.
-      if (orders === undefined && !(await this.#isOwn(namespace, signal))) return remember();
-      const value = JSON.stringify({ epoch: fence.epoch, generation: fence.generation });
-      if (await this.#write(orders, { namespace, name }, { [key]: value }, signal)) return remember();
+    signal.throwIfAborted();
+    const order: Order = { own, key, fence, signal, passed: Promise.withResolvers() };
+    // Whoever gave up does not hear of it.
+    order.passed.promise.catch(() => undefined);
+    // The orders of a stack are in one object: those that come at once are one change of it, or each would be in the way of all others.
+    this.#waiting.set(namespace, [...(this.#waiting.get(namespace) ?? []), order]);
+    await this.#rounds.join(namespace, (each) => this.#passAll(namespace, name, each), signal);
+    await order.passed.promise;
+  }
+
+  /** Those that wait. Each is told by itself. */
+  async #passAll(namespace: string, name: string, signal: AbortSignal): Promise<void> {
+    let open = this.#waiting.get(namespace) ?? [];
+    this.#waiting.delete(namespace);
+    try {
+      while (open.length > 0) open = await this.#passSome(open, { namespace, name }, signal);
+    } catch (error) {
+      for (const { passed: told } of open) told.reject(error);
     }
+  }
+
+  /** Those that have to be looked at again, since somebody else wrote first. */
+  async #passSome(
+    all: readonly Order[],
+    place: { readonly namespace: string; readonly name: string },
+    signal: AbortSignal,
+  ): Promise<readonly Order[]> {
+    const [epoch, orders] = await Promise.all([
+      this.#epochs.join("", (each) => this.#epoch(each), signal),
+      this.#api.find<ConfigMap>({ kind: "ConfigMap", ...place }, { signal }),
+    ]);
+    const data: Record<string, string> = {};
+    const passing = all.filter(({ key, fence, signal: own, passed: told }) => {
+      const known = readOrder(data[key] ?? orders?.data?.[key]);
+      if (own.aborted) return false;
+      if (fence.epoch < epoch) told.reject(stale(`epoch ${String(epoch)}`, fence));
+      else if (known !== undefined && isOlder(fence, known))
+        told.reject(stale(`${String(known.epoch)}/${String(known.generation)}`, fence));
+      else {
+        if (known === undefined || !isSame(known, fence)) data[key] = JSON.stringify({ epoch: fence.epoch, generation: fence.generation });
+        return true;
+      }
+      return false;
+    });
+    // A namespace of others is nobody's to obey orders in, and nothing is left there.
+    const isToWrite = Object.keys(data).length > 0 && (orders !== undefined || (await this.#isOwn(place.namespace, signal)));
+    if (isToWrite && !(await this.#write(orders, place, data, signal))) return passing;
+    for (const { own, fence, passed: told } of passing) {
+      this.#seen.set(own, fence);
+      this.#passed.set(own, performance.now());
+      told.resolve();
+    }
+    return [];
   }
 
   /** Errors: `stale_generation` when a newer epoch was announced. */
@@ -90,8 +163,11 @@ export class Fences {
   }
 
   #place(ref: Ref): { readonly namespace: string; readonly name: string; readonly key: string } {
-    const name = `berth-orders-${digest(this.#installation).slice(0, 8)}`;
-    return { namespace: namespaceOf(ref.stack), name, key: `${this.#about}.${ref.component}` };
+    return { namespace: namespaceOf(ref.stack), name: this.#ordersName, key: `${this.#about}.${ref.component}` };
+  }
+
+  get #ordersName(): string {
+    return `berth-orders-${digest(this.#installation).slice(0, 8)}`;
   }
 
   get #marker(): string {

@@ -7,6 +7,7 @@ import { EngineFailure, type Workload } from "../engine.ts";
 import { terminating, type Namespace } from "./failures.ts";
 import { mark, namespaceOf } from "./names.ts";
 import { ensureRights } from "./rights.ts";
+import { Rounds } from "./rounds.ts";
 import { levelFor, levelKey, levelOf, namespaceObject, networkPolicyOf, type Doors, type SecurityLevel } from "./surroundings.ts";
 
 /** ms that a namespace is waited for to go: most are gone by then, and for one that is stuck nobody's hands are held. */
@@ -22,6 +23,8 @@ export interface NamespacesDeps {
 
 export class Namespaces {
   readonly #deps: NamespacesDeps;
+  readonly #made = new Rounds<void>();
+  readonly #protected = new Rounds<void>();
 
   constructor(deps: NamespacesDeps) {
     this.#deps = deps;
@@ -29,7 +32,12 @@ export class Namespaces {
 
   /** With Berth's rights in it, and the level of security that the pods in it keep to. Errors: EngineFailure (`namespace_of_others`; `namespace_terminating`, retryable), KubeError. */
   async ensure(of: Pick<Workload, "ref" | "stackId"> & Partial<Pick<Workload, "securityProfile">>, signal: AbortSignal): Promise<void> {
-    while (!(await this.#ensureOne(of, signal)));
+    // The components of a stack come at once, and each of them finds what the first one made.
+    const key = `${of.ref.stack} ${of.stackId} ${levelFor(of.securityProfile)}`;
+    const make = async (each: AbortSignal): Promise<void> => {
+      while (!(await this.#ensureOne(of, each)));
+    };
+    await this.#made.join(key, make, signal);
   }
 
   /** The level of security that it has or would get; undefined where somebody else has set it. Errors: KubeError. */
@@ -44,7 +52,10 @@ export class Namespaces {
   /** Says who may connect to the pods in it. Errors: KubeError. */
   async protect({ stack }: Pick<Workload["ref"], "stack">, signal: AbortSignal): Promise<void> {
     const { api, installation, doors } = this.#deps;
-    await api.apply(networkPolicyOf(installation, stack, doors), { force: true, signal });
+    const put = async (each: AbortSignal): Promise<void> => {
+      await api.apply(networkPolicyOf(installation, stack, doors), { force: true, signal: each });
+    };
+    await this.#protected.join(stack, put, signal);
   }
 
   /** false: it is new, or somebody else changed it meanwhile. */

@@ -4,6 +4,7 @@ import { automaticCertificateVerbs, certificateVerbs } from "../../core/allowed.
 import { certificateNotes, checkCertificate, expirySoon, hostWarnings } from "../../core/certificates.ts";
 import { BerthError } from "../../core/errors.ts";
 import type { Page } from "../../core/page.ts";
+import { createRecent } from "../../db/recent.ts";
 import { transaction } from "../../db/transaction.ts";
 import type { Call } from "../call.ts";
 import type { ResourceDeps } from "../deps.ts";
@@ -15,7 +16,12 @@ import * as store from "./store.ts";
 
 export type CertificateService = ReturnType<typeof createCertificateService>;
 
+/** ms for which every list and view of components is told the same of certificates: that one ends soon was so for days. */
+const recently = 2_000;
+const minute = 60_000;
+
 export function createCertificateService(deps: ResourceDeps) {
+  const serving = createRecent<Awaited<ReturnType<typeof store.servingWhenEnding>>>(recently, () => performance.now());
   return {
     async list(query: ListRequest): Promise<Page<Certificate>> {
       const page = slice(store.certificateList, query);
@@ -51,14 +57,15 @@ export function createCertificateService(deps: ResourceDeps) {
     /** For those who serve at these hosts: what is wrong with the certificates of them now. */
     async warnings(): Promise<(hosts: readonly string[]) => Certificate["warnings"]> {
       const now = deps.clock();
-      const certificates = await store.servingWhenEnding(deps.db, new Date(now.getTime() + expirySoon));
+      const at = Math.floor(now.getTime() / minute);
+      const certificates = await serving.get(String(at), () => store.servingWhenEnding(deps.db, new Date(now.getTime() + expirySoon)));
       return (hosts) => hostWarnings(hosts, certificates, now).map(({ code, params }) => ({ code, params: { ...params } }));
     },
 
     /** Errors: `certificate_refused`. */
     async set(call: Call, name: string, given: { chain: string; key: string; isDefault?: boolean }): Promise<Certificate> {
       const facts = checkCertificate(given.chain, given.key, deps.clock());
-      return transaction(deps.db, async (trx) => {
+      const made = await transaction(deps.db, async (trx) => {
         const { chain, key, isDefault } = given;
         const row = await store.putCertificate(trx, deps.secretBox, { name, chain, key, facts, isDefault, by: call.by });
         await audit(trx, call, "certificates.set", "installation", {
@@ -70,6 +77,8 @@ export function createCertificateService(deps: ResourceDeps) {
         await automatic.wakeHosts(trx);
         return present(row, deps.clock());
       });
+      serving.forget();
+      return made;
     },
 
     /** Errors: `not_found`. */
@@ -80,6 +89,7 @@ export function createCertificateService(deps: ResourceDeps) {
         await store.wakeEdges(trx);
         await automatic.wakeHosts(trx);
       });
+      serving.forget();
     },
   };
 }
