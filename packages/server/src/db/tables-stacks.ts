@@ -3,6 +3,7 @@ import type { BuildPlan } from "@berth/contract/buildplan.ts";
 import type { Cause } from "@berth/contract/causes.ts";
 import type { Build } from "@berth/contract/resources/builds.ts";
 import type { SeenInstance } from "@berth/contract/resources/components.ts";
+import type { Drift, StackDrift } from "@berth/contract/resources/drift.ts";
 import type { Rollout } from "@berth/contract/resources/rollouts.ts";
 import type { Command, ComponentKind, ComponentSpec } from "@berth/contract/spec.ts";
 import type { ColumnType, Generated } from "kysely";
@@ -10,6 +11,9 @@ import type { ReleaseRuntime, SecretRef } from "../core/release/release.ts";
 import type { BuiltFacts } from "../core/attest/built.ts";
 import type { PlaceFacts } from "../core/kube-clusters.ts";
 import type { Memory } from "../core/rollout/plan.ts";
+
+/** Of one component. */
+export type SeenDifference = Omit<Drift["differences"][number], "component">;
 
 /** jsonb: read as the value, written as JSON text. */
 type Json<T> = ColumnType<T, string, string>;
@@ -43,6 +47,7 @@ export interface StackTables {
     cluster_id: string;
     name: string;
     run_env: Generated<string>;
+    /** 0015 */ drift: Generated<StackDrift>;
     revision: Big;
     last_version: Generated<number>;
     last_build: Generated<number>;
@@ -75,6 +80,7 @@ export interface StackTables {
     memory: JsonDefault<Partial<Memory>>;
     next_run_at: TimeOrNull;
     held: Generated<boolean>;
+    /** 0015 */ drift: JsonDefault<SeenDifference[]>;
     created_at: Time;
     updated_at: Time;
   };

@@ -31,7 +31,8 @@ import { rolloutHandlers } from "./rollouts/routes.ts";
 import { createRolloutService } from "./rollouts/service.ts";
 import { sourceHandlers } from "./sources/routes.ts";
 import { createSourceService, type SourceDeps } from "./sources/service.ts";
-import { stackHandlers } from "./stacks/routes.ts";
+import { createDriftService } from "./plans/drift.ts";
+import { driftHandlers, stackHandlers } from "./stacks/routes.ts";
 import { createStackService } from "./stacks/service.ts";
 import { taskHandlers } from "./tasks/routes.ts";
 import { createTaskService } from "./tasks/service.ts";
@@ -52,6 +53,7 @@ export function createHandlers(deps: HandlerDeps, facts: InstallationFacts): Han
   return {
     ...installationHandlers(deps, facts, tokens),
     ...tokenHandlers(tokens),
+    ...driftHandlers(createDriftService(deps, stacks, components)),
     ...stackHandlers(stacks, createExportService(deps, stacks), createManifestService(deps, stacks, components)),
     ...planHandlers(createPlanService(deps, stacks)),
     ...sourceHandlers(createSourceService(deps, stacks)),

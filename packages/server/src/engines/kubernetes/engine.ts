@@ -8,6 +8,7 @@ import { ignoring } from "../../kubernetes/errors.ts";
 import { forward } from "../../kubernetes/streams.ts";
 import {
   type Capabilities,
+  type Drift,
   type Engine,
   type Epoch,
   type Fence,
@@ -32,6 +33,7 @@ import { Archives } from "./archives.ts";
 import { Budgets } from "./budgets.ts";
 import { capabilitiesOf } from "./capabilities.ts";
 import { Causes } from "./causes.ts";
+import { Drifts } from "./drifts.ts";
 import { asking } from "./failures.ts";
 import { Fences } from "./fences.ts";
 import { hasEnded, instanceOf, type PodView } from "./instances.ts";
@@ -87,6 +89,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
   readonly #usage: UsageMeter;
   readonly #images: Images;
   readonly #namespaces: Namespaces;
+  readonly #drifts: Drifts;
   readonly #prepared = new Prepared();
   readonly volumes: VolumePort;
 
@@ -103,6 +106,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     this.#usage = new UsageMeter(deps.api);
     this.#images = new Images(deps);
     this.#namespaces = new Namespaces(deps);
+    this.#drifts = new Drifts({ ...deps, onChange: (ref) => this.#pods.stir(ref) });
     const archives = new Archives({ ...deps, volumes: this.#volumes, images: this.#images, namespaces: this.#namespaces });
     this.volumes = {
       list: (stackId, signal) => this.#asking(() => this.#volumes.list(stackId, signal)),
@@ -113,6 +117,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#drifts[Symbol.asyncDispose]();
     await this.#pods[Symbol.asyncDispose]();
   }
 
@@ -239,6 +244,17 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     return this.#asking(async () => {
       await this.#pods.ready(signal);
       return this.#observed(ref, signal);
+    });
+  }
+
+  drift(ref: Ref, signal: AbortSignal): Promise<Drift> {
+    return this.#asking(() => this.#drifts.of(ref, signal));
+  }
+
+  repair(ref: Ref, fence: Fence, signal: AbortSignal): Promise<void> {
+    return this.#asking(async () => {
+      await this.#fences.pass(ref, fence, signal);
+      await this.#drifts.repair(ref, signal);
     });
   }
 

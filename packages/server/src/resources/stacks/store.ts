@@ -1,6 +1,7 @@
 // SQL of stacks. Lists are paged by keyset and compute a stack's state from its components in the same query.
 import { sql } from "kysely";
 import { lists } from "@berth/contract/lists.ts";
+import type { StackDrift } from "@berth/contract/resources/drift.ts";
 import type { Stack } from "@berth/contract/resources/stacks.ts";
 import { stackIsWithin, type StackScope } from "../../db/permissions.ts";
 import type { Db } from "../../db/pool.ts";
@@ -15,6 +16,7 @@ export interface StackRow {
   readonly cluster: string;
   readonly domain: string;
   readonly run_env: string;
+  readonly drift: StackDrift;
   readonly revision: number;
   readonly last_version: number;
   readonly delete_requested_at: Date | null;
@@ -50,6 +52,7 @@ function base(trx: Db) {
       "k.name as cluster",
       "k.domain",
       "s.run_env",
+      "s.drift",
       "s.revision",
       "s.last_version",
       "s.delete_requested_at",
@@ -171,6 +174,7 @@ export async function insertStack(trx: Db, stack: NewStack): Promise<string | un
           delete_volumes: false,
           cluster_id: stack.clusterId,
           run_env: stack.runEnv,
+          drift: "repair",
           revision: sql`stacks.revision + 1`,
           updated_at: sql`now()`,
         })
@@ -186,7 +190,7 @@ export async function insertStack(trx: Db, stack: NewStack): Promise<string | un
 export async function updateStack(
   trx: Db,
   id: string,
-  change: { runEnv?: string; deleteRequested?: { volumes: boolean } },
+  change: { runEnv?: string; drift?: StackDrift; deleteRequested?: { volumes: boolean } },
   expectedRevision?: string,
 ): Promise<boolean> {
   const result = await trx
@@ -195,6 +199,7 @@ export async function updateStack(
       revision: sql`revision + 1`,
       updated_at: sql`now()`,
       ...(change.runEnv === undefined ? {} : { run_env: change.runEnv }),
+      ...(change.drift === undefined ? {} : { drift: change.drift }),
       ...(change.deleteRequested === undefined
         ? {}
         : {
