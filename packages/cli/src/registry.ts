@@ -43,6 +43,7 @@ import { command as dailyBackup } from "./commands/daily/backup.ts";
 import { command as dailyCompletion } from "./commands/daily/completion.ts";
 import { command as componentsDeploy } from "./commands/components/deploy.ts";
 import { command as dailyDoctor } from "./commands/daily/doctor.ts";
+import { command as dailyDrift } from "./commands/daily/drift.ts";
 import { command as dailyEdge } from "./commands/daily/edge.ts";
 import { command as dailyEvents } from "./commands/daily/events.ts";
 import { command as imagesBuild } from "./commands/images/build.ts";
@@ -133,6 +134,7 @@ const dailyOrder = [
   "rollback",
   "events",
   "manifests",
+  "drift",
   "server",
   "backup",
   "restore",
@@ -246,6 +248,7 @@ export const registry = registryOf(
     dailyInit,
     dailyStatus,
     dailyManifests,
+    dailyDrift,
     dailyOpen,
     dailyEvents,
     dailyServer,

@@ -5,6 +5,7 @@ import { certificateRoutes } from "./resources/certificates.ts";
 import { clusterRoutes } from "./resources/clusters.ts";
 import { componentRoutes } from "./resources/components.ts";
 import { configRoutes } from "./resources/config.ts";
+import { driftRoutes } from "./resources/drift.ts";
 import { eventRoutes } from "./resources/events.ts";
 import { installationRoutes } from "./resources/installation.ts";
 import { planRoutes } from "./resources/plans.ts";
@@ -23,6 +24,7 @@ export const routes = {
   ...installationRoutes,
   ...tokenRoutes,
   ...stackRoutes,
+  ...driftRoutes,
   ...planRoutes,
   ...sourceRoutes,
   ...componentRoutes,

@@ -39,6 +39,7 @@ export const clusterRules: readonly RightsRule[] = [
   { apiGroups: ["gateway.networking.k8s.io"], resources: ["gateways"], verbs: ["get", "list", "watch"] },
   { apiGroups: ["gateway.networking.k8s.io"], resources: ["httproutes"], verbs: ["list", "watch"] },
   { apiGroups: ["autoscaling"], resources: ["horizontalpodautoscalers"], verbs: ["list", "watch"] },
+  { apiGroups: ["apps"], resources: ["deployments"], verbs: ["list", "watch"] },
   { apiGroups: ["batch"], resources: ["jobs"], verbs: ["list"] },
   { apiGroups: [""], resources: ["namespaces"], verbs: ["get", "create"] },
   { apiGroups: [rbac], resources: ["rolebindings"], resourceNames: [stackRole], verbs: ["create", "patch"] },
@@ -53,7 +54,7 @@ export const ownRules: readonly RightsRule[] = [
 /** In the namespace of a stack. `namespaces` is that namespace itself. */
 export const stackRules: readonly RightsRule[] = [
   { apiGroups: [""], resources: ["namespaces"], verbs: ["patch", "delete"] },
-  { apiGroups: ["apps"], resources: ["deployments"], verbs: ["get", "list", "create", "patch", "delete"] },
+  { apiGroups: ["apps"], resources: ["deployments"], verbs: ["get", "create", "patch", "delete"] },
   { apiGroups: ["batch"], resources: ["jobs"], verbs: ["get", "create", "patch", "delete"] },
   { apiGroups: [""], resources: ["pods"], verbs: ["get", "create", "patch", "delete"] },
   { apiGroups: [""], resources: ["pods/log"], verbs: ["get"] },

@@ -45,6 +45,8 @@ export const notesEn = {
   adopt_others: "{count} more instance(s), of release {releases}, run beside it; they leave as at the end of a rollout.",
   adopt_bundle_missing:
     "The bundle of {component} is not stored any more: it runs on, but has to be built again before it can be scaled or restarted.",
+  // what somebody changed by hand
+  drifted: "{count} field(s) of it were changed by hand in the cluster, and are left so: `berth drift` shows them.",
   // certificates
   certificate_expired: "It expired on {until}: browsers refuse it. Give a new one with `berth certificates set`.",
   certificate_expires_soon: "It expires in {days} day(s), on {until}.",

@@ -204,6 +204,7 @@ export class Scene {
       cluster: "local",
       domain: row.domain,
       runEnv: row.run_env,
+      drift: row.drift,
       revision: row.revision,
       deleting: false,
     };

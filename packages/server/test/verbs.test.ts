@@ -32,6 +32,7 @@ const facts: Readonly<Record<string, string>> = {
   ComponentSpec: "part of a component, a release and a plan",
   Deployment: "the answer to a deployment; its rollouts and builds have their own verbs",
   Manifests: "shows what releases are in their cluster",
+  Drift: "shows what was changed of them there",
   PlanNeeds: "no plan yet",
   Candidate: "says by itself whether it can be adopted",
   BuildPlan: "part of a build",

@@ -19,6 +19,7 @@ export const aStack = (over: Partial<Stack> = {}): Stack => ({
   team: "default",
   cluster: "local",
   runEnv: "production",
+  drift: "repair",
   state: "healthy",
   components: 1,
   version: 3,

@@ -24,6 +24,7 @@ export type Candidate = Static<typeof Candidate>;
 
 const manage = { permission: "installation.manage", at: "installation" } as const;
 const Candidates = Type.Array(Candidate);
+const Away = Type.Array(Name, { description: "Clusters that are not connected, so that nobody looked there." });
 export const adoptionRoutes = {
   showAdoption: {
     method: "GET",
@@ -31,7 +32,7 @@ export const adoptionRoutes = {
     summary: "What runs here and is not in the database",
     kind: "json",
     access: manage,
-    response: Type.Object({ candidates: Candidates }, { additionalProperties: false }),
+    response: Type.Object({ candidates: Candidates, away: Away }, { additionalProperties: false }),
   },
   adopt: {
     method: "POST",
@@ -43,6 +44,6 @@ export const adoptionRoutes = {
       { stacks: Type.Optional(Type.Array(Name, { maxItems: 10_000, description: "Only these; absent = all." })) },
       { additionalProperties: false },
     ),
-    response: Type.Object({ adopted: Candidates, left: Candidates }, { additionalProperties: false }),
+    response: Type.Object({ adopted: Candidates, left: Candidates, away: Away }, { additionalProperties: false }),
   },
 } as const satisfies Record<string, Route>;

@@ -4,6 +4,7 @@ import { lists } from "../lists.ts";
 import { Instant, Name, RunEnv, Text } from "../names.ts";
 import { Allowed, Empty, ListQuery, Page, type Route } from "../route.ts";
 import { InStack, Number_, UnknownSince } from "./common.ts";
+import { StackDrift } from "./drift.ts";
 
 /** `empty`: no components; `progressing`: a rollout runs; `degraded`: something wanted is not ready. */
 export const StackState = Type.Union([
@@ -20,6 +21,7 @@ export const Stack = Type.Object(
     team: Type.String(),
     cluster: Type.String(),
     runEnv: Type.String({ description: "Injected as RUN_ENV." }),
+    drift: StackDrift,
     state: StackState,
     unknownSince: Type.Optional(UnknownSince),
     components: Type.Integer(),
@@ -132,7 +134,7 @@ export const stackRoutes = {
     verbs: ["Stack.update"],
     params: InStack,
     versioned: true,
-    body: Type.Object({ runEnv: Type.Optional(RunEnv) }, { additionalProperties: false }),
+    body: Type.Object({ runEnv: Type.Optional(RunEnv), drift: Type.Optional(StackDrift) }, { additionalProperties: false }),
     response: Stack,
   },
   deleteStack: {

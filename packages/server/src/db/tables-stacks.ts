@@ -4,6 +4,7 @@ import type { Cause } from "@berth/contract/causes.ts";
 import type { Build } from "@berth/contract/resources/builds.ts";
 import type { SeenInstance } from "@berth/contract/resources/components.ts";
 import type { Quota } from "@berth/contract/resources/stacks.ts";
+import type { Drift, StackDrift } from "@berth/contract/resources/drift.ts";
 import type { Rollout } from "@berth/contract/resources/rollouts.ts";
 import type { Command, ComponentKind, ComponentSpec } from "@berth/contract/spec.ts";
 import type { ColumnType, Generated } from "kysely";
@@ -11,6 +12,9 @@ import type { ReleaseRuntime, SecretRef } from "../core/release/release.ts";
 import type { BuiltFacts } from "../core/attest/built.ts";
 import type { PlaceFacts } from "../core/kube-clusters.ts";
 import type { Memory } from "../core/rollout/plan.ts";
+
+/** Of one component. */
+export type SeenDifference = Omit<Drift["differences"][number], "component">;
 
 /** jsonb: read as the value, written as JSON text. */
 type Json<T> = ColumnType<T, string, string>;
@@ -45,6 +49,7 @@ export interface StackTables {
     name: string;
     run_env: Generated<string>;
     quota: JsonOrNull<Quota>;
+    /** 0015 */ drift: Generated<StackDrift>;
     revision: Big;
     last_version: Generated<number>;
     last_build: Generated<number>;
@@ -77,6 +82,7 @@ export interface StackTables {
     memory: JsonDefault<Partial<Memory>>;
     next_run_at: TimeOrNull;
     held: Generated<boolean>;
+    /** 0015 */ drift: JsonDefault<SeenDifference[]>;
     created_at: Time;
     updated_at: Time;
   };

@@ -240,6 +240,29 @@ export interface VolumeRef {
   readonly name: string;
 }
 
+/** A field of what an engine put into its place that somebody else made otherwise. */
+export interface Difference {
+  /** Kind and name. */
+  readonly object: string;
+  /** As in `spec.template.spec.containers[web].image`. */
+  readonly path: string;
+  /** JSON of it, or the text itself; absent: Berth has none there. */
+  readonly wanted?: string;
+  /** Absent: it was taken away. */
+  readonly found?: string;
+  /** The program that owns the field, as its place names it; absent: nobody knows. */
+  readonly by?: string;
+  /** RFC 3339 */ readonly at?: string;
+}
+
+export interface Drift {
+  readonly differences: readonly Difference[];
+  /** The place carries out a change by itself: until that is over, instances come and go that nobody ordered. */
+  readonly turning: boolean;
+  /** How many instances somebody else asked for; `others`: a program whose business that is, such as an autoscaler. */
+  readonly scaled?: { readonly replicas: number; readonly others: boolean };
+}
+
 /** An object as it is applied in a place; `hidden`: what was left out of its body, as values of secrets are. */
 export interface Rendered {
   readonly name: string;
@@ -286,6 +309,10 @@ export interface Engine {
   /** Removes what is kept of a component beyond its end: its logs. Asked after `remove`; false while something of it is still ending. Absent = true. */
   forgetComponent(ref: Ref, signal: AbortSignal): Promise<boolean>;
   observe(ref: Ref, signal: AbortSignal): Promise<Observed | undefined>;
+  /** What of the component somebody else made otherwise than it was put. Asks its place only when something was changed. Absent: nobody can. */
+  drift?(ref: Ref, signal: AbortSignal): Promise<Drift>;
+  /** Takes that back, but for the number of instances, which `ensure` and `stop` do. */
+  repair?(ref: Ref, fence: Fence, signal: AbortSignal): Promise<void>;
   /** Everything of this installation on this cluster. */
   list(signal: AbortSignal): AsyncIterable<Observed>;
   /** The same instances with what they were started from: for adoption. */

@@ -1,7 +1,7 @@
 // The Traffic port: one numbered entry per component tells the edge (or a gateway) which hosts lead to which instances, in which shares.
 import type { Cause } from "@berth/contract/causes.ts";
 import type { Overlays } from "@berth/contract/overlay.ts";
-import type { Epoch, Fence, Ref, Rendered } from "./engine.ts";
+import type { Difference, Epoch, Fence, Ref, Rendered } from "./engine.ts";
 
 /** A header or cookie condition; all conditions of a rule must hold. */
 export interface MatchCondition {
@@ -82,6 +82,8 @@ export interface Applied {
     readonly requests: number;
     readonly errors: number;
   }[];
+  /** All of an entry is there, and somebody else changed some of it: what it would be otherwise. Absent: nobody did. */
+  readonly changed?: { readonly generation: number; readonly digest: string };
   /** Addresses that could not be listened on, e.g. a published port that is taken. */
   readonly problems: readonly Cause[];
 }
@@ -123,6 +125,8 @@ export interface Traffic {
   readEntry(ref: Ref, signal: AbortSignal): Promise<TrafficEntry | undefined>;
   /** The objects that the entry in force consists of, for people to read and diff; none where there is no entry. Absent: it consists of none. */
   manifests?(ref: Ref, signal: AbortSignal): Promise<Rendered[]>;
+  /** What of the entry in force somebody else made otherwise. Asks its place only when something was changed. Absent: nobody can. */
+  drift?(ref: Ref, signal: AbortSignal): Promise<readonly Difference[]>;
   /** From now on refuses every change of an older epoch. Errors: `stale_generation` when a newer epoch was seen already. */
   raiseEpoch(epoch: Epoch, signal: AbortSignal): Promise<void>;
   /** What HTTPS is served with, in place of all before; in force in every router when it resolves. Errors: `stale_generation`, `certificate_refused`. */

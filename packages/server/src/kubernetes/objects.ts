@@ -9,6 +9,16 @@ export interface OwnerReference {
   readonly blockOwnerDeletion?: boolean;
 }
 
+/** Who said what of an object, and when last. */
+export interface ManagedFields {
+  readonly manager?: string;
+  readonly operation?: "Apply" | "Update";
+  readonly subresource?: string;
+  readonly time?: string;
+  /** https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/object-meta/#ObjectMeta */
+  readonly fieldsV1?: Readonly<Record<string, unknown>>;
+}
+
 /** What an answer has of it; most is absent in what is sent. Times are RFC 3339. */
 export interface ObjectMeta {
   readonly name: string;
@@ -23,6 +33,7 @@ export interface ObjectMeta {
   readonly annotations?: Readonly<Record<string, string>>;
   readonly ownerReferences?: readonly OwnerReference[];
   readonly finalizers?: readonly string[];
+  readonly managedFields?: readonly ManagedFields[];
 }
 
 /** An object as it stands in a list, where it does not say its kind. */

@@ -32,7 +32,8 @@ import { createRolloutService } from "./rollouts/service.ts";
 import { sourceHandlers } from "./sources/routes.ts";
 import { createSourceService, type SourceDeps } from "./sources/service.ts";
 import { createQuotaService } from "./stacks/quota.ts";
-import { stackHandlers } from "./stacks/routes.ts";
+import { createDriftService } from "./plans/drift.ts";
+import { driftHandlers, stackHandlers } from "./stacks/routes.ts";
 import { createStackService } from "./stacks/service.ts";
 import { taskHandlers } from "./tasks/routes.ts";
 import { createTaskService } from "./tasks/service.ts";
@@ -53,6 +54,7 @@ export function createHandlers(deps: HandlerDeps, facts: InstallationFacts): Han
   return {
     ...installationHandlers(deps, facts, tokens),
     ...tokenHandlers(tokens),
+    ...driftHandlers(createDriftService(deps, stacks, components)),
     ...stackHandlers(
       stacks,
       createQuotaService(deps, stacks),

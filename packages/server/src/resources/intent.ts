@@ -82,3 +82,9 @@ export async function wakeLooks(trx: Db, stackId: string, cluster: string): Prom
 export async function wakeComponent(trx: Db, componentId: string, cluster: string): Promise<void> {
   await enqueue(trx, { kind: "component", key: componentId, cluster });
 }
+
+/** All of a stack. */
+export async function wakeComponents(trx: Db, { id, cluster }: Pick<StackScope, "id" | "cluster">): Promise<void> {
+  const rows = await trx.selectFrom("components").select("id").where("stack_id", "=", id).orderBy("id").execute();
+  for (const row of rows) await wakeComponent(trx, row.id, cluster);
+}

@@ -11,7 +11,7 @@ export const command = defineCommand({
   asks: true,
   summary: "Take over what runs and the database does not know",
   description:
-    "For the time after the database was lost or a backup was restored. It shows first what it found, and takes it over, as it runs and without a restart, after you have agreed. Components that do not run leave no trace: for those there is `berth restore`.",
+    "For the time after the database was lost or a backup was restored. Clusters beside this machine are added again first (`berth clusters add`). It shows first what it found, and takes it over, as it runs and without a restart, after you have agreed. Components that do not run leave no trace: for those there is `berth restore`.",
   arguments: { stacks: rest("only these stacks", "stack") },
   examples: [
     ["berth adopt", "see what there is, then agree"],
@@ -19,7 +19,8 @@ export const command = defineCommand({
   ],
   async run(ctx, { arguments: { stacks } }) {
     const api = await ctx.api();
-    const { candidates: items } = await api.showAdoption({}, { signal: ctx.signal });
+    const { candidates: items, away } = await api.showAdoption({}, { signal: ctx.signal });
+    for (const cluster of away) ctx.out.note(ctx.say("adopt_away", { cluster }));
     const meant = items.filter((item) => stacks.length === 0 || stacks.includes(item.stack));
     const possible = meant.filter((item) => item.possible);
     if (!ctx.out.json || possible.length === 0) {
@@ -27,7 +28,7 @@ export const command = defineCommand({
       else if (!ctx.out.json) show(ctx, meant);
     }
     if (possible.length === 0) {
-      if (ctx.out.json) ctx.out.object({ adopted: [], left: meant });
+      if (ctx.out.json) ctx.out.object({ adopted: [], left: meant, away });
       return meant.length === 0 ? exitCodes.done : exitCodes.failed;
     }
     await ctx.confirm(`Adopting ${possible.length} component(s)`, `Take over ${possible.length} component(s) as they run?`);

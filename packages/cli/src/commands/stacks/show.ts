@@ -20,6 +20,7 @@ export const command = defineCommand({
       ["team", stack.team],
       ["cluster", stack.cluster],
       ["RUN_ENV", stack.runEnv],
+      ["drift", stack.drift],
       ["components", String(stack.components)],
       ["version", stack.version === 0 ? "-" : String(stack.version)],
       ["created", when(stack.createdAt)],

@@ -521,6 +521,7 @@ describe("problems", () => {
     ["services: {a: {build: ., x-berth: [x]}}", /is a mapping/],
     ["services: {a: {build: ., x-berth: {probes: {readiness: {check: {type: ping}}}}}}", /x-berth.probes.readiness/],
     ["services: {a: {build: .}}\nx-berth: {runEnv: 'a b'}", /x-berth.runEnv/],
+    ["services: {a: {build: .}}\nx-berth: {drift: ignore}", /x-berth.drift/],
     ["services: {a: {build: .}}\nvolumes: [x]", /`volumes` is a mapping/],
     ["services: {a: {build: .}}\nname: [x]", /single value/],
     ["services: {a: {build: ., privileged: maybe}}", /compose_refused a privileged/],

@@ -1,4 +1,5 @@
 // A project's Compose files as the definition of a stack. Pure: it asks for files and variables by name, reports all problems at once, and never throws for what a user wrote.
+import type { StackDrift } from "@berth/contract/resources/drift.ts";
 import type { ComponentSpec } from "@berth/contract/spec.ts";
 import { dependencyCircle } from "./depends.ts";
 import { Findings, type ComposeNote, type ComposeProblem } from "./findings.ts";
@@ -22,6 +23,7 @@ export interface StackDefinition {
   /** Where values come from; the values themselves are not part of a definition, so that nothing that stores, shows or compares it can leak them. */
   readonly secrets: Readonly<Record<string, { readonly source: SecretSource }>>;
   readonly runEnv?: string;
+  /** What is done about changes by hand in the cluster; absent: the stack keeps its choice. */ readonly drift?: StackDrift;
   readonly notes: readonly ComposeNote[];
 }
 
@@ -95,6 +97,7 @@ function readStack(
       configs: Object.fromEntries([...configs.values()].map((config) => [config.name, { content: config.content }])),
       secrets: Object.fromEntries([...secrets.sources].map(([key, value]) => [key, { source: value }])),
       ...(own.runEnv === undefined ? {} : { runEnv: own.runEnv }),
+      ...(own.drift === undefined ? {} : { drift: own.drift }),
     },
     secretValues: Object.fromEntries(secrets.values),
   };

@@ -117,6 +117,7 @@ const samples: Readonly<Record<string, unknown>> = {
   "config.environment": "VAR",
   "config.external": true,
   "berthTop.runEnv": "test",
+  "berthTop.drift": "report",
   "berthTop.stack": "shop",
 };
 const sample = (area: AreaName, key: string) =>

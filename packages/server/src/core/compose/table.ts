@@ -31,7 +31,10 @@ const topRules: readonly KeyRule[] = [
   honoured("secrets", "secrets of the stack; their values are stored encrypted and are part of no release or diff"),
   honoured("configs", "texts for components, see `configs` of a service"),
   honoured("include", "other Compose files, each with its own folder and `.env`"),
-  honoured("x-berth", "`runEnv` (what components find in `RUN_ENV`) and `stack` (the stack's name)"),
+  honoured(
+    "x-berth",
+    "`runEnv` (what components find in `RUN_ENV`), `stack` (the stack's name) and `drift` (what is done about changes by hand in a Kubernetes cluster)",
+  ),
   harmless("version", "Compose ignores it too; it may be removed"),
   harmless("networks", "the components of one stack reach each other and nobody else's; there is nothing to set up"),
   refused("models", "Berth runs no language models", "Run the model elsewhere and pass its address in `environment`."),
@@ -152,6 +155,10 @@ const berthRules: readonly KeyRule[] = [
 const berthTopRules: readonly KeyRule[] = [
   honoured("runEnv", "what components find in `RUN_ENV`"),
   honoured("stack", "the stack's name; wins over `name`"),
+  honoured(
+    "drift",
+    "what is done about changes that somebody makes by hand in a Kubernetes cluster: `repair` takes them back, as for a stack that says nothing; `report` only shows them",
+  ),
 ];
 
 export const areas = {

@@ -12,7 +12,7 @@ const again = (definition: StackDefinition, shell: Record<string, string> = {}, 
 test("what was read is written so that reading it gives the same, without a note", () => {
   const first = definitionOf(
     yaml(`name: shop
-x-berth: {runEnv: staging}
+x-berth: {runEnv: staging, drift: report}
 services:
   web:
     build: {context: web, args: {A: "$$1"}}

@@ -8,7 +8,7 @@ import { formatBytes, formatDuration } from "./units.ts";
 export function writeCompose(definition: StackDefinition): string {
   const top = present({
     name: definition.name,
-    "x-berth": definition.runEnv === undefined ? undefined : { runEnv: definition.runEnv },
+    "x-berth": filled(present({ runEnv: definition.runEnv, drift: definition.drift })),
     services: mapped(definition.components, writeService),
     volumes: filled(mapped(definition.volumes, (volume) => (volume.external ? { external: true } : {}))),
     configs: filled(mapped(definition.configs, (config) => ({ content: literal(config.content) }))),

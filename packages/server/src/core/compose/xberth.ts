@@ -1,6 +1,7 @@
 // `x-berth`: what Compose has no word for, held against the contract's own schemas. Durations and short forms are for people; what comes out is the contract's.
 import { Name } from "@berth/contract/names.ts";
 import { overlayKinds } from "@berth/contract/overlay.ts";
+import { StackDrift } from "@berth/contract/resources/drift.ts";
 import { ComponentSpec, Port } from "@berth/contract/spec.ts";
 import { Type, type Static, type TSchema } from "typebox";
 import { Value } from "typebox/value";
@@ -46,7 +47,11 @@ export type XBerth = Static<typeof XBerth>;
 
 /** `x-berth` at the top of the file. */
 export const XBerthStack = Type.Object(
-  { runEnv: Type.Optional(Type.String({ pattern: "^[A-Za-z0-9_.-]{1,40}$" })), stack: Type.Optional(Name) },
+  {
+    runEnv: Type.Optional(Type.String({ pattern: "^[A-Za-z0-9_.-]{1,40}$" })),
+    stack: Type.Optional(Name),
+    drift: Type.Optional(StackDrift),
+  },
   { additionalProperties: false, $id: "XBerthStack" },
 );
 export type XBerthStack = Static<typeof XBerthStack>;

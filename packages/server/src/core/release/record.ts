@@ -1,5 +1,6 @@
 // What is kept with every instance so that its release can be put together again when the database is lost (promise 7): its content, where it came
 // from, and the config that its component would have next. Secret values are not in it; they are in the instance's environment.
+import { StackDrift } from "@berth/contract/resources/drift.ts";
 import { Type, type Static } from "typebox";
 import { Value } from "typebox/value";
 import { BuildPlan } from "@berth/contract/buildplan.ts";
@@ -16,6 +17,8 @@ export const ReleaseRecord = Type.Object(
     version: Type.Literal(1),
     team: Type.String(),
     runEnv: Type.String(),
+    /** Absent: it says nothing. */
+    drift: Type.Optional(StackDrift),
     release: Type.Object({ reason: Type.String(), createdBy: Type.String(), createdAt: Instant }),
     content: Type.Object({
       artifactDigest: Digest,

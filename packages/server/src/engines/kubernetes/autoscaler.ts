@@ -132,12 +132,21 @@ export class Autoscalers implements AsyncDisposable {
     this.#known.wrote(await this.#deps.api.apply<Autoscaler>(wanted, { force: true, signal }));
   }
 
-  /** Absent = success. */
+  /** Absent = success. What it said last is Berth's number from there on. */
   async remove(ref: Ref, signal: AbortSignal): Promise<void> {
     const namespace = namespaceOf(ref.stack);
-    for (const { name } of this.#known.of(ref)) {
+    for (const { name, value } of this.#known.of(ref)) {
       await this.#deps.api.delete({ kind: "HorizontalPodAutoscaler", namespace, name }, { signal }).catch(ignoring(404));
+      await this.#takeBack(namespace, value.slot, signal);
       this.#known.removed(ref, namespace, name);
     }
+  }
+
+  async #takeBack(namespace: string, slot: string, signal: AbortSignal): Promise<void> {
+    const place = { kind: "Deployment", namespace, name: slot } as const;
+    const found = await this.#deps.api.find<Deployment>(place, { signal });
+    if (found === undefined || found.metadata.deletionTimestamp !== undefined) return;
+    const annotations = { [mark.replicas]: String(found.spec.replicas ?? 1) };
+    await this.#deps.api.merge(place, { metadata: { annotations } }, { signal }).catch(ignoring(404));
   }
 }

@@ -10,6 +10,7 @@ import { forward } from "../../kubernetes/streams.ts";
 import {
   type Autoscaling,
   type Capabilities,
+  type Drift,
   type Engine,
   type Epoch,
   type Fence,
@@ -35,6 +36,7 @@ import { Autoscalers } from "./autoscaler.ts";
 import { Budgets } from "./budgets.ts";
 import { capabilitiesOf } from "./capabilities.ts";
 import { Causes } from "./causes.ts";
+import { Drifts } from "./drifts.ts";
 import { asking } from "./failures.ts";
 import { Fences } from "./fences.ts";
 import { hasEnded, instanceOf, type PodView } from "./instances.ts";
@@ -93,6 +95,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
   readonly #namespaces: Namespaces;
   /** A rollout asks before each of its waves. */
   readonly #prepared = new Lately();
+  readonly #drifts: Drifts;
   readonly volumes: VolumePort;
 
   constructor(deps: KubernetesEngineDeps) {
@@ -109,6 +112,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     this.#usage = new UsageMeter(deps.api);
     this.#images = new Images(deps);
     this.#namespaces = new Namespaces(deps);
+    this.#drifts = new Drifts({ ...deps, autoscaled: (ref) => this.#autoscalers.slotOf(ref), onChange: (ref) => this.#pods.stir(ref) });
     const archives = new Archives({ ...deps, volumes: this.#volumes, images: this.#images, namespaces: this.#namespaces });
     this.volumes = {
       list: (stackId, signal) => this.#asking(() => this.#volumes.list(stackId, signal)),
@@ -120,6 +124,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#autoscalers[Symbol.asyncDispose]();
+    await this.#drifts[Symbol.asyncDispose]();
     await this.#pods[Symbol.asyncDispose]();
   }
 
@@ -256,6 +261,20 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     return this.#asking(async () => {
       await this.#ready(signal);
       return this.#observed(ref, signal);
+    });
+  }
+
+  drift(ref: Ref, signal: AbortSignal): Promise<Drift> {
+    return this.#asking(async () => {
+      await this.#ready(signal);
+      return this.#drifts.of(ref, signal);
+    });
+  }
+
+  repair(ref: Ref, fence: Fence, signal: AbortSignal): Promise<void> {
+    return this.#asking(async () => {
+      await this.#fences.pass(ref, fence, signal);
+      await this.#drifts.repair(ref, signal);
     });
   }
 

@@ -5,13 +5,14 @@ import { BerthError } from "../../core/errors.ts";
 import { probeHeader, releaseHeader } from "../../edge/probe-header.ts";
 import type { KubeApi } from "../../kubernetes/api.ts";
 import { ignoring } from "../../kubernetes/errors.ts";
-import type { Epoch, Fence, Ref, Rendered } from "../engine.ts";
+import type { Difference, Epoch, Fence, Ref, Rendered } from "../engine.ts";
 import type { Applied, GivenCertificate, HostProof, ProbeAnswer, Traffic, TrafficEndpoint, TrafficEntry } from "../traffic.ts";
 import { asking } from "./failures.ts";
 import { Fences } from "./fences.ts";
 import { mark } from "./names.ts";
 import type { Pods } from "./pods.ts";
 import { shown } from "./render.ts";
+import { RouteLooks } from "./route-looks.ts";
 import { RouteObjects } from "./route-objects.ts";
 import {
   httpRoutesOf,
@@ -45,12 +46,14 @@ export class GatewayTraffic implements Traffic, AsyncDisposable {
   readonly #deps: GatewayTrafficDeps;
   readonly #fences: Fences;
   readonly #objects: RouteObjects;
+  readonly #looks: RouteLooks;
   /** When a pod was first seen to be in no endpoint slice any more, Unix ms. */
   readonly #left = new Map<string, number>();
 
   constructor(deps: GatewayTrafficDeps) {
     this.#deps = deps;
     this.#fences = new Fences(deps.api, deps.installation, "routes");
+    this.#looks = new RouteLooks(deps.api);
     this.#objects = new RouteObjects({ ...deps, onChange: (ref) => deps.pods.stir(ref) });
   }
 
@@ -106,6 +109,7 @@ export class GatewayTraffic implements Traffic, AsyncDisposable {
       return {
         generation: stands ? record.generation : 0,
         digest: stands ? record.digest : "",
+        ...(this.#objects.isChanged(ref) ? { changed: { generation: record.generation, digest: record.digest } } : {}),
         endpoints: [...endpoints.values()].map(({ instance, state }) => ({
           instance,
           ready: ready.has(instance),
@@ -139,6 +143,18 @@ export class GatewayTraffic implements Traffic, AsyncDisposable {
       if (entry === undefined) return [];
       const order = this.#orderOf(entry);
       return [...servicesOf(order), ...httpRoutesOf(order)].map(shown);
+    });
+  }
+
+  drift(ref: Ref, signal: AbortSignal): Promise<readonly Difference[]> {
+    return this.#asking(async () => {
+      await this.#ready(signal);
+      const entry = this.#objects.record(ref)?.entry;
+      const changed = this.#objects.changed(ref);
+      if (entry === undefined || changed.size === 0) return [];
+      const order = this.#orderOf(entry);
+      const objects = [...servicesOf(order), ...httpRoutesOf(order)].filter((object) => changed.has(nameOf(object)));
+      return (await Promise.all(objects.map((object) => this.#looks.differences(object, signal)))).flat();
     });
   }
 

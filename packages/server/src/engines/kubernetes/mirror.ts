@@ -25,6 +25,8 @@ export interface MirrorDeps<T, O extends Listed> {
   readonly labels: string;
   /** What is kept of an object. */
   readonly project: (object: O) => T;
+  /** Whether a change is one to call for; absent: each is. */
+  readonly isNews?: ((now: T | undefined, before: T | undefined) => boolean) | undefined;
   /** Called for each change that the cluster tells, and that is not of this process. */
   readonly onChange?: ((ref: Ref) => void) | undefined;
   /** For the log. */
@@ -106,7 +108,7 @@ export class Mirror<T, O extends Listed> implements AsyncDisposable {
     if (now === undefined) this.#drop(placeOf(told.ref), key);
     else this.#put(key, now);
     // Hearing of what was written here is no news.
-    if (ahead !== told.version) this.#deps.onChange?.(told.ref);
+    if (ahead !== told.version && this.#deps.isNews?.(now?.value, before?.value) !== false) this.#deps.onChange?.(told.ref);
   }
 
   #put(key: string, now: Mirrored<T>): void {

@@ -29,6 +29,10 @@ export const mark = {
   order: "berth.order",
   /** Uids of pods that the number of replicas counts no more. */
   leaving: "berth.leaving",
+  /** A Deployment as it was put, but for the number of its replicas. */
+  applied: "berth.applied",
+  /** The number of replicas that Berth wrote last. */
+  replicas: "berth.replicas",
   cancelled: "berth.cancelled",
   exit: "berth.exit",
   /** The level of pod security that Berth gave a namespace. */

@@ -72,7 +72,12 @@ export type ContainerSpec = Readonly<Record<string, unknown>> & { readonly name:
 
 export interface Deployment extends KubeObject {
   readonly spec: { readonly replicas?: number; readonly template: PodTemplate; readonly [more: string]: unknown };
-  readonly status?: { readonly observedGeneration?: number; readonly replicas?: number; readonly conditions?: readonly Condition[] };
+  readonly status?: {
+    readonly observedGeneration?: number;
+    readonly replicas?: number;
+    readonly updatedReplicas?: number;
+    readonly conditions?: readonly Condition[];
+  };
 }
 
 export interface Job extends KubeObject {

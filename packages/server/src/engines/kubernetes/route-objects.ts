@@ -3,6 +3,7 @@
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import { contentHash } from "../../core/canonical.ts";
 import type { KubeApi } from "../../kubernetes/api.ts";
+import { KubeError } from "../../kubernetes/errors.ts";
 import type { Listed } from "../../kubernetes/objects.ts";
 import type { Ref } from "../engine.ts";
 import type { TrafficEntry } from "../traffic.ts";
@@ -77,12 +78,27 @@ export class RouteObjects implements AsyncDisposable {
 
   /** Whether all Services and routes of the entry in force are there as they were put. */
   stands(ref: Ref): boolean {
-    const found = new Map<string, Print>(
-      [["Service", this.#services.of(ref)] as const, ["HTTPRoute", this.#routes.of(ref)] as const].flatMap(([kind, all]) =>
-        all.map(({ name, value }) => [`${kind}/${name}`, value.print] as const),
-      ),
-    );
+    const found = this.#found(ref);
     return Object.entries(this.record(ref)?.prints ?? {}).every(([name, print]) => found.get(name) === print);
+  }
+
+  /** Whether all of them are there, and some otherwise than they were put. */
+  isChanged(ref: Ref): boolean {
+    const found = this.#found(ref);
+    const isThere = (name: string): boolean => found.get(name)?.includes(" going ") === false;
+    return !this.stands(ref) && Object.keys(this.record(ref)?.prints ?? {}).every(isThere);
+  }
+
+  /** `kind/name` of those that are there otherwise than they were put. */
+  changed(ref: Ref): ReadonlySet<string> {
+    const found = this.#found(ref);
+    return new Set(
+      Object.entries(this.record(ref)?.prints ?? {}).flatMap(([name, print]) => {
+        const now = found.get(name);
+        // Another one of its name is there, too.
+        return now === undefined || now === print || now.includes(" going ") ? [] : [name];
+      }),
+    );
   }
 
   /** What the gateway says of routes that it does not serve as they are. */
@@ -102,7 +118,12 @@ export class RouteObjects implements AsyncDisposable {
     const content = contentHash(object);
     const before = this.#applied.get(key);
     if (before?.content === content && this.#printOf(object) === before.print) return before.print;
-    const stored = await this.#api.apply<Service | HTTPRoute>(object, { force: true, signal });
+    const stored = await this.#api.apply<Service | HTTPRoute>(object, { force: true, signal }).catch((error: unknown) => {
+      // Beside a port that somebody changed, ours would be a second one of its name: an apply only adds.
+      if (!(error instanceof KubeError) || error.status !== 422 || kind !== "Service") throw error;
+      const patch = [{ op: "replace", path: "/spec/ports", value: object.spec.ports }] as const;
+      return this.#api.jsonPatch<Service>({ kind, namespace: metadata.namespace, name: metadata.name }, patch, { signal });
+    });
     const print = printOf(stored);
     this.#applied.set(key, { content, print });
     if (kind === "Service") this.#services.wrote(stored as Service);
@@ -128,6 +149,14 @@ export class RouteObjects implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([this.#records, this.#services, this.#routes, this.#slices].map((mirror) => mirror[Symbol.asyncDispose]()));
+  }
+
+  #found(ref: Ref): ReadonlyMap<string, Print> {
+    return new Map<string, Print>(
+      [["Service", this.#services.of(ref)] as const, ["HTTPRoute", this.#routes.of(ref)] as const].flatMap(([kind, all]) =>
+        all.map(({ name, value }) => [`${kind}/${name}`, value.print] as const),
+      ),
+    );
   }
 
   #printOf({ kind, metadata }: Service | HTTPRoute): Print | undefined {

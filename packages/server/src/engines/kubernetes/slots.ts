@@ -84,6 +84,17 @@ const annotationsOf = ({ workload, restart }: TrackTarget): Record<string, strin
   [mark.order]: JSON.stringify({ version: 1, ...writeWorkload(workload) }),
 });
 
+/** With what tells later whether somebody else changed it. */
+function withMarks(deployment: Deployment): Deployment {
+  const { metadata, spec } = deployment;
+  const { replicas = 1, ...rest } = spec;
+  const applied = JSON.stringify({ metadata: { labels: metadata.labels }, spec: rest });
+  return {
+    ...deployment,
+    metadata: { ...metadata, annotations: { ...metadata.annotations, [mark.applied]: applied, [mark.replicas]: String(replicas) } },
+  };
+}
+
 export class Slots {
   readonly #api: KubeApi;
   readonly #installation: string;
@@ -142,11 +153,14 @@ export class Slots {
   ): Promise<boolean> {
     try {
       if (mine === undefined) {
-        await this.#api.create(deploymentOf(this.#installation, target, slotFor(target, slots)), { signal });
+        await this.#api.create(withMarks(deploymentOf(this.#installation, target, slotFor(target, slots))), { signal });
       } else
         await this.#api.merge(
           { kind: "Deployment", namespace: mine.metadata.namespace, name: mine.metadata.name },
-          { metadata: { resourceVersion: mine.metadata.resourceVersion }, spec: { replicas } },
+          {
+            metadata: { resourceVersion: mine.metadata.resourceVersion, annotations: { [mark.replicas]: String(replicas) } },
+            spec: { replicas },
+          },
           { signal },
         );
       return true;
@@ -253,7 +267,10 @@ export class Slots {
           const leaving = JSON.stringify([...known, ...more.map((pod) => pod.uid)].slice(-200));
           await this.#api.merge(
             place,
-            { metadata: { resourceVersion, annotations: { [mark.leaving]: leaving } }, spec: { replicas } },
+            {
+              metadata: { resourceVersion, annotations: { [mark.leaving]: leaving, [mark.replicas]: String(replicas) } },
+              spec: { replicas },
+            },
             { signal },
           );
         }

@@ -13,7 +13,7 @@ export interface Loaded {
   readonly component: components.ComponentRow;
   readonly stack: Pick<
     StackRow,
-    "id" | "name" | "team_id" | "team" | "cluster_id" | "cluster" | "domain" | "run_env" | "delete_requested_at"
+    "id" | "name" | "team_id" | "team" | "cluster_id" | "cluster" | "domain" | "run_env" | "drift" | "delete_requested_at"
   >;
   readonly rollout: RolloutRow | undefined;
   readonly stable: ReleaseRow | undefined;
@@ -39,6 +39,7 @@ export async function loadComponent(db: Db, id: string): Promise<Loaded | undefi
     cluster,
     domain,
     run_env,
+    stack_drift,
     stack_delete_requested_at,
     hosts,
     published,
@@ -58,6 +59,7 @@ export async function loadComponent(db: Db, id: string): Promise<Loaded | undefi
       cluster,
       domain,
       run_env,
+      drift: stack_drift,
       delete_requested_at: stack_delete_requested_at,
     },
     rollout,
@@ -108,6 +110,7 @@ function withSurroundings(db: Db) {
       "k.engine",
       "k.domain",
       "s.run_env",
+      "s.drift as stack_drift",
       "s.delete_requested_at as stack_delete_requested_at",
       sql<string[]>`array(select u.host || ' ' || u.path from routes u where u.component_id = c.id)`.as("hosts"),
       sql<number[]>`array(select p.port from published_ports p where p.component_id = c.id)`.as("published"),

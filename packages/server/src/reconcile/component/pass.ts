@@ -26,6 +26,7 @@ import { removeObjects } from "../remove.ts";
 import { autoscalingOf } from "./autoscale.ts";
 import type { ComponentLoopDeps, Next, PassContext } from "./deps.ts";
 import { leaveAlone } from "./held.ts";
+import { seeDrift } from "./drift.ts";
 import { loadComponent, type Loaded } from "./load.ts";
 import { recordObservation } from "./observation.ts";
 import { beforeRolling, endRollout, enterPhase, failRollout, rolloutTopic, succeed } from "./rollout.ts";
@@ -111,9 +112,11 @@ async function step(
   loaded: Loaded,
   release: ReleaseRow | undefined,
   context: PassContext,
-  autoscaling?: Autoscaling,
+  {
+    replicas = wantedReplicas(loaded, release),
+    autoscaling,
+  }: { readonly replicas?: number; readonly autoscaling?: Autoscaling | undefined } = {},
 ): Promise<{ target: Target; done: TrackStep }> {
-  const replicas = wantedReplicas(loaded, release);
   // Nothing wanted is told to the planner as "no revision", so that instances of any revision leave.
   const target: Target = { release: replicas === 0 ? undefined : release, replicas, autoscaling };
   return { target, done: await stepTrack(deps, loaded, target, memoryOf(loaded), context) };
@@ -212,13 +215,20 @@ async function recordIdle(loaded: Loaded, context: PassContext): Promise<void> {
 
 /** Without a rollout in the way: the stable release, so many times. */
 async function keep(deps: ComponentLoopDeps, loaded: Loaded, context: PassContext): Promise<Next> {
-  const { done } = await step(deps, loaded, loaded.stable, context, autoscalingOf(loaded, loaded.stable)).catch(async (error: unknown) => {
+  // A rollout makes everything as it wants it.
+  const drift = loaded.rollout === undefined && loaded.stable !== undefined ? await seeDrift(deps, loaded, context) : undefined;
+  if (drift?.waits === true) return loaded.stack.drift === "report" ? idle : soon;
+  const wanted = wantedReplicas(loaded, loaded.stable);
+  const replicas = wanted === 0 ? 0 : (drift?.replicas ?? wanted);
+  const autoscaling = autoscalingOf(loaded, loaded.stable);
+  const { done } = await step(deps, loaded, loaded.stable, context, { replicas, autoscaling }).catch(async (error: unknown) => {
     await tellWhy(deps, loaded, context, secretCause(error) ?? refusedBy(error));
     throw error;
   });
-  if (done.instancesLost && loaded.rollout === undefined)
+  const isTold = drift?.told === true;
+  if (done.instancesLost && loaded.rollout === undefined && !isTold)
     await noteRepair(deps, loaded, context, "instances", "missing instances were started");
-  if (done.routesLost && loaded.rollout === undefined)
+  if (done.routesLost && loaded.rollout === undefined && !isTold)
     await noteRepair(deps, loaded, context, "routes", "the router had lost its routes and got them again");
   const recorded = record(deps, loaded, done, done.wanted, { open: loaded.rollout !== undefined });
   // The last instance of the release before may have gone just now, and needs its addresses no more.

@@ -17,6 +17,7 @@ export async function recordOf(
     version: 1,
     team: stack.team,
     runEnv: stack.run_env,
+    ...(stack.drift === "repair" ? {} : { drift: stack.drift }),
     release: { reason: release.reason, createdBy: release.created_by, createdAt: release.created_at.toISOString() },
     content: {
       artifactDigest: release.artifact_digest,

@@ -67,7 +67,9 @@ export async function stepTrack(
 
   const instances = observed?.instances ?? [];
   // Asked always: a release that has no ports may follow one that had, and what this row remembers of it may be lost.
-  const applied = await traffic.applied(ref, context.signal);
+  const asked = await traffic.applied(ref, context.signal);
+  // Where changes of others are only told, what they changed is as good as in force.
+  const applied = stack.drift === "report" && asked.changed !== undefined ? { ...asked, ...asked.changed } : asked;
   const specs = await specsOf(deps, loaded, target, instances);
   const specFor = (instance: Instance): ComponentSpec | undefined => specs.get(instance.revision.releaseHash);
   // Also while it is stopped: its name stays, and whoever asks by it is told so.

@@ -22,9 +22,25 @@ export interface Found {
 type Note = Candidate["notes"][number];
 const note = (code: string, params: Record<string, string> = {}): Note => ({ code, params });
 
-/** Everything of this server's cluster that runs and is not, or not as it runs, in the database. Errors: `engine_unavailable` when the cluster does not answer. */
-export async function lookAround(deps: Pick<ResourceDeps, "db" | "blobs" | "places">, signal: AbortSignal): Promise<Found[]> {
-  const cluster = deps.places.standard;
+export interface LookedAround {
+  readonly found: readonly Found[];
+  /** Clusters that nobody could look at. */
+  readonly away: readonly string[];
+}
+
+type LookDeps = Pick<ResourceDeps, "db" | "blobs" | "places" | "addedClusters">;
+
+/** Everything in the clusters of this server that runs and is not, or not as it runs, in the database. Errors: `engine_unavailable` when one does not answer that is connected. */
+export async function lookAround(deps: LookDeps, signal: AbortSignal): Promise<LookedAround> {
+  const all = await store.clusters(deps.db);
+  const driven = [deps.places.standard, ...all.filter((name) => name !== deps.places.standard && deps.places.owns(name))];
+  const away = driven.filter((cluster) => deps.addedClusters.state(cluster)?.connected === false);
+  const found: Found[] = [];
+  for (const cluster of driven) if (!away.includes(cluster)) found.push(...(await lookIn(deps, cluster, signal)));
+  return { found, away };
+}
+
+async function lookIn(deps: LookDeps, cluster: string, signal: AbortSignal): Promise<Found[]> {
   const running = new Map<string, { ref: Ref; records: InstanceRecord[] }>();
   for await (const record of deps.places.engine(cluster).records(signal)) {
     if (record.stopping) continue;
@@ -106,7 +122,7 @@ async function remarksOn(
   record: ReleaseRecord | undefined,
 ): Promise<Note[]> {
   const others = records.filter((one) => !group.instances.includes(one));
-  const bundle = record?.content.artifactDigest;
+  const bundle = record?.content.runtime.reference ?? record?.content.artifactDigest;
   return [
     ...(others.length === 0
       ? []

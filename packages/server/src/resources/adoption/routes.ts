@@ -4,8 +4,5 @@ import type { HandlersOf } from "../call.ts";
 import type { AdoptionService } from "./service.ts";
 
 export function adoptionHandlers(adoption: AdoptionService): HandlersOf<typeof adoptionRoutes> {
-  return {
-    showAdoption: async (_input, call) => ({ candidates: await adoption.show(call) }),
-    adopt: ({ body }, call) => adoption.adopt(call, body.stacks),
-  };
+  return { showAdoption: (_input, call) => adoption.show(call), adopt: ({ body }, call) => adoption.adopt(call, body.stacks) };
 }

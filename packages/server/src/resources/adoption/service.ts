@@ -20,33 +20,39 @@ export type AdoptionService = ReturnType<typeof createAdoptionService>;
 
 export function createAdoptionService(deps: ResourceDeps) {
   return {
-    async show(call: Call): Promise<Candidate[]> {
-      return (await lookAround(deps, call.signal)).map(({ shown }) => shown);
+    async show(call: Call): Promise<{ candidates: Candidate[]; away: string[] }> {
+      const { found, away } = await lookAround(deps, call.signal);
+      return { candidates: found.map(({ shown }) => shown), away: [...away] };
     },
 
-    async adopt(call: Call, only: readonly string[] | undefined): Promise<{ adopted: Candidate[]; left: Candidate[] }> {
-      const found = (await lookAround(deps, call.signal)).filter(({ shown }) => only === undefined || only.includes(shown.stack));
+    async adopt(call: Call, only: readonly string[] | undefined): Promise<{ adopted: Candidate[]; left: Candidate[]; away: string[] }> {
+      const looked = await lookAround(deps, call.signal);
+      const found = looked.found.filter(({ shown }) => only === undefined || only.includes(shown.stack));
       const adopted: Candidate[] = [];
       const left: Candidate[] = [];
-      for (const stack of new Set(found.map(({ shown }) => shown.stack))) {
-        const members = found.filter(({ shown }) => shown.stack === stack);
+      const refuse = (members: readonly Found[], note: Candidate["notes"][number]): void => {
+        left.push(...members.map(({ shown }) => ({ ...shown, possible: false, notes: [...shown.notes, note] })));
+      };
+      for (const [first, ...others] of byStack(found)) {
+        const { stack } = first.shown;
+        const members = [first, ...others];
         const possible = members.filter(({ shown }) => shown.possible);
         left.push(...members.filter(({ shown }) => !shown.possible).map(({ shown }) => shown));
+        // Two clusters may have one of that name each: who was first has it.
+        const named = await store.stackNamed(deps.db, stack);
+        if (named !== undefined && named.id !== first.stackId) {
+          refuse(possible, { code: "adopt_other_stack", params: { stack } });
+          continue;
+        }
         try {
           if (possible.length > 0) adopted.push(...(await transaction(deps.db, (trx) => adoptStack(trx, call, stack, possible))));
         } catch (error) {
           if (!(error instanceof BerthError) || (error.code !== "host_taken" && error.code !== "port_taken")) throw error;
           const reason = fill(errors[error.code].detail, error.params);
-          left.push(
-            ...possible.map(({ shown }) => ({
-              ...shown,
-              possible: false,
-              notes: [...shown.notes, { code: "adopt_refused", params: { reason } }],
-            })),
-          );
+          refuse(possible, { code: "adopt_refused", params: { reason } });
         }
       }
-      return { adopted, left };
+      return { adopted, left, away: [...looked.away] };
     },
   };
 
@@ -54,8 +60,9 @@ export function createAdoptionService(deps: ResourceDeps) {
     const [first] = members;
     if (first?.record === undefined) throw new BerthError("internal");
     const { stackId, record } = first;
-    const cluster = deps.places.standard;
-    const made = await store.ensureStack(trx, { id: stackId, name, team: record.team, cluster, runEnv: record.runEnv });
+    const { cluster } = first.shown;
+    const { team, runEnv, drift = "repair" } = record;
+    const made = await store.ensureStack(trx, { id: stackId, name, team, cluster, runEnv, drift });
     const row = await trx
       .selectFrom("stacks as s")
       .innerJoin("clusters as k", "k.id", "s.cluster_id")
@@ -137,4 +144,10 @@ function newest(members: readonly Found[]): { number: number; values: Record<str
   return members
     .flatMap(({ record }) => (record?.config.stack === undefined ? [] : [record.config.stack]))
     .toSorted((a, b) => b.number - a.number)[0];
+}
+
+/** Of one stack of one cluster each. */
+function byStack(found: readonly Found[]): (readonly [Found, ...Found[]])[] {
+  const groups = Map.groupBy(found, ({ shown, stackId }) => `${shown.cluster} ${stackId}`);
+  return [...groups.values()].flatMap(([first, ...others]) => (first === undefined ? [] : [[first, ...others] as const]));
 }

@@ -1,5 +1,6 @@
 // SQL of adoption: a stack's rows put together again from the records of what runs. Must never change a row that is there already, except the
 // component that is taken over.
+import type { StackDrift } from "@berth/contract/resources/drift.ts";
 import { sql } from "kysely";
 import type { ReleaseRecord } from "../../core/release/record.ts";
 import type { Db } from "../../db/pool.ts";
@@ -11,6 +12,12 @@ export interface KnownComponent {
   readonly id: string;
   readonly held: boolean;
   readonly hashes: readonly string[];
+}
+
+/** Names of those that are there, in their order. */
+export async function clusters(db: Db): Promise<string[]> {
+  const rows = await db.selectFrom("clusters").select("name").where("removed_at", "is", null).orderBy("name").execute();
+  return rows.map(({ name }) => name);
 }
 
 export async function stackNamed(db: Db, name: string): Promise<{ id: string; deleting: boolean } | undefined> {
@@ -44,11 +51,18 @@ export async function hasOpenRollout(db: Db, componentId: string): Promise<boole
 /** The stack with this very id, which its volumes and files are named by; answers whether it was made. A team that is gone too becomes the standard one. */
 export async function ensureStack(
   trx: Db,
-  stack: { readonly id: string; readonly name: string; readonly team: string; readonly cluster: string; readonly runEnv: string },
+  stack: {
+    readonly id: string;
+    readonly name: string;
+    readonly team: string;
+    readonly cluster: string;
+    readonly runEnv: string;
+    readonly drift: StackDrift;
+  },
 ): Promise<boolean> {
   const made = await sql`
-    insert into stacks (id, name, team_id, cluster_id, run_env)
-    select ${stack.id}::uuid, ${stack.name}, coalesce((select id from teams where name = ${stack.team}), (select id from teams order by created_at, name limit 1)), k.id, ${stack.runEnv} from clusters k where k.name = ${stack.cluster}
+    insert into stacks (id, name, team_id, cluster_id, run_env, drift)
+    select ${stack.id}::uuid, ${stack.name}, coalesce((select id from teams where name = ${stack.team}), (select id from teams order by created_at, name limit 1)), k.id, ${stack.runEnv}, ${stack.drift} from clusters k where k.name = ${stack.cluster}
     on conflict (id) do update set deleted_at = null where stacks.deleted_at is not null`.execute(trx);
   return (made.numAffectedRows ?? 0n) > 0n;
 }
@@ -92,6 +106,8 @@ export async function ensureBuild(
       phase: "succeeded",
       plan: build.plan === null ? null : JSON.stringify(build.plan),
       artifact_digest: digest,
+      // Of what was pushed; what is only where it was built has none.
+      artifact_reference: record.content.runtime.reference ?? null,
       log_digest: null,
       cancel_requested_by: null,
       created_by: record.release.createdBy,

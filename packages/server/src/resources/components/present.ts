@@ -6,7 +6,7 @@ import type { MayHere, StackHandle } from "../stacks/service.ts";
 import type { ComponentListRow } from "./store.ts";
 
 export function presentComponent(
-  stack: Pick<StackHandle, "name" | "deleting">,
+  stack: Pick<StackHandle, "name" | "deleting" | "drift">,
   row: ComponentListRow,
   traffic: Pick<Traffic, "publicUrl">,
   may: MayHere,
@@ -14,7 +14,11 @@ export function presentComponent(
   unknown: Pick<Component, "unknownSince">,
   autoscaler: boolean,
 ): Component {
-  const warnings = warningsOf(row.routes.map(({ host }) => host));
+  const isLeft = stack.drift === "report" && row.drift.length > 0;
+  const warnings = [
+    ...warningsOf(row.routes.map(({ host }) => host)),
+    ...(isLeft ? [{ code: "drifted", params: { count: String(row.drift.length) } }] : []),
+  ];
   const internal = row.ports.map(
     ({ name, port }) => [name, `${row.spec.ports.find((wanted) => wanted.name === name)?.protocol ?? "tcp"}://127.0.0.1:${port}`] as const,
   );

@@ -8,6 +8,7 @@ import { within } from "../../core/autoscale.ts";
 import type { Memory } from "../../core/rollout/plan.ts";
 import type { HostRoute } from "../../core/traffic-entry.ts";
 import type { Db } from "../../db/pool.ts";
+import type { SeenDifference } from "../../db/tables-stacks.ts";
 import { defineList, instant, instantOrLast, number, text, uuid, revisionOf, type Keyed, type Slice } from "../page.ts";
 
 export interface ComponentRow {
@@ -32,6 +33,7 @@ export interface ComponentRow {
   readonly memory: Partial<Memory>;
   readonly next_run_at: Date | null;
   readonly held: boolean;
+  readonly drift: SeenDifference[];
   readonly created_at: Date;
   readonly updated_at: Date;
 }
@@ -72,6 +74,7 @@ export const componentColumns = [
   "c.memory",
   "c.next_run_at",
   "c.held",
+  "c.drift",
   "c.created_at",
   "c.updated_at",
 ] as const;
@@ -294,6 +297,15 @@ export async function saveObservation(trx: Db, id: string, seen: Observation): P
       observed_at: seen.at,
       memory: JSON.stringify(seen.memory),
     })
+    .where("id", "=", id)
+    .execute();
+}
+
+/** What was seen of it that somebody changed by hand. */
+export async function saveDrift(trx: Db, id: string, drift: readonly SeenDifference[]): Promise<void> {
+  await trx
+    .updateTable("components")
+    .set({ drift: JSON.stringify(drift) })
     .where("id", "=", id)
     .execute();
 }

@@ -14,7 +14,7 @@ import { requestRemoval } from "../components/service.ts";
 import { findComponent, reachableComponents, updateComponent, type ComponentRow } from "../components/store.ts";
 import { resolveIntent } from "../config/resolve.ts";
 import type { ResourceDeps } from "../deps.ts";
-import { audit, stackEvent } from "../intent.ts";
+import { audit, stackEvent, wakeComponents } from "../intent.ts";
 import { acceptRollouts, type Wanted } from "../rollouts/accept.ts";
 import { insertSecret, newestVersions, readableSecrets } from "../secrets/store.ts";
 import { claimSource, findSource } from "../sources/store.ts";
@@ -60,9 +60,15 @@ async function applyWhole(
   options: { readonly restartUnchanged?: boolean },
 ): Promise<Deployment> {
   const at: StackHandle = body.runEnv === undefined ? stack : { ...stack, runEnv: body.runEnv };
-  await updateStack(trx, stack.id, body.runEnv === undefined ? {} : { runEnv: body.runEnv });
+  const { drift } = body.definition;
+  await updateStack(trx, stack.id, {
+    ...(body.runEnv === undefined ? {} : { runEnv: body.runEnv }),
+    ...(drift === undefined ? {} : { drift }),
+  });
+  const redrifted = drift !== undefined && drift !== stack.drift;
+  if (redrifted) await wakeComponents(trx, stack);
   const secretsSet = await setSecrets(deps, trx, call, at, body.sealedSecrets ?? {});
-  let redefined = body.remove.length > 0 || at.runEnv !== stack.runEnv;
+  let redefined = body.remove.length > 0 || at.runEnv !== stack.runEnv || redrifted;
   // All components first, so that each finds its siblings' addresses.
   const defined = new Map<string, ComponentRow>();
   let grants = false;

@@ -17,6 +17,8 @@ export function createExportService(deps: ResourceDeps, stacks: StackService) {
       return writeCompose({
         name: stack.name,
         runEnv: stack.runEnv,
+        // What a stack does that says nothing need not be said.
+        ...(stack.drift === "repair" ? {} : { drift: stack.drift }),
         components: Object.fromEntries(rows.map((row) => [row.name, { ...row.spec, replicas: row.replicas }])),
         volumes: Object.fromEntries(volumes.map((name) => [name, { external: false }])),
         configs: {},

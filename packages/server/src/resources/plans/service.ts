@@ -213,6 +213,7 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
           defines:
             body.remove.length > 0 ||
             (runEnv !== undefined && runEnv !== stack?.runEnv) ||
+            (definition.drift !== undefined && definition.drift !== (stack?.drift ?? "repair")) ||
             Object.entries(definition.components).some(([component, spec]) => !sameSpec(rows.get(component)?.spec, spec)),
           grants: Object.entries(definition.components).some(([component, spec]) =>
             takesGrant(spec, !sameSpec(rows.get(component)?.spec, spec)),

@@ -1,9 +1,11 @@
 // HTTP face of stacks: arguments in, service call, answer out.
 import type { stackRoutes } from "@berth/contract/resources/stacks.ts";
+import type { driftRoutes } from "@berth/contract/resources/drift.ts";
 import type { HandlersOf } from "../call.ts";
 import type { ExportService } from "../plans/export.ts";
 import type { ManifestService } from "../plans/manifests.ts";
 import type { QuotaService } from "./quota.ts";
+import type { DriftService } from "../plans/drift.ts";
 import type { StackService } from "./service.ts";
 
 export function stackHandlers(
@@ -27,4 +29,8 @@ export function stackHandlers(
     showManifests: ({ params, query }, call) => manifests.show(call, params.stack, query.component),
     exportStack: async ({ params }, call) => ({ compose: await exporter.compose(call, params.stack) }),
   };
+}
+
+export function driftHandlers(drift: DriftService): HandlersOf<typeof driftRoutes> {
+  return { showDrift: ({ params, query }, call) => drift.show(call, params.stack, query.component) };
 }

@@ -1,4 +1,5 @@
 // Stacks: who may see which, creating, changing, removing. Other resources find their stack here, so that the rule "unknown and forbidden look the same" lives in one place.
+import type { StackDrift } from "@berth/contract/resources/drift.ts";
 import type { Stack, StackVersion } from "@berth/contract/resources/stacks.ts";
 import type { Page } from "../../core/page.ts";
 import { stackVerbs } from "../../core/allowed.ts";
@@ -12,7 +13,7 @@ import { transaction } from "../../db/transaction.ts";
 import { enqueue } from "../../reconcile/queue.ts";
 import type { Call, Versioned } from "../call.ts";
 import type { ResourceDeps } from "../deps.ts";
-import { audit, keepAnswer, stackEvent } from "../intent.ts";
+import { audit, keepAnswer, stackEvent, wakeComponents } from "../intent.ts";
 import { slice, toPage, type ListRequest } from "../page.ts";
 import { unknownSince } from "../unknown.ts";
 import * as store from "./store.ts";
@@ -26,6 +27,7 @@ export interface StackHandle {
   readonly cluster: string;
   readonly domain: string;
   readonly runEnv: string;
+  readonly drift: StackDrift;
   readonly revision: number;
   readonly deleting: boolean;
 }
@@ -135,6 +137,7 @@ export function createStackService(deps: ResourceDeps) {
       team: row.team,
       cluster: row.cluster,
       runEnv: row.run_env,
+      drift: row.drift,
       state: row.state,
       ...unknownSince(deps.addedClusters, row.cluster),
       components: row.components,
@@ -183,12 +186,13 @@ export function createStackService(deps: ResourceDeps) {
       return view(call, (await find(call, name)).id, name);
     },
 
-    async update(call: Call, name: string, change: { runEnv?: string }): Promise<Versioned<Stack>> {
+    async update(call: Call, name: string, change: { runEnv?: string; drift?: StackDrift }): Promise<Versioned<Stack>> {
       const id = await transaction(deps.db, async (trx) => {
         const stack = await find(call, name, "stacks.write", { trx, lock: true });
         if (!(await store.updateStack(trx, stack.id, change, call.ifMatch))) throw new BerthError("precondition_failed");
         await stackEvent(trx, stack, { code: "stack_updated" });
         await audit(trx, call, "stacks.update", `stack:${name}`, { ...change });
+        if (change.drift !== undefined) await wakeComponents(trx, stack);
         return stack.id;
       });
       return view(call, id, name);
@@ -234,6 +238,7 @@ export function stackHandle(row: store.StackRow): StackHandle {
     cluster: row.cluster,
     domain: row.domain,
     runEnv: row.run_env,
+    drift: row.drift,
     revision: row.revision,
     deleting: row.delete_requested_at !== null,
   };

@@ -3,6 +3,7 @@ import { sql } from "kysely";
 import { lists } from "@berth/contract/lists.ts";
 import type { Quota, Stack } from "@berth/contract/resources/stacks.ts";
 import type { Counted } from "../../core/quota.ts";
+import type { StackDrift } from "@berth/contract/resources/drift.ts";
 import { stackIsWithin, type StackScope } from "../../db/permissions.ts";
 import type { Db } from "../../db/pool.ts";
 import { defineList, instant, number, text, uuid, revisionOf, type Keyed, type Slice } from "../page.ts";
@@ -16,6 +17,7 @@ export interface StackRow {
   readonly cluster: string;
   readonly domain: string;
   readonly run_env: string;
+  readonly drift: StackDrift;
   readonly revision: number;
   readonly last_version: number;
   readonly delete_requested_at: Date | null;
@@ -51,6 +53,7 @@ function base(trx: Db) {
       "k.name as cluster",
       "k.domain",
       "s.run_env",
+      "s.drift",
       "s.revision",
       "s.last_version",
       "s.delete_requested_at",
@@ -172,6 +175,7 @@ export async function insertStack(trx: Db, stack: NewStack): Promise<string | un
           delete_volumes: false,
           cluster_id: stack.clusterId,
           run_env: stack.runEnv,
+          drift: "repair",
           revision: sql`stacks.revision + 1`,
           updated_at: sql`now()`,
         })
@@ -187,7 +191,7 @@ export async function insertStack(trx: Db, stack: NewStack): Promise<string | un
 export async function updateStack(
   trx: Db,
   id: string,
-  change: { runEnv?: string; deleteRequested?: { volumes: boolean } },
+  change: { runEnv?: string; drift?: StackDrift; deleteRequested?: { volumes: boolean } },
   expectedRevision?: string,
 ): Promise<boolean> {
   const result = await trx
@@ -196,6 +200,7 @@ export async function updateStack(
       revision: sql`revision + 1`,
       updated_at: sql`now()`,
       ...(change.runEnv === undefined ? {} : { run_env: change.runEnv }),
+      ...(change.drift === undefined ? {} : { drift: change.drift }),
       ...(change.deleteRequested === undefined
         ? {}
         : {

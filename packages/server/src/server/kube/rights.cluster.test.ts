@@ -21,6 +21,7 @@ import type { EngineFailure, Ref } from "../../engines/engine.ts";
 import { namespaceOf } from "../../engines/kubernetes/names.ts";
 import { makeAccount, refusalToBind, type PrintedAccount } from "../../engines/kubernetes/testing/account.ts";
 import { AskingApi, rightOf, rightsIn, type Need } from "../../engines/kubernetes/testing/asked.ts";
+import { changesByHand } from "../../engines/kubernetes/testing/drift.ts";
 import { trafficByGateway } from "../../engines/kubernetes/testing/gateway.ts";
 import { imagesOfRegistries } from "../../engines/kubernetes/testing/images.ts";
 import { accessOf, KubernetesPlace, nobodyImage, tarImage, type PlaceOptions } from "../../engines/kubernetes/testing/place.ts";
@@ -54,6 +55,7 @@ describe.skipIf(missing !== undefined)(`with the least rights${missing === undef
     tasksAndQuestions(lab);
     archives(lab);
   });
+  describe("what somebody changed by hand", () => changesByHand(() => open()));
   describe("traffic", () => trafficByGateway(() => open(), gateway));
   describe.skipIf(registryMissing() !== undefined)("images", () => imagesOfRegistries((registries) => open({ registries })));
 

@@ -1,0 +1,111 @@
+// What somebody changes with kubectl of a stack in a cluster: taken back within seconds or shown, as the stack says, without a request lost, and told with who did it.
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { kubectl } from "../../tools/cluster/kube.ts";
+import { listed } from "../../packages/server/src/kubernetes/list.ts";
+import { startLoad, until, webApp } from "../harness.ts";
+import { KubePlace, missingBeside } from "./place.ts";
+
+const cluster = inject("cluster");
+const missing = missingBeside(cluster);
+const stack = "by-hand";
+const params = { stack, component: "web" };
+
+describe.skipIf(missing !== undefined)(`changes by hand in a cluster${missing === undefined ? "" : ` (${missing})`}`, () => {
+  let place: KubePlace;
+
+  beforeAll(async () => {
+    place = await KubePlace.open(cluster);
+    const added = await place.berth.cli(["clusters", "add", "kube", "--kubeconfig", cluster.kubeconfig, "--domain", place.domain]);
+    expect(added, place.berth.log()).toMatchObject({ code: 0 });
+    await place.berth.client.createStack({ body: { name: stack, cluster: "kube" } });
+    expect((await place.berth.deployed(stack, webApp("one")))[0]).toMatchObject({ phase: "succeeded" });
+    await place.berth.client.scaleComponent({ params, body: { replicas: 2 } });
+    await healthy(2);
+  }, 900_000);
+  afterAll(async () => {
+    await place?.[Symbol.asyncDispose]();
+  }, 120_000);
+
+  const byHand = (...args: string[]): Promise<string> => kubectl(["-n", `berth-${stack}`, ...args]);
+  const cli = (...args: string[]) => place.berth.cli(["-s", stack, ...args]);
+  const told = async (code: string) => (await place.berth.client.listEvents({ query: { stack, code } })).items;
+  const shown = async () => (await place.berth.client.showDrift({ params: { stack }, query: {} })).differences;
+  const image = (): Promise<string> => byHand("get", "deployment", "web--a", "-o", "jsonpath={.spec.template.spec.containers[0].image}");
+  const uids = async (): Promise<(string | undefined)[]> =>
+    (await listed(place.api, "Pod", { namespace: `berth-${stack}`, labels: "berth.role=instance" }))
+      .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
+      .map(({ metadata }) => metadata.uid)
+      .toSorted();
+  const healthy = (ready: number) =>
+    until(
+      async () => {
+        const now = await place.berth.client.showComponent({ params });
+        return now.state === "healthy" && now.ready === ready ? now : undefined;
+      },
+      `${String(ready)} are ready`,
+      60_000,
+      () => place.berth.log(),
+    );
+  const isSo = (what: string, holds: () => Promise<boolean>) =>
+    until(
+      async () => ((await holds()) ? true : undefined),
+      what,
+      30_000,
+      () => place.berth.log(),
+    );
+  /** Whether it was told that something was taken back, and whose change it was. */
+  const isTakenBack = (what: string, by: string) => async (): Promise<boolean> =>
+    (await told("component_taken_back")).some(({ params: said }) => String(said["what"]).includes(what) && said["by"] === by);
+
+  test("are taken back, and the pods that ran go on", async () => {
+    const [before, ran] = [await image(), await uids()];
+    expect(await cli("drift")).toMatchObject({ code: 0, said: expect.stringContaining("Nothing of stack by-hand was changed") as string });
+    const load = startLoad(place, place.host("web", stack));
+    const at = Date.now();
+    await byHand("set", "image", "deployment/web--a", "web=localhost/nothing:1");
+    await isSo("it is taken back", async () => (await image()) === before);
+    expect(Date.now() - at).toBeLessThan(10_000);
+    const what = "spec.template.spec.containers[web].image of Deployment web--a (localhost/nothing:1 instead of ";
+    await isSo("it is told", isTakenBack(what, "kubectl-set"));
+    const { items } = await place.berth.client.listAudit({ query: { action: "components.repair" } });
+    expect(items[0]).toMatchObject({ principal: "berth", object: "component:by-hand/web" });
+    await isSo("the pods are those that ran", async () => JSON.stringify(await uids()) === JSON.stringify(ran));
+    await healthy(2);
+    await byHand("scale", "deployment/web--a", "--replicas", "4");
+    await isSo("it is told", isTakenBack("spec.replicas of Deployment web--a (4 instead of 2)", "kubectl"));
+    await isSo("two are left", async () => (await uids()).length === 2);
+    expect((await load.stop()).failed).toEqual([]);
+    // Whoever does this takes users away from it, for as long as it takes.
+    await byHand("patch", "service", "web", "--type", "json", "-p", '[{"op":"replace","path":"/spec/ports/0/port","value":81}]');
+    await isSo("it is told", isTakenBack("of Service web (", "kubectl-patch"));
+    await isSo("nothing is shown any more", async () => (await shown()).length === 0);
+    await isSo("users are led to it", async () => (await place.get(place.host("web", stack))).status === 200);
+    await healthy(2);
+    expect(await told("component_repaired")).toEqual([]);
+  });
+
+  test("are left and shown where the stack says so, until it says otherwise", async () => {
+    expect(await cli("stacks", "set", "--drift", "report")).toMatchObject({ code: 0 });
+    const before = await image();
+    await byHand("set", "env", "deployment/web--a", "COLOUR=red");
+    await byHand("scale", "deployment/web--a", "--replicas", "3");
+    await isSo("both are shown", async () => (await shown()).length === 2);
+    await isSo("all three run", async () => (await uids()).length === 3);
+    const { code, said } = await cli("drift");
+    expect({ code, said }).toEqual({ code: 1, said: expect.stringMatching(/env\[COLOUR\][\s\S]*by kubectl-set/) as string });
+    expect(said).toMatch(/Deployment web--a {2}spec\.replicas\n {2}- 2\n {2}\+ 3/);
+    expect((await cli("status")).said).toContain("2 field(s) of it were changed by hand");
+    expect((await told("component_drifted")).length).toBeGreaterThan(0);
+    await byHand("patch", "service", "web", "--type", "json", "-p", '[{"op":"replace","path":"/spec/ports/0/name","value":"other"}]');
+    await isSo("the port is shown", async () => (await shown()).some(({ object }) => object === "Service web"));
+    expect(await byHand("get", "service", "web", "-o", "jsonpath={.spec.ports[0].name}")).toBe("other");
+    expect(await byHand("get", "deployment", "web--a", "-o", "jsonpath={.spec.replicas}")).toBe("3");
+    await isSo("what was changed runs", async () => (await place.get(place.host("web", stack), "/env")).body.includes('"COLOUR":"red"'));
+
+    expect(await cli("stacks", "set", "--drift", "repair")).toMatchObject({ code: 0 });
+    await isSo("all is as wanted", async () => (await shown()).length === 0 && (await uids()).length === 2 && (await image()) === before);
+    await healthy(2);
+    expect((await cli("drift")).code).toBe(0);
+    await isSo("the program is", async () => (await place.get(place.host("web", stack), "/env")).body.includes("COLOUR") === false);
+  });
+});
