@@ -136,6 +136,10 @@ describe.skipIf(missing !== undefined)(`What a cluster scales (${missing ?? "by 
       30_000,
     );
     expect(await place.berth.cli(["scale", "2", "-s", stack, "-c", "web"])).toMatchObject({ code: 0 });
+    await grown(2);
+    // What the autoscaler made of it was nobody's change by hand.
+    expect(await place.berth.cli(["drift", "-s", stack])).toMatchObject({ code: 0 });
+    expect((await place.berth.cli(["events", "-s", stack])).said).not.toMatch(/spec\.replicas/);
     const { requests, failed } = await load.stop();
     expect(failed).toEqual([]);
     expect(requests).toBeGreaterThan(500);
