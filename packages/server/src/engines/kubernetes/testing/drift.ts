@@ -120,13 +120,10 @@ export function changesByHand(open: () => Promise<KubernetesPlace>): void {
     await byHand("annotate", "deployment", "web--a", "mesh.example/inject=yes");
     await byHand("patch", "deployment", "web--a", "-p", JSON.stringify({ spec: { minReadySeconds: 1 } }));
     await until(async () => (await slot()).metadata.generation !== before, "it was changed");
-    await place.api.request("PATCH", `/apis/apps/v1/namespaces/${namespace}/deployments/web--a/scale`, {
-      query: { fieldManager: "kube-controller-manager" },
-      body: { spec: { replicas: 3 } },
-      type: "application/merge-patch+json",
-    });
+    await byHand("autoscale", "deployment", "web--a", "--name", "mine", "--min", "3", "--max", "3");
     const now = await seen("the number is seen", ({ scaled }) => scaled !== undefined);
     expect(now).toMatchObject({ differences: [], scaled: { replicas: 3, others: true } });
+    await byHand("delete", "horizontalpodautoscaler", "mine");
     await byHand("scale", "deployment", "web--a", "--replicas", "1");
     const scaled = await seen("another number is seen", ({ scaled: number }) => number?.replicas === 1);
     expect(scaled).toMatchObject({
