@@ -39,6 +39,8 @@ export class Causes {
     const run = `${String(container.restartCount)} ${ended.finishedAt ?? ""}`;
     const known = this.#ends.get(pod.uid);
     if (known?.run === run) return known.why;
+    // What ended because it was told to is asked nothing: a release would wait for the last words of each instance that it replaces.
+    if (pod.stopping && pod.role !== "task") return this.#causeOf(pod, ended, []);
     const why = this.#causeOf(pod, ended, await this.#lastLines(pod, now === undefined, signal));
     this.#ends.set(pod.uid, { run, why });
     return why;
