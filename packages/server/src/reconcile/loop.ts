@@ -80,6 +80,9 @@ export interface Loop {
 /** ms at most between two tries at a place that does not answer, or answers with errors now and then: what is done there in steps would stand still for minutes. */
 const longestAway = 5_000;
 
+/** ms after which a row that is due by the database's clock is due by this process's, too: a look that came a moment too early would be the last until the next poll. */
+const slack = 5;
+
 /** So many clusters have all the hands that one has. */
 const withAllHands = 4;
 
@@ -321,7 +324,7 @@ export function startLoop(options: LoopOptions): Loop {
     const wait = backoff(row.attempts);
     const backoffMs = ending.type === "threw" && isAway(ending.error) ? Math.min(wait, longestAway) : wait;
     const held = await fail(options.db, row, { error, backoffMs });
-    looks.add(now() + backoffMs);
+    looks.add(now() + backoffMs + slack);
     return ending.type === "stuck" ? "stuck" : held ? "failed" : "lease_lost";
   }
 
