@@ -2,8 +2,31 @@
 import { atMost, holds, note, type Bar } from "../shared/bars.ts";
 import { median } from "../shared/watch.ts";
 import type { ManyFound } from "./many.ts";
-import type { Samples } from "./measure.ts";
 import type { Size } from "./pretended.ts";
+
+export interface Samples {
+  /** ms */
+  readonly peer: number[];
+  readonly berth: number[];
+}
+
+/** One sample each a round, in turn. The first of each loads what both need. `theirs`, `ours`: ms. */
+export async function inPairs(
+  rounds: number,
+  note: (text: string) => void,
+  theirs: () => Promise<number>,
+  ours: () => Promise<number>,
+): Promise<Samples> {
+  const found: Samples = { peer: [], berth: [] };
+  for (let round = -1; round < rounds; round += 1) {
+    const [peer, berth] = [await theirs(), await ours()];
+    note(`round ${String(round + 1)}: kubectl ${peer.toFixed(0)} ms, Berth ${berth.toFixed(0)} ms`);
+    if (round < 0) continue;
+    found.peer.push(peer);
+    found.berth.push(berth);
+  }
+  return found;
+}
 
 /** `most`: seconds that Berth may take beyond its peer. */
 export function compareTables(what: string, found: Samples, peer: string, most: number): { tables: string[][][]; bars: Bar[] } {

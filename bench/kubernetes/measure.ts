@@ -4,6 +4,7 @@ import { TestBerth, until, type Files } from "../../e2e/harness.ts";
 import { makeNobodyImage, pushTo } from "../../tools/cluster/images.ts";
 import { kubectl } from "../../tools/cluster/kube.ts";
 import { kubeconfig, nodeAddress, ports, registry } from "../../tools/cluster/settings.ts";
+import { inPairs, type Samples } from "./compare.ts";
 
 // Of its own: what an earlier run left that was killed is another installation's.
 const stack = `bench-${randomBytes(3).toString("hex")}`;
@@ -25,12 +26,6 @@ const compose = (round: number): Files => ({
     },
   }),
 });
-
-export interface Samples {
-  /** ms */
-  readonly peer: number[];
-  readonly berth: number[];
-}
 
 interface Manifest {
   metadata: Record<string, unknown> & { name: string; labels?: Record<string, string> };
@@ -71,21 +66,15 @@ export class Bench implements AsyncDisposable {
     }
   }
 
-  /** One sample each a round, in turn. */
   async releases(replicas: number, rounds: number, note: (text: string) => void): Promise<Samples> {
     await this.#scale(replicas);
     await this.#makePeer();
-    const found: Samples = { peer: [], berth: [] };
-    // The first of each loads what both need.
-    for (let round = -1; round < rounds; round += 1) {
-      const theirs = await this.#applyPeer(replicas);
-      const ours = await this.#release();
-      note(`round ${String(round + 1)}: kubectl ${theirs.toFixed(0)} ms, Berth ${ours.toFixed(0)} ms`);
-      if (round < 0) continue;
-      found.peer.push(theirs);
-      found.berth.push(ours);
-    }
-    return found;
+    return inPairs(
+      rounds,
+      note,
+      () => this.#applyPeer(replicas),
+      () => this.#release(),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

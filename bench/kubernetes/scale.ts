@@ -1,7 +1,7 @@
 // One component from 1 to many instances on pretended nodes, by Berth and by kubectl in turn: what comes beside the cluster's own work.
 import { until } from "../../e2e/harness.ts";
 import { kubectl } from "../../tools/cluster/kube.ts";
-import type { Samples } from "./measure.ts";
+import { inPairs, type Samples } from "./compare.ts";
 import { Pretended } from "./pretended.ts";
 
 export class Scale implements AsyncDisposable {
@@ -22,17 +22,12 @@ export class Scale implements AsyncDisposable {
     await this.#place.apply(await this.#place.plans({ stacks: 1, components: 1, replicas: 1 }), note);
     const [stack = ""] = this.#place.stacks;
     await this.#makePeer(stack);
-    const found: Samples = { peer: [], berth: [] };
-    // The first of each warms what both need.
-    for (let round = -1; round < rounds; round += 1) {
-      const theirs = await this.#theirs();
-      const ours = await this.#ours(stack);
-      note(`round ${String(round + 1)}: kubectl ${theirs.toFixed(0)} ms, Berth ${ours.toFixed(0)} ms`);
-      if (round < 0) continue;
-      found.peer.push(theirs);
-      found.berth.push(ours);
-    }
-    return found;
+    return inPairs(
+      rounds,
+      note,
+      () => this.#theirs(),
+      () => this.#ours(stack),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

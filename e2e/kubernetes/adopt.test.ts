@@ -4,7 +4,6 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
-import { listed } from "../../packages/server/src/kubernetes/list.ts";
 import { startLoad, until, webApp } from "../harness.ts";
 import { KubePlace, missingBeside } from "./place.ts";
 
@@ -24,7 +23,7 @@ describe.skipIf(missing !== undefined)(`adoption in a cluster${missing === undef
     await place?.[Symbol.asyncDispose]();
   }, 120_000);
 
-  const add = () => place.berth.cli(["clusters", "add", "kube", "--kubeconfig", cluster.kubeconfig, "--domain", place.domain]);
+  const add = () => place.add("kube", "--domain", place.domain);
   const files = (version: string) => ({
     ...webApp(version),
     "compose.yaml": `x-berth: { runEnv: staging, drift: report }
@@ -39,21 +38,8 @@ secrets: { session: { environment: SESSION } }
     for (const { component, number } of made.rollouts)
       expect(await place.berth.ended(stack, component, number, 120_000)).toMatchObject({ phase: "succeeded" });
   };
-  const uids = async (): Promise<(string | undefined)[]> =>
-    (await listed(place.api, "Pod", { namespace: `berth-${stack}`, labels: "berth.role=instance" }))
-      .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
-      .map(({ metadata }) => metadata.uid)
-      .toSorted();
-  const healthy = (ready: number) =>
-    until(
-      async () => {
-        const now = await place.berth.client.showComponent({ params });
-        return now.state === "healthy" && now.ready === ready ? now : undefined;
-      },
-      `${String(ready)} are ready`,
-      60_000,
-      () => place.berth.log(),
-    );
+  const uids = (): Promise<(string | undefined)[]> => place.uids(stack);
+  const healthy = (ready: number) => place.healthy(params, ready);
 
   test("a lost database is rebuilt from what runs, with the same pods", async () => {
     const { berth } = place;

@@ -39,7 +39,7 @@ describe.skipIf(missing !== undefined)(`What a cluster scales (${missing ?? "by 
 
   beforeAll(async () => {
     place = await KubePlace.open(cluster);
-    expect((await place.berth.cli(["clusters", "add", "kube", "--kubeconfig", cluster.kubeconfig, "--domain", place.domain])).code).toBe(0);
+    expect((await place.add("kube", "--domain", place.domain)).code).toBe(0);
   }, 900_000);
   afterAll(async () => {
     await load?.stop();

@@ -1,7 +1,6 @@
 // What somebody changes with kubectl of a stack in a cluster: taken back within seconds or shown, as the stack says, without a request lost, and told with who did it.
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { kubectl } from "../../tools/cluster/kube.ts";
-import { listed } from "../../packages/server/src/kubernetes/list.ts";
 import { startLoad, until, webApp } from "../harness.ts";
 import { KubePlace, missingBeside } from "./place.ts";
 
@@ -15,7 +14,7 @@ describe.skipIf(missing !== undefined)(`changes by hand in a cluster${missing ==
 
   beforeAll(async () => {
     place = await KubePlace.open(cluster);
-    const added = await place.berth.cli(["clusters", "add", "kube", "--kubeconfig", cluster.kubeconfig, "--domain", place.domain]);
+    const added = await place.add("kube", "--domain", place.domain);
     expect(added, place.berth.log()).toMatchObject({ code: 0 });
     await place.berth.client.createStack({ body: { name: stack, cluster: "kube" } });
     expect((await place.berth.deployed(stack, webApp("one")))[0]).toMatchObject({ phase: "succeeded" });
@@ -31,21 +30,8 @@ describe.skipIf(missing !== undefined)(`changes by hand in a cluster${missing ==
   const told = async (code: string) => (await place.berth.client.listEvents({ query: { stack, code } })).items;
   const shown = async () => (await place.berth.client.showDrift({ params: { stack }, query: {} })).differences;
   const image = (): Promise<string> => byHand("get", "deployment", "web--a", "-o", "jsonpath={.spec.template.spec.containers[0].image}");
-  const uids = async (): Promise<(string | undefined)[]> =>
-    (await listed(place.api, "Pod", { namespace: `berth-${stack}`, labels: "berth.role=instance" }))
-      .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
-      .map(({ metadata }) => metadata.uid)
-      .toSorted();
-  const healthy = (ready: number) =>
-    until(
-      async () => {
-        const now = await place.berth.client.showComponent({ params });
-        return now.state === "healthy" && now.ready === ready ? now : undefined;
-      },
-      `${String(ready)} are ready`,
-      60_000,
-      () => place.berth.log(),
-    );
+  const uids = (): Promise<(string | undefined)[]> => place.uids(stack);
+  const healthy = (ready: number) => place.healthy(params, ready);
   const isSo = (what: string, holds: () => Promise<boolean>) =>
     until(
       async () => ((await holds()) ? true : undefined),

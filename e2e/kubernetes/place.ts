@@ -1,12 +1,13 @@
 // A whole Berth beside the test cluster: a server whose own machine is a dockerd of the test's own, which builds and pushes what the cluster's nodes pull.
 import { readFileSync } from "node:fs";
 import { randomBytes } from "node:crypto";
+import type { Component } from "@berth/contract/resources/components.ts";
 import type { ProvidedCluster } from "../../tools/cluster/vitest-setup.ts";
 import { readKubeconfig } from "../../packages/server/src/core/kubeconfig.ts";
 import { KubeApi } from "../../packages/server/src/kubernetes/api.ts";
 import { listed } from "../../packages/server/src/kubernetes/list.ts";
 import { DockerPlace, missing as noDocker } from "../docker/place.ts";
-import { getThrough, type Answer, type TestBerth } from "../harness.ts";
+import { getThrough, until, type Answer, type TestBerth } from "../harness.ts";
 
 export const missingBeside = (cluster: ProvidedCluster): string | undefined => cluster.missing ?? noDocker;
 
@@ -18,8 +19,11 @@ export class KubePlace implements AsyncDisposable {
   readonly domain: string;
   readonly #docker: DockerPlace;
   readonly #gateway: URL;
+  /** A file. */
+  readonly #kubeconfig: string;
 
-  private constructor(docker: DockerPlace, api: KubeApi, gateway: string) {
+  private constructor(docker: DockerPlace, api: KubeApi, { gateway, kubeconfig }: ProvidedCluster) {
+    this.#kubeconfig = kubeconfig;
     this.#docker = docker;
     this.berth = docker.berth;
     this.api = api;
@@ -31,12 +35,38 @@ export class KubePlace implements AsyncDisposable {
     const read = readKubeconfig(readFileSync(cluster.kubeconfig, "utf8"));
     if ("refusal" in read) throw new Error(read.refusal.reason);
     const docker = await DockerPlace.open({ registry: `${cluster.registry}/berth` });
-    return new KubePlace(docker, new KubeApi(read.config.access), cluster.gateway);
+    return new KubePlace(docker, new KubeApi(read.config.access), cluster);
   }
 
   /** host:port. */
   get gateway(): string {
     return this.#gateway.host;
+  }
+
+  /** The cluster, as people add it. */
+  add(name: string, ...more: string[]): ReturnType<TestBerth["cli"]> {
+    return this.berth.cli(["clusters", "add", name, "--kubeconfig", this.#kubeconfig, ...more]);
+  }
+
+  /** Uids of the pods of a stack's instances that are to stay. */
+  async uids(stack: string): Promise<(string | undefined)[]> {
+    return (await listed(this.api, "Pod", { namespace: `berth-${stack}`, labels: "berth.role=instance" }))
+      .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
+      .map(({ metadata }) => metadata.uid)
+      .toSorted();
+  }
+
+  /** Resolves when the component is healthy with so many that are ready. */
+  healthy(params: { readonly stack: string; readonly component: string }, ready: number): Promise<Component> {
+    return until(
+      async () => {
+        const now = await this.berth.client.showComponent({ params });
+        return now.state === "healthy" && now.ready === ready ? now : undefined;
+      },
+      `${String(ready)} are ready`,
+      60_000,
+      () => this.berth.log(),
+    );
   }
 
   /** A component's own host. */

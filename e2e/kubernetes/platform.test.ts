@@ -26,8 +26,7 @@ describe.skipIf(missing !== undefined)(`Berth on a Kubernetes cluster${missing =
 
   const pods = (stack: string): Promise<Pod[]> =>
     listed<Pod>(place.api, "Pod", { namespace: `berth-${stack}`, labels: "berth.role=instance" });
-  const add = (name: string, ...more: string[]): ReturnType<typeof place.berth.cli> =>
-    place.berth.cli(["clusters", "add", name, "--kubeconfig", cluster.kubeconfig, ...more]);
+  const add = (name: string, ...more: string[]): ReturnType<typeof place.add> => place.add(name, ...more);
 
   test("refuses what cannot be used, and says how it can", async () => {
     expect(await add("kube")).toMatchObject({ code: 1, said: expect.stringContaining("it has no domain") as string });

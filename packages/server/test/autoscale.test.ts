@@ -3,7 +3,7 @@ import { defaultSpec } from "@berth/contract/spec.ts";
 import { expect, test } from "vitest";
 import type { Autoscaling, Engine, Observed, Ref } from "../src/engines/engine.ts";
 import { FakeEngine } from "../src/engines/fake.ts";
-import { Scene } from "./scene.ts";
+import { sceneOn, type Scene } from "./scene.ts";
 import { useServices } from "./services.ts";
 
 /** Definitions are held against a cluster that has an autoscaler, as long as this says so. */
@@ -66,18 +66,9 @@ class Scaling extends FakeEngine {
   }
 }
 
-async function scene(): Promise<{ at: Scene; engine: Scaling }> {
+function scene(): Promise<{ at: Scene; engine: Scaling }> {
   has = true;
-  const made: Scaling[] = [];
-  const at = new Scene(services(), (now) => {
-    const engine = new Scaling({ now });
-    made.push(engine);
-    return engine;
-  });
-  await at.create();
-  const [engine] = made;
-  if (engine === undefined) throw new Error("no engine");
-  return { at, engine };
+  return sceneOn(services(), (options) => new Scaling(options));
 }
 const stopsOf = (engine: FakeEngine): number => engine.calls.filter(({ call }) => call === "stop").length;
 /** Passes in which nothing is to change. */

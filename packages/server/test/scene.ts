@@ -37,6 +37,23 @@ const briefly = async (_ref: unknown, ms: number, signal: AbortSignal): Promise<
   await sleep(Math.min(ms, 5), undefined, { signal });
 };
 
+/** One that is made, with its engine at hand. */
+export async function sceneOn<E extends FakeEngine>(
+  services: TestServices,
+  makeEngine: (options: { readonly now: () => number }) => E,
+): Promise<{ readonly at: Scene; readonly engine: E }> {
+  const made: E[] = [];
+  const at = new Scene(services, (now) => {
+    const engine = makeEngine({ now });
+    made.push(engine);
+    return engine;
+  });
+  await at.create();
+  const [engine] = made;
+  if (engine === undefined) throw new Error("no engine");
+  return { at, engine };
+}
+
 export class Scene {
   readonly services: TestServices;
   readonly engine: FakeEngine;

@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { EngineFailure } from "../src/engines/engine.ts";
 import { FakeEngine } from "../src/engines/fake.ts";
 import type { PlaceState } from "../src/resources/deps.ts";
-import { Scene } from "./scene.ts";
+import { sceneOn, type Scene } from "./scene.ts";
 import { useServices } from "./services.ts";
 
 let state: PlaceState | undefined;
@@ -32,18 +32,7 @@ class Refusing extends FakeEngine {
   }
 }
 
-async function scene(): Promise<{ at: Scene; engine: Refusing }> {
-  const made: Refusing[] = [];
-  const at = new Scene(services(), (now) => {
-    const engine = new Refusing({ now });
-    made.push(engine);
-    return engine;
-  });
-  await at.create();
-  const [engine] = made;
-  if (engine === undefined) throw new Error("no engine");
-  return { at, engine };
-}
+const scene = (): Promise<{ at: Scene; engine: Refusing }> => sceneOn(services(), (options) => new Refusing(options));
 /** Passes that fail as the loop would have it, with time between them. */
 async function failing(at: Scene, passes: number, each: number): Promise<void> {
   for (let count = 0; count < passes; count += 1) {

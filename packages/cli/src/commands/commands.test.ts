@@ -6,22 +6,12 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { readPortControl } from "@berth/contract/port.ts";
 import { terminalFrame, readTerminalControl, readTerminalFrame } from "@berth/contract/terminal.ts";
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { WebSocket } from "ws";
-import { Refusal, startApi, type Answers, type TestApi } from "../testing/api.ts";
-import { Cli } from "../testing/cli.ts";
+import { Refusal } from "../testing/api.ts";
+import { api, cli, serve } from "../testing/served.ts";
 import { aBuild, aComponent, aRollout, aStack, aTask, anEvent, ended, now } from "../testing/objects.ts";
 
-let api: TestApi;
-let cli: Cli;
-async function serve(answers: Answers): Promise<void> {
-  api = await startApi(answers, { token: "t" });
-  cli = await Cli.create(api.url);
-}
-afterEach(async () => {
-  await cli.remove();
-  await api.close();
-});
 const logLine = (text: string, over: object = {}) => ({
   at: now.toISOString(),
   instance: "web-1",

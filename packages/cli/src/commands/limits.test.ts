@@ -1,21 +1,9 @@
 // `berth autoscale` and `berth stacks quota`: what is left out stays as it is, and what is shown says between which numbers.
 import type { Quota, StackQuota } from "@berth/contract/resources/stacks.ts";
 import type { Autoscale } from "@berth/contract/spec.ts";
-import { afterEach, describe, expect, it } from "vitest";
-import { startApi, type Answers, type TestApi } from "../testing/api.ts";
-import { Cli } from "../testing/cli.ts";
+import { describe, expect, it } from "vitest";
+import { cli, serve } from "../testing/served.ts";
 import { aComponent } from "../testing/objects.ts";
-
-let api: TestApi;
-let cli: Cli;
-async function serve(answers: Answers): Promise<void> {
-  api = await startApi(answers, { token: "t" });
-  cli = await Cli.create(api.url);
-}
-afterEach(async () => {
-  await cli.remove();
-  await api.close();
-});
 
 describe("berth autoscale", () => {
   /** A component that has grown to four. */

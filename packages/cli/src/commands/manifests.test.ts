@@ -1,19 +1,7 @@
 // What `berth manifests` prints: documents that kubectl reads back as they were, with a word on what was left out.
-import { afterEach, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { parseAllDocuments } from "yaml";
-import { startApi, type Answers, type TestApi } from "../testing/api.ts";
-import { Cli } from "../testing/cli.ts";
-
-let api: TestApi;
-let cli: Cli;
-async function serve(answers: Answers): Promise<void> {
-  api = await startApi(answers, { token: "t" });
-  cli = await Cli.create(api.url);
-}
-afterEach(async () => {
-  await cli.remove();
-  await api.close();
-});
+import { cli, serve } from "../testing/served.ts";
 
 /** What YAML 1.1 and 1.2 read differently has to survive both. */
 const deployment = {

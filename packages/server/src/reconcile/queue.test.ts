@@ -153,6 +153,27 @@ describe("the queue", () => {
     await expect(transaction(db(), (trx) => assertHeld(trx, second))).rejects.toMatchObject({ code: "stale_generation" });
   });
 
+  it("renews its leases beside a transaction that wakes one of the things before it asks whether it still has the other", async () => {
+    await ask("a");
+    await ask("b");
+    const [a, b] = await take({ limit: 2 }).then((rows) => rows.toSorted((one, other) => (one.key < other.key ? -1 : 1)));
+    if (a === undefined || b === undefined) throw new Error("not both were taken");
+    const woken = Promise.withResolvers<void>();
+    const renewed = Promise.withResolvers<void>();
+    const writing = db()
+      .transaction()
+      .execute(async (trx) => {
+        await enqueue(trx, { kind: b.kind, key: b.key, cluster: b.cluster });
+        woken.resolve();
+        await renewed.promise;
+        await assertHeld(trx, a);
+      });
+    await woken.promise;
+    const renewing = [renew(db(), a, 60_000).finally(renewed.resolve), renew(db(), b, 60_000)];
+    await writing;
+    expect(await Promise.all(renewing)).toEqual([true, true]);
+  });
+
   it("says stale_generation of work that failed because the next holder had removed what it works on, and the work's own error otherwise", async () => {
     await ask();
     const first = await takeOne();

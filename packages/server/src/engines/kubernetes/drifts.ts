@@ -5,6 +5,7 @@ import { KubeError } from "../../kubernetes/errors.ts";
 import { listed } from "../../kubernetes/list.ts";
 import { apiVersionOf } from "../../kubernetes/paths.ts";
 import type { Difference, Drift, Ref } from "../engine.ts";
+import { asPut } from "./as-put.ts";
 import type { Autoscaler } from "./autoscaler.ts";
 import { changesOf, differenceOf, ofOthers, ownersOf, patchOf, type Change } from "./differences.ts";
 import { Mirror, type Mirrored } from "./mirror.ts";
@@ -157,14 +158,11 @@ export class Drifts implements AsyncDisposable {
       kind: "Deployment",
       metadata: { ...applied.metadata, namespace, name },
     };
-    const asPut = await this.#api.apply<Deployment>(object, { force: true, dryRun: true, signal }).catch((error: unknown) => {
-      // Beside what was changed it is no valid object, such as two ports of one name: then the texts are all there is to compare.
-      if (error instanceof KubeError && error.status === 422) return undefined;
-      throw error;
-    });
-    if (asPut === undefined) return { live, changes: ofOthers(told, managedFields) };
-    const { replicas: _replicas, ...spec } = asPut.spec;
-    const changed = changesOf({ metadata: { labels: asPut.metadata.labels }, spec }, live);
+    const would = await asPut<Deployment>(this.#api, object, signal);
+    // Then the texts are all there is to compare.
+    if (would === undefined) return { live, changes: ofOthers(told, managedFields) };
+    const { replicas: _replicas, ...spec } = would.spec;
+    const changed = changesOf({ metadata: { labels: would.metadata.labels }, spec }, live);
     // An apply takes nothing away that it does not speak of.
     const added = told.filter(({ wanted }) => wanted === undefined);
     const isAdded = new Set(added.map((change) => differenceOf("", change, []).path));

@@ -1,8 +1,8 @@
 // What somebody else made of a Service or HTTPRoute, field by field: what is there, compared with a dry run of what Berth put.
 import type { KubeApi } from "../../kubernetes/api.ts";
-import { KubeError } from "../../kubernetes/errors.ts";
 import { listed } from "../../kubernetes/list.ts";
 import type { Difference } from "../engine.ts";
+import { asPut } from "./as-put.ts";
 import { changesOf, differenceOf, ofOthers } from "./differences.ts";
 import type { HTTPRoute, Service } from "./routes.ts";
 
@@ -22,13 +22,9 @@ export class RouteLooks {
     const place = { namespace: metadata.namespace, fields: `metadata.name=${metadata.name}`, signal };
     const [live] = await listed<Object_>(this.#api, kind === "Service" ? "Service" : "HTTPRoute", place);
     if (live === undefined) return [];
-    const asPut = await this.#api.apply<Object_>(object, { force: true, dryRun: true, signal }).catch((error: unknown) => {
-      // Beside what was changed it is no valid object, such as two ports of one name.
-      if (error instanceof KubeError && error.status === 422) return object;
-      throw error;
-    });
+    const { spec } = (await asPut<Object_>(this.#api, object, signal)) ?? object;
     const { managedFields = [] } = live.metadata;
     const name = `${kind} ${metadata.name}`;
-    return ofOthers(changesOf({ spec: asPut.spec }, live), managedFields).map((change) => differenceOf(name, change, managedFields));
+    return ofOthers(changesOf({ spec }, live), managedFields).map((change) => differenceOf(name, change, managedFields));
   }
 }

@@ -12,6 +12,7 @@ import type { Claim } from "./objects.ts";
 import { withOverlay } from "./overlays.ts";
 import { volumeNames } from "./pod.ts";
 import type { Pods } from "./pods.ts";
+import { bytes } from "./quantity.ts";
 
 /** What a volume asks for that says no size. */
 const defaultSize = "1Gi";
@@ -79,7 +80,7 @@ export class Volumes {
     const found: { name: string; bytes: number; usedBy: string[] }[] = [];
     for (const claim of await this.#claims(stackId, signal)) {
       const { namespace = "", name } = claim.metadata;
-      found.push({ name, bytes: bytesOf(claim.status?.capacity?.storage ?? ""), usedBy: this.#usersOf(namespace, name) });
+      found.push({ name, bytes: Math.round(bytes(claim.status?.capacity?.storage ?? "")), usedBy: this.#usersOf(namespace, name) });
     }
     return found;
   }
@@ -159,23 +160,4 @@ export class Volumes {
     for (const pod of this.#pods.all()) if (pod.namespace === namespace && pod.claims.includes(claim)) users.add(pod.ref.component);
     return [...users].toSorted();
   }
-}
-
-const units: Readonly<Record<string, number>> = {
-  Ki: 2 ** 10,
-  Mi: 2 ** 20,
-  Gi: 2 ** 30,
-  Ti: 2 ** 40,
-  Pi: 2 ** 50,
-  k: 1e3,
-  M: 1e6,
-  G: 1e9,
-  T: 1e12,
-  P: 1e15,
-};
-
-/** As in `1Gi`; 0 when it is no quantity. https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/ */
-function bytesOf(quantity: string): number {
-  const [, number = "", unit = ""] = /^(\d+(?:\.\d+)?)([A-Za-z]*)$/.exec(quantity) ?? [];
-  return Math.round(Number(number) * (unit === "" ? 1 : (units[unit] ?? 0)));
 }
