@@ -26,11 +26,14 @@ const component = (stack: string) => berth.client.showComponent({ params: at(sta
 async function pids(stack: string): Promise<number[]> {
   return (await berth.client.listInstances({ params: at(stack) })).items.map((instance) => instance.pid ?? 0).toSorted();
 }
+/** Healthy, and those that it has are all that it is shown with: none of before is still on its way out. */
 const settled = (stack: string, replicas: number) =>
   until(
     async () => {
       const now = await component(stack);
-      return now.state === "healthy" && now.ready === replicas ? now : undefined;
+      if (now.state !== "healthy" || now.ready !== replicas) return undefined;
+      const shown = await pids(stack);
+      return shown.length === replicas && !shown.includes(0) ? now : undefined;
     },
     `${stack} to be healthy with ${replicas}`,
     60_000,

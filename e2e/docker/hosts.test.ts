@@ -1,8 +1,10 @@
 // A Docker host elsewhere: a daemon that is reached over TLS, with an edge of its own that is a container there. The server's own daemon is another one.
+import { execFile } from "node:child_process";
 import { appendFileSync, cpSync, createReadStream, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { importImage } from "../../packages/server/src/builders/bases/import.ts";
 import { leanTar } from "../../packages/server/src/builders/testing/lean.ts";
@@ -15,6 +17,7 @@ import { buildImage } from "../../tools/image/build.ts";
 import { startLoad, type TestBerth, until, webApp } from "../harness.ts";
 import { base, DockerPlace, missing } from "./place.ts";
 
+const run = promisify(execFile);
 const image = "berth-test/berth:1";
 const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const checkout = join(import.meta.dirname, "..", "..");
@@ -41,6 +44,7 @@ describe.skipIf(missing !== undefined)(`a Docker host elsewhere${missing === und
   let place: DockerPlace;
   let berth: TestBerth;
   let httpPort = 0;
+  let httpsPort = 0;
 
   beforeAll(async () => {
     place = await DockerPlace.open({}, { BERTH_IMAGE: image });
@@ -51,7 +55,7 @@ describe.skipIf(missing !== undefined)(`a Docker host elsewhere${missing === und
     daemon = await startDockerd({ tls: true });
     api = new DockerApi(daemon.endpoint);
     await importImage(api, createReadStream(await leanTar(["nodejs"])), { reference: base, env: { PATH: path } });
-    httpPort = await freePort();
+    [httpPort, httpsPort] = [await freePort(), await freePort()];
   }, 900_000);
   afterAll(async () => {
     await place?.[Symbol.asyncDispose]();
@@ -96,22 +100,29 @@ describe.skipIf(missing !== undefined)(`a Docker host elsewhere${missing === und
         .end();
     });
 
-  test("is added, and its edge put there and connected", async () => {
+  /** `berth clusters add` of it, with the certificates of its daemon. */
+  async function add(): Promise<{ readonly code: number; readonly said: string }> {
     const endpoint = daemon.tlsEndpoint;
     if (endpoint?.type !== "tcp") throw new Error("the daemon has no TLS");
     const { ca = "", cert = "", key = "" } = endpoint.tls ?? {};
     const tls = tlsFolder(ca, cert, key);
     const range = `${daemon.subnet.replace(/\.0\.0\/16$/, ".128.0/17")},25`;
-    const added = await berth.cli([
-      ...["clusters", "add", "away", "--docker", formatEndpoint(endpoint), "--tls", tls],
-      ...["--home", join(folder(), "home"), "--socket", join(folder(), "s"), "--networks", range],
-      ...["--http-port", String(httpPort), "--https-port", String(await freePort())],
-    ]);
-    expect(added, berth.log()).toMatchObject({
+    try {
+      return await berth.cli([
+        ...["clusters", "add", "away", "--docker", formatEndpoint(endpoint), "--tls", tls],
+        ...["--home", join(folder(), "home"), "--socket", join(folder(), "s"), "--networks", range],
+        ...["--http-port", String(httpPort), "--https-port", String(httpsPort)],
+      ]);
+    } finally {
+      rmSync(tls, { recursive: true });
+    }
+  }
+
+  test("is added, and its edge put there and connected", async () => {
+    expect(await add(), berth.log()).toMatchObject({
       code: 0,
       said: expect.stringContaining("away is connected; its edge answers on port") as string,
     });
-    rmSync(tls, { recursive: true });
     expect(await berth.client.showCluster({ params: { cluster: "away" } })).toMatchObject({ engine: "docker", reachable: true, stacks: 0 });
   });
 
@@ -195,6 +206,51 @@ describe.skipIf(missing !== undefined)(`a Docker host elsewhere${missing === und
       "it answers again",
       60_000,
     );
+  });
+
+  test("is added again when the database was lost, and what runs on it is taken over with the same containers", async () => {
+    const params = { stack: "far", component: "web" };
+    const ready = () =>
+      until(
+        async () => {
+          const found = await berth.client.showComponent({ params });
+          return found.state === "healthy" && found.ready === 2 ? found : undefined;
+        },
+        "two to be healthy",
+        60_000,
+        () => berth.log(),
+      );
+    await berth.client.updateConfig({ params, body: { values: { COLOUR: "blue" }, deploy: true } });
+    await until(async () => ((await get("web.far.localhost", "/env")).body.includes('"COLOUR":"blue"') ? true : undefined), "the config");
+    const { release } = await ready();
+    const containers = async (): Promise<string[]> =>
+      (await api.json<{ Id: string }[]>("GET", "/containers/json", { query: { all: true } })).map(({ Id }) => Id).toSorted();
+    await until(async () => ((await containers()).length === 3 ? true : undefined), "the edge and two instances", 60_000);
+    const before = await containers();
+
+    const load = startLoad({ get }, "web.far.localhost");
+    await berth.server("stop");
+    rmSync(join(berth.home, "postgres"), { recursive: true });
+    await run(process.execPath, [berth.program, "restore", "--empty", "--yes"], { env: berth.env });
+    await berth.startServer();
+    await berth.login();
+    expect((await berth.client.listStacks()).items).toEqual([]);
+    expect(await add(), berth.log()).toMatchObject({ code: 0 });
+    expect((await berth.client.showAdoption()).candidates).toMatchObject([
+      { stack: "far", component: "web", cluster: "away", unknown: "stack", possible: true, instances: 2, notes: [] },
+    ]);
+    expect(await berth.cli(["adopt", "--yes"])).toMatchObject({
+      code: 0,
+      said: expect.stringContaining("far/web was taken over") as string,
+    });
+    expect((await ready()).release).toMatchObject({ number: release?.number, hash: release?.hash });
+    expect(await containers()).toEqual(before);
+    expect(await berth.client.showStack({ params: { stack: "far" } })).toMatchObject({ cluster: "away", state: "healthy" });
+    expect((await berth.client.showConfig({ params })).values).toEqual({ COLOUR: "blue" });
+    // And goes on from there.
+    expect((await berth.deployed("far", webApp("three")))[0]).toMatchObject({ phase: "succeeded" });
+    expect((await get("web.far.localhost")).body).toMatch(/^three web-/);
+    expect((await load.stop()).failed).toEqual([]);
   });
 
   test("is drained, and removed with everything of Berth's that is there", async () => {
