@@ -1,105 +1,14 @@
-// The wall clock is set, an hour back and an hour ahead, under a whole Berth in the middle of rollouts: server, edge, agent and database see it at once.
-// No rollout fails or stands still for it, no request is lost, and every instant of a schedule is run once or told as missed.
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { clockMissing, TestClock } from "./clock.ts";
-import { startLoad, TestBerth, until, webApp, type Files } from "./harness.ts";
+// A wall clock that is set, on the local engine: server, edge, agent, database and instances see it at once.
+import { describe } from "vitest";
+import { clockMissing } from "./clock.ts";
+import { clockScenes } from "./clock-scenes.ts";
+import { TestBerth } from "./harness.ts";
 
 const missing = clockMissing();
-const hour = 3_600_000;
 
 describe.skipIf(missing !== undefined)(`a wall clock that is set${missing === undefined ? "" : ` (${missing})`}`, () => {
-  let clock: TestClock;
-  let berth: TestBerth;
-
-  beforeAll(async () => {
-    clock = new TestClock();
-    berth = new TestBerth();
-    berth.prefix = clock.prefix;
-    await berth.startServer();
-    await berth.login();
-    await berth.deployed("bells", bells);
-    await berth.deployed("shop", app("v0"));
-  }, 120_000);
-  afterAll(async () => {
-    await berth?.stop();
-    clock?.[Symbol.dispose]();
-  }, 120_000);
-
-  /** Slow to come up, so that there is a middle of its rollout. */
-  const app = (version: string): Files => ({
-    ...webApp(version),
-    "server.js": `setTimeout(() => {${webApp(version)["server.js"] ?? ""}}, 4000);`,
-    "compose.yaml": `services:
-  web: {build: ., command: node server.js, ports: ['8080'], deploy: {replicas: 2}, stop_grace_period: 5s, x-berth: {drainTimeout: 10s, strategy: {type: rolling, progressDeadline: 60s}}}
-`,
-  });
-  /** Of a stack that nobody touches: nothing but its own instants wakes it. */
-  const bells: Files = {
-    "package.json": JSON.stringify({ name: "bells" }),
-    "tick.js": "console.log('tick')",
-    "compose.yaml": "services: {tick: {build: ., command: node tick.js, x-berth: {kind: cron, schedule: '* * * * *'}}}\n",
-  };
-  const runs = async () => (await berth.client.listTasks({ params: { stack: "bells" }, query: { component: "tick", limit: 200 } })).items;
-
-  async function rollOver(version: string, to: number): Promise<void> {
-    const load = startLoad(berth, "web.shop.localhost");
-    const made = await berth.up("shop", app(version));
-    const number = made.rollouts.find(({ component }) => component === "web")?.number ?? 0;
-    await until(async () => {
-      const { phase, updated } = await berth.client.showRollout({ params: { stack: "shop", component: "web", rollout: number } });
-      // The first new instance is on its way up: for some seconds nothing gets further.
-      return phase === "rolling" && updated > 0 ? true : undefined;
-    }, "it rolls");
-    clock.shift(to);
-    const from = performance.now();
-    const ended = await berth.ended("shop", "web", number, 90_000);
-    expect(ended, berth.log()).toMatchObject({ phase: "succeeded" });
-    // As long as it takes without any jump, and some.
-    expect(performance.now() - from).toBeLessThan(45_000);
-    const { requests, failed } = await load.stop();
-    expect(failed).toEqual([]);
-    expect(requests).toBeGreaterThan(100);
-    expect((await berth.get("web.shop.localhost")).body).toMatch(new RegExp(`^${version} `));
-  }
-
-  test("back by an hour in a rollout: it ends as it should, and the schedule goes on in that hour", async () => {
-    await rollOver("v1", -hour);
-    await until(
-      async () => {
-        const now = Date.now() - hour;
-        const inThatHour = (await runs()).filter(
-          ({ phase, scheduledFor = "" }) => phase === "succeeded" && Date.parse(scheduledFor) <= now,
-        );
-        return inThatHour.length > 0 ? true : undefined;
-      },
-      "a run by the clock as it is now",
-      90_000,
-      () => berth.log(),
-    );
-  });
-
-  test("ahead by an hour in a rollout: it ends as it should, and what was left out of the schedule is told", async () => {
-    await rollOver("v2", 0);
-    await until(
-      async () => ((await runs()).some(({ phase }) => phase === "missed") ? true : undefined),
-      "what was missed",
-      90_000,
-      () => berth.log(),
-    );
-    await rollOver("v3", hour);
-    const { items } = await berth.client.listEvents({ query: { stack: "bells", code: "cron_missed", limit: 200 } });
-    expect(items.length).toBeGreaterThan(50);
-  });
-
-  test("has run nothing twice, lost no lease, signed nobody out, and leaves everything in order", async () => {
-    const scheduled = (await runs()).map(({ scheduledFor = "" }) => scheduledFor).filter((at) => at !== "");
-    expect(new Set(scheduled).size).toBe(scheduled.length);
-    expect(berth.log()).not.toMatch(/lease_lost|stale_generation/);
-    const { items } = await berth.client.listStackRollouts({ params: { stack: "shop" }, query: { component: "web" } });
-    expect(items.map(({ phase }) => phase)).toEqual(["succeeded", "succeeded", "succeeded", "succeeded"]);
-    const { state, ready } = await berth.client.showComponent({ params: { stack: "shop", component: "web" } });
-    expect({ state, ready }).toEqual({ state: "healthy", ready: 2 });
-    const repaired = await berth.client.listEvents({ query: { stack: "shop", code: "component_repaired" } });
-    expect(repaired.items).toEqual([]);
+  clockScenes(async (prefix) => {
+    const berth = await TestBerth.start({}, undefined, prefix);
+    return { berth, [Symbol.asyncDispose]: () => berth.stop() };
   });
 });

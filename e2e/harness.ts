@@ -56,8 +56,9 @@ export class TestBerth {
     if (settings !== undefined) writeFileSync(join(this.home, "config.json"), JSON.stringify(settings), { mode: 0o600 });
   }
 
-  static async start(more: Record<string, string> = {}, settings?: object): Promise<TestBerth> {
+  static async start(more: Record<string, string> = {}, settings?: object, prefix: readonly string[] = []): Promise<TestBerth> {
     const berth = new TestBerth(more, settings);
+    berth.prefix = prefix;
     try {
       await berth.startServer();
       await berth.login();

@@ -37,11 +37,11 @@ export class DockerPlace implements AsyncDisposable {
     this.berth = berth;
   }
 
-  /** `settings`: more of the server's config.json; `env`: of its environment; `of`: of the daemon. */
+  /** `settings`: more of the server's config.json; `env`: of its environment; `prefix`: what stands before its command; `of`: of the daemon. */
   static async open(
     settings: object = {},
     env: Readonly<Record<string, string>> = {},
-    { kind = "docker", ...of }: DockerdOptions & { readonly kind?: "docker" | "podman" } = {},
+    { kind = "docker", prefix, ...of }: DockerdOptions & { readonly kind?: "docker" | "podman"; readonly prefix?: readonly string[] } = {},
   ): Promise<DockerPlace> {
     const daemon = await (kind === "podman" ? startPodman() : startDockerd(of));
     const api = new DockerApi(daemon.endpoint);
@@ -54,6 +54,7 @@ export class DockerPlace implements AsyncDisposable {
           networks: { base: daemon.subnet.replace(/\.0\.0\/16$/, ".128.0/17"), size: 25 },
           ...settings,
         },
+        prefix,
       );
       return new DockerPlace(daemon, api, berth);
     } catch (error) {

@@ -1,5 +1,6 @@
 // Volumes of a daemon as archives, in the folder where the daemon has them. Not by the daemon's own archive calls: podman's says that everything belongs to root, and
-// dockerd's forgets the mode of the volume itself and extended attributes; a database would not start on what comes back. So it takes a daemon on this machine.
+// dockerd's forgets the mode of the volume itself and extended attributes; a database would not start on what comes back. So it takes a daemon on this machine; an edge that
+// is a container has its folder of volumes.
 import { stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
@@ -136,5 +137,5 @@ const outOfReach = (reason: string): BerthError =>
   new BerthError("wrong_state", {
     verb: "Archiving or restoring a volume",
     reason,
-    hint: "It takes a daemon on the server's machine, and Berth as root there (docs/guide/volumes.md).",
+    hint: "It takes an edge on the daemon's machine, as root (docs/guide/volumes.md).",
   });

@@ -57,8 +57,8 @@ export function edgeConfigText({ installation, version, facts, common }: EdgeSet
   });
 }
 
-/** The body of the daemon's create call. */
-export function edgeContainerBody({ installation, cluster, image, facts: { home, socket } }: EdgeSettings): object {
+/** The body of the daemon's create call. `volumes`: where the daemon has its volumes, which the edge takes out and fills. */
+export function edgeContainerBody({ installation, cluster, image, facts: { home, socket } }: EdgeSettings, volumes: string): object {
   return {
     Image: image,
     Entrypoint: [node],
@@ -76,7 +76,7 @@ export function edgeContainerBody({ installation, cluster, image, facts: { home,
       // It reads what other users' processes hold open (proc(5)), and connects to a socket on a mount of the host's.
       SecurityOpt: ["label=disable", "apparmor=unconfined"],
       RestartPolicy: { Name: "unless-stopped" },
-      Binds: [`${home}:${home}`, `${dirname(socket)}:${socketFolder}`],
+      Binds: [`${home}:${home}`, `${dirname(socket)}:${socketFolder}`, `${volumes}:${volumes}`],
       LogConfig: { Type: "json-file", Config: { "max-size": "10m", "max-file": "3" } },
     },
   };

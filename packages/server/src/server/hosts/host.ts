@@ -11,8 +11,8 @@ import type { OpenHost } from "../../resources/clusters/store.ts";
 import type { PlaceState } from "../../resources/deps.ts";
 import type { Connection } from "../connection.ts";
 import type { HostPlace } from "../places.ts";
-import { tunnelCommand, type EdgeSettings } from "./container.ts";
-import { HostTrouble, installEdge, removeEdge, type InstallDeps } from "./install.ts";
+import { edgeContainerName, tunnelCommand, type EdgeSettings } from "./container.ts";
+import { HostTrouble, installEdge, removeEdge, whyEdgeEnded, type InstallDeps } from "./install.ts";
 import { renewHostEdge } from "./renew.ts";
 import type { LocalSockets } from "./sockets.ts";
 import { openTunnel, TunnelClosed } from "./tunnel.ts";
@@ -91,7 +91,7 @@ export class Host implements Connection {
       try {
         reason = await this.#connected(signal);
       } catch (error) {
-        reason = reasonOf(error);
+        reason = (await this.#whyEdgeEnded(signal)) ?? reasonOf(error);
         if (!(
           error instanceof HostTrouble ||
           error instanceof DockerUnreachable ||
@@ -133,6 +133,17 @@ export class Host implements Connection {
       return ended.message;
     } finally {
       tunnel.close();
+    }
+  }
+
+  /** Where the edge itself fails, what is heard of its tunnel says nothing. */
+  async #whyEdgeEnded(signal: AbortSignal): Promise<string | undefined> {
+    const { installation, cluster } = this.#deps.settings;
+    try {
+      const said = await whyEdgeEnded(this.#api, edgeContainerName(installation, cluster), signal);
+      return said === undefined ? undefined : `its edge ends again and again: ${said}`;
+    } catch {
+      return undefined; // the daemon does not answer either, which is told
     }
   }
 

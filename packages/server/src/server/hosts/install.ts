@@ -1,10 +1,13 @@
 // Puts the edge on a Docker host and keeps it there as it should be: its image, its container, the two files that it is told things by.
+import { isAbsolute, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Readable } from "node:stream";
 import { buffer, text } from "node:stream/consumers";
 import { extract, pack } from "tar-stream";
+import { ErrorScan } from "../../core/builderrors.ts";
 import type { DockerApi } from "../../docker/api.ts";
 import { DockerError } from "../../docker/errors.ts";
+import { readFrames } from "../../docker/frames.ts";
 import { readNdjson } from "../../docker/ndjson.ts";
 import { edgeConfigText, edgeContainerBody, edgeContainerName, edgeLabels, type EdgeSettings } from "./container.ts";
 
@@ -29,7 +32,8 @@ export async function installEdge(deps: InstallDeps, settings: EdgeSettings, sig
     throw new HostTrouble(`there is a container ${name} that is not Berth's`);
   if (found === undefined) {
     await ensureImage(deps, settings.image, signal);
-    await api.json("POST", "/containers/create", { query: { name }, body: edgeContainerBody(settings), signal });
+    const body = edgeContainerBody(settings, await volumesOf(api, signal));
+    await api.json("POST", "/containers/create", { query: { name }, body, signal });
   }
   if (found?.State.Running !== true) {
     await putFiles(deps, name, settings, signal);
@@ -37,6 +41,13 @@ export async function installEdge(deps: InstallDeps, settings: EdgeSettings, sig
   }
   await awaitRunning(api, name, signal);
   return name;
+}
+
+/** As dockerd and podman have them below their folder. */
+async function volumesOf(api: DockerApi, signal: AbortSignal): Promise<string> {
+  const { DockerRootDir: root = "" } = await api.json<{ readonly DockerRootDir?: string }>("GET", "/info", { signal });
+  if (!isAbsolute(root)) throw new HostTrouble("the daemon does not say where it keeps its volumes");
+  return join(root, "volumes");
 }
 
 /** Takes the container away, and what it kept on the host. Absent = success. */
@@ -123,6 +134,18 @@ async function awaitRunning(api: DockerApi, name: string, signal: AbortSignal): 
     if (performance.now() > until)
       throw new HostTrouble(`the edge does not come up there: ${seen?.State.Error || (seen?.State.Status ?? "it is gone")}`);
   }
+}
+
+/** What its edge said when it ended by itself, in one line; undefined while it runs, or when it said nothing. Errors: as of any call of the daemon. */
+export async function whyEdgeEnded(api: DockerApi, name: string, signal: AbortSignal): Promise<string | undefined> {
+  const seen = await inspect(api, name, signal);
+  if (seen === undefined || (seen.State.Running && !seen.State.Restarting)) return undefined;
+  const logs = await api.stream("GET", `/containers/${name}/logs`, { query: { stdout: true, stderr: true, tail: 50 }, signal });
+  let said = "";
+  for await (const { data } of readFrames(logs as AsyncIterable<Buffer>)) said += data.toString();
+  const scan = new ErrorScan();
+  for (const line of said.split("\n")) scan.add("", line);
+  return scan.line();
 }
 
 /** Written before the start: the edge reads one, and the other makes it know this server's questions. */
