@@ -266,7 +266,7 @@ export const causesEn = {
   },
   base_image_missing: {
     sentence: "The base image {image} could not be had: {reason}",
-    next: "Check its name, that the cluster's host reaches its registry, and that its credentials may pull it.",
+    next: "Check its name, that the cluster's host reaches its registry, and that its credentials may pull it; `berth images build` makes those of the catalogue without a registry.",
   },
   image_step_failed: {
     sentence: "The image could not be built at `{instruction}`: {reason}",

@@ -168,7 +168,7 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
     );
   const note = claimed === "mine" ? undefined : noteOf(claimed, node);
   const secretBox = await openKeys({ db, keyFile: paths.secretsKey, cluster: mine ? cluster : undefined, log });
-  if (mine) rememberCluster(paths.nodeFile, node, cluster);
+  if (mine) rememberCluster(paths.nodeFile, node, cluster, config.engine);
   else log.warn({ cluster, owner: claimed }, "this server drives no cluster");
 
   const blobs = await openBlobFolder(paths.blobs);

@@ -32,7 +32,15 @@ export type EngineChoice =
   /** `swarm`: instances are services of the daemon's Swarm. */
   | { readonly kind: "docker"; readonly docker: string; readonly swarm: boolean };
 
-export function engine(kind: string | undefined, docker: string | undefined, swarm = false): EngineChoice {
+/** As somebody gave it; `docker`: the address of its daemon. */
+export interface EngineSettings {
+  readonly kind: string | undefined;
+  readonly docker: string | undefined;
+  readonly swarm: boolean;
+}
+
+/** Errors: ConfigError. */
+export function engine({ kind, docker, swarm }: EngineSettings): EngineChoice {
   if (kind === undefined || kind === "local") {
     if (swarm)
       throw new ConfigError("BERTH_SWARM is set, and the engine is local.", "Services are of the Docker engine: BERTH_ENGINE=docker.");

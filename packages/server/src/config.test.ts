@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { readConfig, type Config } from "./config.ts";
 import { parseEdgeConfig } from "./edge/config.ts";
+import { openNode, rememberCluster } from "./server/node.ts";
 
 let home: string;
 beforeAll(() => {
@@ -113,6 +114,23 @@ it("makes services of a Swarm only when told so, and never by processes", () => 
   expect(read({ swarm: true }, docker).engine).toMatchObject({ swarm: true });
   expect(read({ swarm: true }, { ...docker, BERTH_SWARM: "0" }).engine).toMatchObject({ swarm: false });
   expect(() => read({}, { BERTH_SWARM: "1" })).toThrow("the engine is local");
+});
+
+it("goes on with the engine that a home was started with, until somebody says another one", () => {
+  const identity = join(home, "node.json");
+  const node = openNode(identity);
+  const first = read({}, { BERTH_ENGINE: "docker", DOCKER_HOST: "unix:///d.sock", BERTH_SWARM: "1" }).engine;
+  rememberCluster(identity, node, "local", first);
+  try {
+    expect(openNode(identity)).toEqual({ ...node, cluster: "local" });
+    expect(read({}).engine).toEqual({ kind: "docker", docker: "unix:///d.sock", swarm: true });
+    expect(read({ dockerHost: "unix:///e.sock" }, { BERTH_SWARM: "0" }).engine).toEqual({ kind: "docker", docker: "unix:///e.sock", swarm: false });
+    expect(read({}, { DOCKER_HOST: "unix:///f.sock" }).engine).toMatchObject({ docker: "unix:///f.sock" });
+    // What it may not become is for whoever knows the cluster to refuse.
+    expect(read({}, { BERTH_ENGINE: "local" }).engine).toEqual({ kind: "local" });
+  } finally {
+    rmSync(identity);
+  }
 });
 
 it("reads what builds images; without a word, what the daemon leaves it to", () => {

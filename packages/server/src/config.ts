@@ -21,6 +21,7 @@ import {
   listen,
   whole,
   type EngineChoice,
+  type EngineSettings,
   type GivenAcme,
   type Listen,
 } from "./config-values.ts";
@@ -187,11 +188,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
           : join(value(env, "XDG_RUNTIME_DIR") ?? "", "berth"));
   const file = readFile(join(home, "config.json"));
   const databaseUrl = value(env, "DATABASE_URL") ?? file.databaseUrl;
-  const engineChoice = engine(
-    value(env, "BERTH_ENGINE") ?? file.engine,
-    value(env, "BERTH_DOCKER_HOST") ?? file.dockerHost ?? value(env, "DOCKER_HOST"),
-    value(env, "BERTH_SWARM") === undefined ? file.swarm === true : value(env, "BERTH_SWARM") === "1",
-  );
+  const engineChoice = engine(engineSettings(env, file, home));
   const systemPath = value(env, "PATH") ?? fallbackPath;
   const buildkitGiven = givenBuildkit(env, file.buildkit ?? {});
   const buildkitChoice = buildkit(buildkitGiven, engineChoice, systemPath);
@@ -343,7 +340,20 @@ function value(env: NodeJS.ProcessEnv, name: string): string | undefined {
   return found === undefined || found === "" ? undefined : found;
 }
 
-function readFile(path: string): ConfigFile {
+/** A home is of one engine for good: where nobody says it again, it is the one that it was started with. */
+function engineSettings(env: NodeJS.ProcessEnv, file: ConfigFile, home: string): EngineSettings {
+  const { engine: before } = readFile<{ readonly engine?: EngineChoice }>(join(home, "node.json"));
+  const kind = value(env, "BERTH_ENGINE") ?? file.engine ?? before?.kind;
+  const last = before?.kind === "docker" && kind === "docker" ? before : undefined;
+  const swarm = value(env, "BERTH_SWARM");
+  return {
+    kind,
+    docker: value(env, "BERTH_DOCKER_HOST") ?? file.dockerHost ?? value(env, "DOCKER_HOST") ?? last?.docker,
+    swarm: swarm === undefined ? (file.swarm ?? last?.swarm === true) : swarm === "1",
+  };
+}
+
+function readFile<T = ConfigFile>(path: string): Partial<T> {
   let text: string;
   try {
     text = readFileSync(path, "utf8");
@@ -355,7 +365,7 @@ function readFile(path: string): ConfigFile {
     );
   }
   try {
-    return JSON.parse(text) as ConfigFile;
+    return JSON.parse(text) as Partial<T>;
   } catch (error) {
     throw new ConfigError(`${path} is not JSON: ${(error as Error).message}.`, "Correct it, or move it away.");
   }

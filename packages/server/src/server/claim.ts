@@ -69,7 +69,7 @@ export async function claim(config: Config, paths: Paths, db: Db): Promise<strin
       `The server of cluster ${cluster} showed a sign of life ${ago(taken)}: ${whereIs(taken)}.`,
       `Stop it first (\`berth server stop --all\` there); ${goneAfter / 1000} s later its cluster can be taken over.`,
     );
-  rememberCluster(paths.nodeFile, node, cluster);
+  rememberCluster(paths.nodeFile, node, cluster, config.engine);
   return `Cluster ${cluster} is this home's now: \`berth server start\` drives it from here.\nBundles, volumes and the key of the secrets lie in the home folder of the server before (blobs/, stacks/, secrets.key): what is not brought along from there has to be deployed and set again. \`berth server key --add FILE\` adds the keys of that file to this home's; \`berth server key --accept-loss\` goes on without them.`;
 }
 

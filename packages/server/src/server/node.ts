@@ -2,6 +2,8 @@
 import { randomUUID } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { hostname } from "node:os";
+import { isDeepStrictEqual } from "node:util";
+import type { EngineChoice } from "../config-values.ts";
 import { writeWhole } from "../os/files.ts";
 import type { NodeIdentity } from "../db/clusters.ts";
 
@@ -10,17 +12,27 @@ export interface Node extends NodeIdentity {
   readonly cluster?: string;
 }
 
+interface NodeFile {
+  readonly id: string;
+  readonly cluster?: string;
+  /** What drives the cluster, for whoever starts or asks this home without saying so again (config.ts). */
+  readonly engine?: EngineChoice;
+}
+
 /** Reads the home's identity, making it when there is none. */
 export function openNode(file: string): Node {
   if (!existsSync(file)) writeNode(file, { id: randomUUID() });
-  const { id, cluster } = JSON.parse(readFileSync(file, "utf8")) as { id: string; cluster?: string };
+  const { id, cluster } = readNode(file);
   return { id, host: hostname(), ...(cluster === undefined ? {} : { cluster }) };
 }
 
-export function rememberCluster(file: string, node: Node, cluster: string): void {
-  if (node.cluster !== cluster) writeNode(file, { id: node.id, cluster });
+export function rememberCluster(file: string, { id }: Node, cluster: string, engine: EngineChoice): void {
+  const now: NodeFile = { id, cluster, engine };
+  if (!isDeepStrictEqual(readNode(file), now)) writeNode(file, now);
 }
 
-function writeNode(file: string, node: { readonly id: string; readonly cluster?: string }): void {
+const readNode = (file: string): NodeFile => JSON.parse(readFileSync(file, "utf8")) as NodeFile;
+
+function writeNode(file: string, node: NodeFile): void {
   writeWhole(file, JSON.stringify(node));
 }

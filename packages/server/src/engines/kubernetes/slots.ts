@@ -235,7 +235,7 @@ export class Slots {
     const refused = mine?.status?.conditions?.find(({ type, status }) => type === "ReplicaFailure" && status === "True")?.message;
     const why = refused === undefined ? undefined : refusalOf(refused);
     const evidence = refused === undefined ? [] : [event(refused)];
-    return new EngineFailure(why ?? cause("start_failed", { reason: refused ?? "the cluster made no pods of it" }, evidence), {
+    return new EngineFailure(why ?? cause("start_failed", { reason: refused ?? silenceOf(mine) }, evidence), {
       retryable: true,
     });
   }
@@ -305,6 +305,15 @@ export function orderedBy(slot: Deployment | undefined): WrittenWorkload["worklo
 function leavingOf(slot: Deployment | undefined): ReadonlySet<string> {
   const text = slot?.metadata.annotations?.[mark.leaving];
   return new Set(text === undefined ? [] : (JSON.parse(text) as string[]));
+}
+
+/** What is known of a Deployment that nobody refuses and that has no pods. */
+function silenceOf(slot: Deployment | undefined): string {
+  const { observedGeneration = 0 } = slot?.status ?? {};
+  // https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/deployment-v1/#DeploymentStatus
+  return slot !== undefined && observedGeneration < (slot.metadata.generation ?? 0)
+    ? "the cluster's controllers are behind: they have not looked at it yet"
+    : "the cluster made no pods of it";
 }
 
 /** A pod that is not there any more, or another one of its name, is as good as ended. */
