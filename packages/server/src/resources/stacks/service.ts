@@ -42,20 +42,33 @@ export function createStackService(deps: ResourceDeps) {
     permission = "stacks.read",
     options: { trx?: Db; lock?: boolean; whileDeleting?: boolean } = {},
   ): Promise<StackHandle> {
-    const trx = options.trx ?? deps.db;
-    const row = options.lock === true ? await store.lockStack(trx, name) : await store.findStack(trx, name);
-    const scope = row === undefined ? undefined : { team: row.team_id, stack: row.id };
-    if (row === undefined || scope === undefined || !(await deps.access.may(call.principal, "stacks.read", scope)))
+    const isOnlyShown = permission === "stacks.read" && options.trx === undefined;
+    const stack = isOnlyShown ? await shown(call, name) : await read(options.trx ?? deps.db, name, options);
+    const scope = stack === undefined ? undefined : { team: stack.teamId, stack: stack.id };
+    if (stack === undefined || scope === undefined || !(await deps.access.may(call.principal, "stacks.read", scope)))
       throw await notFound(call, name);
     if (permission !== "stacks.read" && !(await deps.access.may(call.principal, permission, scope)))
       throw new BerthError("forbidden", { action: permission, permission });
-    if (permission !== "stacks.read" && row.delete_requested_at !== null && options.whileDeleting !== true)
+    if (permission !== "stacks.read" && stack.deleting && options.whileDeleting !== true)
       throw new BerthError("wrong_state", {
         verb: "Changing it",
         reason: `stack ${name} is being removed`,
         hint: "Wait until it is gone; then it can be made again.",
       });
-    return stackHandle(row);
+    return stack;
+  }
+
+  async function read(trx: Db, name: string, { lock }: { lock?: boolean }): Promise<StackHandle | undefined> {
+    const row = lock === true ? await store.lockStack(trx, name) : await store.findStack(trx, name);
+    return row === undefined ? undefined : stackHandle(row);
+  }
+
+  /** As `read`, for who only looks: whoever asks again is given the same one, until it has changed. */
+  async function shown(call: Call, name: string): Promise<StackHandle | undefined> {
+    return deps.views.get(call, `stack ${name}`, async () => {
+      const value = await read(deps.db, name, {});
+      return { value, of: value === undefined ? [] : [value.id, value.teamId, value.clusterId], bytes: 1_000 };
+    });
   }
 
   async function notFound(call: Call, name: string): Promise<BerthError> {
@@ -81,11 +94,12 @@ export function createStackService(deps: ResourceDeps) {
 
   /** For an object of that stack, or of one that the team would make: a quick answer to "may this caller", for `allowed`. */
   async function permissionsIn(call: Call, stack: { id?: string; teamId: string }): Promise<MayHere> {
-    const held = await deps.access.permissions(call.principal, {
-      team: stack.teamId,
-      ...(stack.id === undefined ? {} : { stack: stack.id }),
-    });
-    return (permission) => held.has("*") || held.has(permission);
+    return mayWith(await heldIn(call, stack));
+  }
+
+  /** All that the caller may do there; holds `*` when it is everything. */
+  async function heldIn(call: Call, stack: { id?: string; teamId: string }): Promise<ReadonlySet<string>> {
+    return deps.access.permissions(call.principal, { team: stack.teamId, ...(stack.id === undefined ? {} : { stack: stack.id }) });
   }
 
   /** Creates inside a running transaction; also used by a plan that makes its stack. */
@@ -155,6 +169,8 @@ export function createStackService(deps: ResourceDeps) {
     find,
     createIn,
     permissionsIn,
+    heldIn,
+    mayWith,
     visible,
 
     async exists(name: string, trx: Db = deps.db): Promise<boolean> {
@@ -226,6 +242,11 @@ export function createStackService(deps: ResourceDeps) {
     },
   };
 }
+
+const mayWith =
+  (held: ReadonlySet<string>): MayHere =>
+  (permission) =>
+    held.has("*") || held.has(permission);
 
 /** A row as other resources and loops go by it. */
 export function stackHandle(row: store.StackRow): StackHandle {
