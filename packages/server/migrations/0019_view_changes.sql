@@ -28,6 +28,16 @@ begin
   return null;
 end $$;
 
+-- A stack shows the addresses of its components. One that goes with its component is noted by that.
+create function note_route() returns trigger language plpgsql as $$
+begin
+  insert into view_changes (of)
+    select c.id from components c where c.id = coalesce(new.component_id, old.component_id)
+    union all select c.stack_id from components c where c.id = coalesce(new.component_id, old.component_id)
+    on conflict do nothing;
+  return null;
+end $$;
+
 -- What only counts, or is only remembered by the planner, is shown nowhere.
 create trigger note_change after insert or delete or update of team_id, cluster_id, name, run_env, drift, revision, last_version, delete_requested_at, deleted_at, created_at, updated_at
   on stacks for each row execute function note_itself();
@@ -36,7 +46,7 @@ create trigger note_change after insert or delete or update of stack_id, name, k
 create trigger note_change after insert or delete or update of component_id, number, phase, ended_at on rollouts for each row execute function note_of_component();
 create trigger note_change after insert or delete or update of component_id, number, hash, created_at on releases for each row execute function note_of_component();
 create trigger note_change after insert or delete or update of component_id, looked_at, cause on image_looks for each row execute function note_of_component();
-create trigger note_change after insert or delete or update on routes for each row execute function note_of_component();
+create trigger note_change after insert or delete or update on routes for each row execute function note_route();
 create trigger note_change after insert or delete or update on internal_ports for each row execute function note_of_component();
 create trigger note_change after update of name on teams for each row execute function note_itself();
 create trigger note_change after update of name, domain on clusters for each row execute function note_itself();

@@ -4,6 +4,7 @@ import type { Stack, StackVersion } from "@berth/contract/resources/stacks.ts";
 import type { Page } from "../../core/page.ts";
 import { stackVerbs } from "../../core/allowed.ts";
 import { BerthError } from "../../core/errors.ts";
+import { Rendered } from "../../core/rendered.ts";
 import { refuseSecondTeam } from "../../core/isolation.ts";
 import { nearest } from "../../core/nearest.ts";
 import type { StackScope } from "../../db/permissions.ts";
@@ -198,8 +199,29 @@ export function createStackService(deps: ResourceDeps) {
       });
     },
 
-    async show(call: Call, name: string): Promise<Versioned<Stack>> {
-      return view(call, (await find(call, name)).id, name);
+    async show(call: Call, name: string): Promise<Versioned<Rendered<Stack>>> {
+      const stack = await find(call, name);
+      const held = await heldIn(call, stack);
+      const around = (hosts: store.StackListRow["hosts"]): string =>
+        JSON.stringify([
+          unknownSince(deps.addedClusters, stack.cluster),
+          hosts.map(({ host, path }) => deps.places.traffic(stack.cluster).publicUrl(host, path)),
+        ]);
+      const read = async () => {
+        const row = await store.stackSummary(deps.db, stack.id);
+        // Its removal may have ended since it was found.
+        if (row === undefined) return { value: undefined, of: [], bytes: 0 };
+        const body = new Rendered(present(row, mayWith(held)));
+        return {
+          value: { told: { body, revision: String(row.revision) }, hosts: row.hosts, around: around(row.hosts) },
+          of: [row.id, row.team_id, row.cluster_id],
+          bytes: body.bytes.length + 1_000,
+        };
+      };
+      const key = `stack as shown\n${stack.id}\n${[...held].sort().join(" ")}`;
+      const shown = await deps.views.get(call, key, read, (kept) => kept?.around === around(kept?.hosts ?? []));
+      if (shown === undefined) throw await notFound(call, name);
+      return shown.told;
     },
 
     async update(call: Call, name: string, change: { runEnv?: string; drift?: StackDrift }): Promise<Versioned<Stack>> {
