@@ -2,6 +2,8 @@
 import { defaultSpec, type ComponentSpec } from "@berth/contract/spec.ts";
 import { expect, test } from "vitest";
 import type { Handlers } from "../src/resources/call.ts";
+import { silentLog } from "../src/db/log.ts";
+import { createViews, type Views } from "../src/db/views.ts";
 import { createHandlers } from "../src/resources/handlers.ts";
 import { plainRollout } from "./rows.ts";
 import { plain, useServices, type PlainHandlers } from "./services.ts";
@@ -17,16 +19,13 @@ const spec = (over: Partial<ComponentSpec> = {}): ComponentSpec => ({
   ...over,
 });
 
-/** The same services, with nothing kept. */
-function anew(): PlainHandlers {
+/** The same services, which keep in another way. */
+function serviceWith(views: Views): PlainHandlers {
   const facts = { id: () => "test", version: "0.0.0", routerUrl: () => "http://127.0.0.1:8080", doctor: () => Promise.resolve([]) };
-  return plain(
-    createHandlers(
-      { ...services().deps, views: { get: async (_question, _key, read) => (await read()).value, close: () => Promise.resolve() } },
-      facts,
-    ),
-  );
+  return plain(createHandlers({ ...services().deps, views }, facts));
 }
+
+const nothingKept: Views = { get: async (_question, _key, read) => (await read()).value, close: () => Promise.resolve() };
 
 type Look = readonly [what: string, shown: (handlers: PlainHandlers) => Promise<unknown>];
 const looks = (stack: string, names: readonly string[], call = services().call): readonly Look[] => [
@@ -50,7 +49,7 @@ test("is what is there after each of many changes, by verbs, by loops and by oth
   const stack = "looked-at";
   const names = ["a", "b", "c"];
   await handlers.createStack({ body: { name: stack } }, call());
-  const fresh = anew();
+  const fresh = serviceWith(nothingKept);
   const idOf = async (name: string): Promise<string> =>
     (await db.selectFrom("components").select("id").where("name", "=", name).executeTakeFirstOrThrow()).id;
   const at = (component: string) => ({ stack, component });
@@ -200,4 +199,23 @@ test("is each caller's own: who may do less is shown less, and who may not know 
   const asStranger = (): Parameters<Handlers["showComponent"]>[1] => call({ principal: { kind: "user", id: stranger.id, scopes: ["*"] } });
   await expect(handlers.showComponent({ params }, asStranger())).rejects.toMatchObject({ code: "not_found" });
   await expect(handlers.listInstances({ params, query: {} }, asStranger())).rejects.toMatchObject({ code: "not_found" });
+});
+
+test("is on each server what a client of another one has just written", async () => {
+  const { handlers, call, database } = services();
+  const params = { stack: "served-by-two", component: "a" };
+  await handlers.createStack({ body: { name: params.stack } }, call());
+  await handlers.setComponent({ params, body: spec() }, call());
+  const views = createViews({ address: database.address, log: silentLog });
+  try {
+    const other = serviceWith(views);
+    for (let replicas = 1; replicas <= 30; replicas += 1) {
+      const [one, another] = replicas % 2 === 0 ? [handlers, other] : [other, handlers];
+      await one.scaleComponent({ params, body: { replicas } }, call());
+      expect((await another.showComponent({ params }, call())).body.replicas).toBe(replicas);
+      expect((await one.listComponents({ params, query: {} }, call())).items).toMatchObject([{ replicas }]);
+    }
+  } finally {
+    await views.close();
+  }
 });
