@@ -193,7 +193,7 @@ class Truth implements AsyncDisposable {
     return this.#watched.items;
   }
 
-  /** ms until what Berth has stored of the instances is what the cluster has. */
+  /** ms until what Berth has stored of the instances is what the cluster has. Those that are ending, which may take long, are none of them. */
   async known(home: string, within: number): Promise<number> {
     const from = performance.now();
     const db = await connect(home);
@@ -201,7 +201,7 @@ class Truth implements AsyncDisposable {
       await until(
         async () => {
           const { rows } = await db.query<{ stack: string; ids: string[] }>(
-            "select s.name as stack, array(select e ->> 'id' from jsonb_array_elements(c.observed -> 'instances') e) as ids from components c join stacks s on s.id = c.stack_id",
+            "select s.name as stack, array(select e ->> 'id' from jsonb_array_elements(c.observed -> 'instances') e where e ->> 'phase' <> 'stopping') as ids from components c join stacks s on s.id = c.stack_id",
           );
           const stored = new Set(rows.flatMap(({ stack, ids }) => ids.map((id) => `berth-${stack}/${id}`)));
           return stored.size === this.pods.size && [...this.pods.keys()].every((key) => stored.has(key)) ? true : undefined;
@@ -222,7 +222,8 @@ class Truth implements AsyncDisposable {
     let seen = 0;
     for (const stack of stacks)
       for (const { name } of (await client.listComponents({ params: { stack }, query: { limit: 500 } })).items)
-        for (const { id } of (await client.listInstances({ params: { stack, component: name }, query: { limit: 500 } })).items) {
+        for (const { id, phase } of (await client.listInstances({ params: { stack, component: name }, query: { limit: 500 } })).items) {
+          if (phase === "stopping") continue;
           if (!this.pods.has(`berth-${stack}/${id}`)) throw new Error(`${stack}/${name} shows ${id}, which the cluster does not have`);
           seen += 1;
         }

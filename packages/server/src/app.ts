@@ -23,6 +23,7 @@ import { createAccess } from "./db/permissions.ts";
 import { openDatabase, type DatabaseAddress } from "./db/pool.ts";
 import { DatabaseRefused } from "./db/refused.ts";
 import { createTokenCheck } from "./db/tokens.ts";
+import { createViews } from "./db/views.ts";
 import { idempotentOnce } from "./http/once.ts";
 import { createHttpServer } from "./http/server.ts";
 import { trimWhenQuiet } from "./os/trim.ts";
@@ -221,6 +222,7 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
         });
   const access = createAccess(db);
   const tokens = createTokenCheck(db);
+  const views = createViews({ address, log });
   const events = createEventReader({ db, epoch: installation.epoch, listener });
   const buildLogs = createBuildLogs(paths.buildLogs, blobs);
   const isRoot = process.getuid?.() === 0;
@@ -232,6 +234,7 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
   const metrics = createMetrics();
   const deps: ResourceDeps = {
     db,
+    views,
     access,
     tokens,
     blobs,
@@ -372,6 +375,7 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
       hostsOf?.close();
       await places.close();
       await listener.close();
+      await views.close();
       // A database that is away does not keep a server from ending.
       if (mine) await leaveCluster(db, cluster, node).catch(() => undefined);
       await database.close();

@@ -43,7 +43,7 @@ export function useHttp(services: () => TestServices): () => TestHttp {
   let http: TestHttp | undefined;
   let close: (() => Promise<void>) | undefined;
   beforeAll(async () => {
-    const { deps, handlers, database } = services();
+    const { deps, served: handlers, database } = services();
     const failures: unknown[] = [];
     const user = await database.db.selectFrom("users").select("id").where("name", "=", "admin").executeTakeFirstOrThrow();
     const token = async (...scopes: string[]): Promise<string> =>

@@ -1,5 +1,6 @@
 // Services over a real database for tests of resources, without an engine: what needs one answers `engine_unavailable`, as when the edge is down.
 import { BerthError } from "../src/core/errors.ts";
+import { Rendered } from "../src/core/rendered.ts";
 import { randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,22 +12,48 @@ import { createEventReader } from "../src/db/events.ts";
 import { createAccess } from "../src/db/permissions.ts";
 import { openSecretBox } from "../src/db/secretbox.ts";
 import { createTokenCheck } from "../src/db/tokens.ts";
+import { createViews } from "../src/db/views.ts";
+import { silentLog } from "../src/db/log.ts";
 import { readSourceTree } from "../src/builders/source/tree.ts";
 import { receiveUpload } from "../src/builders/source/upload.ts";
 import { staticServerText } from "../src/edge/agent/static-install.ts";
 import { EdgeTraffic } from "../src/engines/edge-traffic.ts";
 import { LocalEngine } from "../src/engines/local/engine.ts";
 import { createBuildLogs } from "../src/resources/builds/log.ts";
-import type { Call, Handlers } from "../src/resources/call.ts";
+import type { Call, Handlers, Versioned } from "../src/resources/call.ts";
 import { createHandlers, type HandlerDeps } from "../src/resources/handlers.ts";
 import { useTestDatabase, type TestDatabase } from "./database.ts";
 
 export interface TestServices {
   readonly database: TestDatabase;
   readonly deps: HandlerDeps;
-  readonly handlers: Handlers;
+  /** As the HTTP server is given them, and with each answer as a value. */
+  readonly served: Handlers;
+  readonly handlers: PlainHandlers;
   /** As the administrator. */ readonly call: (more?: Partial<Call>) => Call;
   readonly home: string;
+}
+
+type Value<T> = T extends Rendered<infer V> ? V : T extends Versioned<infer V> ? Versioned<Exclude<V, Rendered<unknown>>> : T;
+export type PlainHandlers = {
+  readonly [N in keyof Handlers]: (
+    ...given: Parameters<Handlers[N]>
+  ) => Promise<Value<Exclude<Awaited<ReturnType<Handlers[N]>>, Rendered<unknown>>>>;
+};
+
+/** What was put into words already is read back. */
+export function plain(handlers: Handlers): PlainHandlers {
+  const valueOf = (told: unknown): unknown => (told instanceof Rendered ? (JSON.parse(told.bytes.toString()) as unknown) : told);
+  return Object.fromEntries(
+    Object.entries(handlers).map(([name, handler]) => [
+      name,
+      async (...given: never[]): Promise<unknown> => {
+        const answer = valueOf(await (handler as (...same: never[]) => Promise<unknown>)(...given));
+        const { body } = (answer ?? {}) as { readonly body?: unknown };
+        return body instanceof Rendered ? { ...(answer as object), body: valueOf(body) } : answer;
+      },
+    ]),
+  ) as unknown as PlainHandlers;
 }
 
 /** `change` puts parts of its own in place of the standard ones. */
@@ -58,8 +85,10 @@ export function useServices(change: (deps: HandlerDeps) => Partial<HandlerDeps> 
       cluster: "local",
       openBlob: (digest) => blobs.open(digest),
     });
+    const views = createViews({ address: database().address, log: silentLog });
     const standard: HandlerDeps = {
       db,
+      views,
       blobs,
       clock: () => new Date(),
       access: createAccess(db),
@@ -98,8 +127,9 @@ export function useServices(change: (deps: HandlerDeps) => Partial<HandlerDeps> 
       signal: new AbortController().signal,
       ...more,
     });
-    services = { database: database(), deps, handlers, call, home };
+    services = { database: database(), deps, served: handlers, handlers: plain(handlers), call, home };
     close = async () => {
+      await views.close();
       await traffic.close();
       await engine.close();
       rmSync(home, { recursive: true, force: true });

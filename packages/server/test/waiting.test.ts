@@ -69,3 +69,26 @@ test("what it waits for was replaced, and its replacement ends in the moment in 
   await work(waiting);
   expect((await waiting.rollout(number)).phase).toBe("succeeded");
 });
+
+test("what only waits for an instance hands its row back where others wait for a hand, with what it saw written down", async () => {
+  const { db } = services().database;
+  const scene = new Scene(services());
+  await scene.create();
+  await scene.rolledOut(await scene.deploy(spec));
+  await scene.passUntil(async () => (await scene.row()).state === "healthy", "a healthy component");
+  const [before] = await scene.instances();
+  await enqueue(db, { kind: "component", key: scene.componentId, cluster: "local" });
+  const [row] = await claim(db, { kinds: ["component"], clusters: "all", limit: 1, holder: "test", leaseMs: 60_000 });
+  if (before === undefined || row === undefined) throw new Error("nothing runs, or nothing is due");
+  const { id: installation, epoch } = scene.deps.installation();
+  await scene.engine.stop(scene.ref, [before.id], 60_000, { installation, epoch, generation: row.fence }, scene.signal);
+  const deps = { ...scene.deps, waitForHint: () => Promise.reject(new Error("it kept its hand")) };
+  const work = { fence: row.fence, signal: scene.signal, commit: commitUnder(db, row) };
+  const { again } = await reconcileComponent(deps, scene.componentId, { ...work, isCrowded: () => true });
+  expect((again?.getTime() ?? 0) - scene.now).toBeGreaterThan(0);
+  expect((again?.getTime() ?? 0) - scene.now).toBeLessThanOrEqual(1_000);
+  const { observed } = await scene.row();
+  expect(observed.instances.find(({ id }) => id === before.id)?.phase).not.toBe("running");
+  // With a hand to spare it waits in place, where a hint reaches it at once.
+  await expect(reconcileComponent(deps, scene.componentId, { ...work, isCrowded: () => false })).rejects.toThrow("it kept its hand");
+});

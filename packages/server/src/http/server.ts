@@ -8,6 +8,7 @@ import { terminalProtocol } from "@berth/contract/terminal.ts";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { BerthError } from "../core/errors.ts";
 import { contentHash } from "../core/canonical.ts";
+import { Rendered } from "../core/rendered.ts";
 import type { Access, Principal } from "../db/permissions.ts";
 import type { Sent } from "../core/sent.ts";
 import type { Call, Handlers, Versioned } from "../resources/call.ts";
@@ -282,10 +283,11 @@ function send(reply: FastifyReply, route: Route, answer: unknown): FastifyReply 
   if (status === 204) return reply.code(204).send();
   const versioned = route.versioned === true && status !== 202;
   if (versioned) reply.header("etag", `"${(answer as Versioned<unknown>).revision}"`);
+  const body = versioned ? (answer as Versioned<unknown>).body : answer;
   return reply
     .code(status)
     .type("application/json")
-    .send(JSON.stringify(versioned ? (answer as Versioned<unknown>).body : answer));
+    .send(body instanceof Rendered ? body.bytes : JSON.stringify(body));
 }
 
 function problemFor(deps: HttpDeps, error: unknown, requestId: string): ReturnType<typeof problemOf> {

@@ -7,6 +7,8 @@ import type { HandlerContext } from "./loop.ts";
 
 /** ms after which the row goes back to the queue even when work is left, so that every component gets its turn. */
 const turn = 5_000;
+/** The same where others wait for a hand: what is on its way then is waited for in the queue. A rollout keeps its hand a little, since each claim is a new generation for the cluster. */
+const crowded = { rolling: 1_000, keeping: 0 };
 
 export type Turn = HandlerContext;
 
@@ -14,16 +16,17 @@ export type Turn = HandlerContext;
 export async function reconcileComponent(
   deps: ComponentLoopDeps,
   componentId: string,
-  { fence, signal, commit }: Turn,
+  { fence, signal, commit, isCrowded = () => false }: Turn,
 ): Promise<{ readonly again?: Date }> {
   const { id, epoch } = deps.installation();
   const context = { signal, commit, fence: { installation: id, epoch, generation: fence } };
-  const until = deps.clock().getTime() + turn;
+  const from = deps.clock().getTime();
   for (;;) {
     const { next, loaded } = await onePass(deps, componentId, context);
     if (next === undefined || loaded === undefined) return {};
     const now = deps.clock().getTime();
-    if (next >= 1000 || now + next >= until) return { again: new Date(now + next) };
+    const most = next > 0 && isCrowded() ? crowded[loaded.rollout === undefined ? "keeping" : "rolling"] : turn;
+    if (next >= 1000 || now + next >= from + most) return { again: new Date(now + next) };
     if (next > 0) await deps.waitForHint({ stack: loaded.stack.name, component: loaded.component.name }, next, signal);
     signal.throwIfAborted();
   }

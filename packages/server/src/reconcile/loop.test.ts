@@ -101,6 +101,26 @@ describe("the loop", () => {
     await expect.poll(() => done.size, { timeout: 20_000 }).toBe(keys.length);
   });
 
+  it("tells who works on a row whether others may wait for a hand", async () => {
+    const told = new Map<string, boolean>();
+    const all = Promise.withResolvers<void>();
+    run(
+      async (row, { isCrowded }) => {
+        if (row.key === "alone") told.set(row.key, isCrowded?.() ?? true);
+        else {
+          if (row.key === "b") all.resolve();
+          await all.promise;
+          told.set(row.key, isCrowded?.() ?? false);
+        }
+      },
+      { concurrency: 2 },
+    );
+    await ask("alone");
+    await expect.poll(() => told.get("alone")).toBe(false);
+    await Promise.all(["a", "b"].map(ask));
+    await expect.poll(() => told.get("a") ?? told.get("b")).toBe(true);
+  });
+
   it("works on everything that is due, so many at once and no more", async () => {
     let now = 0;
     let most = 0;

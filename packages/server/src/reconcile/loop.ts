@@ -15,6 +15,8 @@ export interface HandlerContext {
   readonly fence: number;
   /** The only way in which a handler writes. */
   readonly commit: Commit;
+  /** Whether no hand is free for others of the same cluster: then who only waits hands its row back, and comes again. Absent: nobody else is there. */
+  readonly isCrowded?: () => boolean;
 }
 /** When to look again; nothing = when somebody asks. */
 export interface HandlerResult {
@@ -248,7 +250,12 @@ export function startLoop(options: LoopOptions): Loop {
     try {
       const result = await orLeftBehind(
         Promise.resolve().then(() =>
-          options.handler(row, { signal: controller.signal, fence: row.fence, commit: commitUnder(options.db, row) }),
+          options.handler(row, {
+            signal: controller.signal,
+            fence: row.fence,
+            commit: commitUnder(options.db, row),
+            isCrowded: () => isFull(row.cluster),
+          }),
         ),
         controller.signal,
       );

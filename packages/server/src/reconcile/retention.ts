@@ -5,6 +5,7 @@ import type { Db } from "../db/pool.ts";
 import { blobsLock } from "../db/snapshot.ts";
 import type { BuildLogs } from "../resources/builds/log.ts";
 import { removeTombstonesBefore } from "../db/tombstones.ts";
+import { removeViewChanges } from "../db/views.ts";
 import { deleteExpiredPlans } from "../resources/plans/store.ts";
 import { deleteOldHooks } from "../resources/tasks/hooks.ts";
 import { letGoOfBuilds } from "../resources/builds/let-go.ts";
@@ -74,6 +75,7 @@ export async function retain(
   await sql`delete from artifacts a where created_at < ${new Date(now.getTime() - limits.blobGrace)} and not exists (select 1 from releases r where r.artifact_digest = a.digest) and not exists (select 1 from builds b where b.artifact_digest = a.digest)`.execute(
     db,
   );
+  await removeViewChanges(db);
   await removeTombstonesBefore(db, new Date(now.getTime() - limits.tombstones));
   await sql`delete from events where at < ${new Date(now.getTime() - limits.events)}`.execute(db);
   const installation = await db.selectFrom("installation").select("raised_at").executeTakeFirst();

@@ -3,6 +3,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import type { Duplex, Readable } from "node:stream";
 import type { Routes, RouteName } from "@berth/contract/api.ts";
 import type { Input, Output, Route } from "@berth/contract/route.ts";
+import type { Rendered } from "../core/rendered.ts";
 import type { Sent } from "../core/sent.ts";
 import type { Session } from "../engines/engine.ts";
 import type { Principal } from "../db/permissions.ts";
@@ -28,6 +29,9 @@ export interface Versioned<T> {
   readonly revision: string;
 }
 
+/** An answer, or its words. */
+export type Told<T> = T | Rendered<T>;
+
 /** An `events` handler resolves once the caller may have the stream, so that a refusal is a plain problem and not a stream that ends at once. */
 export type Handler<R extends Route> = R["kind"] extends "events"
   ? (input: Input<R>, call: Call) => Promise<AsyncIterable<Sent<Output<R>>>>
@@ -47,8 +51,8 @@ export type Handler<R extends Route> = R["kind"] extends "events"
             : R extends { readonly versioned: true }
               ? R["status"] extends 202 | 204
                 ? (input: Input<R>, call: Call) => Promise<Output<R>>
-                : (input: Input<R>, call: Call) => Promise<Versioned<Output<R>>>
-              : (input: Input<R>, call: Call) => Promise<Output<R>>;
+                : (input: Input<R>, call: Call) => Promise<Versioned<Told<Output<R>>>>
+              : (input: Input<R>, call: Call) => Promise<Told<Output<R>>>;
 
 export type Handlers = { readonly [N in RouteName]: Handler<Routes[N]> };
 /** The handlers of one resource: `satisfies HandlersOf<typeof stackRoutes>` in its routes.ts. */

@@ -7,6 +7,7 @@ import type { KubeFacts, WantedKube } from "../core/kube-clusters.ts";
 import type { Db } from "../db/pool.ts";
 import type { SecretBox } from "../db/secretbox.ts";
 import type { TokenCheck } from "../db/tokens.ts";
+import type { Views } from "../db/views.ts";
 import type { Engine } from "../engines/engine.ts";
 import type { Traffic } from "../engines/traffic.ts";
 
@@ -48,6 +49,8 @@ export interface AddedClusters {
 
 export interface ResourceDeps {
   readonly db: Db;
+  /** For what is asked for again and again. */
+  readonly views: Views;
   readonly access: Access;
   readonly tokens: TokenCheck;
   readonly blobs: BlobStore;

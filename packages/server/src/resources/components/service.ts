@@ -3,11 +3,11 @@ import { isArtifactStored } from "../artifacts.ts";
 import type { Component, InstanceView } from "@berth/contract/resources/components.ts";
 import type { Deployment } from "@berth/contract/resources/plans.ts";
 import type { Autoscale, ComponentSpec } from "@berth/contract/spec.ts";
-import { instanceVerbs } from "../../core/allowed.ts";
 import { within } from "../../core/autoscale.ts";
 import { BerthError } from "../../core/errors.ts";
 import { nearest } from "../../core/nearest.ts";
 import type { Page } from "../../core/page.ts";
+import type { Rendered } from "../../core/rendered.ts";
 import type { Db } from "../../db/pool.ts";
 import { transaction } from "../../db/transaction.ts";
 import { enqueue } from "../../reconcile/queue.ts";
@@ -16,17 +16,16 @@ import type { CertificateService } from "../certificates/service.ts";
 import { resolveIntent } from "../config/resolve.ts";
 import type { ResourceDeps } from "../deps.ts";
 import { audit, buryComponent, keepAnswer, stackEvent, wakeComponent, wakeLooks } from "../intent.ts";
-import { slice, toPage, type ListRequest } from "../page.ts";
+import type { ListRequest } from "../page.ts";
 import { findRelease, findReleaseByNumber, newestRelease } from "../releases/store.ts";
 import { acceptRollouts, sameAgain } from "../rollouts/accept.ts";
 import { openRollout } from "../rollouts/store.ts";
 import { withinQuota } from "../stacks/quota.ts";
 import type { StackHandle, StackService } from "../stacks/service.ts";
 import { defineComponent, sameSpec } from "./definition.ts";
-import { unknownSince } from "../unknown.ts";
-import { presentComponent } from "./present.ts";
 import { checkAutoscale, checkOverlays, grantPermission, takesGrant } from "./rights.ts";
 import * as store from "./store.ts";
+import { createComponentViews } from "./views.ts";
 
 export type ComponentService = ReturnType<typeof createComponentService>;
 
@@ -70,21 +69,13 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
     });
   }
 
+  const views = createComponentViews(deps, stacks, certificates);
+
+  /** As it is after a change. */
   async function view(call: Call, stack: StackHandle, name: string): Promise<Versioned<Component>> {
-    const [row] = await store.listComponents(deps.db, { stackId: stack.id, name, page: slice(store.componentList, { limit: 1 }) });
-    if (row === undefined) throw await notFound(stack, name);
-    return {
-      body: presentComponent(
-        stack,
-        row,
-        deps.places.traffic(stack.cluster),
-        await stacks.permissionsIn(call, stack),
-        await certificates.warnings(),
-        unknownSince(deps.addedClusters, stack.cluster),
-        deps.places.engine(stack.cluster).autoscale !== undefined,
-      ),
-      revision: String(row.revision),
-    };
+    const shown = await views.now(call, stack, name);
+    if (shown === undefined) throw await notFound(stack, name);
+    return shown;
   }
 
   /** One change of operational intent, with its event and audit entry. */
@@ -125,20 +116,15 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
       call: Call,
       stackName: string,
       query: ListRequest & Pick<store.ComponentListQuery, "kind" | "state">,
-    ): Promise<Page<Component>> {
-      const stack = await stacks.find(call, stackName);
-      const page = slice(store.componentList, query);
-      const rows = await store.listComponents(deps.db, { stackId: stack.id, page, kind: query.kind, state: query.state });
-      const may = await stacks.permissionsIn(call, stack);
-      const traffic = deps.places.traffic(stack.cluster);
-      const unknown = unknownSince(deps.addedClusters, stack.cluster);
-      const autoscaler = deps.places.engine(stack.cluster).autoscale !== undefined;
-      const warningsOf = await certificates.warnings();
-      return toPage(rows, page, (row) => presentComponent(stack, row, traffic, may, warningsOf, unknown, autoscaler));
+    ): Promise<Rendered<Page<Component>>> {
+      return views.list(call, await stacks.find(call, stackName), query);
     },
 
-    async show(call: Call, stackName: string, name: string): Promise<Versioned<Component>> {
-      return view(call, await stacks.find(call, stackName), name);
+    async show(call: Call, stackName: string, name: string): Promise<Versioned<Rendered<Component>>> {
+      const stack = await stacks.find(call, stackName);
+      const shown = await views.one(call, stack, name);
+      if (shown === undefined) throw await notFound(stack, name);
+      return shown;
     },
 
     async set(call: Call, stackName: string, name: string, spec: ComponentSpec): Promise<Versioned<Component>> {
@@ -316,19 +302,11 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
       stackName: string,
       name: string,
       query: ListRequest & Pick<store.InstanceListQuery, "phase" | "ready" | "track">,
-    ): Promise<Page<InstanceView>> {
-      const { stack, component } = await find(call, stackName, name);
-      const page = slice(store.instanceList, query);
-      const rows = await store.listInstances(deps.db, {
-        componentId: component.id,
-        page,
-        phase: query.phase,
-        ready: query.ready,
-        track: query.track,
-      });
-      const may = await stacks.permissionsIn(call, stack);
-      const deleting = stack.deleting || component.delete_requested_at !== null;
-      return toPage(rows, page, ({ seen }) => ({ ...seen, allowed: instanceVerbs(may, { phase: seen.phase, deleting }) }));
+    ): Promise<Rendered<Page<InstanceView>>> {
+      const stack = await stacks.find(call, stackName);
+      const shown = await views.instances(call, stack, name, query);
+      if (shown === undefined) throw await notFound(stack, name);
+      return shown;
     },
   };
 }

@@ -94,6 +94,20 @@ export async function findComponent(
     .executeTakeFirst();
 }
 
+/** What tells whether there is one, without what it is. */
+export async function findPlace(
+  trx: Db,
+  stackId: string,
+  name: string,
+): Promise<Pick<ComponentRow, "id" | "delete_requested_at"> | undefined> {
+  return trx
+    .selectFrom("components")
+    .select(["id", "delete_requested_at"])
+    .where("stack_id", "=", stackId)
+    .where("name", "=", name)
+    .executeTakeFirst();
+}
+
 export async function findComponentById(trx: Db, id: string, options: { lock?: boolean } = {}): Promise<ComponentRow | undefined> {
   return trx
     .selectFrom("components as c")

@@ -4,6 +4,7 @@ import type { Stack, StackVersion } from "@berth/contract/resources/stacks.ts";
 import type { Page } from "../../core/page.ts";
 import { stackVerbs } from "../../core/allowed.ts";
 import { BerthError } from "../../core/errors.ts";
+import { Rendered } from "../../core/rendered.ts";
 import { refuseSecondTeam } from "../../core/isolation.ts";
 import { nearest } from "../../core/nearest.ts";
 import type { StackScope } from "../../db/permissions.ts";
@@ -42,20 +43,33 @@ export function createStackService(deps: ResourceDeps) {
     permission = "stacks.read",
     options: { trx?: Db; lock?: boolean; whileDeleting?: boolean } = {},
   ): Promise<StackHandle> {
-    const trx = options.trx ?? deps.db;
-    const row = options.lock === true ? await store.lockStack(trx, name) : await store.findStack(trx, name);
-    const scope = row === undefined ? undefined : { team: row.team_id, stack: row.id };
-    if (row === undefined || scope === undefined || !(await deps.access.may(call.principal, "stacks.read", scope)))
+    const isOnlyShown = permission === "stacks.read" && options.trx === undefined;
+    const stack = isOnlyShown ? await shown(call, name) : await read(options.trx ?? deps.db, name, options);
+    const scope = stack === undefined ? undefined : { team: stack.teamId, stack: stack.id };
+    if (stack === undefined || scope === undefined || !(await deps.access.may(call.principal, "stacks.read", scope)))
       throw await notFound(call, name);
     if (permission !== "stacks.read" && !(await deps.access.may(call.principal, permission, scope)))
       throw new BerthError("forbidden", { action: permission, permission });
-    if (permission !== "stacks.read" && row.delete_requested_at !== null && options.whileDeleting !== true)
+    if (permission !== "stacks.read" && stack.deleting && options.whileDeleting !== true)
       throw new BerthError("wrong_state", {
         verb: "Changing it",
         reason: `stack ${name} is being removed`,
         hint: "Wait until it is gone; then it can be made again.",
       });
-    return stackHandle(row);
+    return stack;
+  }
+
+  async function read(trx: Db, name: string, { lock }: { lock?: boolean }): Promise<StackHandle | undefined> {
+    const row = lock === true ? await store.lockStack(trx, name) : await store.findStack(trx, name);
+    return row === undefined ? undefined : stackHandle(row);
+  }
+
+  /** As `read`, for who only looks: whoever asks again is given the same one, until it has changed. */
+  async function shown(call: Call, name: string): Promise<StackHandle | undefined> {
+    return deps.views.get(call, `stack ${name}`, async () => {
+      const value = await read(deps.db, name, {});
+      return { value, of: value === undefined ? [] : [value.id, value.teamId, value.clusterId], bytes: 1_000 };
+    });
   }
 
   async function notFound(call: Call, name: string): Promise<BerthError> {
@@ -81,11 +95,12 @@ export function createStackService(deps: ResourceDeps) {
 
   /** For an object of that stack, or of one that the team would make: a quick answer to "may this caller", for `allowed`. */
   async function permissionsIn(call: Call, stack: { id?: string; teamId: string }): Promise<MayHere> {
-    const held = await deps.access.permissions(call.principal, {
-      team: stack.teamId,
-      ...(stack.id === undefined ? {} : { stack: stack.id }),
-    });
-    return (permission) => held.has("*") || held.has(permission);
+    return mayWith(await heldIn(call, stack));
+  }
+
+  /** All that the caller may do there; holds `*` when it is everything. */
+  async function heldIn(call: Call, stack: { id?: string; teamId: string }): Promise<ReadonlySet<string>> {
+    return deps.access.permissions(call.principal, { team: stack.teamId, ...(stack.id === undefined ? {} : { stack: stack.id }) });
   }
 
   /** Creates inside a running transaction; also used by a plan that makes its stack. */
@@ -155,6 +170,8 @@ export function createStackService(deps: ResourceDeps) {
     find,
     createIn,
     permissionsIn,
+    heldIn,
+    mayWith,
     visible,
 
     async exists(name: string, trx: Db = deps.db): Promise<boolean> {
@@ -182,8 +199,29 @@ export function createStackService(deps: ResourceDeps) {
       });
     },
 
-    async show(call: Call, name: string): Promise<Versioned<Stack>> {
-      return view(call, (await find(call, name)).id, name);
+    async show(call: Call, name: string): Promise<Versioned<Rendered<Stack>>> {
+      const stack = await find(call, name);
+      const held = await heldIn(call, stack);
+      const around = (hosts: store.StackListRow["hosts"]): string =>
+        JSON.stringify([
+          unknownSince(deps.addedClusters, stack.cluster),
+          hosts.map(({ host, path }) => deps.places.traffic(stack.cluster).publicUrl(host, path)),
+        ]);
+      const read = async () => {
+        const row = await store.stackSummary(deps.db, stack.id);
+        // Its removal may have ended since it was found.
+        if (row === undefined) return { value: undefined, of: [], bytes: 0 };
+        const body = new Rendered(present(row, mayWith(held)));
+        return {
+          value: { told: { body, revision: String(row.revision) }, hosts: row.hosts, around: around(row.hosts) },
+          of: [row.id, row.team_id, row.cluster_id],
+          bytes: body.bytes.length + 1_000,
+        };
+      };
+      const key = `stack as shown\n${stack.id}\n${[...held].sort().join(" ")}`;
+      const shown = await deps.views.get(call, key, read, (kept) => kept?.around === around(kept?.hosts ?? []));
+      if (shown === undefined) throw await notFound(call, name);
+      return shown.told;
     },
 
     async update(call: Call, name: string, change: { runEnv?: string; drift?: StackDrift }): Promise<Versioned<Stack>> {
@@ -226,6 +264,11 @@ export function createStackService(deps: ResourceDeps) {
     },
   };
 }
+
+const mayWith =
+  (held: ReadonlySet<string>): MayHere =>
+  (permission) =>
+    held.has("*") || held.has(permission);
 
 /** A row as other resources and loops go by it. */
 export function stackHandle(row: store.StackRow): StackHandle {
