@@ -143,6 +143,6 @@ describe.skipIf(missing !== undefined)(
 
     test("a control plane that is killed again and again in the middle of releases goes on, and no request is lost", async () => {
       await killed(at, chance.fork("kills"), kills);
-    });
+    }, 3_600_000);
   },
 );

@@ -11,6 +11,7 @@ export const sharedStores: ReadonlyMap<string, string> = new Map([
   ["components -> rollouts", "a restart is refused while a rollout is open, under the same lock"],
   ["config -> secrets", "a release's secret references are resolved where its config is"],
   ["config -> components", "a change of config may release every component of the stack"],
+  ["imports -> secrets", "what runs is compared with what the stack has under the name that it would get"],
   ["plans -> builds", "applying a plan reuses or queues builds"],
   ["plans -> components", "applying a plan writes its components"],
   ["plans -> releases", "a plan says whether the release that serves would change"],

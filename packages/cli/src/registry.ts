@@ -38,6 +38,7 @@ import { command as configUnset } from "./commands/config/unset.ts";
 import { command as credentialsDelete } from "./commands/credentials/delete.ts";
 import { command as credentialsList } from "./commands/credentials/list.ts";
 import { command as credentialsSet } from "./commands/credentials/set.ts";
+import { command as dailyImport } from "./commands/daily/import.ts";
 import { command as dailyAdopt } from "./commands/daily/adopt.ts";
 import { command as dailyBackup } from "./commands/daily/backup.ts";
 import { command as dailyCompletion } from "./commands/daily/completion.ts";
@@ -139,6 +140,7 @@ const dailyOrder = [
   "backup",
   "restore",
   "adopt",
+  "import",
   "login",
   "logout",
   "whoami",
@@ -255,6 +257,7 @@ export const registry = registryOf(
     dailyBackup,
     dailyRestore,
     dailyAdopt,
+    dailyImport,
     dailyLogin,
     dailyLogout,
     dailyWhoami,

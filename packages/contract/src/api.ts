@@ -7,6 +7,7 @@ import { componentRoutes } from "./resources/components.ts";
 import { configRoutes } from "./resources/config.ts";
 import { driftRoutes } from "./resources/drift.ts";
 import { eventRoutes } from "./resources/events.ts";
+import { importRoutes } from "./resources/imports.ts";
 import { installationRoutes } from "./resources/installation.ts";
 import { planRoutes } from "./resources/plans.ts";
 import { registryRoutes } from "./resources/registries.ts";
@@ -40,6 +41,7 @@ export const routes = {
   ...registryRoutes,
   ...webhookRoutes,
   ...adoptionRoutes,
+  ...importRoutes,
 };
 export type Routes = typeof routes;
 export type RouteName = keyof Routes;

@@ -82,6 +82,17 @@ export const builderRules: readonly RightsRule[] = [
   { apiGroups: [""], resources: ["pods/exec"], verbs: ["get", "create"] },
 ];
 
+/** In a namespace that others made, to look at what is in it and to make it a stack's: everything else comes with `berth-stack`, which Berth then binds there as in its own. */
+export const importRules: readonly RightsRule[] = [
+  { apiGroups: [""], resources: ["namespaces"], verbs: ["patch"] },
+  { apiGroups: [""], resources: ["configmaps", "secrets"], verbs: ["get"] },
+  { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["create", "delete"] },
+  { apiGroups: ["networking.k8s.io"], resources: ["ingresses"], verbs: ["list"] },
+  { apiGroups: ["policy"], resources: ["poddisruptionbudgets"], verbs: ["list"] },
+  { apiGroups: ["apps"], resources: ["statefulsets"], verbs: ["list"] },
+  { apiGroups: ["batch"], resources: ["cronjobs"], verbs: ["list"] },
+];
+
 /** Pods that make namespaces of their own keep to no stricter level, rootless ones included: their system calls are not filtered. */
 export const builderLevel = { "pod-security.kubernetes.io/enforce": "privileged" } as const;
 
@@ -94,10 +105,12 @@ export interface RightsOf {
   readonly account: string;
   /** Images are built in the cluster. */
   readonly builder?: boolean;
+  /** Namespaces of others, which are to be imported. */
+  readonly imports?: readonly string[];
 }
 
 /** In the order in which they are applied. */
-export function clusterRights({ namespace, account, builder = false }: RightsOf): readonly Manifest[] {
+export function clusterRights({ namespace, account, builder = false, imports = [] }: RightsOf): readonly Manifest[] {
   const subjects = [{ kind: "ServiceAccount", name: account, namespace }];
   const roleRef = (kind: "ClusterRole" | "Role", name: string) => ({ apiGroup: rbac, kind, name });
   const binding = `berth:${namespace}:${account}`;
@@ -123,6 +136,21 @@ export function clusterRights({ namespace, account, builder = false }: RightsOf)
     { apiVersion: `${rbac}/v1`, kind: "ClusterRole", metadata: { name: stackRole, labels }, rules: stackRules },
     ...bindingPolicy(namespace, account),
     ...(builder ? builderRights(binding, subjects) : []),
+    ...imports.flatMap((name) => importRights(name, binding, subjects)),
+  ];
+}
+
+function importRights(namespace: string, binding: string, subjects: readonly object[]): readonly Manifest[] {
+  const role = "berth-import";
+  return [
+    { apiVersion: `${rbac}/v1`, kind: "Role", metadata: { name: role, namespace, labels }, rules: importRules },
+    {
+      apiVersion: `${rbac}/v1`,
+      kind: "RoleBinding",
+      metadata: { name: `${binding}:import`, namespace, labels },
+      roleRef: { apiGroup: rbac, kind: "Role", name: role },
+      subjects,
+    },
   ];
 }
 

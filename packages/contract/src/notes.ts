@@ -45,6 +45,31 @@ export const notesEn = {
   adopt_others: "{count} more instance(s), of release {releases}, run beside it; they leave as at the end of a rollout.",
   adopt_bundle_missing:
     "The bundle of {component} is not stored any more: it runs on, but has to be built again before it can be scaled or restarted.",
+  // importing what others made in a cluster
+  import_kind: "A {kind} cannot be imported: it stays as it is, and is no part of the stack.",
+  import_field: "{path} has no place in a component: {reason}.",
+  import_name: "{name} can be no component's name: those are DNS labels without `--`, of 40 characters at most.",
+  import_name_taken: "{kind} {name} is in the way: Berth makes one of this name for the component.",
+  import_component_taken: "The stack has a component {name} already, which is not this one.",
+  import_managed:
+    "{name} is managed by {tool}, which would undo what Berth does or be undone by it: take it off there first, then say `--managed`.",
+  import_stopped: "{name} has no pods: what it runs is not known. Scale it up first.",
+  import_unsettled: "{name} is on its way to something else, or paused: wait until all of its pods are of its newest template.",
+  import_images: "The pods of {name} run different images of one name: restart it first, so that all run the same.",
+  import_image: "The cluster does not say by which digest {image} runs in {name}: push it to a registry, and roll it out from there.",
+  import_image_of_others:
+    "{image} is kept by this Berth for what it builds, and no component may be made of it by its name: push it under another one.",
+  import_autoscaled:
+    "HorizontalPodAutoscaler {autoscaler} decides how many pods {name} has: remove it first, and give the component `x-berth.autoscale` afterwards.",
+  import_service_shared: "Service {service} leads to pods of {name} and to others, such as {pod}: give each its own Service first.",
+  import_secret_differs: "The secret {secret} of the stack says something else than what {name} runs with.",
+  import_door_left:
+    "{kind} {name} stays as it is and goes on leading to {component}, by its Service. Weights of a release do not count there.",
+  import_labels: "The next release of {component} has no labels {labels} of its own: Berth writes those.",
+  import_hardened:
+    "From its next release on {component} gets no token of the cluster's API, no variables of other Services, and no raw sockets.",
+  import_pause: "The pause of {component} before SIGTERM becomes Berth's own two seconds, after it was taken out of all Services.",
+  import_busy: "It was not imported: {reason}",
   // what somebody changed by hand
   drifted: "{count} field(s) of it were changed by hand in the cluster, and are left so: `berth drift` shows them.",
   // certificates

@@ -242,6 +242,7 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
     places,
     addedClusters: added ?? noneAdded,
     installation: () => installation.id,
+    ...(prefix === undefined ? {} : { registry: prefix }),
     clock,
     isOnOldBases: createBaseCheck(config, paths),
   };

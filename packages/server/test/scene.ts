@@ -223,6 +223,7 @@ export class Scene {
       runEnv: row.run_env,
       drift: row.drift,
       revision: row.revision,
+      namespace: null,
       deleting: false,
     };
   }

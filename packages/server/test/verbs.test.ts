@@ -18,6 +18,7 @@ const noVerbs: Readonly<Partial<Record<RouteName, string>>> = {
   login: "whoever calls it is not signed in yet",
   explainSource: "it only reads; the body is too much for a query",
   adopt: "each candidate says whether it is possible",
+  importNamespace: "each item says whether it is possible",
   restoreVolume: "the volume need not be there yet, and its place has the last word",
   notifyRegistry: "registries call it, with a secret and no permission",
 };
@@ -34,6 +35,7 @@ const facts: Readonly<Record<string, string>> = {
   Manifests: "shows what releases are in their cluster",
   Drift: "shows what was changed of them there",
   PlanNeeds: "no plan yet",
+  ImportItem: "says by itself whether it can be imported",
   Candidate: "says by itself whether it can be adopted",
   BuildPlan: "part of a build",
   StackVersion: "nothing acts on a version yet",

@@ -7,6 +7,8 @@ import { portNumbers } from "./ports.ts";
 export type EntrySpec = Pick<ComponentSpec, "kind" | "ports" | "domains" | "maxBody" | "maxConnections" | "kubernetes">;
 export interface EntryParts {
   readonly stack: string;
+  /** Of an imported stack. */
+  readonly namespace?: string | undefined;
   /** Of the stack's cluster: what default hosts end with. */
   readonly domain: string;
   readonly component: string;
@@ -36,7 +38,7 @@ export interface EntryEndpoint {
 const holdFor = 10_000;
 
 export interface Entry {
-  readonly ref: { readonly stack: string; readonly component: string };
+  readonly ref: { readonly stack: string; readonly component: string; readonly namespace?: string };
   readonly ports: readonly {
     readonly name: string;
     readonly protocol: "http" | "tcp";
@@ -116,7 +118,7 @@ export function trafficEntry(parts: EntryParts, endpoints: readonly EntryEndpoin
     ).map((port) => port.name),
   );
   return {
-    ref: { stack: parts.stack, component: parts.component },
+    ref: { stack: parts.stack, component: parts.component, ...(parts.namespace === undefined ? {} : { namespace: parts.namespace }) },
     ports: ports.flatMap(({ siblings, ...port }) => {
       const internal = parts.internalPorts.get(port.name);
       if (internal === undefined) return [];

@@ -50,6 +50,7 @@ export interface StackTables {
     run_env: Generated<string>;
     quota: JsonOrNull<Quota>;
     /** 0015 */ drift: Generated<StackDrift>;
+    /** 0017 */ namespace: string | null;
     revision: Big;
     last_version: Generated<number>;
     last_build: Generated<number>;

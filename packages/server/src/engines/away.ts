@@ -70,6 +70,12 @@ export class AwayEngine implements Engine {
   list(): AsyncIterable<Observed> {
     return this.#refuseStream();
   }
+  foreign(): Promise<never> {
+    return this.#refuse();
+  }
+  takeIn(): Promise<void> {
+    return this.#refuse();
+  }
   records(): AsyncIterable<InstanceRecord> {
     return this.#refuseStream();
   }

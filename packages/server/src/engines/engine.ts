@@ -4,13 +4,24 @@ import type { Duplex, Readable } from "node:stream";
 import type { Cause } from "@berth/contract/causes.ts";
 import type { Overlays } from "@berth/contract/overlay.ts";
 import type { Command, ComponentKind, ComponentSpec, Port, Probe, VolumeMount } from "@berth/contract/spec.ts";
+import type { Foreign } from "../core/imports/foreign.ts";
+import type { ServiceChange } from "../core/imports/services.ts";
 import type { Refusal } from "../core/overlay/overlay.ts";
 
 /** Which component of which stack, on the cluster that the engine drives. Names are DNS labels. */
 export interface Ref {
   readonly stack: string;
   readonly component: string;
+  /** Of its cluster, where its stack was imported: the one that its objects were found in. Absent: one that Berth makes for the stack. */
+  readonly namespace?: string;
 }
+
+/** Of a component of a stack, as its row has it. */
+export const refOf = (stack: { readonly name: string; readonly namespace?: string | null }, component: string): Ref => ({
+  stack: stack.name,
+  component,
+  ...(stack.namespace == null ? {} : { namespace: stack.namespace }),
+});
 
 /** Carried by every object that an engine makes. An engine refuses (`stale_generation`) to act with an older epoch or, for the same ref, an older generation. */
 export interface Fence {
@@ -238,6 +249,8 @@ export interface VolumeRef {
   readonly stack: string;
   readonly stackName: string;
   readonly name: string;
+  /** As of Ref. */
+  readonly namespace?: string;
 }
 
 /** A field of what an engine put into its place that somebody else made otherwise. */
@@ -283,6 +296,17 @@ export interface ResolvedImage {
   /** bytes; 0 = not known */ readonly size: number;
 }
 
+/** A Deployment that somebody else made, and what it is from now on. */
+export interface TakeIn {
+  /** As its release says it; its ref names the namespace. */
+  readonly workload: Workload;
+  /** As it was when somebody looked at it. */
+  readonly deployment: { readonly name: string; readonly uid: string; readonly generation: number };
+  readonly container: string;
+  readonly templateHash: string;
+  readonly services: readonly ServiceChange[];
+}
+
 export interface Engine {
   readonly kind: "local" | "docker" | "kubernetes";
   capabilities(signal: AbortSignal): Promise<Capabilities>;
@@ -313,6 +337,13 @@ export interface Engine {
   drift?(ref: Ref, signal: AbortSignal): Promise<Drift>;
   /** Takes that back, but for the number of instances, which `ensure` and `stop` do. */
   repair?(ref: Ref, fence: Fence, signal: AbortSignal): Promise<void>;
+  /** What is in a namespace that Berth did not make. undefined: there is none of this name. Absent: the place has no namespaces. */
+  foreign?(namespace: string, signal: AbortSignal): Promise<Foreign | undefined>;
+  /**
+   * Makes what runs there instances of a release, without replacing any of them: `records` tells them from then on. May be repeated. Errors: `wrong_state` when it was changed meanwhile;
+   * EngineFailure (`namespace_of_others`).
+   */
+  takeIn?(taken: TakeIn, fence: Fence, signal: AbortSignal): Promise<void>;
   /** Everything of this installation on this cluster. */
   list(signal: AbortSignal): AsyncIterable<Observed>;
   /** The same instances with what they were started from: for adoption. */
@@ -339,7 +370,10 @@ export interface Engine {
    * Removes what is kept of a stack as a whole once all of its components are removed: unpacked releases, logs, folders; its volumes only when none is kept. Absent = success.
    * false: something of it is still ending, ask again.
    */
-  forget(stack: { readonly id: string; readonly name: string; readonly volumes: "kept" | "none" }, signal: AbortSignal): Promise<boolean>;
+  forget(
+    stack: { readonly id: string; readonly name: string; readonly namespace?: string | null; readonly volumes: "kept" | "none" },
+    signal: AbortSignal,
+  ): Promise<boolean>;
   readonly volumes: VolumePort;
   /**
    * The address at which the edge stands for the component on its stack's own network, where the component's name leads to it. It stays as long as the stack.

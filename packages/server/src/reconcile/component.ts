@@ -1,5 +1,5 @@
 // The component loop's handler: passes over one component until nothing is on its way, for a while at most, then hands the row back.
-import { EngineFailure } from "../engines/engine.ts";
+import { refOf, EngineFailure } from "../engines/engine.ts";
 import { BerthError } from "../core/errors.ts";
 import type { ComponentLoopDeps } from "./component/deps.ts";
 import { passComponent } from "./component/pass.ts";
@@ -27,7 +27,7 @@ export async function reconcileComponent(
     const now = deps.clock().getTime();
     const most = next > 0 && isCrowded() ? crowded[loaded.rollout === undefined ? "keeping" : "rolling"] : turn;
     if (next >= 1000 || now + next >= from + most) return { again: new Date(now + next) };
-    if (next > 0) await deps.waitForHint({ stack: loaded.stack.name, component: loaded.component.name }, next, signal);
+    if (next > 0) await deps.waitForHint(refOf(loaded.stack, loaded.component.name), next, signal);
     signal.throwIfAborted();
   }
 }

@@ -39,7 +39,15 @@ export async function reconcileStack(
   if (empty === undefined) return {};
   if (empty.building) return again;
   // While its row, and with it its name, is still taken: what comes after must find nothing of it, and a crash in the middle only repeats this.
-  if (!(await forgetStack(deps.places, empty.tombstone, { id: stackId, name: empty.name, volumes: empty.volumes }, signal))) return again;
+  if (
+    !(await forgetStack(
+      deps.places,
+      empty.tombstone,
+      { id: stackId, name: empty.name, namespace: empty.namespace, volumes: empty.volumes },
+      signal,
+    ))
+  )
+    return again;
   await deps.builderFor(empty.tombstone.cluster).forget(stackId);
   for (const { id } of await deps.db.selectFrom("builds").select("id").where("stack_id", "=", stackId).execute())
     await deps.buildLogs.remove(id);
@@ -50,6 +58,7 @@ export async function reconcileStack(
 /** `building`: a build still runs, in the stack's caches. */
 interface Empty {
   readonly name: string;
+  readonly namespace: string | null;
   readonly tombstone: Tombstone;
   readonly volumes: "kept" | "none";
   readonly building: boolean;
@@ -85,7 +94,7 @@ function removeParts(clock: () => Date, stackId: string, commit: Commit): Promis
       }
       return undefined;
     }
-    return { name: stack.name, tombstone, volumes: volumes.length > 0 ? "kept" : "none", building };
+    return { name: stack.name, namespace: stack.namespace, tombstone, volumes: volumes.length > 0 ? "kept" : "none", building };
   });
 }
 
@@ -144,6 +153,7 @@ export async function reconcileVolume(
       "v.delete_requested_at",
       "s.name as stack",
       "s.team_id",
+      "s.namespace",
       "s.deleted_at",
       "s.delete_requested_at as stack_delete",
       "k.name as cluster",
@@ -166,7 +176,7 @@ export async function reconcileVolume(
     const left = await listVolumes(trx, { stackId: row.stack_id, page: slice(volumeList, { limit: 1 }) });
     if (row.stack_delete !== null) await enqueue(trx, { kind: "stack", key: row.stack_id, cluster: row.cluster });
     else if (row.deleted_at !== null && left.length === 0)
-      await removeEmptied(trx, places, tombstone, { id: row.stack_id, name: row.stack }, signal);
+      await removeEmptied(trx, places, tombstone, { id: row.stack_id, name: row.stack, namespace: row.namespace }, signal);
   });
   return {};
 }
@@ -176,7 +186,7 @@ async function removeEmptied(
   trx: Db,
   places: Places,
   tombstone: Tombstone,
-  { id, name }: { readonly id: string; readonly name: string },
+  { id, name, namespace }: { readonly id: string; readonly name: string; readonly namespace: string | null },
   signal: AbortSignal,
 ): Promise<void> {
   const kept = await trx
@@ -187,6 +197,6 @@ async function removeEmptied(
     .forUpdate()
     .executeTakeFirst();
   if (kept === undefined) return;
-  await forgetStack(places, tombstone, { id, name, volumes: "none" }, signal);
+  await forgetStack(places, tombstone, { id, name, namespace, volumes: "none" }, signal);
   await trx.deleteFrom("stacks").where("id", "=", id).execute();
 }

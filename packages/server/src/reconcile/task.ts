@@ -1,6 +1,6 @@
 // Tasks: started at most once by the engine under the row's id, then watched until they end. A process that died in between asks the engine what became of them.
 import { cause, type Cause } from "@berth/contract/causes.ts";
-import { EngineFailure, StillPreparing, type TaskState } from "../engines/engine.ts";
+import { refOf, EngineFailure, StillPreparing, type TaskState } from "../engines/engine.ts";
 import { stackEvent, wakeComponent } from "../resources/intent.ts";
 import { findRelease } from "../resources/releases/store.ts";
 import { releasing } from "../resources/rollouts/store.ts";
@@ -69,7 +69,7 @@ export async function reconcileTask(
     if (now === undefined) return {};
     if (now.cancel_requested_by !== null) await engine.cancelTask(task.id, loaded.component.spec.gracePeriod, signal);
     if (deps.clock().getTime() >= until) return { again: new Date(deps.clock().getTime() + look) };
-    await deps.overhear({ stack: loaded.stack.name, component: loaded.component.name }, look, signal);
+    await deps.overhear(refOf(loaded.stack, loaded.component.name), look, signal);
     signal.throwIfAborted();
   }
 }

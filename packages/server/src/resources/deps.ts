@@ -59,6 +59,8 @@ export interface ResourceDeps {
   readonly addedClusters: AddedClusters;
   /** The installation's id. */
   readonly installation: () => string;
+  /** What names of images begin with that this installation builds and pushes. */
+  readonly registry?: string | undefined;
   readonly clock: () => Date;
   /** Whether an image that was built from the plan at that time stands on base images that were made anew since: then it is built again. */
   readonly isOnOldBases: (plan: BuildPlan, builtAt: Date) => boolean;

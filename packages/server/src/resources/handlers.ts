@@ -2,6 +2,8 @@
 import type { EventReader } from "../db/events.ts";
 import { adoptionHandlers } from "./adoption/routes.ts";
 import { createAdoptionService } from "./adoption/service.ts";
+import { importHandlers } from "./imports/routes.ts";
+import { createImportService } from "./imports/service.ts";
 import { createBuildService } from "./builds/service.ts";
 import { buildHandlers } from "./builds/routes.ts";
 import type { BuildLogs } from "./builds/log.ts";
@@ -48,6 +50,7 @@ export type HandlerDeps = PlanDeps & SourceDeps & { readonly buildLogs: BuildLog
 
 export function createHandlers(deps: HandlerDeps, facts: InstallationFacts): Handlers {
   const stacks = createStackService(deps);
+  const adoption = createAdoptionService(deps);
   const certificates = createCertificateService(deps);
   const components = createComponentService(deps, stacks, certificates);
   const tokens = createTokenService(deps);
@@ -75,6 +78,7 @@ export function createHandlers(deps: HandlerDeps, facts: InstallationFacts): Han
     ...certificateHandlers(certificates),
     ...registryHandlers(createRegistryService(deps)),
     ...webhookHandlers(createWebhookService(deps)),
-    ...adoptionHandlers(createAdoptionService(deps)),
+    ...adoptionHandlers(adoption),
+    ...importHandlers(createImportService(deps, adoption)),
   };
 }

@@ -1,6 +1,6 @@
 // `berth clusters rbac`: needs no server, since it comes before one has a cluster.
 import { clusterRights, kubeconfigLines, ownNamespace } from "@berth/contract/clusterrights.ts";
-import { defineCommand, flag, text } from "../../command.ts";
+import { defineCommand, flag, text, texts } from "../../command.ts";
 import { UsageError } from "../../failure.ts";
 
 export const command = defineCommand({
@@ -12,6 +12,10 @@ export const command = defineCommand({
   options: {
     namespace: text("--namespace <name>", "where the account lives; berth-system if left out"),
     account: text("--account <name>", "the account's name; berth if left out"),
+    import: texts(
+      "--import <namespace>",
+      "what is in this namespace, which others made, is to be imported (`berth import`); may be said several times",
+    ),
     builder: flag("--builder", "images are built in the cluster, too (`berth clusters add --builder`)"),
   },
   examples: [
@@ -20,7 +24,11 @@ export const command = defineCommand({
   ],
   async run(ctx, { options }) {
     const who = { namespace: named(options.namespace ?? ownNamespace, 63), account: named(options.account ?? "berth", 120) };
-    const rights = clusterRights({ ...who, builder: options.builder === true });
+    const rights = clusterRights({
+      ...who,
+      builder: options.builder === true,
+      imports: (options.import ?? []).map((one) => named(one, 63)),
+    });
     if (ctx.out.json) return ctx.out.object({ apiVersion: "v1", kind: "List", items: rights });
     const { stringify } = await import("yaml");
     const comments = [

@@ -104,6 +104,9 @@ const ofRoute: ReadonlySet<string> = new Set(["filters", "timeouts", "retry", "s
 const reserved =
   /^(?:berth\.|app\.kubernetes\.io\/(?:name|instance|part-of|managed-by)$|controller\.kubernetes\.io\/pod-deletion-cost$|pod-template-hash$)/;
 
+/** Whether a label or annotation of this name is no overlay's to say. */
+export const isReserved = (key: string): boolean => reserved.test(key);
+
 /** What the merged object has that it may not have been given. */
 export function closedTo(kind: OverlayKind, base: Tree, tree: Tree): Refusal[] {
   const found: Refusal[] = [];

@@ -83,7 +83,7 @@ describe.skipIf(missing !== undefined)(`archives on Kubernetes${missing === unde
     const one = volume();
     await place.engine.volumes.restore(one, archiveOf(megabyte), never);
     const labels = { "pod-security.kubernetes.io/enforce": "restricted" };
-    await place.api.merge({ kind: "Namespace", name: namespaceOf(one.stackName) }, { metadata: { labels } });
+    await place.api.merge({ kind: "Namespace", name: namespaceOf({ stack: one.stackName }) }, { metadata: { labels } });
     await expect(place.engine.volumes.snapshot(one.stack, one.name, never)).rejects.toMatchObject({
       code: "wrong_state",
       params: { reason: expect.stringMatching(/violates PodSecurity "restricted/) as string },
@@ -125,7 +125,7 @@ describe.skipIf(missing !== undefined)(`archives on Kubernetes${missing === unde
     const broken = await place.engine.volumes.snapshot(one.stack, one.name, never);
     await once(broken, "readable");
     const [{ metadata } = { metadata: { name: "" } }] = await pods();
-    await place.api.delete({ kind: "Pod", namespace: namespaceOf(one.stackName), name: metadata.name }, { grace: 1 });
+    await place.api.delete({ kind: "Pod", namespace: namespaceOf({ stack: one.stackName }), name: metadata.name }, { grace: 1 });
     // Meanwhile nobody reads: most of it is still to come when the pod has ended.
     await noPods();
     const whole = await buffer(broken).then(({ length }) => length, String);
@@ -182,7 +182,7 @@ describe.skipIf(missing !== undefined)(`archives on Kubernetes${missing === unde
   it("ends the pod of a server that was killed, and takes it away at the next archive", async () => {
     const one = volume();
     await place.engine.volumes.restore(one, archiveOf(megabyte), never);
-    const namespace = namespaceOf(one.stackName);
+    const namespace = namespaceOf({ stack: one.stackName });
     const order = {
       installation: place.installation,
       namespace,

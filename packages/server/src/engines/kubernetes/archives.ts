@@ -90,13 +90,13 @@ export class Archives {
    * Errors: `volume_in_use`, `volume_not_empty`, `archive_refused`, `storage_full`, `wrong_state` when there can be no pod for it or another one fills it; what the archive's own
    * stream failed of; KubeError, KubeUnreachable, EngineFailure of the namespace.
    */
-  async restore({ stack, stackName, name }: VolumeRef, archive: Readable, signal: AbortSignal): Promise<void> {
+  async restore({ stack, stackName, name, namespace }: VolumeRef, archive: Readable, signal: AbortSignal): Promise<void> {
     const { volumes, namespaces } = this.#deps;
     // Whoever reads it later hears of it then.
     archive.on("error", () => undefined);
     try {
       await volumes.checkFree(stack, name, signal);
-      const ref = { stack: stackName, component: "" };
+      const ref = { stack: stackName, component: "", ...(namespace === undefined ? {} : { namespace }) };
       await namespaces.ensure({ ref, stackId: stack }, signal);
       await namespaces.protect(ref, signal);
       const { claim, isNew } = await volumes.make({ ref, stackId: stack }, name, signal);

@@ -2,7 +2,7 @@
 import { expect, it } from "vitest";
 import type { Autoscaling } from "../engine.ts";
 import { autoscalerOf, standingOf } from "./autoscaler.ts";
-import { bytes, cores } from "./quantity.ts";
+import { bytes, cores } from "../../core/quantity.ts";
 
 const how: Autoscaling = { revision: { releaseHash: "sha256:0a", restart: 3 }, min: 2, max: 9, cpu: 350, memory: 80_000_000 };
 const of = (over: Partial<Autoscaling> = {}) => autoscalerOf("inst", { stack: "shop", component: "web" }, "web--b", { ...how, ...over });

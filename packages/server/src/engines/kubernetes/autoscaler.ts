@@ -9,7 +9,7 @@ import type { Autoscaling, Observed, Ref } from "../engine.ts";
 import { Mirror } from "./mirror.ts";
 import { mark, namespaceOf, refLabels, revisionOf, selector } from "./names.ts";
 import type { Deployment } from "./objects.ts";
-import { bytes, cores } from "./quantity.ts";
+import { bytes, cores } from "../../core/quantity.ts";
 import { slotOfRevision } from "./slots.ts";
 
 interface Metric {
@@ -39,7 +39,7 @@ export function autoscalerOf(installation: string, ref: Ref, slot: string, how: 
     apiVersion: apiVersionOf("HorizontalPodAutoscaler"),
     kind: "HorizontalPodAutoscaler",
     metadata: {
-      namespace: namespaceOf(ref.stack),
+      namespace: namespaceOf(ref),
       name: ref.component,
       labels: refLabels(installation, ref),
       annotations: { [mark.releaseHash]: how.revision.releaseHash, [mark.restart]: String(how.revision.restart) },
@@ -118,7 +118,7 @@ export class Autoscalers implements AsyncDisposable {
     const [standing] = this.#known.of(ref);
     if (standing === undefined) return undefined;
     const { slot, how } = standing.value;
-    const found = await this.#deps.api.find<Deployment>({ kind: "Deployment", namespace: namespaceOf(ref.stack), name: slot }, { signal });
+    const found = await this.#deps.api.find<Deployment>({ kind: "Deployment", namespace: namespaceOf(ref), name: slot }, { signal });
     if (found === undefined || found.metadata.deletionTimestamp !== undefined) return undefined;
     if (found.metadata.labels?.[mark.revision] !== revisionOf(how.revision, "stable")) return undefined;
     return { replicas: found.spec.replicas ?? 1, how };
@@ -134,7 +134,7 @@ export class Autoscalers implements AsyncDisposable {
 
   /** Absent = success. What it said last is Berth's number from there on. */
   async remove(ref: Ref, signal: AbortSignal): Promise<void> {
-    const namespace = namespaceOf(ref.stack);
+    const namespace = namespaceOf(ref);
     for (const { name, value } of this.#known.of(ref)) {
       await this.#deps.api.delete({ kind: "HorizontalPodAutoscaler", namespace, name }, { signal }).catch(ignoring(404));
       await this.#takeBack(namespace, value.slot, signal);

@@ -13,7 +13,7 @@ export function budgetOf(installation: string, ref: Ref): KubeObject & { readonl
   return {
     apiVersion: apiVersionOf("PodDisruptionBudget"),
     kind: "PodDisruptionBudget",
-    metadata: { namespace: namespaceOf(ref.stack), name: ref.component, labels: refLabels(installation, ref) },
+    metadata: { namespace: namespaceOf(ref), name: ref.component, labels: refLabels(installation, ref) },
     spec: {
       maxUnavailable: 1,
       // One that is not ready serves nobody, and keeps no node.
@@ -66,7 +66,7 @@ export class Budgets {
 
   async remove(ref: Ref, signal: AbortSignal): Promise<void> {
     this.#applied.forget(keyOf(ref));
-    await this.#api.delete({ kind: "PodDisruptionBudget", namespace: namespaceOf(ref.stack), name: ref.component }, { signal });
+    await this.#api.delete({ kind: "PodDisruptionBudget", namespace: namespaceOf(ref), name: ref.component }, { signal });
   }
 }
 

@@ -55,7 +55,7 @@ describe.skipIf(missing !== undefined)(`causes on Kubernetes${missing === undefi
   /** A namespace as the engine makes it, before anything runs there. */
   const namespaceWith = async (ref: Ref, labels: Record<string, string> = {}): Promise<void> => {
     await prepare(await place.workload("run", { ref }));
-    await place.api.merge({ kind: "Namespace", name: namespaceOf(ref.stack) }, { metadata: { labels } });
+    await place.api.merge({ kind: "Namespace", name: namespaceOf(ref) }, { metadata: { labels } });
   };
 
   it("names what no node has: unschedulable", async () => {
@@ -91,7 +91,7 @@ describe.skipIf(missing !== undefined)(`causes on Kubernetes${missing === undefi
     const quota = {
       apiVersion: "v1",
       kind: "ResourceQuota",
-      metadata: { namespace: namespaceOf(ref.stack), name: "small" },
+      metadata: { namespace: namespaceOf(ref), name: "small" },
       spec: { hard: { pods: "0" } },
     };
     await place.api.create(quota);
@@ -154,17 +154,17 @@ describe.skipIf(missing !== undefined)(`causes on Kubernetes${missing === undefi
 
   it("leaves a namespace alone that it did not make, or that goes: namespace_of_others, namespace_terminating", async () => {
     const [taken, going] = [newRef(), newRef()];
-    await place.api.create({ apiVersion: "v1", kind: "Namespace", metadata: { name: namespaceOf(taken.stack) } });
+    await place.api.create({ apiVersion: "v1", kind: "Namespace", metadata: { name: namespaceOf(taken) } });
     const theirs = await failureOf(prepare(await place.workload("run", { ref: taken })));
     // Nor is anything put there by whoever takes away what never came to be.
     await place.engine.remove(taken, fence(), never);
     expect(await place.engine.forget({ id: "x", name: taken.stack, volumes: "none" }, never)).toBe(true);
-    expect(await listed(place.api, "ConfigMap", { namespace: namespaceOf(taken.stack), labels: "berth.installation" })).toEqual([]);
-    expect((await place.api.get({ kind: "Namespace", name: namespaceOf(taken.stack) })).metadata.deletionTimestamp).toBeUndefined();
-    expect(theirs.failure).toMatchObject({ code: "namespace_of_others", params: { namespace: namespaceOf(taken.stack), cluster: "test" } });
-    await place.api.delete({ kind: "Namespace", name: namespaceOf(taken.stack) });
+    expect(await listed(place.api, "ConfigMap", { namespace: namespaceOf(taken), labels: "berth.installation" })).toEqual([]);
+    expect((await place.api.get({ kind: "Namespace", name: namespaceOf(taken) })).metadata.deletionTimestamp).toBeUndefined();
+    expect(theirs.failure).toMatchObject({ code: "namespace_of_others", params: { namespace: namespaceOf(taken), cluster: "test" } });
+    await place.api.delete({ kind: "Namespace", name: namespaceOf(taken) });
     await namespaceWith(going);
-    const held = { kind: "ConfigMap", namespace: namespaceOf(going.stack), name: "held" } as const;
+    const held = { kind: "ConfigMap", namespace: namespaceOf(going), name: "held" } as const;
     await place.api.create({ apiVersion: "v1", kind: "ConfigMap", metadata: { ...held, finalizers: ["example.com/held"] } });
     const forget = (): Promise<boolean> => place.engine.forget({ id: "x", name: going.stack, volumes: "none" }, never);
     expect(await forget()).toBe(false);
@@ -185,7 +185,7 @@ describe.skipIf(missing !== undefined)(`causes on Kubernetes${missing === undefi
   it("says of an instance that cannot start that what it is started from is gone, until it is given back", async () => {
     const workload = await place.workload("run", { ref: newRef(), env: { PASSWORD: "tr0ub4dor" }, secretValues: ["tr0ub4dor"] });
     await prepare(workload);
-    const namespace = namespaceOf(workload.ref.stack);
+    const namespace = namespaceOf(workload.ref);
     // A kubelet that has read an immutable Secret for a pod needs it no more: another one does.
     for (const { metadata } of await listed(place.api, "Secret", { namespace }))
       await place.api.delete({ kind: "Secret", namespace, name: metadata.name });
@@ -217,7 +217,7 @@ describe.skipIf(missing !== undefined)(`causes on Kubernetes${missing === undefi
     await ensure(old);
     const [first] = (await place.engine.observe(ref, never))?.instances ?? [];
     const secrets = async () => {
-      const path = `/api/v1/namespaces/${namespaceOf(ref.stack)}/secrets`;
+      const path = `/api/v1/namespaces/${namespaceOf(ref)}/secrets`;
       const { items } = await place.api.request<{ readonly items: readonly { readonly metadata: { readonly name: string } }[] }>(
         "GET",
         path,
@@ -230,7 +230,7 @@ describe.skipIf(missing !== undefined)(`causes on Kubernetes${missing === undefi
     expect(await secrets()).toEqual(before);
     for (const name of before)
       await place.api.merge(
-        { kind: "Secret", namespace: namespaceOf(ref.stack), name },
+        { kind: "Secret", namespace: namespaceOf(ref), name },
         { metadata: { annotations: { "berth.prepared-at": new Date(Date.now() - 2 * 3_600_000).toISOString() } } },
       );
     await ensure(next);
@@ -247,7 +247,7 @@ describe.skipIf(missing !== undefined)(`causes on Kubernetes${missing === undefi
   it("tells whose word stands against its own: field_conflict", async () => {
     const ref = newRef();
     await namespaceWith(ref);
-    const name = namespaceOf(ref.stack);
+    const name = namespaceOf(ref);
     // As `kubectl apply --server-side --force-conflicts` does it.
     await place.api.request("PATCH", `/api/v1/namespaces/${name}`, {
       query: { fieldManager: "somebody", force: true },
@@ -264,7 +264,7 @@ describe.skipIf(missing !== undefined)(`causes on Kubernetes${missing === undefi
   it("tells which right is missing: cluster_rights_missing; and says so of a cluster that does not answer: cluster_unreachable", async () => {
     const ref = newRef();
     await namespaceWith(ref);
-    const namespace = namespaceOf(ref.stack);
+    const namespace = namespaceOf(ref);
     await place.api.create({ apiVersion: "v1", kind: "ServiceAccount", metadata: { namespace, name: "reader" } });
     const body = { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: {} };
     const { status } = await place.api.request<{ readonly status: { readonly token: string } }>(
@@ -325,7 +325,7 @@ describe.skipIf(missing !== undefined)(`causes on Kubernetes${missing === undefi
       const one = await instance(ref);
       return one?.ready === true && one;
     }, "it runs");
-    await place.api.delete({ kind: "Pod", namespace: namespaceOf(ref.stack), name: first.id }, { grace: 1 });
+    await place.api.delete({ kind: "Pod", namespace: namespaceOf(ref), name: first.id }, { grace: 1 });
     const second = await until(async () => {
       const all = (await place.engine.observe(ref, never))?.instances ?? [];
       return all.length === 1 && all[0]?.id !== first.id && all[0]?.ready === true && all[0];

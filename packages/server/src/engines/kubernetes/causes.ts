@@ -80,7 +80,7 @@ export class Causes {
   async #lastLines(pod: PodView, previous: boolean, signal: AbortSignal): Promise<Evidence[]> {
     const found: Evidence[] = [];
     try {
-      const read = { namespace: pod.namespace, pod: pod.name, container: pod.ref.component, previous, tail: evidenceLines };
+      const read = { namespace: pod.namespace, pod: pod.name, container: pod.main, previous, tail: evidenceLines };
       for await (const { at, text } of logs(this.#api, read, signal))
         if (at !== undefined) found.push({ kind: "log", at: at.replace(/(\.\d{3})\d*Z$/, "$1Z"), text: text.slice(0, 4_096) });
     } catch (error) {

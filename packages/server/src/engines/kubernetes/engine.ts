@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import type { Duplex } from "node:stream";
 import { argumentsOf } from "../../core/command.ts";
 import { BerthError } from "../../core/errors.ts";
+import type { Foreign } from "../../core/imports/foreign.ts";
 import type { RegistryAsker } from "../../docker/standing.ts";
 import type { KubeApi } from "../../kubernetes/api.ts";
 import { ignoring } from "../../kubernetes/errors.ts";
@@ -11,6 +12,7 @@ import {
   type Autoscaling,
   type Capabilities,
   type Drift,
+  refOf,
   type Engine,
   type Epoch,
   type Fence,
@@ -24,6 +26,7 @@ import {
   type Rendered,
   type ResolvedImage,
   type Session,
+  type TakeIn,
   type TaskRun,
   type TaskState,
   type TrackTarget,
@@ -37,15 +40,17 @@ import { Budgets } from "./budgets.ts";
 import { capabilitiesOf } from "./capabilities.ts";
 import { Causes } from "./causes.ts";
 import { Drifts } from "./drifts.ts";
-import { asking } from "./failures.ts";
+import { asking, unreachable } from "./failures.ts";
 import { Fences } from "./fences.ts";
 import { hasEnded, instanceOf, type PodView } from "./instances.ts";
 import { Images } from "./images.ts";
+import { readForeign } from "./foreign.ts";
+import { importedOf, Imports } from "./imports.ts";
 import { Lately } from "./lately.ts";
 import { followLines, pastLines } from "./lines.ts";
 import { namespaceOf, revisionOf } from "./names.ts";
 import { Namespaces } from "./namespaces.ts";
-import type { PodTemplate } from "./objects.ts";
+import type { Deployment, PodTemplate } from "./objects.ts";
 import { graceOf } from "./pod.ts";
 import { Pods } from "./pods.ts";
 import { Recorder } from "./records.ts";
@@ -87,6 +92,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
   readonly #slots: Slots;
   readonly #budgets: Budgets;
   readonly #autoscalers: Autoscalers;
+  readonly #imports: Imports;
   readonly #tasks: Tasks;
   readonly #causes: Causes;
   readonly #volumes: Volumes;
@@ -104,6 +110,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     this.#fences = new Fences(deps.api, deps.installation);
     this.#slots = new Slots(deps.api, deps.installation);
     this.#budgets = new Budgets(deps.api, deps.installation);
+    this.#imports = new Imports(deps);
     this.#tasks = new Tasks(deps.api, deps.installation);
     this.#causes = new Causes(deps.api);
     this.#pods = new Pods({ ...deps, onGone: (pod) => this.#gone(pod) });
@@ -153,7 +160,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
   async prepare(workload: Workload, fence: Fence, signal: AbortSignal): Promise<void> {
     await this.#asking(async () => {
       await this.#pods.ready(signal);
-      const namespace = namespaceOf(workload.ref.stack);
+      const namespace = namespaceOf(workload.ref);
       await this.#namespaces.ensure(workload, signal);
       await this.#fences.pass(workload.ref, fence, signal);
       // Before anything is changed. A Deployment would be taken, and say later, where few look, that its pods are not: so a pod is tried too.
@@ -194,9 +201,25 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
       const slots = await this.#slots.list(ref, signal);
       await this.#budgets.grow(target, slots, signal);
       await this.#slots.fill(target, uids, slots, this.#autoscalers.slotOf(ref), signal);
+      const mine = slotOfRevision(slots, revision);
+      if (
+        mine !== undefined &&
+        importedOf(mine) !== undefined &&
+        (await this.#imported(ref, mine, () => there() >= target.replicas, signal))
+      )
+        return;
     } else await this.#slots.addJobs(target, target.replicas - there(), signal);
     if (await this.#pods.until(ref, () => there() >= target.replicas, answers, signal)) return;
     throw await this.#slots.whyNoPods(target, signal);
+  }
+
+  /** Pods of an imported Deployment come without Berth's marks. true: as many as are wanted have them. */
+  async #imported(ref: Ref, slot: Deployment, holds: () => boolean, signal: AbortSignal): Promise<boolean> {
+    for (const end = performance.now() + answers; performance.now() < end;) {
+      await this.#imports.label(ref, [slot], signal);
+      if (await this.#pods.until(ref, holds, 300, signal)) return true;
+    }
+    return false;
   }
 
   async autoscale(ref: Ref, how: Autoscaling | undefined, fence: Fence, signal: AbortSignal): Promise<void> {
@@ -232,7 +255,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     await this.#asking(async () => {
       await this.#ready(signal);
       await this.#fences.pass(ref, fence, signal);
-      const namespace = namespaceOf(ref.stack);
+      const namespace = namespaceOf(ref);
       const gone = { propagation: "Background", signal } as const;
       await this.#autoscalers.remove(ref, signal);
       for (const { metadata } of await this.#slots.list(ref, signal))
@@ -242,6 +265,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
       for (const { name, uid, stopping } of this.#pods.instances(ref))
         if (!stopping) await this.#api.delete({ kind: "Pod", namespace, name }, { uid, signal }).catch(ignoring(409));
       await this.#budgets.remove(ref, signal);
+      await this.#imports.removeServices(ref, signal);
       await sweepSecrets(this.#api, { installation: this.#deps.installation, ref, now: new Date() }, "all", signal);
     });
   }
@@ -250,7 +274,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     return this.#asking(async () => {
       await this.#pods.ready(signal);
       if (this.#pods.instances(ref).length > 0) return false;
-      const namespace = namespaceOf(ref.stack);
+      const namespace = namespaceOf(ref);
       for (const { metadata } of await this.#slots.jobs(ref, "task", signal))
         await this.#api.delete({ kind: "Job", namespace, name: metadata.name }, { propagation: "Background", signal });
       return true;
@@ -275,6 +299,23 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     return this.#asking(async () => {
       await this.#fences.pass(ref, fence, signal);
       await this.#drifts.repair(ref, signal);
+    });
+  }
+
+  foreign(namespace: string, signal: AbortSignal): Promise<Foreign | undefined> {
+    return this.#asking(() => readForeign(this.#api, this.#deps.installation, namespace, signal));
+  }
+
+  takeIn(taken: TakeIn, fence: Fence, signal: AbortSignal): Promise<void> {
+    const { ref } = taken.workload;
+    return this.#asking(async () => {
+      await this.#pods.ready(signal);
+      await this.#imports.claim(taken, signal);
+      await this.#fences.pass(ref, fence, signal);
+      const marked = await this.#imports.take(taken, signal);
+      const isKnown = (): boolean => marked.every((pod) => this.#pods.instances(ref).some(({ name }) => name === pod));
+      if (!(await this.#pods.until(ref, isKnown, answers, signal)))
+        throw unreachable(this.#deps.cluster, new Error("it tells no changes of pods"));
     });
   }
 
@@ -321,7 +362,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
   ): Promise<Session> {
     return this.#asking(async () => {
       const pod = await this.#pod(ref, instance, signal);
-      const options = { namespace: pod.namespace, pod: pod.name, container: ref.component, command: argumentsOf(command) };
+      const options = { namespace: pod.namespace, pod: pod.name, container: pod.main, command: argumentsOf(command) };
       return openSession(this.#api, options, tty, signal);
     });
   }
@@ -379,14 +420,15 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     });
   }
 
-  forget(stack: { readonly id: string; readonly name: string; readonly volumes: "kept" | "none" }, signal: AbortSignal): Promise<boolean> {
+  forget(stack: Parameters<Engine["forget"]>[0], signal: AbortSignal): Promise<boolean> {
+    const home = refOf(stack, "");
     this.#prepared.forget(`${stack.name}/`);
     return this.#asking(async () => {
       await this.#pods.ready(signal);
-      const namespace = namespaceOf(stack.name);
+      const namespace = namespaceOf(home);
       if ([...this.#pods.all()].some((pod) => pod.namespace === namespace && pod.role === "instance")) return false;
       if (stack.volumes === "kept") return true;
-      return this.#namespaces.remove(stack.name, signal);
+      return this.#namespaces.remove(home, signal);
     });
   }
 
@@ -400,7 +442,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
 
   /** Siblings reach it by its Service's name. */
   door(ref: Ref): Promise<string> {
-    return Promise.resolve(`${ref.component}.${namespaceOf(ref.stack)}.svc`);
+    return Promise.resolve(`${ref.component}.${namespaceOf(ref)}.svc`);
   }
 
   /** For who routes to them. */

@@ -163,7 +163,7 @@ export class Fences {
   }
 
   #place(ref: Ref): { readonly namespace: string; readonly name: string; readonly key: string } {
-    return { namespace: namespaceOf(ref.stack), name: this.#ordersName, key: `${this.#about}.${ref.component}` };
+    return { namespace: namespaceOf(ref), name: this.#ordersName, key: `${this.#about}.${ref.component}` };
   }
 
   get #ordersName(): string {

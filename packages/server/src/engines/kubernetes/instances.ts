@@ -2,7 +2,7 @@
 import { constants } from "node:os";
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import type { Instance, Ref, TrackTarget } from "../engine.ts";
-import { mark } from "./names.ts";
+import { mark, refIn, slotName } from "./names.ts";
 import type { Condition, ContainerStatus, Pod, Terminated } from "./objects.ts";
 
 /** What is kept of a pod; a few hundred bytes of its several thousand. */
@@ -13,6 +13,10 @@ export interface PodView {
   readonly uid: string;
   readonly role: string;
   readonly slot: string | undefined;
+  /** The name of the Deployment that counts it. */
+  readonly deployment: string | undefined;
+  /** The name of the container that is the program. */
+  readonly main: string;
   readonly track: TrackTarget["track"];
   readonly revision: string;
   readonly releaseHash: string;
@@ -47,15 +51,18 @@ export function viewOf({ metadata, spec, status }: Pod): PodView | undefined {
   if (stack === undefined || component === undefined || metadata.namespace === undefined) return undefined;
   const condition = (type: string): Condition | undefined => status?.conditions?.find((one) => one.type === type);
   // Others may stand beside it, and statuses come in the order of their names.
-  const main = spec.containers.find(({ name }) => name === component) ?? spec.containers[0];
+  const { [mark.container]: program = component } = annotations;
+  const main = spec.containers.find(({ name }) => name === program) ?? spec.containers[0];
   const statuses = status?.containerStatuses ?? [];
   return {
-    ref: { stack, component },
+    ref: refIn(metadata.namespace, { stack, component }),
     namespace: metadata.namespace,
     name: metadata.name,
     uid: metadata.uid ?? "",
     role: labels[mark.role] ?? "",
     slot: labels[mark.slot],
+    deployment: deploymentOf(component, labels[mark.slot], annotations[mark.deployment]),
+    main: main?.name ?? component,
     track: labels[mark.track] === "candidate" ? "candidate" : "stable",
     revision: labels[mark.revision] ?? "",
     releaseHash: annotations[mark.releaseHash] ?? "",
@@ -68,18 +75,28 @@ export function viewOf({ metadata, spec, status }: Pod): PodView | undefined {
     stopping: metadata.deletionTimestamp !== undefined,
     node: spec.nodeName,
     ip: status?.podIP,
-    ports: Object.fromEntries((main?.ports ?? []).flatMap((port) => (port.name === undefined ? [] : [[port.name, port.containerPort]]))),
+    ports:
+      portsIn(annotations[mark.ports]) ??
+      Object.fromEntries((main?.ports ?? []).flatMap((port) => (port.name === undefined ? [] : [[port.name, port.containerPort]]))),
     memory: bytesIn(main?.resources?.limits?.["memory"]),
     claims: (spec.volumes ?? []).flatMap((volume) => volume.persistentVolumeClaim?.claimName ?? []),
     phase: status?.phase ?? "Pending",
     ready: condition("Ready"),
     scheduled: condition("PodScheduled"),
-    container: statuses.find(({ name }) => name === component) ?? (spec.containers.length > 1 ? undefined : statuses[0]),
+    container: statuses.find(({ name }) => name === program) ?? (spec.containers.length > 1 ? undefined : statuses[0]),
     beside: besideOf([...(status?.initContainerStatuses ?? []), ...statuses.filter(({ name }) => name !== main?.name)]),
     reason: status?.reason,
     message: status?.message,
   };
 }
+
+/** undefined: it is in no slot. One that was imported has the name that it had. */
+const deploymentOf = (component: string, slot: string | undefined, imported: string | undefined): string | undefined =>
+  imported ?? (slot === undefined ? undefined : slotName(component, slot));
+
+/** undefined: as its container says. */
+const portsIn = (text: string | undefined): Readonly<Record<string, number>> | undefined =>
+  text === undefined ? undefined : (JSON.parse(text) as Readonly<Record<string, number>>);
 
 /** The first of those beside the main container that waits after an end or for what it cannot get, or that ended badly. */
 const besideOf = (others: readonly ContainerStatus[]): ContainerStatus | undefined =>

@@ -34,7 +34,7 @@ async function linesOf(
     const read = {
       namespace: pod.namespace,
       pod: pod.name,
-      container: pod.ref.component,
+      container: pod.main,
       previous,
       ...(since === undefined ? {} : { sinceTime: new Date(since) }),
       ...(tail === undefined ? {} : { tail }),
@@ -93,7 +93,7 @@ export async function* followLines(
     const followed = {
       namespace: pod.namespace,
       pod: pod.name,
-      container: pod.ref.component,
+      container: pod.main,
       follow: true,
       ...(since === "" ? {} : { sinceTime: new Date(since) }),
     };

@@ -6,7 +6,7 @@ import type { Kind } from "../../kubernetes/paths.ts";
 import { Watched } from "../../kubernetes/watch.ts";
 import type { Ref } from "../engine.ts";
 import { known } from "./known.ts";
-import { mark } from "./names.ts";
+import { mark, refIn } from "./names.ts";
 
 export interface Mirrored<T> {
   readonly ref: Ref;
@@ -96,7 +96,7 @@ export class Mirror<T, O extends Listed> implements AsyncDisposable {
     const { namespace, name, labels, resourceVersion = "" } = object.metadata;
     const { [mark.stack]: stack, [mark.component]: component } = labels ?? {};
     if (stack === undefined || component === undefined || namespace === undefined) return undefined;
-    return { ref: { stack, component }, namespace, name, version: resourceVersion, value: this.#deps.project(object) };
+    return { ref: refIn(namespace, { stack, component }), namespace, name, version: resourceVersion, value: this.#deps.project(object) };
   }
 
   #changed(key: string, now: Mirrored<T> | undefined, before: Mirrored<T> | undefined): void {

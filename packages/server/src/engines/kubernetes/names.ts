@@ -33,14 +33,26 @@ export const mark = {
   applied: "berth.applied",
   /** The number of replicas that Berth wrote last. */
   replicas: "berth.replicas",
+  /** Of a Deployment that was imported: its main container, and the template that its pods are made by. */
+  imported: "berth.imported",
+  /** Of its pods: the Deployment's name, and the container's, which are not as Berth names them. */
+  deployment: "berth.deployment",
+  container: "berth.container",
+  /** Their ports by the names that Berth has for them, as JSON. */
+  ports: "berth.ports",
   cancelled: "berth.cancelled",
   exit: "berth.exit",
   /** The level of pod security that Berth gave a namespace. */
   level: "berth.pod-security",
 } as const;
 
-/** Beside names that clusters have already (`default`, `kube-system`), and apart from namespaces that others made. */
-export const namespaceOf = (stack: string): string => `berth-${stack}`;
+/** The namespace of a stack: the one that it was imported with, or one of Berth's making, apart from those that clusters have already (`default`, `kube-system`). */
+export const namespaceOf = ({ stack, namespace }: Pick<Ref, "stack" | "namespace">): string => namespace ?? `berth-${stack}`;
+
+/** Of what was found in that namespace: only one that is not of Berth's making is told. */
+export function refIn(namespace: string, { stack, component }: Ref): Ref {
+  return namespace === namespaceOf({ stack }) ? { stack, component } : { stack, component, namespace };
+}
 export const slotName = (component: string, slot: string): string => `${component}--${slot}`;
 export const letters: readonly string[] = "abcdefghijklmnopqrstuvwxyz".split("");
 

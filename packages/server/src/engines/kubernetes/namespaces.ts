@@ -45,17 +45,19 @@ export class Namespaces {
     { ref, securityProfile }: Pick<Workload, "ref" | "securityProfile">,
     signal: AbortSignal,
   ): Promise<SecurityLevel | undefined> {
-    const found = await this.#deps.api.find({ kind: "Namespace", name: namespaceOf(ref.stack) }, { signal });
-    return levelOf(found, levelFor(securityProfile));
+    const found = await this.#deps.api.find({ kind: "Namespace", name: namespaceOf(ref) }, { signal });
+    return ref.namespace === undefined ? levelOf(found, levelFor(securityProfile)) : undefined;
   }
 
   /** Says who may connect to the pods in it. Errors: KubeError. */
-  async protect({ stack }: Pick<Workload["ref"], "stack">, signal: AbortSignal): Promise<void> {
+  async protect(stack: Pick<Workload["ref"], "stack" | "namespace">, signal: AbortSignal): Promise<void> {
+    // Who may connect to what is in a namespace of others is their affair.
+    if (stack.namespace !== undefined) return;
     const { api, installation, doors } = this.#deps;
     const put = async (each: AbortSignal): Promise<void> => {
       await api.apply(networkPolicyOf(installation, stack, doors), { force: true, signal: each });
     };
-    await this.#protected.join(stack, put, signal);
+    await this.#protected.join(namespaceOf(stack), put, signal);
   }
 
   /** false: it is new, or somebody else changed it meanwhile. */
@@ -64,13 +66,13 @@ export class Namespaces {
     signal: AbortSignal,
   ): Promise<boolean> {
     const { api, cluster, installation } = this.#deps;
-    const name = namespaceOf(ref.stack);
+    const name = namespaceOf(ref);
     const found = await api.find<Namespace>({ kind: "Namespace", name }, { signal });
     const { labels, resourceVersion = "", deletionTimestamp } = found?.metadata ?? {};
     if (found !== undefined && labels?.[mark.installation] !== installation)
       throw new EngineFailure(cause("namespace_of_others", { namespace: name, cluster }), { retryable: false });
     if (found !== undefined && deletionTimestamp !== undefined) throw new EngineFailure(terminating(found), { retryable: true });
-    const level = levelOf(found, levelFor(securityProfile));
+    const level = ref.namespace === undefined ? levelOf(found, levelFor(securityProfile)) : undefined;
     try {
       if (found === undefined) {
         // Made by a POST: an apply would need the right to change every namespace of the cluster.
@@ -98,12 +100,18 @@ export class Namespaces {
   }
 
   /** Whether it is gone; one of others was never there. false: it is still going. */
-  async remove(stack: string, signal: AbortSignal): Promise<boolean> {
+  async remove(stack: Pick<Workload["ref"], "stack" | "namespace">, signal: AbortSignal): Promise<boolean> {
     const { api, installation } = this.#deps;
     const place = { kind: "Namespace", name: namespaceOf(stack) } as const;
     const found = await api.find(place, { signal });
     if (found?.metadata.labels?.[mark.installation] !== installation) return true;
     if (found.metadata.deletionTimestamp !== undefined) return false;
+    if (stack.namespace !== undefined) {
+      // Others made it, and have more in it: it is only no stack's any more.
+      const labels = { [mark.installation]: null, [mark.stack]: null, [mark.stackId]: null };
+      await api.merge(place, { metadata: { labels } }, { signal });
+      return true;
+    }
     await api.delete(place, { signal });
     for (const end = performance.now() + patience; performance.now() < end; await sleep(200, undefined, { signal }))
       if ((await api.find(place, { signal })) === undefined) return true;

@@ -60,6 +60,7 @@ export interface EnvVar {
   readonly value?: string;
   readonly valueFrom?: {
     readonly secretKeyRef?: { readonly name: string; readonly key: string };
+    readonly configMapKeyRef?: { readonly name: string; readonly key: string };
     readonly fieldRef?: { readonly fieldPath: string };
   };
 }
@@ -68,7 +69,18 @@ export interface PodTemplate {
   readonly metadata: { readonly labels: Readonly<Record<string, string>>; readonly annotations: Readonly<Record<string, string>> };
   readonly spec: Readonly<Record<string, unknown>> & { readonly containers: readonly [ContainerSpec, ...ContainerSpec[]] };
 }
-export type ContainerSpec = Readonly<Record<string, unknown>> & { readonly name: string; readonly env?: readonly EnvVar[] };
+export type ContainerSpec = Readonly<Record<string, unknown>> & {
+  readonly name: string;
+  readonly env?: readonly EnvVar[];
+  readonly envFrom?: readonly EnvSource[];
+};
+
+/** All keys of an object, with a prefix. */
+export interface EnvSource {
+  readonly prefix?: string;
+  readonly configMapRef?: { readonly name: string };
+  readonly secretRef?: { readonly name: string };
+}
 
 export interface Deployment extends KubeObject {
   readonly spec: { readonly replicas?: number; readonly template: PodTemplate; readonly [more: string]: unknown };

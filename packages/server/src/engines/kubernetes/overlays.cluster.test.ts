@@ -61,8 +61,8 @@ describe.skipIf(missing !== undefined)(`overlays on Kubernetes${missing === unde
     if (!(error instanceof EngineFailure)) throw new Error(`not refused: ${JSON.stringify(workload.kubernetes)}`, { cause: error });
     return error;
   };
-  const all = <T>(kind: "Deployment" | "Pod" | "Service", { stack }: Ref): Promise<T[]> =>
-    listed(place.api, kind, { namespace: namespaceOf(stack), signal: never }) as Promise<T[]>;
+  const all = <T>(kind: "Deployment" | "Pod" | "Service", ref: Ref): Promise<T[]> =>
+    listed(place.api, kind, { namespace: namespaceOf(ref), signal: never }) as Promise<T[]>;
   const entryOf = (ref: Ref, [one]: readonly Instance[], kubernetes: Overlays): TrafficEntry => ({
     ref,
     ports: [
@@ -172,7 +172,7 @@ describe.skipIf(missing !== undefined)(`overlays on Kubernetes${missing === unde
     const id = `run-${mark}`;
     await place.engine.startTask({ id, workload, command: { shell: "exit 0" }, deadline: 60_000, tty: false }, fence(), never);
     await until(async () => (await place.engine.task(id, never))?.phase === "succeeded", "it has run");
-    const [job] = await listed<Job>(place.api, "Job", { namespace: namespaceOf(ref.stack), signal: never });
+    const [job] = await listed<Job>(place.api, "Job", { namespace: namespaceOf(ref), signal: never });
     expect(job?.spec.template).toMatchObject({
       metadata: { annotations: { "example.com/run": "yes" } },
       spec: { nodeSelector: { "kubernetes.io/os": "linux" } },
@@ -229,7 +229,7 @@ describe.skipIf(missing !== undefined)(`overlays on Kubernetes${missing === unde
       PersistentVolumeClaim: { metadata: { labels: { tier: "kept" } }, spec: { resources: { requests: { storage: "512Mi" } } } },
     };
     const claim = () =>
-      place.api.get<Claim & { readonly spec: object }>({ kind: "PersistentVolumeClaim", namespace: namespaceOf(ref.stack), name: "data" });
+      place.api.get<Claim & { readonly spec: object }>({ kind: "PersistentVolumeClaim", namespace: namespaceOf(ref), name: "data" });
     await place.engine.prepare(await place.workload("run", { ref, volumes, kubernetes }), fence(), never);
     await place.engine.prepare(await place.workload("run", { ref: { ...ref, component: "other" }, volumes }), fence(), never);
     expect(await claim()).toMatchObject({
@@ -296,7 +296,7 @@ describe.skipIf(missing !== undefined)(`overlays on Kubernetes${missing === unde
     expect(await kubectl(["diff", "-f", "-"], { input: list(shown.map(({ body }) => body)) })).toBe("");
     const other = await place.engine.manifests(targetOf({ ...workload, kubernetes: ofPod({ priorityClassName: "other" }) }, 2), never);
     await expect(kubectl(["diff", "-f", "-"], { input: list(other.map(({ body }) => body)) })).rejects.toThrow(/diff -f failed/);
-    const route = await place.api.get<HTTPRoute>({ kind: "HTTPRoute", namespace: namespaceOf(ref.stack), name: "web--http" });
+    const route = await place.api.get<HTTPRoute>({ kind: "HTTPRoute", namespace: namespaceOf(ref), name: "web--http" });
     expect(route.spec.rules.at(-1)).toMatchObject({ timeouts: { request: "10s" } });
     expect(route.spec.rules.at(0)).not.toHaveProperty("timeouts");
     // What is stopped has no instances to show, and what surrounds it stays.

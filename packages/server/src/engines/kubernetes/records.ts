@@ -3,8 +3,8 @@ import type { KubeApi } from "../../kubernetes/api.ts";
 import type { InstanceRecord } from "../engine.ts";
 import { readWorkload, type WrittenWorkload } from "../written.ts";
 import type { PodView } from "./instances.ts";
-import { mark, slotName } from "./names.ts";
-import type { Deployment, EnvVar, Job, Secret } from "./objects.ts";
+import { mark } from "./names.ts";
+import type { ConfigMap, Deployment, EnvSource, EnvVar, Job, Secret } from "./objects.ts";
 
 type Owner = Deployment | Job;
 
@@ -15,6 +15,7 @@ export class Recorder {
   /** Each is asked for once. */
   readonly #owners = new Map<string, Promise<Owner | undefined>>();
   readonly #secrets = new Map<string, Promise<Secret | undefined>>();
+  readonly #configs = new Map<string, Promise<ConfigMap | undefined>>();
 
   constructor(api: KubeApi, installation: string, signal: AbortSignal) {
     this.#api = api;
@@ -29,7 +30,9 @@ export class Recorder {
     if (owner === undefined || text === undefined || owner.metadata.labels?.[mark.installation] !== this.#installation) return undefined;
     const written = JSON.parse(text) as WrittenWorkload & { readonly version: number };
     if (written.version !== 1) return undefined;
-    const environment = await this.#environment(pod.namespace, owner.spec.template.spec.containers[0].env ?? []);
+    const { containers } = owner.spec.template.spec;
+    const { env = [], envFrom = [] } = containers.find(({ name }) => name === pod.main) ?? containers[0];
+    const environment = await this.#environment(pod.namespace, env, envFrom);
     return {
       id: pod.name,
       ref: pod.ref,
@@ -41,32 +44,52 @@ export class Recorder {
     };
   }
 
-  #ownerOf({ namespace, slot, ref, owner }: PodView): Promise<Owner | undefined> {
+  #ownerOf({ namespace, deployment, owner }: PodView): Promise<Owner | undefined> {
     const place =
-      slot === undefined
+      deployment === undefined
         ? ({ kind: "Job", namespace, name: owner ?? "none" } as const)
-        : ({ kind: "Deployment", namespace, name: slotName(ref.component, slot) } as const);
+        : ({ kind: "Deployment", namespace, name: deployment } as const);
     return once(this.#owners, `${namespace}/${place.kind}/${place.name}`, () => this.#api.find<Owner>(place, { signal: this.#signal }));
   }
 
-  async #environment(namespace: string, env: readonly EnvVar[]): Promise<Map<string, string>> {
+  /** What was imported takes variables from where others keep them; what Berth started, from its own Secret alone. */
+  async #environment(namespace: string, env: readonly EnvVar[], all: readonly EnvSource[]): Promise<Map<string, string>> {
     const found = new Map<string, string>();
+    for (const { prefix = "", configMapRef, secretRef } of all) {
+      const data =
+        configMapRef === undefined ? await this.#secret(namespace, secretRef?.name) : await this.#config(namespace, configMapRef.name);
+      for (const [key, value] of Object.entries(data ?? {})) found.set(`${prefix}${key}`, value);
+    }
     for (const { name, value, valueFrom } of env) {
-      const { secretKeyRef } = valueFrom ?? {};
-      if (secretKeyRef === undefined)
+      const { secretKeyRef, configMapKeyRef } = valueFrom ?? {};
+      const ref = secretKeyRef ?? configMapKeyRef;
+      if (ref === undefined)
         found.set(
           name,
           (value ?? "").replaceAll("$$(", () => "$("),
         );
       else {
-        const secret = await once(this.#secrets, `${namespace}/${secretKeyRef.name}`, () =>
-          this.#api.find<Secret>({ kind: "Secret", namespace, name: secretKeyRef.name }, { signal: this.#signal }),
-        );
-        const encoded = secret?.data?.[secretKeyRef.key];
-        if (encoded !== undefined) found.set(name, Buffer.from(encoded, "base64").toString());
+        const data = secretKeyRef === undefined ? await this.#config(namespace, ref.name) : await this.#secret(namespace, ref.name);
+        const text = data?.[ref.key];
+        if (text !== undefined) found.set(name, text);
       }
     }
     return found;
+  }
+
+  async #secret(namespace: string, name: string | undefined): Promise<Readonly<Record<string, string>> | undefined> {
+    if (name === undefined) return undefined;
+    const secret = await once(this.#secrets, `${namespace}/${name}`, () =>
+      this.#api.find<Secret>({ kind: "Secret", namespace, name }, { signal: this.#signal }),
+    );
+    return Object.fromEntries(Object.entries(secret?.data ?? {}).map(([key, value]) => [key, Buffer.from(value, "base64").toString()]));
+  }
+
+  async #config(namespace: string, name: string): Promise<Readonly<Record<string, string>> | undefined> {
+    const found = await once(this.#configs, `${namespace}/${name}`, () =>
+      this.#api.find<ConfigMap>({ kind: "ConfigMap", namespace, name }, { signal: this.#signal }),
+    );
+    return found?.data;
   }
 }
 

@@ -39,8 +39,10 @@ export function renderedOf(installation: string, { target, slot, level }: Standi
   const main = mainOf(installation, target, slot);
   const { [mark.order]: _order, ...annotations } = main.metadata.annotations ?? {};
   return [
-    shown(namespaceObject(installation, workload, level)),
-    shown(networkPolicyOf(installation, workload.ref.stack, doors)),
+    // In a namespace of others, what surrounds it is theirs.
+    ...(workload.ref.namespace === undefined
+      ? [shown(namespaceObject(installation, workload, level)), shown(networkPolicyOf(installation, workload.ref, doors))]
+      : []),
     // One that is stopped has none.
     ...(target.replicas === 0 ? [] : [shown({ ...main, metadata: { ...main.metadata, annotations } })]),
     ...(isEndless(target) && target.replicas > 1 ? [shown(withOverlay(budgetOf(installation, workload.ref), workload))] : []),
@@ -82,7 +84,7 @@ export function trialsOf(installation: string, workload: Workload): KubeObject[]
 
 /** As who makes it will: a Deployment or Job is taken also when its pods are not. */
 function podOf({ ref }: Workload, { spec: { template } }: Deployment | Job): KubeObject & { readonly spec: object } {
-  const metadata = { ...template.metadata, namespace: namespaceOf(ref.stack), name: ref.component };
+  const metadata = { ...template.metadata, namespace: namespaceOf(ref), name: ref.component };
   return { apiVersion: apiVersionOf("Pod"), kind: "Pod", metadata, spec: template.spec };
 }
 

@@ -172,7 +172,7 @@ export class RouteObjects implements AsyncDisposable {
     keep: ReadonlySet<string>,
     signal: AbortSignal,
   ): Promise<void> {
-    const namespace = namespaceOf(ref.stack);
+    const namespace = namespaceOf(ref);
     for (const { name } of mirror.of(ref)) {
       if (keep.has(`${kind}/${name}`)) continue;
       await this.#api.delete({ kind, namespace, name }, { signal });

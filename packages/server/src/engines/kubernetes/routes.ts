@@ -66,7 +66,7 @@ export function recordOf(installation: string, entry: TrafficEntry, { generation
   return {
     apiVersion: apiVersionOf("ConfigMap"),
     kind: "ConfigMap",
-    metadata: { namespace: namespaceOf(entry.ref.stack), name: recordName(entry.ref), labels: labelsOf(installation, entry) },
+    metadata: { namespace: namespaceOf(entry.ref), name: recordName(entry.ref), labels: labelsOf(installation, entry) },
     data: { entry: JSON.stringify(entry), generation: String(generation), epoch: String(epoch), objects: JSON.stringify(prints) },
   };
 }
@@ -105,7 +105,7 @@ function serviceOf({ installation, entry }: RouteOrder, name: string, chosen: Re
   const service: Service = {
     apiVersion: apiVersionOf("Service"),
     kind: "Service",
-    metadata: { namespace: namespaceOf(stack), name, labels: labelsOf(installation, entry) },
+    metadata: { namespace: namespaceOf(entry.ref), name, labels: labelsOf(installation, entry) },
     spec: {
       selector: { [mark.stack]: stack, [mark.component]: component, [mark.role]: "instance", ...chosen },
       ports: entry.ports.flatMap((port) => {
@@ -139,7 +139,7 @@ export function httpRoutesOf(order: RouteOrder): HTTPRoute[] {
         apiVersion: apiVersionOf("HTTPRoute"),
         kind: "HTTPRoute",
         metadata: {
-          namespace: namespaceOf(entry.ref.stack),
+          namespace: namespaceOf(entry.ref),
           name: `${entry.ref.component}--${port.name}${path === "/" ? "" : `-${digest(path).slice(0, 8)}`}`,
           labels: labelsOf(installation, entry),
         },

@@ -22,7 +22,7 @@ export function secretObject(
   return {
     apiVersion: apiVersionOf("Secret"),
     kind: "Secret",
-    metadata: { namespace: namespaceOf(workload.ref.stack), name, labels: componentLabels(installation, workload) },
+    metadata: { namespace: namespaceOf(workload.ref), name, labels: componentLabels(installation, workload) },
     immutable: true,
     type: "Opaque",
   };
@@ -50,7 +50,7 @@ export async function sweepSecrets(
   templates: (() => Promise<readonly PodTemplate[]>) | "all",
   signal: AbortSignal,
 ): Promise<void> {
-  const namespace = namespaceOf(ref.stack);
+  const namespace = namespaceOf(ref);
   const all = await listed<Secret>(api, "Secret", { namespace, labels: ofComponent(installation, ref), signal });
   const isOld = ({ metadata }: Secret): boolean => !(now.getTime() - Date.parse(metadata.annotations?.[preparedKey] ?? "") < keptFor);
   const able = templates === "all" ? all : all.filter(isOld);

@@ -41,7 +41,7 @@ export function deploymentOf(installation: string, target: TrackTarget, slot: st
     apiVersion: apiVersionOf("Deployment"),
     kind: "Deployment",
     metadata: {
-      namespace: namespaceOf(workload.ref.stack),
+      namespace: namespaceOf(workload.ref),
       name: slotName(workload.ref.component, slot),
       labels,
       annotations: annotationsOf(target),
@@ -64,7 +64,7 @@ export function jobOf(installation: string, target: TrackTarget, name: string): 
     apiVersion: apiVersionOf("Job"),
     kind: "Job",
     metadata: {
-      namespace: namespaceOf(workload.ref.stack),
+      namespace: namespaceOf(workload.ref),
       name,
       labels: { ...componentLabels(installation, workload), [mark.role]: "instance", [mark.revision]: revisionFor(target) },
       annotations: annotationsOf(target),
@@ -106,7 +106,7 @@ export class Slots {
 
   list(ref: Ref, signal: AbortSignal): Promise<Deployment[]> {
     return listed<Deployment>(this.#api, "Deployment", {
-      namespace: namespaceOf(ref.stack),
+      namespace: namespaceOf(ref),
       labels: ofComponent(this.#installation, ref),
       signal,
     });
@@ -115,7 +115,7 @@ export class Slots {
   jobs(ref: Ref, role: "instance" | "task" | "any", signal: AbortSignal): Promise<Job[]> {
     const all = ofComponent(this.#installation, ref);
     const labels = role === "any" ? all : `${all},${mark.role}=${role}`;
-    return listed<Job>(this.#api, "Job", { namespace: namespaceOf(ref.stack), labels, signal });
+    return listed<Job>(this.#api, "Job", { namespace: namespaceOf(ref), labels, signal });
   }
 
   /**
@@ -184,8 +184,8 @@ export class Slots {
     let isEmptied = false;
     const inSlots = Map.groupBy(
       // What has ended, or is ending, is counted no more as it is.
-      pods.filter((pod) => pod.slot !== undefined && !pod.stopping && !hasEnded(pod)),
-      ({ slot }) => slot ?? "",
+      pods.filter((pod) => pod.deployment !== undefined && !pod.stopping && !hasEnded(pod)),
+      ({ deployment }) => deployment ?? "",
     );
     const end = async (ending: readonly PodView[]): Promise<void> => {
       await Promise.all(
@@ -194,19 +194,21 @@ export class Slots {
         ),
       );
     };
-    for (const [slot, mine] of inSlots) {
+    for (const [deployment, mine] of inSlots) {
       // A Deployment that shrinks takes pods that are not ready before all others. With such a neighbour the named ones end first: the one that then comes in their
       // place is the one that goes when the number falls, since it is not ready either, and the neighbours cost more.
       const named = new Set(mine.map(({ uid }) => uid));
-      const unsure = others.filter((pod) => pod.slot === slot && !named.has(pod.uid) && !pod.stopping && pod.ready?.status !== "True");
+      const unsure = others.filter(
+        (pod) => pod.deployment === deployment && !named.has(pod.uid) && !pod.stopping && pod.ready?.status !== "True",
+      );
       if (unsure.length > 0) {
         await this.#setCost(unsure, goesLast, signal);
         await end(mine);
       }
-      isEmptied = (await this.#shrink(ref, slot, mine, signal)) || isEmptied;
+      isEmptied = (await this.#shrink(ref, deployment, mine, signal)) || isEmptied;
     }
-    for (const { owner, slot, namespace } of pods)
-      if (slot === undefined && owner !== undefined)
+    for (const { owner, deployment, namespace } of pods)
+      if (deployment === undefined && owner !== undefined)
         isEmptied = (await this.#api.delete({ kind: "Job", namespace, name: owner }, { propagation: "Background", signal })) || isEmptied;
     // Whoever ends a pod before the new number has come through to the one who counts gets another in its place, for a moment.
     if (inSlots.size > 0) await told();
@@ -248,12 +250,12 @@ export class Slots {
   }
 
   /** true: the slot is gone. */
-  async #shrink(ref: Ref, slot: string, pods: readonly PodView[], signal: AbortSignal): Promise<boolean> {
-    const namespace = namespaceOf(ref.stack);
+  async #shrink(ref: Ref, name: string, pods: readonly PodView[], signal: AbortSignal): Promise<boolean> {
+    const namespace = namespaceOf(ref);
     // Should the Deployment be faster than the deletion, it takes these.
     await this.#setCost(pods, goesFirst, signal);
     for (let attempt = 0; attempt <= mostTries; attempt++) {
-      const place = { kind: "Deployment", namespace, name: slotName(ref.component, slot) } as const;
+      const place = { kind: "Deployment", namespace, name } as const;
       const found = await this.#api.find<Deployment>(place, { signal });
       if (found === undefined || found.metadata.deletionTimestamp !== undefined) return true;
       const known = leavingOf(found);
@@ -279,7 +281,7 @@ export class Slots {
         if (!(error instanceof KubeError) || error.status !== 409) throw error;
       }
     }
-    throw new Error(`${slotName(ref.component, slot)} was changed by somebody else ${String(mostTries)} times in a row`);
+    throw new Error(`${name} was changed by somebody else ${String(mostTries)} times in a row`);
   }
 }
 

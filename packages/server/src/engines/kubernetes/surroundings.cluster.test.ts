@@ -16,7 +16,7 @@ describe.skipIf(missing !== undefined)(`around a stack on Kubernetes${missing ==
   let place: KubernetesPlace;
   let generation = 0;
   const ref: Ref = { stack: `around-${randomBytes(3).toString("hex")}`, component: "web" };
-  const namespace = namespaceOf(ref.stack);
+  const namespace = namespaceOf(ref);
   const fence = () => ({ installation: "lab", epoch: 1, generation: (generation += 1) });
   const find = (kind: "NetworkPolicy" | "PodDisruptionBudget", name: string): Promise<KubeObject | undefined> =>
     place.api.find({ kind, namespace, name });

@@ -23,7 +23,7 @@ export const levelFor = (profile: Workload["securityProfile"] | undefined): Secu
 /** `level`: undefined leaves the level to whoever else has set it. */
 export function namespaceObject(
   installation: string,
-  { ref, stackId }: Pick<Workload, "stackId"> & { readonly ref: Pick<Workload["ref"], "stack"> },
+  { ref, stackId }: Pick<Workload, "stackId"> & { readonly ref: Pick<Workload["ref"], "stack" | "namespace"> },
   level: SecurityLevel | undefined,
 ): KubeObject {
   const labels = {
@@ -33,7 +33,7 @@ export function namespaceObject(
     [mark.stackId]: stackId,
   };
   const leveled = level === undefined ? { labels } : { labels: { ...labels, [levelKey]: level }, annotations: { [mark.level]: level } };
-  return { apiVersion: apiVersionOf("Namespace"), kind: "Namespace", metadata: { name: namespaceOf(ref.stack), ...leveled } };
+  return { apiVersion: apiVersionOf("Namespace"), kind: "Namespace", metadata: { name: namespaceOf(ref), ...leveled } };
 }
 
 /** The level that a namespace is to have, and `undefined` where it is not Berth's to say: somebody else has set or removed it. Never lowered: other components may need it. */
@@ -48,17 +48,21 @@ export function levelOf(found: KubeObject | undefined, wanted: SecurityLevel): S
  * Connections come from the same stack and from where users are led in; the node of a pod, which probes it, may always (that is Kubernetes' own rule). Whom a pod opens
  * connections to is not limited. It holds where the cluster's network enforces policies.
  */
-export function networkPolicyOf(installation: string, stack: string, doors: Doors | undefined): KubeObject & { readonly spec: object } {
+export function networkPolicyOf(
+  installation: string,
+  ref: Pick<Workload["ref"], "stack" | "namespace">,
+  doors: Doors | undefined,
+): KubeObject & { readonly spec: object } {
   const labels = {
     "app.kubernetes.io/managed-by": "berth",
-    "app.kubernetes.io/part-of": stack,
+    "app.kubernetes.io/part-of": ref.stack,
     [mark.installation]: installation,
-    [mark.stack]: stack,
+    [mark.stack]: ref.stack,
   };
   return {
     apiVersion: apiVersionOf("NetworkPolicy"),
     kind: "NetworkPolicy",
-    metadata: { namespace: namespaceOf(stack), name: "berth-stack", labels },
+    metadata: { namespace: namespaceOf(ref), name: "berth-stack", labels },
     spec: { podSelector: {}, policyTypes: ["Ingress"], ingress: [{ from: [{ podSelector: {} }, ...peersOf(doors)] }] },
   };
 }

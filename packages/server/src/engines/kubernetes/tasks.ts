@@ -20,7 +20,7 @@ export function taskJob(installation: string, { id, workload, command, deadline,
     apiVersion: apiVersionOf("Job"),
     kind: "Job",
     metadata: {
-      namespace: namespaceOf(workload.ref.stack),
+      namespace: namespaceOf(workload.ref),
       name: `${workload.ref.component}--task-${digest(id)}`,
       labels: { ...componentLabels(installation, workload), [mark.role]: "task", [mark.task]: digest(id) },
       annotations: { [idKey]: id, [deadlineKey]: String(deadline) },

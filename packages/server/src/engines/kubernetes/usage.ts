@@ -4,7 +4,7 @@ import type { KubeApi } from "../../kubernetes/api.ts";
 import { KubeError } from "../../kubernetes/errors.ts";
 import type { Usage } from "../engine.ts";
 import type { PodView } from "./instances.ts";
-import { bytes, cores } from "./quantity.ts";
+import { bytes, cores } from "../../core/quantity.ts";
 
 interface PodMetrics {
   readonly metadata: { readonly name: string; readonly namespace: string };

@@ -12,7 +12,7 @@ import type { Claim } from "./objects.ts";
 import { withOverlay } from "./overlays.ts";
 import { volumeNames } from "./pod.ts";
 import type { Pods } from "./pods.ts";
-import { bytes } from "./quantity.ts";
+import { bytes } from "../../core/quantity.ts";
 
 /** What a volume asks for that says no size. */
 const defaultSize = "1Gi";
@@ -26,7 +26,7 @@ export function claimOf(
     apiVersion: apiVersionOf("PersistentVolumeClaim"),
     kind: "PersistentVolumeClaim",
     metadata: {
-      namespace: namespaceOf(ref.stack),
+      namespace: namespaceOf(ref),
       name: volume,
       labels: {
         "app.kubernetes.io/managed-by": "berth",

@@ -2,7 +2,7 @@
 import { canonicalJson } from "../../core/canonical.ts";
 import { appendAudit } from "../../db/audit.ts";
 import type { Trx } from "../../db/transaction.ts";
-import type { Difference } from "../../engines/engine.ts";
+import { refOf, type Difference } from "../../engines/engine.ts";
 import { saveDrift } from "../../resources/components/store.ts";
 import { stackEvent } from "../../resources/intent.ts";
 import type { ComponentLoopDeps, PassContext } from "./deps.ts";
@@ -22,7 +22,7 @@ const none: SeenDrift = { waits: false, replicas: undefined, told: false };
 /** Looks, tells, and takes back what the engine itself has to; what was changed of routes and of the number of instances, the step that follows does. */
 export async function seeDrift(deps: ComponentLoopDeps, loaded: Loaded, context: PassContext): Promise<SeenDrift> {
   const { component, stack } = loaded;
-  const ref = { stack: stack.name, component: component.name };
+  const ref = refOf(stack, component.name);
   const engine = deps.places.engine(stack.cluster);
   if (engine.drift === undefined) return none;
   const [found, routes] = await Promise.all([

@@ -7,11 +7,11 @@ import { stackEvent } from "../../resources/intent.ts";
 import type { ComponentLoopDeps, Next, PassContext } from "./deps.ts";
 import type { Loaded } from "./load.ts";
 import { instanceView } from "./observation.ts";
+import { refOf } from "../../engines/engine.ts";
 
 export async function leaveAlone(deps: ComponentLoopDeps, loaded: Loaded, context: PassContext): Promise<Next> {
   const { component, stack } = loaded;
-  const seen =
-    (await deps.places.engine(stack.cluster).observe({ stack: stack.name, component: component.name }, context.signal))?.instances ?? [];
+  const seen = (await deps.places.engine(stack.cluster).observe(refOf(stack, component.name), context.signal))?.instances ?? [];
   const instances = seen.map(instanceView);
   const ready = seen.filter((instance) => instance.ready).length;
   const same =

@@ -13,7 +13,7 @@ export interface Loaded {
   readonly component: components.ComponentRow;
   readonly stack: Pick<
     StackRow,
-    "id" | "name" | "team_id" | "team" | "cluster_id" | "cluster" | "domain" | "run_env" | "drift" | "delete_requested_at"
+    "id" | "name" | "team_id" | "team" | "cluster_id" | "cluster" | "domain" | "run_env" | "drift" | "namespace" | "delete_requested_at"
   >;
   readonly rollout: RolloutRow | undefined;
   readonly stable: ReleaseRow | undefined;
@@ -40,6 +40,7 @@ export async function loadComponent(db: Db, id: string): Promise<Loaded | undefi
     domain,
     run_env,
     stack_drift,
+    stack_namespace,
     stack_delete_requested_at,
     hosts,
     published,
@@ -60,6 +61,7 @@ export async function loadComponent(db: Db, id: string): Promise<Loaded | undefi
       domain,
       run_env,
       drift: stack_drift,
+      namespace: stack_namespace,
       delete_requested_at: stack_delete_requested_at,
     },
     rollout,
@@ -111,6 +113,7 @@ function withSurroundings(db: Db) {
       "k.domain",
       "s.run_env",
       "s.drift as stack_drift",
+      "s.namespace as stack_namespace",
       "s.delete_requested_at as stack_delete_requested_at",
       sql<string[]>`array(select u.host || ' ' || u.path from routes u where u.component_id = c.id)`.as("hosts"),
       sql<number[]>`array(select p.port from published_ports p where p.component_id = c.id)`.as("published"),

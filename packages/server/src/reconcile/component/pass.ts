@@ -13,7 +13,7 @@ import {
 import { emptyMemory, type Memory, type Progress } from "../../core/rollout/plan.ts";
 import type { Trx } from "../../db/transaction.ts";
 import type { RolloutProgress } from "../../db/tables-stacks.ts";
-import { EngineFailure, StillPreparing, type Autoscaling } from "../../engines/engine.ts";
+import { refOf, EngineFailure, StillPreparing, type Autoscaling } from "../../engines/engine.ts";
 import { openTombstone, settleTombstone } from "../../db/tombstones.ts";
 import { freeAddresses } from "../../resources/components/addresses.ts";
 import { deleteComponent } from "../../resources/components/store.ts";
@@ -420,8 +420,7 @@ async function removeComponent(deps: ComponentLoopDeps, loaded: Loaded, context:
   const done = await stepTrack(deps, loaded, { release: undefined, replicas: 0 }, memoryOf(loaded), context);
   await write(context, [record(deps, loaded, done, 0, { open: false })]);
   if (!done.progress.settled) return soon;
-  if (!(await removeObjects(deps.places, tombstone, { stack: stack.name, component: component.name }, context.fence, context.signal)))
-    return soon;
+  if (!(await removeObjects(deps.places, tombstone, refOf(stack, component.name), context.fence, context.signal))) return soon;
   await context.commit(async (trx) => {
     await settleTombstone(trx, tombstone.id, context.fence.generation);
     const open = await rollouts.openRollout(trx, component.id);

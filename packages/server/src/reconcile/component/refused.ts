@@ -1,7 +1,7 @@
 // What is shown of a component whose instances cannot be started, although nobody is rolling anything out: what is left of it, and why.
 import type { Cause } from "@berth/contract/causes.ts";
 import { canonicalJson } from "../../core/canonical.ts";
-import { EngineFailure } from "../../engines/engine.ts";
+import { refOf, EngineFailure } from "../../engines/engine.ts";
 import { saveObservation } from "../../resources/components/store.ts";
 import { stackEvent } from "../../resources/intent.ts";
 import type { ComponentLoopDeps, PassContext } from "./deps.ts";
@@ -21,8 +21,7 @@ export async function tellWhy(
   why: Cause | undefined,
 ): Promise<void> {
   if (why === undefined) return;
-  const seen =
-    (await deps.places.engine(stack.cluster).observe({ stack: stack.name, component: component.name }, context.signal))?.instances ?? [];
+  const seen = (await deps.places.engine(stack.cluster).observe(refOf(stack, component.name), context.signal))?.instances ?? [];
   const instances = seen.map(instanceView);
   const ready = seen.filter((instance) => instance.ready).length;
   const state = rollout === undefined ? "degraded" : "progressing";

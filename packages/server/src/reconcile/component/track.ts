@@ -12,7 +12,7 @@ import {
   type SeenInstance,
 } from "../../core/rollout/plan.ts";
 import { trafficEntry, type Entry, type EntryParts } from "../../core/traffic-entry.ts";
-import type { Autoscaling, Engine, Instance, Ref } from "../../engines/engine.ts";
+import { refOf, type Autoscaling, type Engine, type Instance, type Ref } from "../../engines/engine.ts";
 import type { Traffic } from "../../engines/traffic.ts";
 import { findReleasesByHash, type ReleaseRow } from "../../resources/releases/store.ts";
 import type { ComponentLoopDeps, PassContext } from "./deps.ts";
@@ -51,7 +51,7 @@ export async function stepTrack(
   context: PassContext,
 ): Promise<TrackStep> {
   const { component, stack } = loaded;
-  const ref: Ref = { stack: stack.name, component: component.name };
+  const ref: Ref = refOf(stack, component.name);
   const engine = deps.places.engine(stack.cluster);
   const traffic = deps.places.traffic(stack.cluster);
   const spec = target.release?.spec ?? loaded.stable?.spec ?? component.spec;
@@ -165,6 +165,7 @@ function entryParts(
   const releases = [wanted, ...[...running].flatMap(([hash, spec]) => (hash === wanted.hash ? [] : [{ hash, spec }]))];
   return {
     stack: stack.name,
+    namespace: stack.namespace ?? undefined,
     domain: stack.domain,
     component: component.name,
     stopped: component.stopped,

@@ -1,7 +1,7 @@
 // The probe that decides "done": it goes through the public door and must be answered by the new release (promise 1).
 import { cause, type Cause, type Evidence } from "@berth/contract/causes.ts";
 import { wantedRoutes } from "../../core/traffic-entry.ts";
-import type { Instance } from "../../engines/engine.ts";
+import { refOf, type Instance } from "../../engines/engine.ts";
 import type { ReleaseRow } from "../../resources/releases/store.ts";
 import type { ComponentLoopDeps, PassContext } from "./deps.ts";
 import type { Loaded } from "./load.ts";
@@ -30,7 +30,7 @@ export async function verifyThroughRouter(
   context: PassContext,
 ): Promise<Verdict> {
   const traffic = deps.places.traffic(loaded.stack.cluster);
-  const ref = { stack: loaded.stack.name, component: loaded.component.name };
+  const ref = refOf(loaded.stack, loaded.component.name);
   // A TCP port has no URL to fetch, and where siblings come nobody else does: that the edge listens there is what can be known.
   const published = new Set(release.spec.ports.map((port) => port.published));
   const closed =
@@ -79,7 +79,7 @@ async function lastWords(
   const [instance] = instances;
   if (instance === undefined) return [];
   const lines: Evidence[] = [];
-  const ref = { stack: loaded.stack.name, component: loaded.component.name };
+  const ref = refOf(loaded.stack, loaded.component.name);
   for await (const line of deps.places
     .engine(loaded.stack.cluster)
     .logs(ref, { instance: instance.id, tail: evidenceLines, follow: false }, context.signal))

@@ -6,7 +6,7 @@ import { siblingEnv } from "../../core/release/release.ts";
 import { BerthError } from "../../core/errors.ts";
 import type { Db } from "../../db/pool.ts";
 import type { SecretBox } from "../../db/secretbox.ts";
-import type { Workload } from "../../engines/engine.ts";
+import { refOf, type Workload } from "../../engines/engine.ts";
 import type { ReleaseRow } from "../../resources/releases/store.ts";
 import { openSecrets } from "../../resources/secrets/store.ts";
 import type { Loaded } from "./load.ts";
@@ -24,7 +24,7 @@ export async function workloadOf(
     if (!(variable in secrets)) throw new BerthError("secret_not_found", { secret: ref.secret });
   const { startup, readiness, liveness } = release.spec.probes;
   return {
-    ref: { stack: loaded.stack.name, component: loaded.component.name },
+    ref: refOf(loaded.stack, loaded.component.name),
     stackId: loaded.stack.id,
     kind: release.spec.kind,
     releaseHash: release.hash,

@@ -62,7 +62,8 @@ export function createAdoptionService(deps: ResourceDeps) {
     const { stackId, record } = first;
     const { cluster } = first.shown;
     const { team, runEnv, drift = "repair" } = record;
-    const made = await store.ensureStack(trx, { id: stackId, name, team, cluster, runEnv, drift });
+    const namespace = first.group.instances[0]?.ref.namespace ?? null;
+    const made = await store.ensureStack(trx, { id: stackId, name, team, cluster, runEnv, drift, namespace });
     const row = await trx
       .selectFrom("stacks as s")
       .innerJoin("clusters as k", "k.id", "s.cluster_id")

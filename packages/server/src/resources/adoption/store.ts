@@ -58,11 +58,13 @@ export async function ensureStack(
     readonly cluster: string;
     readonly runEnv: string;
     readonly drift: StackDrift;
+    /** Of its cluster, when the stack was imported. */
+    readonly namespace: string | null;
   },
 ): Promise<boolean> {
   const made = await sql`
-    insert into stacks (id, name, team_id, cluster_id, run_env, drift)
-    select ${stack.id}::uuid, ${stack.name}, coalesce((select id from teams where name = ${stack.team}), (select id from teams order by created_at, name limit 1)), k.id, ${stack.runEnv}, ${stack.drift} from clusters k where k.name = ${stack.cluster}
+    insert into stacks (id, name, team_id, cluster_id, run_env, drift, namespace)
+    select ${stack.id}::uuid, ${stack.name}, coalesce((select id from teams where name = ${stack.team}), (select id from teams order by created_at, name limit 1)), k.id, ${stack.runEnv}, ${stack.drift}, ${stack.namespace} from clusters k where k.name = ${stack.cluster}
     on conflict (id) do update set deleted_at = null where stacks.deleted_at is not null`.execute(trx);
   return (made.numAffectedRows ?? 0n) > 0n;
 }

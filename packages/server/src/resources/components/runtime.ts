@@ -6,7 +6,7 @@ import { Value } from "typebox/value";
 import { BerthError } from "../../core/errors.ts";
 import { mergeByTime } from "./merge-lines.ts";
 import { transaction } from "../../db/transaction.ts";
-import type { Engine, Instance, Ref, Session } from "../../engines/engine.ts";
+import { refOf, type Engine, type Instance, type Ref, type Session } from "../../engines/engine.ts";
 import { sent, type Sent } from "../../core/sent.ts";
 import type { Call } from "../call.ts";
 import type { ResourceDeps } from "../deps.ts";
@@ -38,7 +38,7 @@ export function createRuntimeService(deps: ResourceDeps, stacks: StackService, c
       const { stack } = await components.find(call, stackName, name);
       const { follow, ...rest } = query;
       const options = { ...rest, follow: follow ?? false, ...(call.lastEventId === undefined ? {} : { after: call.lastEventId }) };
-      return sent(deps.places.engine(stack.cluster).logs({ stack: stack.name, component: name }, options, call.signal), (line) => ({
+      return sent(deps.places.engine(stack.cluster).logs(refOf(stack, name), options, call.signal), (line) => ({
         id: line.cursor,
         data: { ...line, component: name },
       }));
@@ -51,7 +51,7 @@ export function createRuntimeService(deps: ResourceDeps, stacks: StackService, c
       const engine = deps.places.engine(stack.cluster);
       const { follow, ...rest } = query;
       const sources = rows.map((row) =>
-        named(row.name, engine.logs({ stack: stack.name, component: row.name }, { ...rest, follow: follow ?? false }, call.signal)),
+        named(row.name, engine.logs(refOf(stack, row.name), { ...rest, follow: follow ?? false }, call.signal)),
       );
       return sent(
         mergeByTime(sources, follow === true ? 50 : undefined, (item) => item.at),
@@ -63,7 +63,7 @@ export function createRuntimeService(deps: ResourceDeps, stacks: StackService, c
       const stack = await stacks.find(call, stackName);
       const rows = await allComponents(deps.db, stack.id);
       const usage = await deps.places.engine(stack.cluster).usage(
-        rows.map((row) => ({ stack: stack.name, component: row.name })),
+        rows.map((row) => refOf(stack, row.name)),
         call.signal,
       );
       return {
@@ -81,7 +81,7 @@ export function createRuntimeService(deps: ResourceDeps, stacks: StackService, c
       const { stack, component } = await components.find(call, stackName, name, "terminal.open");
       const command = parseCommand(query.command);
       const engine = deps.places.engine(stack.cluster);
-      const ref = { stack: stack.name, component: component.name };
+      const ref = refOf(stack, component.name);
       const chosen = choose(ref, await runningOf(engine, ref, call), query.instance, "Opening a terminal");
       await transaction(deps.db, (trx) =>
         audit(trx, call, "terminal.open", `component:${stackName}/${name}`, {
@@ -102,7 +102,7 @@ export function createRuntimeService(deps: ResourceDeps, stacks: StackService, c
     async port(call: Call, stackName: string, name: string, query: PortQuery): Promise<Duplex> {
       const { stack, component } = await components.find(call, stackName, name, "terminal.open");
       const engine = deps.places.engine(stack.cluster);
-      const ref = { stack: stack.name, component: component.name };
+      const ref = refOf(stack, component.name);
       const chosen = choose(ref, await runningOf(engine, ref, call), query.instance, "Forwarding a port");
       const port = portOf(ref, chosen, query.port);
       const subject = `component:${stackName}/${name}`;

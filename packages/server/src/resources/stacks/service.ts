@@ -29,6 +29,7 @@ export interface StackHandle {
   readonly domain: string;
   readonly runEnv: string;
   readonly drift: StackDrift;
+  readonly namespace: string | null;
   readonly revision: number;
   readonly deleting: boolean;
 }
@@ -280,6 +281,7 @@ export function stackHandle(row: store.StackRow): StackHandle {
     clusterId: row.cluster_id,
     cluster: row.cluster,
     domain: row.domain,
+    namespace: row.namespace,
     runEnv: row.run_env,
     drift: row.drift,
     revision: row.revision,

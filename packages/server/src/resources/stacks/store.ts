@@ -18,6 +18,8 @@ export interface StackRow {
   readonly domain: string;
   readonly run_env: string;
   readonly drift: StackDrift;
+  /** Of an imported stack. */
+  readonly namespace: string | null;
   readonly revision: number;
   readonly last_version: number;
   readonly delete_requested_at: Date | null;
@@ -54,6 +56,7 @@ function base(trx: Db) {
       "k.domain",
       "s.run_env",
       "s.drift",
+      "s.namespace",
       "s.revision",
       "s.last_version",
       "s.delete_requested_at",

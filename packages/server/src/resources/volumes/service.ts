@@ -100,7 +100,13 @@ export function createVolumeService(deps: ResourceDeps, stacks: StackService) {
           await audit(trx, call, "volumes.restore", `volume:${stackName}/${name}`);
           return found;
         });
-        await deps.places.engine(stack.cluster).volumes.restore({ stack: stack.id, stackName, name }, body, call.signal);
+        await deps.places
+          .engine(stack.cluster)
+          .volumes.restore(
+            { stack: stack.id, stackName, name, ...(stack.namespace === null ? {} : { namespace: stack.namespace }) },
+            body,
+            call.signal,
+          );
       } catch (error) {
         body.destroy();
         if (made && stack !== undefined) await takeBack(stack, name);

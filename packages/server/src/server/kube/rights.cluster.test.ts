@@ -64,7 +64,7 @@ describe.skipIf(missing !== undefined)(`with the least rights${missing === undef
     const ref = { stack: `rights-${randomBytes(3).toString("hex")}`, component: "web" };
     for (const stackId of ["one", "two"])
       await place.engine.prepare(await place.workload("run", { ref, stackId }), { installation: "lab", epoch: 1, generation: 1 }, never);
-    const found = await place.api.get({ kind: "Namespace", name: namespaceOf(ref.stack) });
+    const found = await place.api.get({ kind: "Namespace", name: namespaceOf(ref) });
     expect(found.metadata.labels).toMatchObject({ "berth.stack-id": "two" });
   });
 
@@ -98,7 +98,7 @@ describe.skipIf(missing !== undefined)(`with the least rights${missing === undef
     for (const ref of [web, once]) await place.engine.remove(ref, fence(), never);
     const { items } = await place.api.request<{ readonly items: readonly unknown[] }>(
       "GET",
-      `/api/v1/namespaces/${namespaceOf(stack)}/secrets`,
+      `/api/v1/namespaces/${namespaceOf({ stack })}/secrets`,
     );
     expect(items).toEqual([]);
   });
@@ -172,8 +172,8 @@ describe.skipIf(missing !== undefined)(`with the least rights${missing === undef
       await using place = await open();
       const ref = { stack: `rights-${randomBytes(3).toString("hex")}`, component: "web" };
       await place.engine.prepare(await place.workload("run", { ref }), { installation: "lab", epoch: 1, generation: 1 }, never);
-      expect(await refusalToBind(api, namespaceOf(ref.stack), self)).toBe("");
-      expect(await refusalToBind(api, namespaceOf(ref.stack), { namespace: "default", name: "default" })).toContain("only to itself");
+      expect(await refusalToBind(api, namespaceOf(ref), self)).toBe("");
+      expect(await refusalToBind(api, namespaceOf(ref), { namespace: "default", name: "default" })).toContain("only to itself");
     } finally {
       await api.close();
     }
@@ -183,7 +183,7 @@ describe.skipIf(missing !== undefined)(`with the least rights${missing === undef
     await using place = await KubernetesPlace.open(readFileSync(kubeconfig, "utf8"));
     const ref = { stack: `rights-${randomBytes(3).toString("hex")}`, component: "web" };
     await place.engine.prepare(await place.workload("run", { ref }), { installation: "lab", epoch: 1, generation: 1 }, never);
-    expect(await place.api.find({ kind: "RoleBinding", namespace: namespaceOf(ref.stack), name: stackRole })).toBeUndefined();
+    expect(await place.api.find({ kind: "RoleBinding", namespace: namespaceOf(ref), name: stackRole })).toBeUndefined();
   });
 
   it.each([

@@ -18,7 +18,7 @@ export function changesByHand(open: () => Promise<KubernetesPlace>): void {
   let place: KubernetesPlace;
   let generation = 0;
   const ref: Ref = { stack: `by-hand-${randomBytes(3).toString("hex")}`, component: "web" };
-  const namespace = namespaceOf(ref.stack);
+  const namespace = namespaceOf(ref);
   const fence = () => ({ installation: place.installation, epoch: 1, generation: (generation += 1) });
   const slot = (): Promise<Deployment> => place.api.get<Deployment>({ kind: "Deployment", namespace, name: "web--a" });
   const byHand = (...args: string[]): Promise<string> => kubectl(["-n", namespace, ...args]);

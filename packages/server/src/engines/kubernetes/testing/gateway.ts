@@ -163,7 +163,7 @@ export function trafficByGateway(open: () => Promise<KubernetesPlace>, gateway: 
         expect.stringMatching(/^PUT .*\/configmaps\/berth-orders-/),
         expect.stringMatching(/^PATCH .*\/configmaps\/web--routes$/),
       ]);
-      const route = { kind: "HTTPRoute", namespace: namespaceOf(ref.stack), name: "web--http" } as const;
+      const route = { kind: "HTTPRoute", namespace: namespaceOf(ref), name: "web--http" } as const;
       await place.api.merge(route, { spec: { hostnames: ["elsewhere.example"] } });
       await until(async () => (await ask()).status === 404, "the change is in force");
       await traffic.apply(wanted, fence(), never);
@@ -231,7 +231,7 @@ export function trafficByGateway(open: () => Promise<KubernetesPlace>, gateway: 
     const before = (await place.engine.observe(ref, never))?.instances ?? [];
     expect(before).toHaveLength(2);
     const [first = "", second = ""] = before.map(({ id }) => id);
-    const namespace = namespaceOf(ref.stack);
+    const namespace = namespaceOf(ref);
     /** As `kubectl drain` asks for each pod of a node. */
     const evict = (name: string): Promise<number> =>
       place.api

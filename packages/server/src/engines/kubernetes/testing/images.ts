@@ -68,7 +68,7 @@ export function imagesOfRegistries(open: (registries: RegistryAsker) => Promise<
   it("lets the pods of a stack fetch with the password that is kept for the registry, and shows it in nothing that is read", async () => {
     const ref = await run(`${registry.host}/team/web@${image.digest}`);
     await until(async () => (await instance(ref))?.ready, "it runs");
-    const pods = await place.api.request<object>("GET", `/api/v1/namespaces/${namespaceOf(ref.stack)}/pods`);
+    const pods = await place.api.request<object>("GET", `/api/v1/namespaces/${namespaceOf(ref)}/pods`);
     expect(JSON.stringify(pods)).toMatch(/"imagePullSecrets":\[\{"name":"berth-registry-/);
     expect(JSON.stringify(pods)).not.toContain(registry.login.password);
   });
