@@ -24,7 +24,8 @@ export async function reconcileComponent(
     if (next === undefined || loaded === undefined) return {};
     const now = deps.clock().getTime();
     if (next >= 1000 || now + next >= until) return { again: new Date(now + next) };
-    if (next > 0) await deps.waitForHint({ stack: loaded.stack.name, component: loaded.component.name }, next, signal);
+    if (next > 0)
+      await deps.waitForHint({ cluster: loaded.stack.cluster, stack: loaded.stack.name, component: loaded.component.name }, next, signal);
     signal.throwIfAborted();
   }
 }

@@ -22,6 +22,7 @@ export function componentHandlers(
     rollbackComponent: ({ params, body }, call) => components.rollback(call, params.stack, params.component, body.release),
     scaleComponent: ({ params, body }, call) => components.scale(call, params.stack, params.component, body.replicas),
     autoscaleComponent: ({ params, body }, call) => components.autoscale(call, params.stack, params.component, body.autoscale),
+    placeComponent: ({ params, body }, call) => components.place(call, params.stack, params.component, body.placement),
     restartComponent: ({ params }, call) => components.restart(call, params.stack, params.component),
     stopComponent: ({ params }, call) => components.stop(call, params.stack, params.component),
     startComponent: ({ params }, call) => components.start(call, params.stack, params.component),

@@ -14,6 +14,7 @@ import { audit } from "../intent.ts";
 import type { StackService } from "../stacks/service.ts";
 import type { LogQuery } from "../tasks/service.ts";
 import type { ComponentService } from "./service.ts";
+import { linesIn, runIn, runningIn, type RunsIn } from "./runtime-parts.ts";
 import { allComponents } from "./store.ts";
 
 export interface TerminalQuery {
@@ -28,15 +29,40 @@ export interface PortQuery {
   /** Name or number. */
   readonly port?: string;
 }
+interface Running {
+  readonly engine: Engine;
+  readonly instance: Instance;
+}
 export type RuntimeService = ReturnType<typeof createRuntimeService>;
 
 export function createRuntimeService(deps: ResourceDeps, stacks: StackService, components: ComponentService) {
   /** Who reached which port, and when first (Unix ms). */
   const opened = new Map<string, number>();
+
+  /** In order of time; nothing to resume from. */
+  function allLogs(call: Call, stack: string, of: readonly RunsIn[], query: LogQuery): AsyncIterable<Sent<LogLine>> {
+    const { follow = false, ...rest } = query;
+    const isSpread = new Set(of.map(({ cluster }) => cluster)).size > 1;
+    const sources = of.map((one) => {
+      const ref = { stack, component: one.component };
+      const options = { ...rest, follow };
+      return named<LogLine>(
+        one.component,
+        isSpread ? linesIn(deps, one, ref, options, call.signal) : one.engine.logs(ref, options, call.signal),
+      );
+    });
+    return sent(
+      mergeByTime(sources, follow ? 50 : undefined, (item) => item.at),
+      (line) => ({ data: line }),
+    );
+  }
+
   return {
     async logs(call: Call, stackName: string, name: string, query: LogQuery): Promise<AsyncIterable<Sent<LogLine>>> {
-      const { stack } = await components.find(call, stackName, name);
+      const { stack, component } = await components.find(call, stackName, name);
       const { follow, ...rest } = query;
+      const places = await runIn(deps, stack, [component]);
+      if (places.length > 1) return allLogs(call, stack.name, places, query);
       const options = { ...rest, follow: follow ?? false, ...(call.lastEventId === undefined ? {} : { after: call.lastEventId }) };
       return sent(deps.places.engine(stack.cluster).logs({ stack: stack.name, component: name }, options, call.signal), (line) => ({
         id: line.cursor,
@@ -48,24 +74,26 @@ export function createRuntimeService(deps: ResourceDeps, stacks: StackService, c
     async stackLogs(call: Call, stackName: string, query: LogQuery): Promise<AsyncIterable<Sent<LogLine>>> {
       const stack = await stacks.find(call, stackName);
       const rows = await allComponents(deps.db, stack.id);
-      const engine = deps.places.engine(stack.cluster);
-      const { follow, ...rest } = query;
-      const sources = rows.map((row) =>
-        named(row.name, engine.logs({ stack: stack.name, component: row.name }, { ...rest, follow: follow ?? false }, call.signal)),
-      );
-      return sent(
-        mergeByTime(sources, follow === true ? 50 : undefined, (item) => item.at),
-        (line) => ({ data: line }),
-      );
+      return allLogs(call, stack.name, await runIn(deps, stack, rows), query);
     },
 
     async usage(call: Call, stackName: string) {
       const stack = await stacks.find(call, stackName);
       const rows = await allComponents(deps.db, stack.id);
-      const usage = await deps.places.engine(stack.cluster).usage(
-        rows.map((row) => ({ stack: stack.name, component: row.name })),
-        call.signal,
-      );
+      const byCluster = Map.groupBy(await runIn(deps, stack, rows), ({ cluster }) => cluster);
+      const usage = (
+        await Promise.all(
+          [...byCluster].map(async ([cluster, of]) =>
+            // Of the stack's own it is an error; others that are away use nothing that anybody could know.
+            cluster !== stack.cluster && deps.addedClusters.state(cluster)?.connected === false
+              ? []
+              : deps.places.engine(cluster).usage(
+                  of.map(({ component }) => ({ stack: stack.name, component })),
+                  call.signal,
+                ),
+          ),
+        )
+      ).flat();
       return {
         items: rows.map((row) => ({
           component: row.name,
@@ -80,9 +108,9 @@ export function createRuntimeService(deps: ResourceDeps, stacks: StackService, c
     async terminal(call: Call, stackName: string, name: string, query: TerminalQuery): Promise<Session> {
       const { stack, component } = await components.find(call, stackName, name, "terminal.open");
       const command = parseCommand(query.command);
-      const engine = deps.places.engine(stack.cluster);
       const ref = { stack: stack.name, component: component.name };
-      const chosen = choose(ref, await runningOf(engine, ref, call), query.instance, "Opening a terminal");
+      const running = await runningIn(await runIn(deps, stack, [component]), ref, call.signal);
+      const { instance: chosen, engine } = choose(ref, running, query.instance, "Opening a terminal");
       await transaction(deps.db, (trx) =>
         audit(trx, call, "terminal.open", `component:${stackName}/${name}`, {
           instance: chosen.id,
@@ -101,9 +129,9 @@ export function createRuntimeService(deps: ResourceDeps, stacks: StackService, c
     /** A connection to a port of an instance. Errors: `wrong_state` when nothing runs or nobody answers there; `not_found` for an instance or a port that is not there. */
     async port(call: Call, stackName: string, name: string, query: PortQuery): Promise<Duplex> {
       const { stack, component } = await components.find(call, stackName, name, "terminal.open");
-      const engine = deps.places.engine(stack.cluster);
       const ref = { stack: stack.name, component: component.name };
-      const chosen = choose(ref, await runningOf(engine, ref, call), query.instance, "Forwarding a port");
+      const running = await runningIn(await runIn(deps, stack, [component]), ref, call.signal);
+      const { instance: chosen, engine } = choose(ref, running, query.instance, "Forwarding a port");
       const port = portOf(ref, chosen, query.port);
       const subject = `component:${stackName}/${name}`;
       if (isFirst(opened, `${call.by} ${subject} ${chosen.id} ${String(port)}`))
@@ -124,22 +152,18 @@ function isFirst(opened: Map<string, number>, key: string): boolean {
   return true;
 }
 
-async function runningOf(engine: Engine, ref: Ref, call: Call): Promise<readonly Instance[]> {
-  return (await engine.observe(ref, call.signal))?.instances.filter((instance) => instance.phase === "running") ?? [];
-}
-
 /** The one that was named, or any, a ready one if there is one. */
-function choose(ref: Ref, instances: readonly Instance[], wanted: string | undefined, verb: string): Instance {
+function choose(ref: Ref, running: readonly Running[], wanted: string | undefined, verb: string): Running {
   const chosen =
     wanted === undefined
-      ? (instances.find((instance) => instance.ready) ?? instances[0])
-      : instances.find((instance) => instance.id === wanted);
+      ? (running.find(({ instance }) => instance.ready) ?? running[0])
+      : running.find(({ instance }) => instance.id === wanted);
   if (chosen !== undefined) return chosen;
   if (wanted !== undefined)
     throw new BerthError("not_found", {
       kind: "instance",
       name: wanted,
-      hint: instances.length === 0 ? "Nothing of it runs." : `These run: ${instances.map((instance) => instance.id).join(", ")}.`,
+      hint: running.length === 0 ? "Nothing of it runs." : `These run: ${running.map(({ instance }) => instance.id).join(", ")}.`,
     });
   throw new BerthError("wrong_state", {
     verb,

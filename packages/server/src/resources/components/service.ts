@@ -2,12 +2,14 @@
 import { isArtifactStored } from "../artifacts.ts";
 import type { Component, InstanceView } from "@berth/contract/resources/components.ts";
 import type { Deployment } from "@berth/contract/resources/plans.ts";
-import type { Autoscale, ComponentSpec } from "@berth/contract/spec.ts";
+import type { Autoscale, ComponentSpec, Placement } from "@berth/contract/spec.ts";
 import { instanceVerbs } from "../../core/allowed.ts";
 import { within } from "../../core/autoscale.ts";
+import { canonicalJson } from "../../core/canonical.ts";
 import { BerthError } from "../../core/errors.ts";
 import { nearest } from "../../core/nearest.ts";
 import type { Page } from "../../core/page.ts";
+import { numbersOf } from "../../core/placement.ts";
 import type { Db } from "../../db/pool.ts";
 import { transaction } from "../../db/transaction.ts";
 import { enqueue } from "../../reconcile/queue.ts";
@@ -24,9 +26,17 @@ import { withinQuota } from "../stacks/quota.ts";
 import type { StackHandle, StackService } from "../stacks/service.ts";
 import { defineComponent, sameSpec } from "./definition.ts";
 import { unknownSince } from "../unknown.ts";
-import { presentComponent } from "./present.ts";
+import { clusterParts, presentComponent } from "./present.ts";
 import { checkAutoscale, checkOverlays, grantPermission, takesGrant } from "./rights.ts";
+import { buryPart, changeParts, checkPlacement, otherParts, scaledAmounts, tellPlacement } from "./parts.ts";
 import * as store from "./store.ts";
+
+/** What changes in every cluster, and wanted instances by cluster. */
+type OperatedChange = Omit<store.ComponentChange, "replicas"> & {
+  readonly replicas?: number;
+  readonly amounts?: ReadonlyMap<string, number>;
+};
+const totalOf = (amounts: Iterable<readonly [string, number]>): number => [...amounts].reduce((all, [, amount]) => all + amount, 0);
 
 export type ComponentService = ReturnType<typeof createComponentService>;
 
@@ -82,6 +92,7 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
         await certificates.warnings(),
         unknownSince(deps.addedClusters, stack.cluster),
         deps.places.engine(stack.cluster).autoscale !== undefined,
+        clusterParts(stack.cluster, row, deps.places, (cluster) => unknownSince(deps.addedClusters, cluster)),
       ),
       revision: String(row.revision),
     };
@@ -93,18 +104,56 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
     stackName: string,
     name: string,
     verb: string,
-    change: (component: store.ComponentRow, trx: Db, stack: StackHandle) => Promise<store.ComponentChange | undefined>,
+    change: (component: store.ComponentRow, trx: Db, stack: StackHandle) => Promise<OperatedChange | undefined>,
   ): Promise<{ stack: StackHandle }> {
     return transaction(deps.db, async (trx) => {
       const { stack, component } = await find(call, stackName, name, "runtime.operate", { trx, lock: true });
       const what = await change(component, trx, stack);
       if (what !== undefined) {
-        await withinQuota(trx, stack, () => store.updateComponent(trx, component.id, what));
+        const { amounts, ...own } = what;
+        await withinQuota(trx, stack, async () => {
+          const replicas = amounts?.get(stack.cluster);
+          await store.updateComponent(trx, component.id, { ...own, ...(replicas === undefined ? {} : { replicas }) });
+          await changeParts(trx, stack, component, own, amounts);
+        });
         await wakeComponent(trx, component.id, stack.cluster);
         if (component.kind === "cron") await enqueue(trx, { kind: "cron", key: component.id, cluster: stack.cluster });
-        await audit(trx, call, `components.${verb}`, `component:${stackName}/${name}`, { ...what });
+        await audit(trx, call, `components.${verb}`, `component:${stackName}/${name}`, {
+          ...own,
+          ...(amounts === undefined ? {} : { replicas: totalOf(amounts) }),
+        });
       }
       return { stack };
+    });
+  }
+
+  /** Another placement of what is there; what changes by it goes out as a rollout, cluster by cluster. */
+  async function place(call: Call, stackName: string, name: string, placement: Placement | undefined): Promise<Deployment> {
+    return transaction(deps.db, async (trx) => {
+      const stack = await stacks.find(call, stackName, "releases.deploy", { trx, lock: true });
+      const { component } = await find(call, stackName, name, "releases.deploy", { trx, lock: true });
+      const { placement: before, ...bare } = component.spec;
+      const numbers = placement === undefined ? undefined : numbersOf(placement);
+      const spec: ComponentSpec = {
+        ...bare,
+        ...(placement === undefined ? {} : { placement }),
+        ...(numbers === undefined ? {} : { replicas: totalOf(numbers.map((number, index) => [String(index), number])) }),
+      };
+      const specs = new Map((await store.allComponents(trx, stack.id)).map((row): [string, ComponentSpec] => [row.name, row.spec]));
+      await checkPlacement(trx, deps.places, stack, name, specs.set(name, spec), call.signal);
+      const { component: placed } = await withinQuota(trx, stack, () => defineComponent(trx, call, stack, name, spec));
+      const stable = placed.stable_release_id === null ? undefined : await findRelease(trx, placed.stable_release_id);
+      if (canonicalJson(before ?? {}) !== canonicalJson(placement ?? {})) await tellPlacement(trx, call, stack, name, spec);
+      const accepted = stable === undefined ? undefined : await acceptRollouts(trx, call, stack, [sameAgain(placed, stable)], "placement");
+      await wakeComponent(trx, placed.id, stack.cluster);
+      return keepAnswer(trx, call, {
+        stack: stack.name,
+        version: accepted?.version ?? 0,
+        rollouts: (accepted?.rollouts ?? []).map(({ component: of, number }) => ({ component: of, number })),
+        builds: [],
+        unchanged: accepted === undefined ? [name] : [],
+        removed: [],
+      });
     });
   }
 
@@ -120,6 +169,7 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
   return {
     find,
     view,
+    place,
 
     async list(
       call: Call,
@@ -134,7 +184,18 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
       const unknown = unknownSince(deps.addedClusters, stack.cluster);
       const autoscaler = deps.places.engine(stack.cluster).autoscale !== undefined;
       const warningsOf = await certificates.warnings();
-      return toPage(rows, page, (row) => presentComponent(stack, row, traffic, may, warningsOf, unknown, autoscaler));
+      return toPage(rows, page, (row) =>
+        presentComponent(
+          stack,
+          row,
+          traffic,
+          may,
+          warningsOf,
+          unknown,
+          autoscaler,
+          clusterParts(stack.cluster, row, deps.places, (cluster) => unknownSince(deps.addedClusters, cluster)),
+        ),
+      );
     },
 
     async show(call: Call, stackName: string, name: string): Promise<Versioned<Component>> {
@@ -146,6 +207,8 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
         const found = await stacks.find(call, stackName, "stacks.write", { trx, lock: true });
         checkOverlays(deps.places.engine(found.cluster), found, name, spec);
         checkAutoscale(deps.places.engine(found.cluster), found.cluster, name, spec);
+        const specs = new Map((await store.allComponents(trx, found.id)).map((row): [string, ComponentSpec] => [row.name, row.spec]));
+        await checkPlacement(trx, deps.places, found, name, specs.set(name, spec), call.signal);
         const { created, changed } = await withinQuota(trx, found, () => defineComponent(trx, call, found, name, spec, call.ifMatch));
         if (takesGrant(spec, created || changed)) await stacks.find(call, stackName, grantPermission, { trx });
         return found;
@@ -176,9 +239,12 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
         const limits = component.spec.autoscale;
         if (limits !== undefined)
           throw new BerthError("autoscaled", { component: name, min: limits.min, max: limits.max, replicas: component.replicas });
-        if (component.replicas === replicas) return undefined;
-        await stackEvent(trx, at, { code: "component_scaled", component: name, params: { from: component.replicas, to: replicas } });
-        return { replicas };
+        const from = component.replicas + totalOf((await otherParts(trx, at, component.id)).map(({ row }) => [row.name, row.replicas]));
+        const amounts = scaledAmounts(at.cluster, component.spec, replicas);
+        const to = totalOf(amounts);
+        if (from === to) return undefined;
+        await stackEvent(trx, at, { code: "component_scaled", component: name, params: { from, to } });
+        return { amounts };
       });
       return (await view(call, stack, name)).body;
     },
@@ -225,7 +291,7 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
     },
 
     /** A restart is a rollout of the same release with a higher restart number: the same gates, the same zero lost requests. */
-    async restart(call: Call, stackName: string, name: string): Promise<{ rollout?: number }> {
+    async restart(call: Call, stackName: string, name: string): Promise<{ rollout?: number; further?: number[] }> {
       return transaction(deps.db, async (trx) => {
         const { stack, component } = await find(call, stackName, name, "runtime.operate", { trx, lock: true });
         refuseCron(component, "Restarting");
@@ -245,11 +311,12 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
             hint: "Wait for it, or abort it first.",
           });
         await store.updateComponent(trx, component.id, { restart: component.restart + 1 });
+        await changeParts(trx, stack, component, { restart: component.restart + 1 });
         const accepted = await acceptRollouts(trx, call, stack, [sameAgain(component, release)], "restart");
         await stackEvent(trx, stack, { code: "component_restarting", component: name });
         await audit(trx, call, "components.restart", `component:${stackName}/${name}`);
-        const number = accepted.rollouts[0]?.number;
-        return keepAnswer(trx, call, number === undefined ? {} : { rollout: number });
+        const [first, ...further] = accepted.rollouts.map(({ number }) => number);
+        return keepAnswer(trx, call, { ...(first === undefined ? {} : { rollout: first }), ...(further.length === 0 ? {} : { further }) });
       });
     },
 
@@ -328,7 +395,12 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
       });
       const may = await stacks.permissionsIn(call, stack);
       const deleting = stack.deleting || component.delete_requested_at !== null;
-      return toPage(rows, page, ({ seen }) => ({ ...seen, allowed: instanceVerbs(may, { phase: seen.phase, deleting }) }));
+      const isPlaced = component.spec.placement !== undefined || rows.some(({ cluster }) => cluster !== null);
+      return toPage(rows, page, ({ seen, cluster }) => ({
+        ...seen,
+        ...(isPlaced ? { cluster: cluster ?? stack.cluster } : {}),
+        allowed: instanceVerbs(may, { phase: seen.phase, deleting }),
+      }));
     },
   };
 }
@@ -338,4 +410,5 @@ export async function requestRemoval(trx: Db, call: Call, stack: StackHandle, co
   await stackEvent(trx, stack, { code: "component_deleting", component: component.name });
   await audit(trx, call, "components.delete", `component:${stack.name}/${component.name}`);
   await buryComponent(trx, stack, component);
+  for (const part of await otherParts(trx, stack, component.id)) await buryPart(trx, part);
 }

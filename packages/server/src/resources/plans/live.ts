@@ -41,6 +41,7 @@ export async function isLive(trx: Db, { component, spec, intent, siblings }: Can
   )
     return false;
   if ((await openRollout(trx, component.id)) !== undefined) return false;
+  if (!(await isEverywhere(trx, component, spec))) return false;
   const chosen = chooseCommand(component.name, spec, build.plan);
   if (!chosen.ok) return false;
   const { config, secretRefs, generate, missing } = await fitted(trx, component.stack_id, build.plan.app, intent, spec, siblings);
@@ -48,4 +49,19 @@ export async function isLive(trx: Db, { component, spec, intent, siblings }: Can
   const stable = await findRelease(trx, component.stable_release_id);
   const runtime = builtRuntime(chosen.runtime, build.artifact_reference);
   return stable?.hash === releaseHash({ artifactDigest: build.artifact_digest, config, secretRefs, spec, runtime });
+}
+
+/** Whether it runs the same release in exactly the clusters that this definition names. */
+async function isEverywhere(trx: Db, component: ComponentRow, { placement }: ComponentSpec): Promise<boolean> {
+  const parts = await trx
+    .selectFrom("components as c")
+    .innerJoin("clusters as k", "k.id", "c.cluster_id")
+    .select(["k.name", "c.stable_release_id"])
+    .where("c.part_of", "=", component.id)
+    .execute();
+  const wanted = placement?.clusters.slice(1).map(({ name }) => name) ?? [];
+  return (
+    parts.every(({ name, stable_release_id }) => wanted.includes(name) && stable_release_id === component.stable_release_id) &&
+    wanted.every((name) => parts.some((part) => part.name === name))
+  );
 }

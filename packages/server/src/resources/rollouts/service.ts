@@ -80,7 +80,8 @@ export function createRolloutService(deps: ResourceDeps, stacks: StackService, c
           });
         await store.updateRollout(trx, rollout.id, { abortRequestedBy: call.by });
         await audit(trx, call, "rollouts.abort", `rollout:${stackName}/${name}/${number}`);
-        await wakeComponent(trx, component.id, stack.cluster);
+        const [of] = await store.whereRollouts(trx, [rollout.id]);
+        if (of !== undefined) await wakeComponent(trx, of.component_id, of.cluster);
       });
       return show(call, stackName, name, number);
     },
@@ -92,7 +93,7 @@ export function createRolloutService(deps: ResourceDeps, stacks: StackService, c
         const rollout = await store.findRollout(trx, component.id, number);
         if (rollout === undefined)
           throw new BerthError("not_found", { kind: "rollout", name: number, hint: `\`berth rollouts list -c ${name}\` shows them.` });
-        if (rollout.ended_at === null || rollout.phase === "succeeded" || rollout.number !== component.last_rollout)
+        if (rollout.ended_at === null || rollout.phase === "succeeded" || !(await store.isNewest(trx, rollout)))
           throw new BerthError("wrong_state", {
             verb: "Retrying",
             reason:
@@ -137,6 +138,7 @@ function present(stack: StackHandle, row: store.RolloutListRow, may: MayHere): R
   return {
     stack: stack.name,
     component: row.component,
+    ...(row.cluster === null ? {} : { cluster: row.cluster }),
     number: row.number,
     phase: row.phase,
     reason: row.reason,
