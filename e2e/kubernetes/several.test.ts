@@ -121,7 +121,8 @@ describe.skipIf(missing !== undefined)(`A component in several clusters (${missi
     const made = await up("three", "", "--no-wait");
     expect(made, made.said).toMatchObject({ code: 0 });
     await until(
-      async () => ((await rollouts()).some((one) => one.cluster === home && one.release === 3 && one.phase === "succeeded") ? true : undefined),
+      async () =>
+        (await rollouts()).some((one) => one.cluster === home && one.release === 3 && one.phase === "succeeded") ? true : undefined,
       "the first cluster",
       120_000,
       () => place.berth.log(),
