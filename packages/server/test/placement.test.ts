@@ -366,6 +366,11 @@ test("says why it cannot be placed", async () => {
   await at.deploy(worker);
   const { handlers, call } = services();
   const place = (placement: Placement) => handlers.placeComponent({ params: at.ref, body: { placement } }, call());
+  await expect(place({ clusters: [{ name: "home" }, { name: "west" }] })).rejects.toMatchObject({
+    code: "wrong_state",
+    params: { reason: "a rollout is under way" },
+  });
+  await at.over();
   await expect(place({ clusters: [{ name: "home" }, { name: "south" }] })).rejects.toMatchObject({
     code: "placement_refused",
     params: { reason: "there is no cluster south" },

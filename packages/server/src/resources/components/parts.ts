@@ -8,8 +8,7 @@ import { divide, numbersOf, placementProblem } from "../../core/placement.ts";
 import type { Db } from "../../db/pool.ts";
 import { bury } from "../../db/tombstones.ts";
 import type { Places } from "../deps.ts";
-import { audit, stackEvent, wakeComponent } from "../intent.ts";
-import type { Call } from "../call.ts";
+import { stackEvent, wakeComponent } from "../intent.ts";
 import type { StackHandle } from "../stacks/service.ts";
 import { lockCluster, otherTeam } from "../stacks/store.ts";
 import { claimAddresses, freeAddresses } from "./addresses.ts";
@@ -228,9 +227,18 @@ export async function changeParts(
   }
 }
 
-/** Where it is to run, as who asked for it is told. */
-export async function tellPlacement(trx: Db, call: Call, stack: StackHandle, name: string, spec: ComponentSpec): Promise<void> {
-  const clusters = (spec.placement?.clusters.map((one) => one.name) ?? [stack.cluster]).join(", ");
-  await stackEvent(trx, stack, { code: "component_placed", component: name, params: { clusters } });
-  await audit(trx, call, "components.place", `component:${stack.name}/${name}`, { clusters });
+/** Whether it runs the same release in exactly the clusters that this definition names. */
+export async function isEverywhere(trx: Db, component: store.ComponentRow, { placement }: ComponentSpec): Promise<boolean> {
+  const parts = await trx
+    .selectFrom("components as c")
+    .innerJoin("clusters as k", "k.id", "c.cluster_id")
+    .select(["k.name", "c.stable_release_id"])
+    .where("c.part_of", "=", component.id)
+    .where("c.delete_requested_at", "is", null)
+    .execute();
+  const wanted = placement?.clusters.slice(1).map(({ name }) => name) ?? [];
+  return (
+    parts.every(({ name, stable_release_id }) => wanted.includes(name) && stable_release_id === component.stable_release_id) &&
+    wanted.every((name) => parts.some((part) => part.name === name))
+  );
 }

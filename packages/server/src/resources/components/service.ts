@@ -2,14 +2,12 @@
 import { isArtifactStored } from "../artifacts.ts";
 import type { Component, InstanceView } from "@berth/contract/resources/components.ts";
 import type { Deployment } from "@berth/contract/resources/plans.ts";
-import type { Autoscale, ComponentSpec, Placement } from "@berth/contract/spec.ts";
+import type { Autoscale, ComponentSpec } from "@berth/contract/spec.ts";
 import { instanceVerbs } from "../../core/allowed.ts";
 import { within } from "../../core/autoscale.ts";
-import { canonicalJson } from "../../core/canonical.ts";
 import { BerthError } from "../../core/errors.ts";
 import { nearest } from "../../core/nearest.ts";
 import type { Page } from "../../core/page.ts";
-import { numbersOf } from "../../core/placement.ts";
 import type { Db } from "../../db/pool.ts";
 import { transaction } from "../../db/transaction.ts";
 import { enqueue } from "../../reconcile/queue.ts";
@@ -28,7 +26,7 @@ import { defineComponent, sameSpec } from "./definition.ts";
 import { unknownSince } from "../unknown.ts";
 import { clusterParts, presentComponent } from "./present.ts";
 import { checkAutoscale, checkOverlays, grantPermission, takesGrant } from "./rights.ts";
-import { buryPart, changeParts, checkPlacement, otherParts, scaledAmounts, tellPlacement } from "./parts.ts";
+import { buryPart, changeParts, checkPlacement, otherParts, scaledAmounts } from "./parts.ts";
 import * as store from "./store.ts";
 
 /** What changes in every cluster, and wanted instances by cluster. */
@@ -127,36 +125,6 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
     });
   }
 
-  /** Another placement of what is there; what changes by it goes out as a rollout, cluster by cluster. */
-  async function place(call: Call, stackName: string, name: string, placement: Placement | undefined): Promise<Deployment> {
-    return transaction(deps.db, async (trx) => {
-      const stack = await stacks.find(call, stackName, "releases.deploy", { trx, lock: true });
-      const { component } = await find(call, stackName, name, "releases.deploy", { trx, lock: true });
-      const { placement: before, ...bare } = component.spec;
-      const numbers = placement === undefined ? undefined : numbersOf(placement);
-      const spec: ComponentSpec = {
-        ...bare,
-        ...(placement === undefined ? {} : { placement }),
-        ...(numbers === undefined ? {} : { replicas: totalOf(numbers.map((number, index) => [String(index), number])) }),
-      };
-      const specs = new Map((await store.allComponents(trx, stack.id)).map((row): [string, ComponentSpec] => [row.name, row.spec]));
-      await checkPlacement(trx, deps.places, stack, name, specs.set(name, spec), call.signal);
-      const { component: placed } = await withinQuota(trx, stack, () => defineComponent(trx, call, stack, name, spec));
-      const stable = placed.stable_release_id === null ? undefined : await findRelease(trx, placed.stable_release_id);
-      if (canonicalJson(before ?? {}) !== canonicalJson(placement ?? {})) await tellPlacement(trx, call, stack, name, spec);
-      const accepted = stable === undefined ? undefined : await acceptRollouts(trx, call, stack, [sameAgain(placed, stable)], "placement");
-      await wakeComponent(trx, placed.id, stack.cluster);
-      return keepAnswer(trx, call, {
-        stack: stack.name,
-        version: accepted?.version ?? 0,
-        rollouts: (accepted?.rollouts ?? []).map(({ component: of, number }) => ({ component: of, number })),
-        builds: [],
-        unchanged: accepted === undefined ? [name] : [],
-        removed: [],
-      });
-    });
-  }
-
   function refuseCron(component: store.ComponentRow, verb: string): void {
     if (component.kind === "cron")
       throw new BerthError("wrong_state", {
@@ -169,7 +137,6 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
   return {
     find,
     view,
-    place,
 
     async list(
       call: Call,

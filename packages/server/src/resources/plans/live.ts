@@ -5,6 +5,7 @@ import { builtRuntime, chooseCommand, releaseHash } from "../../core/release/rel
 import type { ComponentSpec } from "@berth/contract/spec.ts";
 import type { Db } from "../../db/pool.ts";
 import type { BuildRow } from "../builds/store.ts";
+import { isEverywhere } from "../components/parts.ts";
 import type { ComponentRow } from "../components/store.ts";
 import { findRelease } from "../releases/store.ts";
 import { openRollout } from "../rollouts/store.ts";
@@ -49,19 +50,4 @@ export async function isLive(trx: Db, { component, spec, intent, siblings }: Can
   const stable = await findRelease(trx, component.stable_release_id);
   const runtime = builtRuntime(chosen.runtime, build.artifact_reference);
   return stable?.hash === releaseHash({ artifactDigest: build.artifact_digest, config, secretRefs, spec, runtime });
-}
-
-/** Whether it runs the same release in exactly the clusters that this definition names. */
-async function isEverywhere(trx: Db, component: ComponentRow, { placement }: ComponentSpec): Promise<boolean> {
-  const parts = await trx
-    .selectFrom("components as c")
-    .innerJoin("clusters as k", "k.id", "c.cluster_id")
-    .select(["k.name", "c.stable_release_id"])
-    .where("c.part_of", "=", component.id)
-    .execute();
-  const wanted = placement?.clusters.slice(1).map(({ name }) => name) ?? [];
-  return (
-    parts.every(({ name, stable_release_id }) => wanted.includes(name) && stable_release_id === component.stable_release_id) &&
-    wanted.every((name) => parts.some((part) => part.name === name))
-  );
 }
