@@ -9,8 +9,7 @@ import type { Db } from "../../db/pool.ts";
 import { bury } from "../../db/tombstones.ts";
 import type { Places } from "../deps.ts";
 import { stackEvent, wakeComponent } from "../intent.ts";
-import type { StackHandle } from "../stacks/service.ts";
-import { lockCluster, otherTeam } from "../stacks/store.ts";
+import { lockCluster, otherTeam, type StackHandle } from "../stacks/service.ts";
 import { claimAddresses, freeAddresses } from "./addresses.ts";
 import * as store from "./store.ts";
 

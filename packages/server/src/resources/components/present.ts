@@ -21,9 +21,14 @@ const byWorst: readonly Component["state"][] = [
 
 function stateOf(row: ComponentListRow, parts: readonly ClusterPart[] | undefined): Component["state"] {
   const own = row.state as Component["state"];
-  if (parts === undefined) return own;
-  return byWorst.find((state) => parts.some((part) => part.state === state)) ?? own;
+  const staying = stayingOf(parts);
+  if (staying === undefined || row.delete_requested_at !== null) return own;
+  return byWorst.find((state) => staying.some((part) => part.state === state)) ?? own;
 }
+
+/** Without the clusters that it leaves: those are on their way out, and it is not. */
+const stayingOf = (parts: readonly ClusterPart[] | undefined): readonly ClusterPart[] | undefined =>
+  parts?.filter(({ state }) => state !== "deleting");
 
 /** A component in each of its clusters; undefined where it runs in its stack's own alone. */
 export function clusterParts(
@@ -85,8 +90,8 @@ export function presentComponent(
     name: row.name,
     kind: row.kind,
     state: stateOf(row, parts),
-    replicas: parts?.reduce((all, part) => all + part.replicas, 0) ?? row.replicas,
-    ready: parts?.reduce((all, part) => all + part.ready, 0) ?? row.ready,
+    replicas: stayingOf(parts)?.reduce((all, part) => all + part.replicas, 0) ?? row.replicas,
+    ready: stayingOf(parts)?.reduce((all, part) => all + part.ready, 0) ?? row.ready,
     stopped: row.stopped,
     ...(row.release_number === null || row.release_hash === null || row.release_created_at === null
       ? {}

@@ -58,7 +58,7 @@ export function createRolloutService(deps: ResourceDeps, stacks: StackService, c
     },
 
     async list(call: Call, stackName: string, name: string, query: RolloutQuery): Promise<Page<Rollout>> {
-      const { stack, component } = await components.find(call, stackName, name);
+      const { component } = await components.find(call, stackName, name);
       return page(call, stack, store.rolloutList, query, component.id);
     },
 
