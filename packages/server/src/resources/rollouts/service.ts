@@ -58,13 +58,13 @@ export function createRolloutService(deps: ResourceDeps, stacks: StackService, c
     },
 
     async list(call: Call, stackName: string, name: string, query: RolloutQuery): Promise<Page<Rollout>> {
-      const { component } = await components.find(call, stackName, name);
+      const { stack, component } = await components.find(call, stackName, name);
       return page(call, stack, store.rolloutList, query, component.id);
     },
 
     async abort(call: Call, stackName: string, name: string, number: number): Promise<Rollout> {
       await transaction(deps.db, async (trx) => {
-        const { stack, component } = await components.find(call, stackName, name, "releases.deploy", {
+        const { component } = await components.find(call, stackName, name, "releases.deploy", {
           trx,
           lock: true,
           whileDeleting: true,
