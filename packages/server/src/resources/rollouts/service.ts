@@ -64,11 +64,7 @@ export function createRolloutService(deps: ResourceDeps, stacks: StackService, c
 
     async abort(call: Call, stackName: string, name: string, number: number): Promise<Rollout> {
       await transaction(deps.db, async (trx) => {
-        const { component } = await components.find(call, stackName, name, "releases.deploy", {
-          trx,
-          lock: true,
-          whileDeleting: true,
-        });
+        const { component } = await components.find(call, stackName, name, "releases.deploy", { trx, lock: true, whileDeleting: true });
         const rollout = await store.findRollout(trx, component.id, number);
         if (rollout === undefined)
           throw new BerthError("not_found", { kind: "rollout", name: number, hint: `\`berth rollouts list -c ${name}\` shows them.` });
