@@ -1,5 +1,5 @@
 // The removal of a component, or of its part in one cluster: what runs of it, then its rows.
-import { bury, openTombstone, settleTombstone } from "../../db/tombstones.ts";
+import { bury, openTombstone, settleTombstone, type Tombstone } from "../../db/tombstones.ts";
 import { hasParts } from "../../resources/components/parts.ts";
 import { deleteComponent } from "../../resources/components/store.ts";
 import { stackEvent } from "../../resources/intent.ts";
@@ -34,11 +34,8 @@ export async function removeComponent(deps: ComponentLoopDeps, loaded: Loaded, c
   // Nothing is touched on the word of a column alone.
   if (tombstone === undefined) throw new Error(`component ${stack.name}/${component.name} is on its way out, but no tombstone says so`);
   if (await cancelTasks(deps, loaded, context)) return soon;
-  const done = await stepTrack(deps, loaded, { release: undefined, replicas: 0 }, memoryOf(loaded), context);
-  await write(context, [record(deps, loaded, done, 0, { open: false })]);
-  if (!done.progress.settled) return soon;
-  if (!(await removeObjects(deps.places, tombstone, { stack: stack.name, component: component.name }, context.fence, context.signal)))
-    return soon;
+  // Once its cluster is being left, nothing of it is there any more, and soon no namespace either that could be asked.
+  if (!(await isLeaving(deps, loaded)) && !(await removeWhatRuns(deps, loaded, tombstone, context))) return soon;
   // Its releases are its own row's: that goes last.
   if (await hasParts(deps.db, component.id)) return undefined;
   if (component.part_of !== null && !(await leaveCluster(deps, loaded, context))) return soon;
@@ -83,4 +80,17 @@ function leaveCluster(deps: ComponentLoopDeps, { component, stack }: Loaded, con
     await settleTombstone(trx, tombstone.id, context.fence.generation);
     return true;
   });
+}
+
+async function isLeaving({ db }: ComponentLoopDeps, { component, stack }: Loaded): Promise<boolean> {
+  return component.part_of !== null && (await openTombstone(db, stack.cluster, { kind: "stack", stack: stack.name })) !== undefined;
+}
+
+/** False: something of it is still ending. */
+async function removeWhatRuns(deps: ComponentLoopDeps, loaded: Loaded, tombstone: Tombstone, context: PassContext): Promise<boolean> {
+  const { component, stack } = loaded;
+  const done = await stepTrack(deps, loaded, { release: undefined, replicas: 0 }, memoryOf(loaded), context);
+  await write(context, [record(deps, loaded, done, 0, { open: false })]);
+  if (!done.progress.settled) return false;
+  return removeObjects(deps.places, tombstone, { stack: stack.name, component: component.name }, context.fence, context.signal);
 }
