@@ -40,6 +40,8 @@ const elsewhere: Partial<Record<CauseCode, Where>> = {
     cannot: "a host has one owner and a route one release at a time; it guards against a router that sends a pinned request elsewhere",
   },
   dependency_failed: { test: failures },
+  cluster_before_failed: { test: "packages/server/test/placement.test.ts" },
+  cluster_before_unhealthy: { test: "packages/server/test/placement.test.ts" },
   superseded: { test: "e2e/runtime.test.ts" },
   aborted: { test: failures },
   env_missing: {

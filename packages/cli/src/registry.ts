@@ -24,6 +24,7 @@ import { command as clustersUndrain } from "./commands/clusters/undrain.ts";
 import { command as componentsAutoscale } from "./commands/components/autoscale.ts";
 import { command as componentsDelete } from "./commands/components/delete.ts";
 import { command as componentsList } from "./commands/components/list.ts";
+import { command as componentsPlace } from "./commands/components/place.ts";
 import { command as componentsRestart } from "./commands/components/restart.ts";
 import { command as componentsRollback } from "./commands/components/rollback.ts";
 import { command as componentsScale } from "./commands/components/scale.ts";
@@ -129,6 +130,7 @@ const dailyOrder = [
   "open",
   "scale",
   "autoscale",
+  "place",
   "restart",
   "stop",
   "start",
@@ -163,6 +165,7 @@ export const registry = registryOf(
     componentsShow,
     componentsSet,
     componentsDelete,
+    componentsPlace,
     componentsRestart,
     componentsRollback,
     componentsScale,

@@ -139,6 +139,14 @@ export const causesEn = {
     sentence: "Component {component}, which this one needs, did not come up.",
     next: "Mend {component} first; `berth status` shows its cause.",
   },
+  cluster_before_failed: {
+    sentence: "{component} did not get its release in cluster {cluster}, and so in none after it.",
+    next: "`berth rollouts show {rollout} -c {component}` says why. `berth rollouts retry -c {component}` begins again with the first cluster; `berth rollback {component}` takes back those that have it.",
+  },
+  cluster_before_unhealthy: {
+    sentence: "{component} had {ready} of {wanted} instances ready in cluster {cluster} when the release was to go on to this one.",
+    next: "`berth status` says what keeps them. `berth rollouts retry -c {component}` goes on when they are well; `berth rollback {component}` takes the release back.",
+  },
   superseded: { sentence: "A newer rollout took over.", next: "Follow rollout {rollout} instead." },
   aborted: { sentence: "{by} stopped this rollout.", next: "`berth rollouts retry` starts it again." },
   env_missing: {

@@ -138,6 +138,7 @@ export const errors = {
     hint: "`berth autoscale {component} --min N --max N` changes the limits; `berth autoscale {component} --off` lets you scale it by hand.",
   },
   autoscale_refused: { status: 422, detail: "{component} cannot be scaled by what its instances use: {reason}.", hint: "{hint}" },
+  placement_refused: { status: 422, detail: "{component} cannot be placed so: {reason}.", hint: "{hint}" },
   quota_exceeded: {
     status: 422,
     detail: "Stack {stack} may use {limit} in all ({what}): {used} is asked for already, and this is {asked} more.",

@@ -12,6 +12,12 @@ export function stepText({ code, params }: Step): string | undefined {
       return `pulling ${nameOf(params)}: ${pullText(params)}`;
     case "pull_stalled":
       return `pulling ${nameOf(params)}: nothing has come for ${params["quiet"]} s, ${pullText(params)}`;
+    case "cluster_before":
+      return `until it is live in cluster ${params["cluster"]}`;
+    case "cluster_pause":
+      return `pauses after cluster ${params["cluster"]} until ${params["until"]}`;
+    case "cluster_check":
+      return `until cluster ${params["cluster"]} is well`;
     default:
       return undefined;
   }

@@ -111,6 +111,7 @@ export const reasonsEn: Record<string, string> = {
   is_autoscaled: "The autoscaler decides how many instances it has.",
   not_scalable: "Only web components and workers are scaled by what their instances use.",
   no_autoscaler: "Its cluster does not scale by what instances use.",
+  not_placeable: "Only web components and workers run in several clusters.",
   is_cron: "A cron component has no instances of its own; its runs are tasks.",
   is_stopped: "It is stopped.",
   no_schedule: "Only a cron component has a schedule to run.",

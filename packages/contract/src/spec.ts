@@ -158,6 +158,30 @@ export const Autoscale = Type.Object(
 );
 export type Autoscale = Static<typeof Autoscale>;
 
+const PlacedCluster = Type.Object(
+  {
+    name: Name,
+    replicas: Type.Optional(Type.Integer({ minimum: 0, maximum: 1000 })),
+    share: Type.Optional(
+      Type.Integer({ minimum: 0, maximum: 1000, description: "Of all its instances, in proportion to the others' shares; 1 when absent." }),
+    ),
+  },
+  { additionalProperties: false },
+);
+export const Placement = Type.Object(
+  {
+    clusters: Type.Array(PlacedCluster, {
+      minItems: 1,
+      maxItems: 20,
+      description:
+        "In the order in which a release goes through them; the stack's own cluster first. All with `replicas`, or all with shares.",
+    }),
+    pause: Type.Optional({ ...Milliseconds, description: "From the end of a release in one cluster to its beginning in the next." }),
+  },
+  { additionalProperties: false },
+);
+export type Placement = Static<typeof Placement>;
+
 export const ComponentSpec = Type.Object(
   {
     kind: ComponentKind,
@@ -198,6 +222,8 @@ export const ComponentSpec = Type.Object(
     replicas: Type.Integer({ minimum: 0, maximum: 1000 }),
     /** How many instances there are is decided by what they use. Operational as well, and no part of a release. */
     autoscale: Type.Optional(Autoscale),
+    /** Absent: it runs in its stack's cluster alone. Operational, and no part of a release. */
+    placement: Type.Optional(Placement),
     /** Time between SIGTERM and SIGKILL. */
     gracePeriod: Milliseconds,
     /** How long requests in flight may last after an instance left the router. */

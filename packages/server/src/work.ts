@@ -135,6 +135,7 @@ export async function startWork({ config, address, installation, cluster, doors 
       ...(prefix === undefined ? {} : { registry: prefix }),
       from: (at) => clockWatch.from(at),
       reachableSince: places.reachableSince,
+      isReachable: (cluster) => places.reachable().includes(cluster),
       waitForHint: hints.waitForHint,
       overhear: hints.overhear,
       countRepair: (_stack, _component, what) => {

@@ -75,6 +75,7 @@ export class Scene {
       clock: () => new Date(this.now),
       from: (at) => at,
       reachableSince: () => 0,
+      isReachable: () => true,
       installation: () => ({ id: "test", epoch: 1 }),
       countRepair: () => undefined,
       places: { engine: () => this.engine, traffic: () => this.traffic, standard: "local", owns: () => true },
@@ -156,13 +157,16 @@ export class Scene {
     });
   }
 
-  /** One pass, as the holder of a lease that nobody takes. */
-  async pass(commit: Commit = (work) => transaction(this.services.database.db, work)): Promise<number | undefined> {
+  /** One pass, as the holder of a lease that nobody takes. `of`: the row of the component's part in another cluster. */
+  async pass(
+    commit: Commit = (work) => transaction(this.services.database.db, work),
+    of: string = this.componentId,
+  ): Promise<number | undefined> {
     const {
       rows: [fence],
     } = await sql<{ next: number }>`select nextval('fences') as next`.execute(this.services.database.db);
     return (
-      await passComponent(this.deps, this.componentId, {
+      await passComponent(this.deps, of, {
         signal: this.signal,
         commit,
         fence: { installation: "test", epoch: 1, generation: fence?.next ?? 0 },

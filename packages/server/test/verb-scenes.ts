@@ -534,6 +534,7 @@ export const calls: Readonly<
   "Component.rollback": { rollbackComponent: () => ({ body: {} }) },
   "Component.scale": { scaleComponent: () => ({ body: { replicas: 3 } }) },
   "Component.autoscale": { autoscaleComponent: () => ({ body: { autoscale: { min: 1, max: 3, cpu: 70 } } }) },
+  "Component.place": { placeComponent: () => ({ body: {} }) },
   "Component.restart": { restartComponent: () => ({}) },
   "Component.stop": { stopComponent: () => ({}) },
   "Component.start": { startComponent: () => ({}) },

@@ -18,6 +18,29 @@ export async function rolloutNumber(
   return items[0].number;
 }
 
+/** With it those of the same component in the clusters after it. */
+export async function withFurther(
+  ctx: Context,
+  params: { readonly stack: string; readonly component: string },
+  number: number,
+): Promise<{ readonly component: string; readonly number: number }[]> {
+  const { items } = await (await ctx.api()).listRollouts({ params, query: { limit: 200 } }, { signal: ctx.signal });
+  const further = items.filter((rollout) => rollout.number > number && rollout.endedAt === undefined).map((rollout) => rollout.number);
+  return [number, ...further.toSorted((one, other) => one - other)].map((one) => ({ component: params.component, number: one }));
+}
+
+/** The given one, or the first that is under way, or the newest. */
+export async function openRolloutNumber(
+  ctx: Context,
+  params: { readonly stack: string; readonly component: string },
+  given: string | undefined,
+): Promise<number> {
+  if (given !== undefined) return readOrdinal(given, "<rollout>");
+  const { items } = await (await ctx.api()).listRollouts({ params, query: { limit: 200 } }, { signal: ctx.signal });
+  const open = items.filter((rollout) => rollout.endedAt === undefined).map((rollout) => rollout.number);
+  return open.length > 0 ? Math.min(...open) : rolloutNumber(ctx, params, undefined);
+}
+
 /** The given build, or the stack's newest. */
 export async function buildNumber(ctx: Context, stack: string, given: string | undefined): Promise<number> {
   if (given !== undefined) return readOrdinal(given, "<build>");

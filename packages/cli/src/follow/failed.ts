@@ -5,6 +5,7 @@ import type { Build } from "@berth/contract/resources/builds.ts";
 import type { Rollout } from "@berth/contract/resources/rollouts.ts";
 import type { Context } from "../context.ts";
 import { Failure, exitCodes } from "../failure.ts";
+import { labelOf } from "./model.ts";
 import { oneLine } from "../output/width.ts";
 import { evidenceLines } from "../view/cause.ts";
 
@@ -70,7 +71,7 @@ export function failureOf(
 
 function partsOf(rollouts: readonly Rollout[], builds: readonly Build[]): Part[] {
   return [
-    ...rollouts.map((rollout) => ({ names: [rollout.component], phase: rollout.phase, cause: rollout.cause })),
+    ...rollouts.map((rollout) => ({ names: [labelOf(rollout)], phase: rollout.phase, cause: rollout.cause })),
     ...builds.map((build) => ({ names: [`build ${build.number}`], phase: build.phase, cause: build.cause })),
   ];
 }

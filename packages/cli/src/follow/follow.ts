@@ -8,7 +8,7 @@ import { createDisplay, type Display } from "./display.ts";
 import { GaveUp, Interrupted } from "../failure.ts";
 import { failureOf, toldFailures, type ToldFailure } from "./failed.ts";
 import { hints } from "./hints.ts";
-import { isEnded, type Followed, type Model, type Outcome } from "./model.ts";
+import { isEnded, rolloutKey, type Followed, type Model, type Outcome } from "./model.ts";
 import { showAccepted, showResult } from "./result.ts";
 
 /** Resolves with exit code 0; fails with a Failure of exit code 4. With --no-wait it says what was accepted and leaves. */
@@ -75,20 +75,23 @@ async function untilEnded(ctx: Context, work: Followed): Promise<Model> {
       const pendingBuilds = work.builds.filter(({ number }) => !isBuildEnded(builds.get(number)));
       await Promise.all([
         ...work.rollouts
-          .filter(({ component }) => !ended(rollouts.get(component)))
+          .filter((one) => !ended(rollouts.get(rolloutKey(one))))
           .map(async ({ component, number }) => {
-            rollouts.set(component, await api.showRollout({ params: { stack: work.stack, component, rollout: number } }, open));
+            rollouts.set(
+              rolloutKey({ component, number }),
+              await api.showRollout({ params: { stack: work.stack, component, rollout: number } }, open),
+            );
           }),
         ...pendingBuilds.map(async ({ number }) => {
           builds.set(number, await api.showBuild({ params: { stack: work.stack, build: number } }, open));
         }),
       ]);
       // The map keeps the order of acceptance whatever answered first.
-      for (const { component } of work.rollouts) moveLast(rollouts, component);
+      for (const one of work.rollouts) moveLast(rollouts, rolloutKey(one));
       for (const { number } of pendingBuilds) if (builds.get(number)?.phase !== "queued") logs.start(number);
       display.update(model);
       if (
-        work.rollouts.every(({ component }) => ended(rollouts.get(component))) &&
+        work.rollouts.every((one) => ended(rollouts.get(rolloutKey(one)))) &&
         (work.rollouts.length > 0 || work.builds.every(({ number }) => isBuildEnded(builds.get(number))))
       )
         break;

@@ -13,11 +13,16 @@ export interface Followed {
 
 export interface Model {
   readonly stack: string;
+  /** By `rolloutKey`, in the order in which they were accepted. */
   readonly rollouts: ReadonlyMap<string, Rollout>;
   readonly builds: ReadonlyMap<number, Build>;
   /** The last line that each build printed. */
   readonly lastLines: ReadonlyMap<number, string>;
 }
+
+/** A component has a rollout for each of its clusters. */
+export const rolloutKey = ({ component, number }: { readonly component: string; readonly number: number }): string =>
+  `${component} ${String(number)}`;
 
 /** What the work was meant to come to. */
 export type Outcome = "released" | "restarted" | "rolled back" | "aborted";
@@ -33,16 +38,20 @@ export interface Row {
   readonly elapsed: number;
 }
 
-/** A row per component, in the order in which they were accepted. */
+/** A row per component and cluster, in the order in which they were accepted. */
 export function rowsOf(model: Model, now: Date): Row[] {
   return [...model.rollouts.values()].map((rollout) => ({
-    component: rollout.component,
+    component: labelOf(rollout),
     look: lookOf(rollout),
     phase: phaseWord(rollout),
     detail: detailOf(rollout, model),
     elapsed: Math.max(0, (rollout.endedAt === undefined ? now.getTime() : Date.parse(rollout.endedAt)) - Date.parse(rollout.createdAt)),
   }));
 }
+
+/** `web`, or `web (west)` where it runs in several clusters. */
+export const labelOf = ({ component, cluster }: Pick<Rollout, "component" | "cluster">): string =>
+  cluster === undefined ? component : `${component} (${cluster})`;
 
 export function isEnded(rollout: Rollout): boolean {
   return rollout.endedAt !== undefined || ["succeeded", "failed", "aborted", "superseded"].includes(rollout.phase);
@@ -63,7 +72,7 @@ function detailOf(rollout: Rollout, model: Model): string {
     case "building":
       return buildDetail(rollout, model);
     case "waiting":
-      return rollout.waitsFor.length === 0 ? "" : `for ${rollout.waitsFor.join(", ")}`;
+      return stepOf(rollout) ?? (rollout.waitsFor.length === 0 ? "" : `for ${rollout.waitsFor.join(", ")}`);
     case "releasing":
       return stepOf(rollout) ?? "waits for its release command";
     case "preparing":

@@ -20,14 +20,15 @@ export async function showResult(ctx: Context, model: Model, outcome: Outcome, u
   const { items } = await (
     await ctx.api()
   ).listComponents({ params: { stack: model.stack }, query: { limit: 500 } }, { signal: ctx.signal });
-  const shown = items.filter((component) => model.rollouts.has(component.name) || unchanged.includes(component.name));
+  const released = new Set([...model.rollouts.values()].map(({ component }) => component));
+  const shown = items.filter((component) => released.has(component.name) || unchanged.includes(component.name));
   const { paint } = ctx.out;
   ctx.out.table(
     [
       { title: "COMPONENT", of: (component) => component.name, style: paint.bold, shrink: 1 },
       {
         title: "RESULT",
-        of: (component) => (model.rollouts.has(component.name) ? outcome : "unchanged"),
+        of: (component) => (released.has(component.name) ? outcome : "unchanged"),
         style: (text) => (text.trim() === "unchanged" ? paint.dim(text) : paint.good(text)),
       },
       { title: "STATE", of: (component) => component.state, style: stateStyle(paint) },
@@ -52,6 +53,8 @@ export async function showResult(ctx: Context, model: Model, outcome: Outcome, u
 }
 
 function tookOf(model: Model, component: string): string {
-  const rollout = model.rollouts.get(component);
-  return rollout?.endedAt === undefined ? "-" : duration(Date.parse(rollout.endedAt) - Date.parse(rollout.createdAt));
+  const rollouts = [...model.rollouts.values()].filter((rollout) => rollout.component === component);
+  const ends = rollouts.flatMap(({ endedAt }) => (endedAt === undefined ? [] : [Date.parse(endedAt)]));
+  const [first] = rollouts;
+  return first === undefined || ends.length < rollouts.length ? "-" : duration(Math.max(...ends) - Date.parse(first.createdAt));
 }

@@ -75,6 +75,23 @@ export function statusLines(ctx: Pick<Context, "out" | "now">, stack: string, co
     components,
     { width, head: paint.dim },
   );
+  const parts = components.flatMap((component) => (component.clusters ?? []).map((part) => ({ component, part })));
+  const byCluster =
+    parts.length === 0
+      ? []
+      : table(
+          [
+            { title: "COMPONENT", of: ({ component }) => component.name, style: paint.bold, shrink: 1 },
+            { title: "CLUSTER", of: ({ part }) => part.name, shrink: 1 },
+            { title: "STATE", of: ({ part }) => stateText(part, ctx.now()), style: stateStyle(paint) },
+            { title: "READY", of: ({ part }) => `${part.ready}/${part.replicas}`, align: "right" },
+            { title: "RELEASE", of: ({ part }) => (part.release === undefined ? "-" : `v${part.release}`), align: "right" },
+            { title: "NOW", of: ({ part }) => rolloutText(part.rollout), shrink: 1, drop: 2 },
+            { title: "URL", of: ({ part }) => part.urls[0] ?? "", shrink: 2, least: 28, style: paint.link, drop: 1 },
+          ],
+          parts,
+          { width, head: paint.dim },
+        );
   const more = components.flatMap((component) =>
     component.urls.slice(1).map((url) => `${component.name} also answers at ${paint.link(url)}`),
   );
@@ -96,6 +113,7 @@ export function statusLines(ctx: Pick<Context, "out" | "now">, stack: string, co
     `${paint.dim("stack")} ${paint.bold(stack)}`,
     "",
     ...lines,
+    ...(byCluster.length === 0 ? [] : ["", ...byCluster]),
     ...(more.length === 0 ? [] : ["", ...more]),
     ...(warned.length === 0 ? [] : ["", ...warned]),
     ...(behind.length === 0 ? [] : ["", ...behind]),
@@ -104,17 +122,18 @@ export function statusLines(ctx: Pick<Context, "out" | "now">, stack: string, co
 
   function now(component: Component): string {
     if (component.nextRunAt !== undefined) return `next run ${ago(component.nextRunAt, ctx.now())}`;
-    const { rollout } = component;
-    return rollout === undefined || ["succeeded", "superseded"].includes(rollout.phase)
-      ? ""
-      : `rollout #${rollout.number} ${rollout.phase}`;
+    return rolloutText(component.rollout);
   }
+}
+
+function rolloutText(rollout: Component["rollout"]): string {
+  return rollout === undefined || ["succeeded", "superseded"].includes(rollout.phase) ? "" : `rollout #${rollout.number} ${rollout.phase}`;
 }
 
 /** What makes two looks different for a reader: not that a moment has passed. */
 function withoutAges(page: Page): string {
   return JSON.stringify(
-    page.items.map(({ name, state, unknownSince, ready, replicas, release, rollout, cause, warnings }) => ({
+    page.items.map(({ name, state, unknownSince, ready, replicas, release, rollout, clusters, cause, warnings }) => ({
       name,
       state,
       unknownSince,
@@ -122,6 +141,7 @@ function withoutAges(page: Page): string {
       replicas,
       release,
       rollout,
+      clusters,
       cause,
       warnings,
     })),

@@ -4,13 +4,15 @@ import { Cause } from "../causes.ts";
 import { lists } from "../lists.ts";
 import { Digest, Instant, Name, PointInTime, Text } from "../names.ts";
 import { Allowed, Empty, ListQuery, Page, type Route } from "../route.ts";
-import { Autoscale, ComponentKind, ComponentSpec } from "../spec.ts";
+import { Autoscale, ComponentKind, ComponentSpec, Placement } from "../spec.ts";
 import { InComponent, InStack, Number_, UnknownSince } from "./common.ts";
 import { Deployment, Note } from "./plans.ts";
+import { RolloutPhase } from "./rollouts.ts";
 
 export const InstanceView = Type.Object(
   {
     id: Type.String(),
+    cluster: Type.Optional({ ...Name, description: "Where the component runs in several." }),
     track: Type.String(),
     release: Type.Integer(),
     phase: Type.String(),
@@ -29,7 +31,7 @@ export const InstanceView = Type.Object(
 );
 export type InstanceView = Static<typeof InstanceView>;
 /** What is known of an instance, whoever asks. */
-export type SeenInstance = Omit<InstanceView, "allowed">;
+export type SeenInstance = Omit<InstanceView, "allowed" | "cluster">;
 
 export const ComponentState = Type.Union([
   Type.Literal("new"),
@@ -42,6 +44,22 @@ export const ComponentState = Type.Union([
   Type.Literal("deleting"),
   Type.Literal("unknown"),
 ]);
+/** A component in one of several clusters. */
+export const ClusterPart = Type.Object(
+  {
+    name: Name,
+    state: ComponentState,
+    replicas: Type.Integer(),
+    ready: Type.Integer(),
+    release: Type.Optional(Type.Integer()),
+    rollout: Type.Optional(Type.Object({ number: Type.Integer(), phase: RolloutPhase }, { additionalProperties: false })),
+    urls: Type.Array(Type.String()),
+    cause: Type.Optional(Cause),
+    unknownSince: Type.Optional(UnknownSince),
+  },
+  { additionalProperties: false },
+);
+export type ClusterPart = Static<typeof ClusterPart>;
 export const Component = Type.Object(
   {
     stack: Name,
@@ -55,6 +73,11 @@ export const Component = Type.Object(
       Type.Object({ number: Type.Integer(), hash: Type.String(), createdAt: Instant }, { additionalProperties: false }),
     ),
     rollout: Type.Optional(Type.Object({ number: Type.Integer(), phase: Type.String() }, { additionalProperties: false })),
+    clusters: Type.Optional(
+      Type.Array(ClusterPart, {
+        description: "Where it runs in several clusters: each of them, in the order in which releases go through them.",
+      }),
+    ),
     urls: Type.Array(Type.String()),
     internal: Type.Record(Type.String(), Type.String(), { description: "Port name -> address for siblings." }),
     cause: Type.Optional(Cause),
@@ -97,6 +120,7 @@ export const LogLine = Type.Object(
     text: Type.String(),
     cursor: Type.String(),
     component: Type.Optional(Name),
+    cluster: Type.Optional({ ...Name, description: "Where what it comes from runs in several clusters." }),
   },
   { additionalProperties: false, $id: "LogLine" },
 );
@@ -111,7 +135,13 @@ export const LogQuery = Type.Object(
   { additionalProperties: false },
 );
 
-const Started = Type.Object({ rollout: Type.Optional(Number_) }, { additionalProperties: false });
+const Started = Type.Object(
+  {
+    rollout: Type.Optional(Number_),
+    further: Type.Optional(Type.Array(Number_, { description: "Those in other clusters, which follow it one after another." })),
+  },
+  { additionalProperties: false },
+);
 const operate = { permission: "runtime.operate", at: "stack" } as const;
 const read = { permission: "stacks.read", at: "stack" } as const;
 
@@ -224,6 +254,22 @@ export const componentRoutes = {
       { additionalProperties: false },
     ),
     response: Component,
+    status: 202,
+  },
+  placeComponent: {
+    method: "POST",
+    path: "/stacks/:stack/components/:component/placement",
+    summary: "Run it in these clusters: its release goes through them one after another",
+    kind: "json",
+    access: { permission: "releases.deploy", at: "stack" },
+    verbs: ["Component.place"],
+    idempotent: true,
+    params: InComponent,
+    body: Type.Object(
+      { placement: Type.Optional({ ...Placement, description: "Absent: in its stack's own cluster alone." }) },
+      { additionalProperties: false },
+    ),
+    response: Deployment,
     status: 202,
   },
   restartComponent: {

@@ -20,10 +20,16 @@ export const RolloutPhase = Type.Union([
   Type.Literal("superseded"),
 ]);
 export type RolloutPhase = Static<typeof RolloutPhase>;
+export const RolloutStep = Type.Object(
+  { code: Type.String(), params: Type.Record(Type.String(), Type.Union([Type.String(), Type.Number()])) },
+  { additionalProperties: false },
+);
+export type RolloutStep = Static<typeof RolloutStep>;
 export const Rollout = Type.Object(
   {
     stack: Name,
     component: Name,
+    cluster: Type.Optional({ ...Name, description: "Where the component runs in several clusters: each has a rollout of its own." }),
     number: Number_,
     phase: RolloutPhase,
     reason: Type.String(),
@@ -35,12 +41,7 @@ export const Rollout = Type.Object(
     updated: Type.Integer({ description: "Instances of the new release." }),
     ready: Type.Integer(),
     waitsFor: Type.Array(Name),
-    step: Type.Optional(
-      Type.Object(
-        { code: Type.String(), params: Type.Record(Type.String(), Type.Union([Type.String(), Type.Number()])) },
-        { additionalProperties: false },
-      ),
-    ),
+    step: Type.Optional(RolloutStep),
     verified: Type.Optional(
       Type.Array(Type.Object({ url: Type.String(), status: Type.Integer(), took: Type.Number() }, { additionalProperties: false })),
     ),

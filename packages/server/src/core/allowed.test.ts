@@ -168,7 +168,7 @@ describe("a component's verbs", () => {
     ["released once", { older: false }, { rollback: "no_older_release" }],
     ["scaled by its cluster", { autoscaled: true }, { scale: "is_autoscaled", autoscale: "ok", restart: "ok" }],
     ["where nobody scales it", { autoscaler: false }, { scale: "ok", autoscale: "no_autoscaler" }],
-    ["stateful", { kind: "stateful" }, { scale: "ok", autoscale: "not_scalable" }],
+    ["stateful", { kind: "stateful" }, { scale: "ok", autoscale: "not_scalable", place: "not_placeable" }],
     ["in a rollout", { rolling: true }, { restart: "rollout_under_way", deploy: "ok", scale: "ok" }],
     [
       "a schedule",
@@ -205,6 +205,7 @@ describe("a component's verbs", () => {
       rollback: "no_permission",
       scale: "ok",
       autoscale: "ok",
+      place: "no_permission",
       restart: "ok",
       stop: "ok",
       start: "not_stopped",

@@ -130,6 +130,10 @@ export function componentVerbs(may: May, component: ComponentFacts): Allowed {
       permission: "runtime.operate",
       against: gone ?? cron ?? when(!isScalable(component.kind), "not_scalable") ?? when(!component.autoscaler, "no_autoscaler"),
     },
+    place: {
+      permission: "releases.deploy",
+      against: gone ?? cron ?? when(!isScalable(component.kind), "not_placeable") ?? when(component.rolling, "rollout_under_way"),
+    },
     restart: {
       permission: "runtime.operate",
       against: gone ?? cron ?? unreleased ?? stopped ?? when(component.rolling, "rollout_under_way"),

@@ -7,6 +7,7 @@ export function autoscaleProblem(spec: ComponentSpec): { readonly reason: string
   if (autoscale === undefined) return undefined;
   if (spec.kind !== "web" && spec.kind !== "worker")
     return { reason: `a component of the kind ${spec.kind} is not made of instances that come and go`, way: "Leave `autoscale` out." };
+  if (spec.placement !== undefined) return { reason: "it is placed in clusters by number", way: "Leave `autoscale` or `placement` out." };
   if (spec.restart !== "always")
     return { reason: "what may end by itself is not scaled", way: "Leave `autoscale` out, or let it restart always." };
   if (spec.strategy.type === "recreate")

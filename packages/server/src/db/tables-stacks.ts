@@ -64,6 +64,8 @@ export interface StackTables {
   components: {
     id: Generated<string>;
     stack_id: string;
+    /** 0018 */ part_of: string | null;
+    /** 0018 */ cluster_id: string | null;
     name: string;
     kind: ComponentKind;
     spec: Json<ComponentSpec>;
@@ -195,6 +197,8 @@ export interface StackTables {
     progress: JsonDefault<RolloutProgress>;
     created_by: string;
     /** 0011: where its image is, when that was found before it was accepted. */ image_reference: string | null;
+    /** 0018 */ follows: string | null;
+    /** 0018, ms */ pause: Big;
     created_at: Time;
     started_at: TimeOrNull;
     ended_at: TimeOrNull;

@@ -46,6 +46,7 @@ const bodies: Record<string, unknown> = {
   setCertificate: { chain: "x", key: "x" },
   scaleComponent: { replicas: 1 },
   autoscaleComponent: {},
+  placeComponent: {},
   setQuota: { instances: 1 },
   deployComponent: {},
   rollbackComponent: {},

@@ -27,7 +27,7 @@ export async function reconcileComponent(
     const now = deps.clock().getTime();
     const most = next > 0 && isCrowded() ? crowded[loaded.rollout === undefined ? "keeping" : "rolling"] : turn;
     if (next >= 1000 || now + next >= from + most) return { again: new Date(now + next) };
-    if (next > 0) await deps.waitForHint(refOf(loaded.stack, loaded.component.name), next, signal);
+    if (next > 0) await deps.waitForHint({ cluster: loaded.stack.cluster, ...refOf(loaded.stack, loaded.component.name) }, next, signal);
     signal.throwIfAborted();
   }
 }

@@ -1,5 +1,6 @@
 // Resync: compares what a cluster really has with what was seen last, and wakes the loops of components that differ. Watching is a hint, this is the truth.
 // What no row knows goes only on the word of a tombstone; anything else that is unknown is reported and left alone.
+import { sql } from "kysely";
 import { BerthError } from "../core/errors.ts";
 import { appendEvent } from "../db/events.ts";
 import type { Db } from "../db/pool.ts";
@@ -36,7 +37,7 @@ export async function resync(
   const rows = await deps.db
     .selectFrom("components as c")
     .innerJoin("stacks as s", "s.id", "c.stack_id")
-    .innerJoin("clusters as k", "k.id", "s.cluster_id")
+    .innerJoin("clusters as k", (join) => join.on("k.id", "=", sql`coalesce(c.cluster_id, s.cluster_id)`))
     .leftJoin("rollouts as o", (join) => join.onRef("o.component_id", "=", "c.id").on("o.ended_at", "is", null))
     .select([
       "c.id",

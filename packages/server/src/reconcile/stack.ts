@@ -7,8 +7,10 @@ import { openTombstone, settleTombstone, type Tombstone } from "../db/tombstones
 import type { BuildLogs } from "../resources/builds/log.ts";
 import { updateBuild } from "../resources/builds/store.ts";
 import type { Places } from "../resources/deps.ts";
+import { buryPart, otherParts } from "../resources/components/parts.ts";
 import { allComponents, updateComponent } from "../resources/components/store.ts";
 import { buryComponent, stackEvent } from "../resources/intent.ts";
+import { stackHandle } from "../resources/stacks/service.ts";
 import { findStackById } from "../resources/stacks/store.ts";
 import { slice } from "../resources/page.ts";
 import { buryVolume, deleteVolumeRow, listVolumes, volumeList } from "../resources/volumes/store.ts";
@@ -77,6 +79,7 @@ function removeParts(clock: () => Date, stackId: string, commit: Commit): Promis
       if (component.delete_requested_at !== null) continue;
       await updateComponent(trx, component.id, { deleteRequested: true });
       await buryComponent(trx, scope, component);
+      for (const part of await otherParts(trx, stackHandle(stack), component.id)) await buryPart(trx, part);
     }
     const building = await endBuilds(trx, clock, stackId, stack.cluster);
     // The last component's removal wakes this row again.

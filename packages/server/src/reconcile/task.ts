@@ -69,7 +69,7 @@ export async function reconcileTask(
     if (now === undefined) return {};
     if (now.cancel_requested_by !== null) await engine.cancelTask(task.id, loaded.component.spec.gracePeriod, signal);
     if (deps.clock().getTime() >= until) return { again: new Date(deps.clock().getTime() + look) };
-    await deps.overhear(refOf(loaded.stack, loaded.component.name), look, signal);
+    await deps.overhear({ cluster: loaded.stack.cluster, ...refOf(loaded.stack, loaded.component.name) }, look, signal);
     signal.throwIfAborted();
   }
 }

@@ -14,6 +14,7 @@ import { clusterHandlers } from "./clusters/routes.ts";
 import { createClusterService } from "./clusters/service.ts";
 import { componentHandlers } from "./components/routes.ts";
 import { createRuntimeService } from "./components/runtime.ts";
+import { createPlaceService } from "./components/place.ts";
 import { createComponentService } from "./components/service.ts";
 import { configHandlers } from "./config/routes.ts";
 import { createConfigService } from "./config/service.ts";
@@ -66,7 +67,12 @@ export function createHandlers(deps: HandlerDeps, facts: InstallationFacts): Han
     ),
     ...planHandlers(createPlanService(deps, stacks)),
     ...sourceHandlers(createSourceService(deps, stacks)),
-    ...componentHandlers(components, createRuntimeService(deps, stacks, components), createDeployService(deps, components)),
+    ...componentHandlers(
+      components,
+      createRuntimeService(deps, stacks, components),
+      createDeployService(deps, components),
+      createPlaceService(deps, stacks, components),
+    ),
     ...configHandlers(createConfigService(deps, stacks, components)),
     ...buildHandlers(createBuildService(deps, stacks)),
     ...releaseHandlers(createReleaseService(deps, stacks, components)),

@@ -85,6 +85,12 @@ export async function wakeComponent(trx: Db, componentId: string, cluster: strin
 
 /** All of a stack. */
 export async function wakeComponents(trx: Db, { id, cluster }: Pick<StackScope, "id" | "cluster">): Promise<void> {
-  const rows = await trx.selectFrom("components").select("id").where("stack_id", "=", id).orderBy("id").execute();
-  for (const row of rows) await wakeComponent(trx, row.id, cluster);
+  const rows = await trx
+    .selectFrom("components as c")
+    .leftJoin("clusters as k", "k.id", "c.cluster_id")
+    .select(["c.id", "k.name as elsewhere"])
+    .where("c.stack_id", "=", id)
+    .orderBy("c.id")
+    .execute();
+  for (const row of rows) await wakeComponent(trx, row.id, row.elsewhere ?? cluster);
 }

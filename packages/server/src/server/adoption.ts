@@ -1,5 +1,6 @@
 // The first look of a restored database at the world, before any loop acts: what runs wins over what was written down. Known releases are
 // taken over as they run, with the same processes and in the same number; unknown ones are marked to be left alone. It stops nothing.
+import { sql } from "kysely";
 import { currentGroup } from "../core/adoption.ts";
 import type { Db } from "../db/pool.ts";
 import { transaction } from "../db/transaction.ts";
@@ -30,9 +31,10 @@ export async function adoptKnown(
   const rows = await deps.db
     .selectFrom("components as c")
     .innerJoin("stacks as s", "s.id", "c.stack_id")
-    .innerJoin("clusters as k", "k.id", "s.cluster_id")
+    .innerJoin("clusters as k", (join) => join.on("k.id", "=", sql`coalesce(c.cluster_id, s.cluster_id)`))
     .select([
       "c.id",
+      "c.part_of",
       "c.name",
       "c.kind",
       "c.replicas",
@@ -54,7 +56,11 @@ export async function adoptKnown(
     // Another stack that had this name before or since: not what this row is about.
     const records = found.records.filter((record) => record.workload.stackId === row.stack_id);
     const current = currentGroup(records, await deps.places.traffic(cluster).readEntry(found.ref, signal));
-    const releases = await deps.db.selectFrom("releases").select(["id", "hash", "number"]).where("component_id", "=", row.id).execute();
+    const releases = await deps.db
+      .selectFrom("releases")
+      .select(["id", "hash", "number"])
+      .where("component_id", "=", row.part_of ?? row.id)
+      .execute();
     const unknown =
       records.some((record) => !releases.some((release) => release.hash === record.workload.releaseHash)) ||
       records.length < found.records.length;

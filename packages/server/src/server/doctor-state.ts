@@ -109,7 +109,7 @@ export async function unknownObjects(db: Db, engine: Pick<Engine, "list">, clust
   const rows = await db
     .selectFrom("components as c")
     .innerJoin("stacks as s", "s.id", "c.stack_id")
-    .innerJoin("clusters as k", "k.id", "s.cluster_id")
+    .innerJoin("clusters as k", (join) => join.on("k.id", "=", sql`coalesce(c.cluster_id, s.cluster_id)`))
     .select(["c.name", "s.name as stack", "c.held"])
     .where("k.name", "=", cluster)
     .execute();

@@ -53,7 +53,7 @@ it("puts the component on its loop's list when nobody works on it", async () => 
 });
 
 it("is heard by who works on the component, and goes no further", async () => {
-  const heard = hints.waitForHint(ref, long, never);
+  const heard = hints.waitForHint({ ...ref, cluster: "local" }, long, never);
   hint(ref);
   await heard;
   hint({ ...ref, component: "other" });
@@ -61,13 +61,22 @@ it("is heard by who works on the component, and goes no further", async () => {
 });
 
 it("goes to the loop also while somebody listens, who hears it too", async () => {
-  const heard = hints.overhear(ref, long, never);
+  const heard = hints.overhear({ ...ref, cluster: "local" }, long, never);
   hint(ref);
   await heard;
   await expect.poll(async () => (await due()).length).toBe(1);
 });
 
+it("is heard in its own cluster only", async () => {
+  const elsewhere = new AbortController();
+  const heard = hints.waitForHint({ ...ref, cluster: "elsewhere" }, long, elsewhere.signal);
+  hint(ref);
+  await expect.poll(async () => (await due()).length).toBe(1);
+  elsewhere.abort();
+  await heard;
+});
+
 it("ends a wait when its time is over, and with its signal", async () => {
-  await hints.waitForHint(ref, 5, never);
-  await hints.overhear(ref, long, AbortSignal.timeout(5));
+  await hints.waitForHint({ ...ref, cluster: "local" }, 5, never);
+  await hints.overhear({ ...ref, cluster: "local" }, long, AbortSignal.timeout(5));
 });

@@ -4,13 +4,14 @@ import { sql } from "kysely";
 import type { Db } from "../db/pool.ts";
 import type { Log } from "../db/log.ts";
 import type { Engine, Ref } from "../engines/engine.ts";
+import type { RefIn } from "../reconcile/component/deps.ts";
 import { enqueue } from "../reconcile/queue.ts";
 
 export interface Hints {
   /** For who works on the component: a hint is for them, and wakes nobody else. */
-  waitForHint(ref: Ref, ms: number, signal: AbortSignal): Promise<void>;
+  waitForHint(ref: RefIn, ms: number, signal: AbortSignal): Promise<void>;
   /** For who only wants to know: the hint goes on to who works on the component. */
-  overhear(ref: Ref, ms: number, signal: AbortSignal): Promise<void>;
+  overhear(ref: RefIn, ms: number, signal: AbortSignal): Promise<void>;
   /** Listens to an engine until the signal; connects again when it was away. */
   listen(cluster: string, engine: Pick<Engine, "watch">, signal: AbortSignal): Promise<void>;
 }
@@ -29,7 +30,8 @@ async function wake(db: Db, hinted: readonly Hinted[]): Promise<void> {
     select c.id, hinted.cluster
     from unnest(${hinted.map(({ ref }) => ref.stack)}::text[], ${hinted.map(({ ref }) => ref.component)}::text[], ${hinted.map(({ cluster }) => cluster)}::text[]) as hinted (stack, component, cluster)
     join stacks s on s.name = hinted.stack
-    join components c on c.stack_id = s.id and c.name = hinted.component
+    join clusters k on k.name = hinted.cluster
+    join components c on c.stack_id = s.id and c.name = hinted.component and coalesce(c.cluster_id, s.cluster_id) = k.id
     where not exists (select 1 from due d where d.kind = 'component' and d.key = c.id::text and d.lease_holder is null and d.due_at <= now())`.execute(
     db,
   );
@@ -40,10 +42,12 @@ async function wake(db: Db, hinted: readonly Hinted[]): Promise<void> {
   await Promise.all(Array.from({ length: Math.min(atOnce, rows.length) }, hand));
 }
 
+const keyOf = ({ cluster, stack, component }: RefIn): string => `${cluster}/${stack}/${component}`;
+
 type Waiting = Map<string, Set<() => void>>;
 
-async function wait(among: Waiting, ref: Ref, ms: number, signal: AbortSignal): Promise<void> {
-  const key = `${ref.stack}/${ref.component}`;
+async function wait(among: Waiting, ref: RefIn, ms: number, signal: AbortSignal): Promise<void> {
+  const key = keyOf(ref);
   const { promise, resolve } = Promise.withResolvers<void>();
   const waiters = among.get(key) ?? new Set();
   among.set(key, waiters.add(resolve));
@@ -66,7 +70,7 @@ export function createHints(options: { readonly db: Db; readonly log: Log }): Hi
   let flushing = false;
 
   function onChange(cluster: string, ref: Ref): void {
-    const key = `${ref.stack}/${ref.component}`;
+    const key = keyOf({ ...ref, cluster });
     for (const wake of listening.get(key) ?? []) wake();
     const waiters = waiting.get(key);
     if (waiters !== undefined) {

@@ -21,7 +21,7 @@ export const command = defineCommand({
     for (const component of names) {
       const answer = await api.restartComponent({ params: { stack, component } }, { signal: ctx.signal });
       if (ctx.out.json) ctx.out.object(answer);
-      if (answer.rollout !== undefined) rollouts.push({ component, number: answer.rollout });
+      for (const number of [answer.rollout, ...(answer.further ?? [])]) if (number !== undefined) rollouts.push({ component, number });
     }
     const { follow } = await import("../../follow/follow.ts");
     return follow(ctx, { stack, rollouts, builds: [] }, "restarted");

@@ -28,6 +28,15 @@ export const command = defineCommand({
       ],
       ["autoscaler", autoscaleText(component)],
       [
+        "clusters",
+        component.clusters
+          ?.map(
+            (part) =>
+              `${part.name}: ${stateText(part, ctx.now())}, ${part.ready} of ${part.replicas}${part.release === undefined ? "" : `, v${part.release}`}${part.urls.length === 0 ? "" : `, ${part.urls.join(" ")}`}`,
+          )
+          .join("\n"),
+      ],
+      [
         "release",
         component.release === undefined ? "none yet" : `v${component.release.number}, ${ago(component.release.createdAt, ctx.now())}`,
       ],

@@ -4,6 +4,7 @@ import type { InstanceView } from "@berth/contract/resources/components.ts";
 import type { Context } from "../../context.ts";
 import { defineCommand, optional, text } from "../../command.ts";
 import { ago } from "../../output/time.ts";
+import { labelOf } from "../../follow/model.ts";
 import { stateStyle } from "../../view/states.ts";
 import { findOptions } from "../lists.ts";
 
@@ -48,7 +49,7 @@ export const command = defineCommand({
     ctx.out.table(
       [
         { title: "INSTANCE", of: (row) => row.id, shrink: 1, style: ctx.out.paint.bold },
-        { title: "COMPONENT", of: (row) => row.component, shrink: 1 },
+        { title: "COMPONENT", of: labelOf, shrink: 1 },
         { title: "PHASE", of: (row) => row.phase, style: stateStyle(ctx.out.paint) },
         {
           title: "READY",

@@ -1,6 +1,6 @@
 // `berth rollouts abort`
 import { defineCommand, optional } from "../../command.ts";
-import { rolloutNumber } from "../newest.ts";
+import { openRolloutNumber } from "../newest.ts";
 
 export const command = defineCommand({
   path: ["rollouts", "abort"],
@@ -15,7 +15,7 @@ export const command = defineCommand({
   async run(ctx, input) {
     const api = await ctx.api();
     const params = await ctx.inComponent();
-    const rollout = await rolloutNumber(ctx, params, input.arguments.rollout);
+    const rollout = await openRolloutNumber(ctx, params, input.arguments.rollout);
     const answer = await api.abortRollout({ params: { ...params, rollout } }, { signal: ctx.signal });
     if (ctx.out.json) ctx.out.object(answer);
     const { follow } = await import("../../follow/follow.ts");

@@ -2,6 +2,7 @@
 import { lists } from "@berth/contract/lists.ts";
 import { choice, defineCommand, integer, optional } from "../../command.ts";
 import { ago, took } from "../../output/time.ts";
+import { labelOf } from "../../follow/model.ts";
 import { stateStyle } from "../../view/states.ts";
 import { listOptions, showList } from "../lists.ts";
 
@@ -45,7 +46,7 @@ export const command = defineCommand({
           : api.listRollouts({ params: { stack, component }, query: { ...query, phase } }, { signal: ctx.signal }),
       [
         { title: "ROLLOUT", of: (rollout) => `#${rollout.number}`, align: "right", style: ctx.out.paint.bold },
-        { title: "COMPONENT", of: (rollout) => rollout.component, shrink: 1 },
+        { title: "COMPONENT", of: labelOf, shrink: 1 },
         { title: "PHASE", of: (rollout) => rollout.phase, style: stateStyle(ctx.out.paint) },
         { title: "RELEASE", of: (rollout) => (rollout.release === undefined ? "-" : `v${rollout.release}`), align: "right" },
         { title: "READY", of: (rollout) => `${rollout.ready}/${rollout.wanted}`, align: "right", drop: 2 },

@@ -1,6 +1,6 @@
 // `berth rollouts retry`
 import { defineCommand, optional } from "../../command.ts";
-import { rolloutNumber } from "../newest.ts";
+import { rolloutNumber, withFurther } from "../newest.ts";
 
 export const command = defineCommand({
   path: ["rollouts", "retry"],
@@ -16,6 +16,6 @@ export const command = defineCommand({
     const answer = await api.retryRollout({ params: { ...params, rollout } }, { signal: ctx.signal });
     if (ctx.out.json) ctx.out.object(answer);
     const { follow } = await import("../../follow/follow.ts");
-    return follow(ctx, { stack: params.stack, rollouts: [{ component: params.component, number: answer.number }], builds: [] }, "released");
+    return follow(ctx, { stack: params.stack, rollouts: await withFurther(ctx, params, answer.number), builds: [] }, "released");
   },
 });

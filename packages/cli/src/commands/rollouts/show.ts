@@ -1,4 +1,5 @@
 // `berth rollouts show`
+import { stepText } from "@berth/contract/rolloutstep.ts";
 import { defineCommand, ordinal } from "../../command.ts";
 import { duration, when } from "../../output/time.ts";
 import { stateStyle } from "../../view/states.ts";
@@ -19,6 +20,7 @@ export const command = defineCommand({
     showObject(ctx, rollout, [
       ["rollout", ctx.out.paint.bold(`#${rollout.number}`)],
       ["component", rollout.component],
+      ["cluster", rollout.cluster],
       ["stack", rollout.stack],
       ["phase", stateStyle(ctx.out.paint)(rollout.phase)],
       ["strategy", rollout.strategy],
@@ -30,6 +32,7 @@ export const command = defineCommand({
       ["build", rollout.build === undefined ? undefined : `#${rollout.build}`],
       ["instances", `${rollout.ready} ready, ${rollout.updated} of the new release, ${rollout.wanted} wanted`],
       ["waits for", rollout.waitsFor.length === 0 ? undefined : rollout.waitsFor.join(", ")],
+      ["step", rollout.step === undefined || rollout.endedAt !== undefined ? undefined : stepText(rollout.step)],
       ["accepted", `${when(rollout.createdAt)} by ${rollout.createdBy}`],
       ["took", rollout.endedAt === undefined ? undefined : duration(Date.parse(rollout.endedAt) - Date.parse(rollout.createdAt))],
       ["verified", rollout.verified?.map((check) => `${check.url} answered ${check.status} in ${duration(check.took)}`).join("\n")],

@@ -2,6 +2,7 @@
 import { ComponentSpec, defaultSpec, type Command, type Port } from "@berth/contract/spec.ts";
 import { Value } from "typebox/value";
 import { autoscaleProblem } from "../autoscale.ts";
+import { numbersOf, placementProblem } from "../placement.ts";
 import { readBuild } from "./build.ts";
 import { commandFromWords, splitLine } from "./command.ts";
 import { readDeploy } from "./deploy.ts";
@@ -81,8 +82,9 @@ export function readService(place: ServicePlace, service: Mapping): ComponentSpe
     probes: { ...(check === undefined ? {} : probesOf(check, ports[0]?.port)), ...own?.probes },
     strategy: own?.strategy ?? deploy.strategy ?? (kind === "stateful" ? { type: "recreate" } : base.strategy),
     ...(own?.schedule === undefined ? {} : { schedule: own.schedule }),
-    replicas: deploy.replicas ?? own?.autoscale?.min ?? base.replicas,
+    replicas: placedReplicas(own?.placement) ?? deploy.replicas ?? own?.autoscale?.min ?? base.replicas,
     ...(own?.autoscale === undefined ? {} : { autoscale: own.autoscale }),
+    ...(own?.placement === undefined ? {} : { placement: own.placement }),
     gracePeriod: own?.gracePeriod ?? durationOf(place, get(service, "stop_grace_period"), "stop_grace_period") ?? base.gracePeriod,
     drainTimeout: own?.drainTimeout ?? base.drainTimeout,
     ...(own?.maxBody === undefined ? {} : { maxBody: own.maxBody }),
@@ -93,6 +95,12 @@ export function readService(place: ServicePlace, service: Mapping): ComponentSpe
   };
   checkWhole(place, service, spec);
   return spec;
+}
+
+/** All instances, where each cluster says how many it has. */
+function placedReplicas(placement: ComponentSpec["placement"]): number | undefined {
+  const numbers = placement === undefined ? undefined : numbersOf(placement);
+  return numbers?.reduce((all, number) => all + number, 0);
 }
 
 function readImage(place: ServicePlace, service: Mapping, builds: boolean): string | undefined {
@@ -268,6 +276,8 @@ function checkWhole(place: ServicePlace, service: Mapping, spec: ComponentSpec):
       spec.image === undefined ? "what is built here has no tag to follow" : `\`${spec.image}\` says which image it is and never moves`,
       "Name an `image` with a tag, or leave `follow` out.",
     );
+  const unplaced = placementProblem(spec, undefined);
+  if (unplaced !== undefined) complain(place, service.at, "x-berth.placement", unplaced.reason, unplaced.way);
   const unscalable = autoscaleProblem(spec);
   if (unscalable !== undefined) complain(place, service.at, "x-berth.autoscale", unscalable.reason, unscalable.way);
   if (spec.domains.length > 0 && (spec.kind === "worker" || spec.kind === "cron"))

@@ -124,6 +124,10 @@ const berthRules: readonly KeyRule[] = [
     "autoscale",
     "`{ min, max, cpu, memory }`: so many instances, within these limits, that each uses that percent of its limit on average ([by what they use](kubernetes.md#as-many-as-it-takes)). Clusters of Kubernetes only; refused elsewhere",
   ),
+  honoured(
+    "placement",
+    "`{ clusters: [{ name, replicas }], pause }`: the clusters that it runs in, in the order in which releases go through them ([several clusters](kubernetes.md#in-several-clusters)); `share` instead of `replicas` divides `deploy.replicas`",
+  ),
   honoured("process", "which process type of the build it runs"),
   honoured(
     "domains",

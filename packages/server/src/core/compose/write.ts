@@ -96,6 +96,7 @@ function writeExtension(spec: ComponentSpec, command: Command | undefined, entry
     process: spec.process,
     follow: spec.follow,
     autoscale: spec.autoscale,
+    placement: spec.placement === undefined ? undefined : present({ ...spec.placement, pause: duration(spec.placement.pause) }),
     command: command === undefined ? undefined : literalCommand(command),
     entrypoint: entrypoint === undefined ? undefined : literalCommand(entrypoint),
     ports: spec.ports,

@@ -15,6 +15,7 @@ const taken = Type.Pick(ComponentSpec, [
   "process",
   "follow",
   "autoscale",
+  "placement",
   "domains",
   "schedule",
   "strategy",
@@ -66,6 +67,7 @@ const durations = new Set([
   "initialDelay",
   "period",
   "timeout",
+  "pause",
 ]);
 
 /** undefined when there is none, or when it has a problem, which is then reported. */
@@ -174,6 +176,8 @@ const numbers = new Set([
   "max",
   "cpu",
   "memory",
+  "replicas",
+  "share",
 ]);
 function numeric(key: string, tree: Tree & { type: "scalar" }): unknown {
   return numbers.has(key) && typeof tree.value === "string" && /^[0-9]{1,9}$/.test(tree.value) ? Number(tree.value) : tree.value;

@@ -27,6 +27,7 @@ const fullSpec: Required<ComponentSpec> = {
   schedule: { cron: "* * * * *" },
   replicas: 2,
   autoscale: { min: 1, max: 4, cpu: 70 },
+  placement: { clusters: [{ name: "east" }, { name: "west", share: 2 }], pause: 1000 },
   gracePeriod: 1_000,
   maxBody: 1_000,
   maxConnections: 10,
@@ -56,6 +57,7 @@ const otherSpec: Required<ComponentSpec> = {
   schedule: { cron: "* * * * *", overlap: "allow" },
   replicas: 3,
   autoscale: { min: 1, max: 5, cpu: 70 },
+  placement: { clusters: [{ name: "east", replicas: 2 }] },
   gracePeriod: 1_001,
   maxBody: 1_001,
   maxConnections: 11,
@@ -89,7 +91,7 @@ describe("the hash of a release", () => {
     expect(Object.keys(fullSpec).toSorted()).toEqual(fields.toSorted());
     expect([Value.Check(ComponentSpec, fullSpec), Value.Check(ComponentSpec, otherSpec)]).toEqual([true, true]);
   });
-  it.each(fields.filter((field) => !["replicas", "follow", "autoscale"].includes(field)))(
+  it.each(fields.filter((field) => !["replicas", "follow", "autoscale", "placement"].includes(field)))(
     "changes with the spec's %s, and with its absence",
     (field) => {
       const changed = releaseHash({ ...content, spec: { ...fullSpec, [field]: otherSpec[field] } });
@@ -100,6 +102,13 @@ describe("the hash of a release", () => {
   );
   it("does not change with the number of instances: a rollback never un-scales", () => {
     expect(releaseHash({ ...content, spec: { ...fullSpec, replicas: 7 } })).toBe(releaseHash(content));
+  });
+  it("does not change with where it runs: another placement replaces no instance, and a rollback keeps it", () => {
+    const { placement: _, ...without } = fullSpec;
+    expect([{ ...fullSpec, placement: otherSpec.placement }, without].map((spec) => releaseHash({ ...content, spec }))).toEqual([
+      releaseHash(content),
+      releaseHash(content),
+    ]);
   });
   it("does not change with the limits of an autoscaler: other ones replace no instance, and a rollback keeps them", () => {
     const { autoscale: _, ...without } = fullSpec;

@@ -39,7 +39,7 @@ export function builtRuntime(runtime: ReleaseRuntime, reference: string | null):
 
 /** Replicas are operational and no part of a release: a rollback never un-scales. Nor does it end that a tag is followed or a load is, and beginning to replaces nothing. */
 export function releaseHash(content: ReleaseContent): string {
-  const { replicas: _replicas, follow: _follow, autoscale: _autoscale, ...spec } = content.spec;
+  const { replicas: _replicas, follow: _follow, autoscale: _autoscale, placement: _placement, ...spec } = content.spec;
   return contentHash({ ...content, spec });
 }
 

@@ -5,6 +5,9 @@ import type { Fence, Ref } from "../../engines/engine.ts";
 import type { Places } from "../../resources/deps.ts";
 import type { Commit } from "../queue.ts";
 
+/** What runs of a component in one cluster. */
+export type RefIn = Ref & { readonly cluster: string };
+
 export interface ComponentLoopDeps {
   /** For reading; a pass writes by its `commit`. */
   readonly db: Db;
@@ -15,11 +18,13 @@ export interface ComponentLoopDeps {
   readonly from: (at: number) => number;
   /** Since when the cluster is reached without a break (unix ms): while it was away nothing could go on, and no deadline counts that. */
   readonly reachableSince: (cluster: string) => number;
+  /** Whether work can be done for the cluster now. */
+  readonly isReachable: (cluster: string) => boolean;
   readonly installation: () => { readonly id: string; readonly epoch: number };
   /** Ends when the engine hints that this ref changed, after `ms`, or with the signal. */
-  readonly waitForHint: (ref: Ref, ms: number, signal: AbortSignal) => Promise<void>;
+  readonly waitForHint: (ref: RefIn, ms: number, signal: AbortSignal) => Promise<void>;
   /** The same for who does not work on the component: the hint goes on to the component's loop. */
-  readonly overhear: (ref: Ref, ms: number, signal: AbortSignal) => Promise<void>;
+  readonly overhear: (ref: RefIn, ms: number, signal: AbortSignal) => Promise<void>;
   /** What is below it in a registry belongs to the stacks that it was built for: `registry.example/berth`. */
   readonly registry?: string;
   /** Counts a repair of drift, for the metric that should stay flat. */

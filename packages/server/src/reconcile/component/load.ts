@@ -14,7 +14,12 @@ export interface Loaded {
   readonly stack: Pick<
     StackRow,
     "id" | "name" | "team_id" | "team" | "cluster_id" | "cluster" | "domain" | "run_env" | "drift" | "namespace" | "delete_requested_at"
-  >;
+  > & {
+    /** The stack's own cluster. `cluster` is the one that this row is about. */
+    readonly home: string;
+  };
+  /** The component itself, which has the releases; a part in another cluster runs them too. */
+  readonly ownerId: string;
   readonly rollout: RolloutRow | undefined;
   readonly stable: ReleaseRow | undefined;
   /** What the open rollout wants live. */
@@ -35,8 +40,9 @@ export async function loadComponent(db: Db, id: string): Promise<Loaded | undefi
     stack_name,
     team_id,
     team,
-    cluster_id,
+    in_cluster_id,
     cluster,
+    home,
     domain,
     run_env,
     stack_drift,
@@ -56,14 +62,17 @@ export async function loadComponent(db: Db, id: string): Promise<Loaded | undefi
       name: stack_name,
       team_id,
       team,
-      cluster_id,
+      cluster_id: in_cluster_id,
       cluster,
+      home,
       domain,
       run_env,
       drift: stack_drift,
-      namespace: stack_namespace,
+      // Of what was imported in the stack's own cluster; a part elsewhere has the ordinary one.
+      namespace: component.part_of === null ? stack_namespace : null,
       delete_requested_at: stack_delete_requested_at,
     },
+    ownerId: component.part_of ?? id,
     rollout,
     stable: component.stable_release_id === null ? undefined : await releaseOf(db, component.stable_release_id),
     next: next === undefined || next === null ? undefined : await releaseOf(db, next),
@@ -100,15 +109,16 @@ function withSurroundings(db: Db) {
     .selectFrom("components as c")
     .innerJoin("stacks as s", "s.id", "c.stack_id")
     .innerJoin("teams as t", "t.id", "s.team_id")
-    .innerJoin("clusters as k", "k.id", "s.cluster_id")
+    .innerJoin("clusters as k", (join) => join.on("k.id", "=", sql`coalesce(c.cluster_id, s.cluster_id)`))
     .where("s.deleted_at", "is", null)
     .select(components.componentColumns)
     .select([
       "s.name as stack_name",
       "s.team_id",
       "t.name as team",
-      "s.cluster_id",
+      "k.id as in_cluster_id",
       "k.name as cluster",
+      sql<string>`(select h.name from clusters h where h.id = s.cluster_id)`.as("home"),
       "k.engine",
       "k.domain",
       "s.run_env",
@@ -121,7 +131,7 @@ function withSurroundings(db: Db) {
     ]);
 }
 
-/** In the order of their components' names and definitions. A port that the definition does not name any more is there for the release that still serves, and comes last. */
+/** Of the components that have a part in the same cluster, in the order of their names and definitions. A port that the definition does not name any more is there for the release that still serves, and comes last. */
 const portsOfStack = sql<StackPort[]>`coalesce((
   select jsonb_agg(jsonb_build_object('componentId', d.id, 'component', d.name, 'name', p.name, 'port', p.port, 'protocol', coalesce(x.port->>'protocol', 'tcp'), 'own', (x.port->>'port')::int)
     order by d.name collate "C", x.place nulls last, p.port)
@@ -130,4 +140,4 @@ const portsOfStack = sql<StackPort[]>`coalesce((
   left join lateral (
     select port, place from jsonb_array_elements(d.spec->'ports') with ordinality as all_ports (port, place) where port->>'name' = p.name order by place limit 1
   ) x on true
-  where d.stack_id = c.stack_id), '[]')`;
+  where d.stack_id = c.stack_id and d.cluster_id is not distinct from c.cluster_id), '[]')`;

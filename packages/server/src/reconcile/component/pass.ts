@@ -10,32 +10,27 @@ import {
   trouble,
   type JudgedInstance,
 } from "../../core/rollout/outcome.ts";
-import { emptyMemory, type Memory, type Progress } from "../../core/rollout/plan.ts";
-import type { Trx } from "../../db/transaction.ts";
+import type { Progress } from "../../core/rollout/plan.ts";
 import type { RolloutProgress } from "../../db/tables-stacks.ts";
-import { refOf, EngineFailure, StillPreparing, type Autoscaling } from "../../engines/engine.ts";
-import { openTombstone, settleTombstone } from "../../db/tombstones.ts";
+import { EngineFailure, StillPreparing, type Autoscaling } from "../../engines/engine.ts";
 import { freeAddresses } from "../../resources/components/addresses.ts";
-import { deleteComponent } from "../../resources/components/store.ts";
 import { stackEvent } from "../../resources/intent.ts";
 import type { ReleaseRow } from "../../resources/releases/store.ts";
 import * as rollouts from "../../resources/rollouts/store.ts";
-import * as tasks from "../../resources/tasks/store.ts";
-import { enqueue } from "../queue.ts";
-import { removeObjects } from "../remove.ts";
 import { autoscalingOf } from "./autoscale.ts";
 import type { ComponentLoopDeps, Next, PassContext } from "./deps.ts";
 import { leaveAlone } from "./held.ts";
 import { seeDrift } from "./drift.ts";
 import { loadComponent, type Loaded } from "./load.ts";
-import { recordObservation } from "./observation.ts";
+import { removeComponent } from "./removal.ts";
 import { beforeRolling, endRollout, enterPhase, failRollout, rolloutTopic, succeed } from "./rollout.ts";
 import { giveUp } from "./patience.ts";
 import { refusedBy, tellWhy } from "./refused.ts";
 import { notePull } from "./pulling.ts";
-import { instancesDigest, stepTrack, type Target, type TrackStep } from "./track.ts";
+import { stepTrack, type Target, type TrackStep } from "./track.ts";
 import { verifyThroughRouter } from "./verify.ts";
 import { secretCause } from "./workload.ts";
+import { memoryOf, record, write, type Write } from "./writes.ts";
 
 /** ms between looks while something is on its way that nobody hints at, such as a drain; hints make it shorter. */
 const soon = 100;
@@ -100,8 +95,6 @@ async function pass(deps: ComponentLoopDeps, loaded: Loaded, context: PassContex
   }
 }
 
-const memoryOf = (loaded: Loaded): Memory => ({ ...emptyMemory, ...loaded.component.memory });
-
 function wantedReplicas(loaded: Loaded, release: ReleaseRow | undefined): number {
   if (release === undefined || loaded.component.stopped || release.spec.kind === "cron") return 0;
   return loaded.component.replicas;
@@ -122,84 +115,8 @@ async function step(
   return { target, done: await stepTrack(deps, loaded, target, memoryOf(loaded), context) };
 }
 
-type Write = (trx: Trx) => Promise<unknown>;
-
-/** What was found, in one transaction; none when there is nothing to write. */
-async function write(context: PassContext, writes: readonly (Write | undefined)[]): Promise<void> {
-  const some = writes.filter((one) => one !== undefined);
-  if (some.length > 0)
-    await context.commit(async (trx) => {
-      for (const one of some) await one(trx);
-    });
-}
-
-/** What is seen now, when it differs from what the component's row says. */
-function record(
-  deps: ComponentLoopDeps,
-  loaded: Loaded,
-  done: TrackStep,
-  wanted: number,
-  rollout: { open: boolean; failed?: boolean },
-): Write | undefined {
-  const seen = loaded.component.observed.instances;
-  const changed =
-    instancesDigest(done.instances) !== digestOfViews(seen, done) ||
-    canonicalJson(loaded.component.memory) !== canonicalJson(done.memory) ||
-    loaded.component.ready !== done.progress.available;
-  const state = {
-    rolloutOpen: rollout.open,
-    lastRolloutFailed:
-      rollout.failed === true ||
-      loaded.component.state === "failed" ||
-      (loaded.component.state === "progressing" && loaded.stable === undefined && !rollout.open),
-  };
-  if (!changed && !stateDiffers(loaded, done.progress, wanted, state)) return undefined;
-  return (trx) =>
-    recordObservation(trx, loaded, {
-      instances: done.instances,
-      progress: done.progress,
-      memory: done.memory,
-      wanted,
-      at: deps.clock(),
-      released: loaded.stable !== undefined,
-      ...state,
-    });
-}
-
 /** Whether something changes that nobody hints at. */
 const moves = ({ actions, progress }: TrackStep): boolean => actions.length > 0 || progress.old > 0;
-
-function digestOfViews(seen: Loaded["component"]["observed"]["instances"], done: TrackStep): string {
-  const known = new Map(seen.map((view) => [view.id, view]));
-  const same =
-    seen.length === done.instances.length &&
-    done.instances.every((instance) => {
-      const view = known.get(instance.id);
-      return (
-        view !== undefined &&
-        view.phase === instance.phase &&
-        view.ready === instance.ready &&
-        view.pid === instance.pid &&
-        view.restarts === instance.restarts &&
-        view.cause?.code === instance.cause?.code
-      );
-    });
-  return same ? instancesDigest(done.instances) : "";
-}
-
-function stateDiffers(
-  loaded: Loaded,
-  progress: Progress,
-  wanted: number,
-  rollout: { rolloutOpen: boolean; lastRolloutFailed: boolean },
-): boolean {
-  const { component } = loaded;
-  if (rollout.rolloutOpen) return component.state !== "progressing";
-  if (loaded.stable === undefined) return component.state !== (rollout.lastRolloutFailed ? "failed" : "new");
-  if (component.stopped) return component.state !== "stopped";
-  if (component.kind === "cron") return component.state !== "scheduled";
-  return component.state !== (progress.available >= wanted ? "healthy" : "degraded");
-}
 
 async function recordIdle(loaded: Loaded, context: PassContext): Promise<void> {
   if (loaded.component.state === "progressing") return;
@@ -396,40 +313,4 @@ async function revert(deps: ComponentLoopDeps, loaded: Loaded, rollout: rollouts
       await trx.updateTable("components").set({ state: "failed" }).where("id", "=", loaded.component.id).execute();
   });
   return 0;
-}
-
-/** A run must not go on without anyone who could see or end it; answers whether there are still some. */
-async function cancelTasks(deps: ComponentLoopDeps, { component, stack }: Loaded, context: PassContext): Promise<boolean> {
-  const open = await tasks.openTasks(deps.db, component.id);
-  for (const task of open) {
-    if (task.cancel_requested_by !== null) continue;
-    await context.commit(async (trx) => {
-      await tasks.updateTask(trx, task.id, { cancelRequestedBy: "the removal of its component" });
-      await enqueue(trx, { kind: "task", key: task.id, cluster: stack.cluster });
-    });
-  }
-  return open.length > 0;
-}
-
-async function removeComponent(deps: ComponentLoopDeps, loaded: Loaded, context: PassContext): Promise<Next> {
-  const { component, stack } = loaded;
-  const tombstone = await openTombstone(deps.db, stack.cluster, { kind: "component", stack: stack.name, component: component.name });
-  // Nothing is touched on the word of a column alone.
-  if (tombstone === undefined) throw new Error(`component ${stack.name}/${component.name} is on its way out, but no tombstone says so`);
-  if (await cancelTasks(deps, loaded, context)) return soon;
-  const done = await stepTrack(deps, loaded, { release: undefined, replicas: 0 }, memoryOf(loaded), context);
-  await write(context, [record(deps, loaded, done, 0, { open: false })]);
-  if (!done.progress.settled) return soon;
-  if (!(await removeObjects(deps.places, tombstone, refOf(stack, component.name), context.fence, context.signal))) return soon;
-  await context.commit(async (trx) => {
-    await settleTombstone(trx, tombstone.id, context.fence.generation);
-    const open = await rollouts.openRollout(trx, component.id);
-    if (open !== undefined)
-      for (const waiting of await rollouts.waitingFor(trx, open.id))
-        await enqueue(trx, { kind: "component", key: waiting.component_id, cluster: waiting.cluster });
-    await deleteComponent(trx, component.id);
-    await stackEvent(trx, { name: stack.name, teamId: stack.team_id }, { code: "component_deleted", component: component.name });
-    if (stack.delete_requested_at !== null) await enqueue(trx, { kind: "stack", key: stack.id, cluster: stack.cluster });
-  });
-  return undefined;
 }

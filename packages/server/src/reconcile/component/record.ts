@@ -6,12 +6,8 @@ import { newestConfigs } from "../../resources/config/store.ts";
 import type { ReleaseRow } from "../../resources/releases/store.ts";
 import type { Loaded } from "./load.ts";
 
-export async function recordOf(
-  db: Db,
-  { component, stack }: Pick<Loaded, "component" | "stack">,
-  release: ReleaseRow,
-): Promise<ReleaseRecord> {
-  const config = await newestConfigs(db, stack.id, component.id);
+export async function recordOf(db: Db, { ownerId, stack }: Pick<Loaded, "ownerId" | "stack">, release: ReleaseRow): Promise<ReleaseRecord> {
+  const config = await newestConfigs(db, stack.id, ownerId);
   const build = await buildOf(db, release);
   return {
     version: 1,

@@ -2,20 +2,25 @@
 // Each transition is one transaction on the rollout's row, and each phase can be taken up by another process from that row alone (promise 2).
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import type { RolloutPhase } from "@berth/contract/resources/rollouts.ts";
+import { canonicalJson } from "../../core/canonical.ts";
 import { digestOf, isBelow } from "../../core/image/reference.ts";
 import { builtRuntime, chooseCommand, imageRuntime, releaseHash, type ReleaseContent } from "../../core/release/release.ts";
 import { componentState } from "../../core/rollout/outcome.ts";
 import { emptyMemory } from "../../core/rollout/plan.ts";
 import type { Db } from "../../db/pool.ts";
-import { nextNumber, saveMemory, updateComponent } from "../../resources/components/store.ts";
+import { leaveClusters } from "../../resources/components/parts.ts";
+import { findComponentById, nextNumber, saveMemory, updateComponent } from "../../resources/components/store.ts";
 import { freeAddresses } from "../../resources/components/addresses.ts";
 import { findBuildById, saveArtifact } from "../../resources/builds/store.ts";
 import { stackEvent, wakeComponent } from "../../resources/intent.ts";
 import { findRelease, insertRelease } from "../../resources/releases/store.ts";
+import { stackHandle } from "../../resources/stacks/service.ts";
+import { findStackById } from "../../resources/stacks/store.ts";
 import * as rollouts from "../../resources/rollouts/store.ts";
 import { enqueue } from "../queue.ts";
 import { contentOf, type Built } from "./content.ts";
 import type { ComponentLoopDeps, Next, PassContext } from "./deps.ts";
+import { nextCluster } from "./next-cluster.ts";
 import { beginPostdeploy, cancelReleaseCommand, releaseCommand, stepReleaseCommand } from "./hooks.ts";
 import type { Loaded } from "./load.ts";
 import { workloadOf } from "./workload.ts";
@@ -82,7 +87,12 @@ export async function endRollout(
       code: endEvents[phase],
       component: loaded.component.name,
       topics: [rolloutTopic(loaded, rollout)],
-      params: { rollout: rollout.number, release: loaded.next?.number ?? 0, by: rollout.abort_requested_by ?? "" },
+      params: {
+        rollout: rollout.number,
+        release: loaded.next?.number ?? 0,
+        by: rollout.abort_requested_by ?? "",
+        ...(rollout.follows === null && loaded.component.spec.placement === undefined ? {} : { cluster: loaded.stack.cluster }),
+      },
       ...(phase === "succeeded" || because === undefined ? {} : { cause: because }),
     },
   );
@@ -95,9 +105,17 @@ export async function endRollout(
   for (const waiting of await rollouts.waitingFor(trx, rollout.id)) await wakeComponent(trx, waiting.component_id, waiting.cluster);
   if (phase === "succeeded" && loaded.next !== undefined)
     await updateComponent(trx, loaded.component.id, { stableReleaseId: loaded.next.id });
+  if (phase === "succeeded" && !(await rollouts.isFollowed(trx, rollout.id))) await leaveOthers(trx, loaded);
   if (settled) await freeAddresses(trx, loaded.stack, loaded.component.id);
   await settleState(trx, loaded, phase);
   return true;
+}
+
+/** Everywhere else it has its release: what runs where it is not placed any more is needed no longer. */
+async function leaveOthers(trx: Db, { stack, ownerId }: Loaded): Promise<void> {
+  const row = await findStackById(trx, stack.id);
+  const component = await findComponentById(trx, ownerId);
+  if (row !== undefined && component !== undefined) await leaveClusters(trx, stackHandle(row), component);
 }
 
 /** Whoever hears that the rollout ended finds the component no longer progressing: its state is told in the same commit, not a look later. */
@@ -222,9 +240,9 @@ async function releaseBuilt(
 async function releaseFor(trx: Db, loaded: Loaded, rollout: Open, content: ReleaseContent, buildId: string | null): Promise<string> {
   const hash = releaseHash(content);
   if (loaded.stable?.hash === hash) return loaded.stable.id;
-  const number = await nextNumber(trx, loaded.component.id, "last_release");
+  const number = await nextNumber(trx, loaded.ownerId, "last_release");
   const id = await insertRelease(trx, {
-    componentId: loaded.component.id,
+    componentId: loaded.ownerId,
     number,
     hash,
     artifactDigest: content.artifactDigest,
@@ -245,7 +263,9 @@ async function releaseFor(trx: Db, loaded: Loaded, rollout: Open, content: Relea
 }
 
 async function awaitDependencies(deps: ComponentLoopDeps, loaded: Loaded, rollout: Open, context: PassContext): Promise<Next> {
-  const phases = await rollouts.rolloutPhases(deps.db, rollout.waits_for);
+  // What the cluster before has to say is asked where it is this one's turn.
+  const others = rollout.waits_for.filter((id) => id !== rollout.follows);
+  const phases = await rollouts.rolloutPhases(deps.db, others);
   const replaced: string[] = [];
   for (const dependency of phases) {
     if (dependency.phase === "failed" || dependency.phase === "aborted")
@@ -262,17 +282,38 @@ async function awaitDependencies(deps: ComponentLoopDeps, loaded: Loaded, rollou
     } else if (dependency.phase !== "succeeded") replaced.push(dependency.id);
   }
   if (replaced.length > 0) {
-    if (replaced.toSorted().join() === rollout.waits_for.toSorted().join()) return undefined;
+    if (replaced.toSorted().join() === others.toSorted().join()) return undefined;
     // Whoever ends one of these wakes those that are noted to wait for it: an end that comes before the note is for the next look to see.
     await context.commit(async (trx) => {
       await rollouts.awaitChanges(trx, replaced);
-      await rollouts.updateRollout(trx, rollout.id, { waitsFor: replaced });
+      await rollouts.updateRollout(trx, rollout.id, { waitsFor: rollout.follows === null ? replaced : [...replaced, rollout.follows] });
     });
     return 0;
   }
+  if (rollout.follows !== null) return goOn(deps, loaded, rollout, context);
   const hooked = loaded.next !== undefined && releaseCommand(loaded.next, rollout) !== undefined;
   await context.commit((trx) => enterPhase(trx, loaded, rollout, hooked ? "releasing" : "preparing", { startedAt: deps.clock() }));
   return 0;
+}
+
+/** The release that the cluster before has, once it is this one's turn. */
+async function goOn(deps: ComponentLoopDeps, loaded: Loaded, rollout: Open, context: PassContext): Promise<Next> {
+  const next = await nextCluster(deps, loaded, rollout);
+  switch (next.is) {
+    case "stopped":
+      return failRollout(deps, loaded, rollout, context, next.why);
+    case "waiting":
+      if (canonicalJson(next.step) !== canonicalJson(rollout.step ?? {}))
+        await context.commit((trx) => rollouts.updateRollout(trx, rollout.id, { step: next.step }));
+      return next.again;
+    case "open":
+      await context.commit((trx) =>
+        enterPhase(trx, loaded, rollout, "preparing", { releaseId: next.releaseId, step: null, startedAt: deps.clock() }),
+      );
+      return 0;
+    default:
+      return next satisfies never;
+  }
 }
 
 /** The release command, which has to succeed before anything of the release runs. The end of its task wakes this; a slow look is enough should that be lost. */
@@ -329,7 +370,7 @@ export async function succeed(
   await context.commit(async (trx) => {
     // A newer rollout may have taken over in this moment: then this release never became the stable one.
     if (!(await endRollout(deps, trx, loaded, rollout, "succeeded", { verified }, settled))) return;
-    await beginPostdeploy(trx, loaded, rollout, release);
+    if (rollout.follows === null) await beginPostdeploy(trx, loaded, rollout, release);
     if (release.spec.kind !== "cron") return;
     // The schedule may have changed: the next instant is computed afresh.
     await trx.updateTable("components").set({ next_run_at: null }).where("id", "=", loaded.component.id).execute();

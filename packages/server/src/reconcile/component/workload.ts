@@ -16,7 +16,7 @@ import { recordOf } from "./record.ts";
 export async function workloadOf(
   db: Db,
   secretBox: SecretBox,
-  loaded: Pick<Loaded, "component" | "stack" | "siblings">,
+  loaded: Pick<Loaded, "component" | "stack" | "siblings" | "ownerId">,
   release: ReleaseRow,
 ): Promise<Workload> {
   const secrets = await openSecrets(db, secretBox, loaded.stack.id, release.secret_refs);

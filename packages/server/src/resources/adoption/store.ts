@@ -31,6 +31,7 @@ export async function componentNamed(db: Db, stackId: string, name: string): Pro
     .select(["id", "held"])
     .where("stack_id", "=", stackId)
     .where("name", "=", name)
+    .where("part_of", "is", null)
     .executeTakeFirst();
   if (row === undefined) return undefined;
   const releases = await db.selectFrom("releases").select("hash").where("component_id", "=", row.id).execute();
@@ -205,6 +206,7 @@ export async function takeOver(trx: Db, taken: TakenOver): Promise<{ componentId
     .onConflict((conflict) =>
       conflict
         .columns(["stack_id", "name"])
+        .where("part_of", "is", null)
         .doUpdateSet({
           kind,
           spec,

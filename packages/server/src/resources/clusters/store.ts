@@ -1,6 +1,6 @@
 // SQL of clusters. What a daemon or a cluster asks for is sealed like a secret and leaves this file only through `openAdded`, for whoever connects.
 import { lists } from "@berth/contract/lists.ts";
-import { sql } from "kysely";
+import { sql, type RawBuilder } from "kysely";
 import type { HostFacts, HostTls, WantedHost } from "../../core/hosts.ts";
 import { isKube, type KubeAccess, type KubeFacts, type PlaceFacts } from "../../core/kube-clusters.ts";
 import type { Db } from "../../db/pool.ts";
@@ -24,6 +24,11 @@ export interface ClusterRow {
   readonly draining_since: Date | null;
   readonly host: PlaceFacts | null;
 }
+/** How many stacks have something in a cluster: those of its own, and those of which a component has a part there. */
+const stacksIn = (cluster: RawBuilder<unknown>) =>
+  sql<number>`(select count(*)::int from stacks s where s.deleted_at is null
+    and (s.cluster_id = ${cluster} or exists (select 1 from components c where c.stack_id = s.id and c.cluster_id = ${cluster})))`;
+
 export async function listClusters(
   trx: Db,
   query: { readonly name?: string; readonly engine?: ClusterRow["engine"] | undefined; readonly page: Slice },
@@ -38,7 +43,7 @@ export async function listClusters(
       "k.draining_since",
       "k.host",
       query.page.keys.as("cursor_keys"),
-      sql<number>`(select count(*)::int from stacks s where s.cluster_id = k.id and s.deleted_at is null)`.as("stacks"),
+      stacksIn(sql.ref("k.id")).as("stacks"),
     ])
     .where("k.removed_at", "is", null)
     .$if(query.name !== undefined, (q) => q.where("k.name", "=", query.name ?? ""))
@@ -57,10 +62,9 @@ export async function lockHost(
   const row = await trx.selectFrom("clusters").select(["id", "host", "removed_at"]).where("name", "=", name).forUpdate().executeTakeFirst();
   if (row === undefined) return undefined;
   const { many } = await trx
-    .selectFrom("stacks")
-    .select(sql<number>`count(*)::int`.as("many"))
-    .where("cluster_id", "=", row.id)
-    .where("deleted_at", "is", null)
+    .selectFrom("clusters")
+    .select(stacksIn(sql`${row.id}::uuid`).as("many"))
+    .where("id", "=", row.id)
     .executeTakeFirstOrThrow();
   return { id: row.id, host: row.host, removed: row.removed_at !== null, stacks: many };
 }

@@ -11,6 +11,7 @@ import { audit, stackEvent } from "../intent.ts";
 import type { StackHandle } from "../stacks/service.ts";
 import { ensureVolumes } from "../volumes/store.ts";
 import { claimAddresses, freeAddresses } from "./addresses.ts";
+import { defineParts, otherParts, wantedAmounts } from "./parts.ts";
 import * as store from "./store.ts";
 
 /** Compared by content: the database gives keys in an order of its own. */
@@ -44,11 +45,17 @@ export async function defineComponent(
       hint: "Wait a moment and try again.",
     });
   if (existing === undefined && expectedRevision !== undefined) throw new BerthError("precondition_failed");
-  const component = existing ?? (await store.insertComponent(trx, { stackId: stack.id, name, spec }));
+  const parts = existing === undefined ? [] : await otherParts(trx, stack, existing.id);
+  const amounts = wantedAmounts(
+    stack.cluster,
+    spec,
+    existing === undefined ? undefined : { spec: existing.spec, home: existing.replicas, parts },
+  );
+  const component = existing ?? (await store.insertComponent(trx, { stackId: stack.id, name, spec, replicas: amounts.get(stack.cluster) }));
   const changed = existing !== undefined && !sameSpec(existing.spec, spec);
   if (existing !== undefined && (changed || expectedRevision !== undefined)) {
     // Wanted instances follow the definition only when the definition's number changed; otherwise scaling by hand stays. What is scaled by its cluster stays within the limits.
-    const wanted = spec.autoscale !== undefined || existing.spec.replicas === spec.replicas ? existing.replicas : spec.replicas;
+    const wanted = spec.autoscale === undefined ? (amounts.get(stack.cluster) ?? 0) : existing.replicas;
     const scaled = within(wanted, spec.autoscale);
     const replicas = scaled === existing.replicas ? undefined : scaled;
     if (!(await store.updateComponent(trx, component.id, { spec, ...(replicas === undefined ? {} : { replicas }) }, expectedRevision)))
@@ -68,5 +75,6 @@ export async function defineComponent(
     await audit(trx, call, existing === undefined ? "components.create" : "components.update", `component:${stack.name}/${name}`);
   const now = await store.findComponentById(trx, component.id);
   if (now === undefined) throw new BerthError("internal");
+  if (spec.placement !== undefined || parts.length > 0) await defineParts(trx, stack, now, amounts);
   return { component: now, created: existing === undefined, changed };
 }

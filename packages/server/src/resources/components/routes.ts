@@ -3,12 +3,14 @@ import type { componentRoutes } from "@berth/contract/resources/components.ts";
 import type { HandlersOf } from "../call.ts";
 import type { DeployService } from "../plans/deploy.ts";
 import type { RuntimeService } from "./runtime.ts";
+import type { PlaceService } from "./place.ts";
 import type { ComponentService } from "./service.ts";
 
 export function componentHandlers(
   components: ComponentService,
   runtime: RuntimeService,
   deploys: DeployService,
+  places: PlaceService,
 ): HandlersOf<typeof componentRoutes> {
   return {
     listComponents: ({ params, query }, call) => components.list(call, params.stack, query),
@@ -22,6 +24,7 @@ export function componentHandlers(
     rollbackComponent: ({ params, body }, call) => components.rollback(call, params.stack, params.component, body.release),
     scaleComponent: ({ params, body }, call) => components.scale(call, params.stack, params.component, body.replicas),
     autoscaleComponent: ({ params, body }, call) => components.autoscale(call, params.stack, params.component, body.autoscale),
+    placeComponent: ({ params, body }, call) => places.place(call, params.stack, params.component, body.placement),
     restartComponent: ({ params }, call) => components.restart(call, params.stack, params.component),
     stopComponent: ({ params }, call) => components.stop(call, params.stack, params.component),
     startComponent: ({ params }, call) => components.start(call, params.stack, params.component),

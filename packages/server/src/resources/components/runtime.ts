@@ -6,7 +6,7 @@ import { Value } from "typebox/value";
 import { BerthError } from "../../core/errors.ts";
 import { mergeByTime } from "./merge-lines.ts";
 import { transaction } from "../../db/transaction.ts";
-import { refOf, type Engine, type Instance, type Ref, type Session } from "../../engines/engine.ts";
+import { refOf, type Instance, type Ref, type Session } from "../../engines/engine.ts";
 import { sent, type Sent } from "../../core/sent.ts";
 import type { Call } from "../call.ts";
 import type { ResourceDeps } from "../deps.ts";
@@ -14,6 +14,7 @@ import { audit } from "../intent.ts";
 import type { StackService } from "../stacks/service.ts";
 import type { LogQuery } from "../tasks/service.ts";
 import type { ComponentService } from "./service.ts";
+import { linesIn, runIn, runningIn, type Running, type RunsIn } from "./runtime-parts.ts";
 import { allComponents } from "./store.ts";
 
 export interface TerminalQuery {
@@ -33,10 +34,30 @@ export type RuntimeService = ReturnType<typeof createRuntimeService>;
 export function createRuntimeService(deps: ResourceDeps, stacks: StackService, components: ComponentService) {
   /** Who reached which port, and when first (Unix ms). */
   const opened = new Map<string, number>();
+
+  /** In order of time; nothing to resume from. */
+  function allLogs(call: Call, of: readonly RunsIn[], query: LogQuery): AsyncIterable<Sent<LogLine>> {
+    const { follow = false, ...rest } = query;
+    const isSpread = new Set(of.map(({ cluster }) => cluster)).size > 1;
+    const sources = of.map((one) => {
+      const options = { ...rest, follow };
+      return named<LogLine>(
+        one.ref.component,
+        isSpread ? linesIn(deps, one, options, call.signal) : one.engine.logs(one.ref, options, call.signal),
+      );
+    });
+    return sent(
+      mergeByTime(sources, follow ? 50 : undefined, (item) => item.at),
+      (line) => ({ data: line }),
+    );
+  }
+
   return {
     async logs(call: Call, stackName: string, name: string, query: LogQuery): Promise<AsyncIterable<Sent<LogLine>>> {
-      const { stack } = await components.find(call, stackName, name);
+      const { stack, component } = await components.find(call, stackName, name);
       const { follow, ...rest } = query;
+      const places = await runIn(deps, stack, [component]);
+      if (places.length > 1) return allLogs(call, places, query);
       const options = { ...rest, follow: follow ?? false, ...(call.lastEventId === undefined ? {} : { after: call.lastEventId }) };
       return sent(deps.places.engine(stack.cluster).logs(refOf(stack, name), options, call.signal), (line) => ({
         id: line.cursor,
@@ -48,24 +69,26 @@ export function createRuntimeService(deps: ResourceDeps, stacks: StackService, c
     async stackLogs(call: Call, stackName: string, query: LogQuery): Promise<AsyncIterable<Sent<LogLine>>> {
       const stack = await stacks.find(call, stackName);
       const rows = await allComponents(deps.db, stack.id);
-      const engine = deps.places.engine(stack.cluster);
-      const { follow, ...rest } = query;
-      const sources = rows.map((row) =>
-        named(row.name, engine.logs(refOf(stack, row.name), { ...rest, follow: follow ?? false }, call.signal)),
-      );
-      return sent(
-        mergeByTime(sources, follow === true ? 50 : undefined, (item) => item.at),
-        (line) => ({ data: line }),
-      );
+      return allLogs(call, await runIn(deps, stack, rows), query);
     },
 
     async usage(call: Call, stackName: string) {
       const stack = await stacks.find(call, stackName);
       const rows = await allComponents(deps.db, stack.id);
-      const usage = await deps.places.engine(stack.cluster).usage(
-        rows.map((row) => refOf(stack, row.name)),
-        call.signal,
-      );
+      const byCluster = Map.groupBy(await runIn(deps, stack, rows), ({ cluster }) => cluster);
+      const usage = (
+        await Promise.all(
+          [...byCluster].map(async ([cluster, of]) =>
+            // Of the stack's own it is an error; others that are away use nothing that anybody could know.
+            cluster !== stack.cluster && deps.addedClusters.state(cluster)?.connected === false
+              ? []
+              : deps.places.engine(cluster).usage(
+                  of.map(({ ref }) => ref),
+                  call.signal,
+                ),
+          ),
+        )
+      ).flat();
       return {
         items: rows.map((row) => ({
           component: row.name,
@@ -80,9 +103,8 @@ export function createRuntimeService(deps: ResourceDeps, stacks: StackService, c
     async terminal(call: Call, stackName: string, name: string, query: TerminalQuery): Promise<Session> {
       const { stack, component } = await components.find(call, stackName, name, "terminal.open");
       const command = parseCommand(query.command);
-      const engine = deps.places.engine(stack.cluster);
-      const ref = refOf(stack, component.name);
-      const chosen = choose(ref, await runningOf(engine, ref, call), query.instance, "Opening a terminal");
+      const running = await runningIn(await runIn(deps, stack, [component]), call.signal);
+      const { instance: chosen, engine, ref } = choose(component.name, running, query.instance, "Opening a terminal");
       await transaction(deps.db, (trx) =>
         audit(trx, call, "terminal.open", `component:${stackName}/${name}`, {
           instance: chosen.id,
@@ -101,9 +123,8 @@ export function createRuntimeService(deps: ResourceDeps, stacks: StackService, c
     /** A connection to a port of an instance. Errors: `wrong_state` when nothing runs or nobody answers there; `not_found` for an instance or a port that is not there. */
     async port(call: Call, stackName: string, name: string, query: PortQuery): Promise<Duplex> {
       const { stack, component } = await components.find(call, stackName, name, "terminal.open");
-      const engine = deps.places.engine(stack.cluster);
-      const ref = refOf(stack, component.name);
-      const chosen = choose(ref, await runningOf(engine, ref, call), query.instance, "Forwarding a port");
+      const running = await runningIn(await runIn(deps, stack, [component]), call.signal);
+      const { instance: chosen, engine, ref } = choose(component.name, running, query.instance, "Forwarding a port");
       const port = portOf(ref, chosen, query.port);
       const subject = `component:${stackName}/${name}`;
       if (isFirst(opened, `${call.by} ${subject} ${chosen.id} ${String(port)}`))
@@ -124,26 +145,22 @@ function isFirst(opened: Map<string, number>, key: string): boolean {
   return true;
 }
 
-async function runningOf(engine: Engine, ref: Ref, call: Call): Promise<readonly Instance[]> {
-  return (await engine.observe(ref, call.signal))?.instances.filter((instance) => instance.phase === "running") ?? [];
-}
-
 /** The one that was named, or any, a ready one if there is one. */
-function choose(ref: Ref, instances: readonly Instance[], wanted: string | undefined, verb: string): Instance {
+function choose(component: string, running: readonly Running[], wanted: string | undefined, verb: string): Running {
   const chosen =
     wanted === undefined
-      ? (instances.find((instance) => instance.ready) ?? instances[0])
-      : instances.find((instance) => instance.id === wanted);
+      ? (running.find(({ instance }) => instance.ready) ?? running[0])
+      : running.find(({ instance }) => instance.id === wanted);
   if (chosen !== undefined) return chosen;
   if (wanted !== undefined)
     throw new BerthError("not_found", {
       kind: "instance",
       name: wanted,
-      hint: instances.length === 0 ? "Nothing of it runs." : `These run: ${instances.map((instance) => instance.id).join(", ")}.`,
+      hint: running.length === 0 ? "Nothing of it runs." : `These run: ${running.map(({ instance }) => instance.id).join(", ")}.`,
     });
   throw new BerthError("wrong_state", {
     verb,
-    reason: `nothing of ${ref.component} runs`,
+    reason: `nothing of ${component} runs`,
     hint: "`berth run` runs a command in a process of its own.",
   });
 }

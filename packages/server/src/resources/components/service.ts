@@ -24,8 +24,16 @@ import { withinQuota } from "../stacks/quota.ts";
 import type { StackHandle, StackService } from "../stacks/service.ts";
 import { defineComponent, sameSpec } from "./definition.ts";
 import { checkAutoscale, checkOverlays, grantPermission, takesGrant } from "./rights.ts";
+import { buryPart, changeParts, checkPlacement, otherParts, scaledAmounts } from "./parts.ts";
 import * as store from "./store.ts";
 import { createComponentViews } from "./views.ts";
+
+/** What changes in every cluster, and wanted instances by cluster. */
+type OperatedChange = Omit<store.ComponentChange, "replicas"> & {
+  readonly replicas?: number;
+  readonly amounts?: ReadonlyMap<string, number>;
+};
+const totalOf = (amounts: Iterable<readonly [string, number]>): number => [...amounts].reduce((all, [, amount]) => all + amount, 0);
 
 export type ComponentService = ReturnType<typeof createComponentService>;
 
@@ -84,16 +92,24 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
     stackName: string,
     name: string,
     verb: string,
-    change: (component: store.ComponentRow, trx: Db, stack: StackHandle) => Promise<store.ComponentChange | undefined>,
+    change: (component: store.ComponentRow, trx: Db, stack: StackHandle) => Promise<OperatedChange | undefined>,
   ): Promise<{ stack: StackHandle }> {
     return transaction(deps.db, async (trx) => {
       const { stack, component } = await find(call, stackName, name, "runtime.operate", { trx, lock: true });
       const what = await change(component, trx, stack);
       if (what !== undefined) {
-        await withinQuota(trx, stack, () => store.updateComponent(trx, component.id, what));
+        const { amounts, ...own } = what;
+        await withinQuota(trx, stack, async () => {
+          const replicas = amounts?.get(stack.cluster);
+          await store.updateComponent(trx, component.id, { ...own, ...(replicas === undefined ? {} : { replicas }) });
+          await changeParts(trx, stack, component, own, amounts);
+        });
         await wakeComponent(trx, component.id, stack.cluster);
         if (component.kind === "cron") await enqueue(trx, { kind: "cron", key: component.id, cluster: stack.cluster });
-        await audit(trx, call, `components.${verb}`, `component:${stackName}/${name}`, { ...what });
+        await audit(trx, call, `components.${verb}`, `component:${stackName}/${name}`, {
+          ...own,
+          ...(amounts === undefined ? {} : { replicas: totalOf(amounts) }),
+        });
       }
       return { stack };
     });
@@ -132,6 +148,8 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
         const found = await stacks.find(call, stackName, "stacks.write", { trx, lock: true });
         checkOverlays(deps.places.engine(found.cluster), found, name, spec);
         checkAutoscale(deps.places.engine(found.cluster), found.cluster, name, spec);
+        const specs = new Map((await store.allComponents(trx, found.id)).map((row): [string, ComponentSpec] => [row.name, row.spec]));
+        await checkPlacement(trx, deps.places, found, name, specs.set(name, spec), call.signal);
         const { created, changed } = await withinQuota(trx, found, () => defineComponent(trx, call, found, name, spec, call.ifMatch));
         if (takesGrant(spec, created || changed)) await stacks.find(call, stackName, grantPermission, { trx });
         return found;
@@ -162,9 +180,12 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
         const limits = component.spec.autoscale;
         if (limits !== undefined)
           throw new BerthError("autoscaled", { component: name, min: limits.min, max: limits.max, replicas: component.replicas });
-        if (component.replicas === replicas) return undefined;
-        await stackEvent(trx, at, { code: "component_scaled", component: name, params: { from: component.replicas, to: replicas } });
-        return { replicas };
+        const from = component.replicas + totalOf((await otherParts(trx, at, component.id)).map(({ row }) => [row.name, row.replicas]));
+        const amounts = scaledAmounts(at.cluster, component.spec, replicas);
+        const to = totalOf(amounts);
+        if (from === to) return undefined;
+        await stackEvent(trx, at, { code: "component_scaled", component: name, params: { from, to } });
+        return { amounts };
       });
       return (await view(call, stack, name)).body;
     },
@@ -211,7 +232,7 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
     },
 
     /** A restart is a rollout of the same release with a higher restart number: the same gates, the same zero lost requests. */
-    async restart(call: Call, stackName: string, name: string): Promise<{ rollout?: number }> {
+    async restart(call: Call, stackName: string, name: string): Promise<{ rollout?: number; further?: number[] }> {
       return transaction(deps.db, async (trx) => {
         const { stack, component } = await find(call, stackName, name, "runtime.operate", { trx, lock: true });
         refuseCron(component, "Restarting");
@@ -231,11 +252,12 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
             hint: "Wait for it, or abort it first.",
           });
         await store.updateComponent(trx, component.id, { restart: component.restart + 1 });
+        await changeParts(trx, stack, component, { restart: component.restart + 1 });
         const accepted = await acceptRollouts(trx, call, stack, [sameAgain(component, release)], "restart");
         await stackEvent(trx, stack, { code: "component_restarting", component: name });
         await audit(trx, call, "components.restart", `component:${stackName}/${name}`);
-        const number = accepted.rollouts[0]?.number;
-        return keepAnswer(trx, call, number === undefined ? {} : { rollout: number });
+        const [first, ...further] = accepted.rollouts.map(({ number }) => number);
+        return keepAnswer(trx, call, { ...(first === undefined ? {} : { rollout: first }), ...(further.length === 0 ? {} : { further }) });
       });
     },
 
@@ -316,4 +338,5 @@ export async function requestRemoval(trx: Db, call: Call, stack: StackHandle, co
   await stackEvent(trx, stack, { code: "component_deleting", component: component.name });
   await audit(trx, call, "components.delete", `component:${stack.name}/${component.name}`);
   await buryComponent(trx, stack, component);
+  for (const part of await otherParts(trx, stack, component.id)) await buryPart(trx, part);
 }

@@ -3,6 +3,7 @@ import { sql } from "kysely";
 import type { Cause } from "@berth/contract/causes.ts";
 import { lists } from "@berth/contract/lists.ts";
 import type { SeenInstance } from "@berth/contract/resources/components.ts";
+import type { RolloutPhase } from "@berth/contract/resources/rollouts.ts";
 import type { ComponentKind, ComponentSpec } from "@berth/contract/spec.ts";
 import { within } from "../../core/autoscale.ts";
 import type { Memory } from "../../core/rollout/plan.ts";
@@ -14,6 +15,9 @@ import { defineList, instant, instantOrLast, number, text, uuid, revisionOf, typ
 export interface ComponentRow {
   readonly id: string;
   readonly stack_id: string;
+  /** Of a part in a cluster other than its stack's: the component. */
+  readonly part_of: string | null;
+  readonly cluster_id: string | null;
   readonly name: string;
   readonly kind: ComponentKind;
   readonly spec: ComponentSpec;
@@ -42,7 +46,7 @@ export interface ComponentListRow extends ComponentRow {
   readonly release_hash: string | null;
   readonly release_created_at: Date | null;
   readonly rollout_number: number | null;
-  readonly rollout_phase: string | null;
+  readonly rollout_phase: RolloutPhase | null;
   readonly rolling: boolean;
   /** When its image was looked at last because somebody said that it was moved, and what kept that from an answer. */
   readonly looked_at: Date | null;
@@ -50,11 +54,29 @@ export interface ComponentListRow extends ComponentRow {
   /** A release that a rollback without a number goes to. */ readonly older: boolean;
   readonly routes: HostRoute[];
   readonly ports: { name: string; port: number }[];
+  /** In clusters other than the stack's own. */
+  readonly parts: PartSummary[];
+}
+/** What is seen of a component in one cluster. */
+export interface PartSummary {
+  readonly id: string;
+  readonly cluster: string;
+  readonly replicas: number;
+  readonly ready: number;
+  readonly state: string;
+  readonly deleting: boolean;
+  readonly running: boolean;
+  readonly cause: Cause | null;
+  readonly release: number | null;
+  readonly rollout: { readonly number: number; readonly phase: RolloutPhase } | null;
+  readonly routes: { host: string; path: string; isDefault: boolean }[];
 }
 
 export const componentColumns = [
   "c.id",
   "c.stack_id",
+  "c.part_of",
+  "c.cluster_id",
   "c.name",
   "c.kind",
   "c.spec",
@@ -90,6 +112,7 @@ export async function findComponent(
     .select(componentColumns)
     .where("c.stack_id", "=", stackId)
     .where("c.name", "=", name)
+    .where("c.part_of", "is", null)
     .$if(options.lock === true, (query) => query.forUpdate("c"))
     .executeTakeFirst();
 }
@@ -99,12 +122,13 @@ export async function findPlace(
   trx: Db,
   stackId: string,
   name: string,
-): Promise<Pick<ComponentRow, "id" | "delete_requested_at"> | undefined> {
+): Promise<(Pick<ComponentRow, "id" | "delete_requested_at"> & { readonly placed: boolean }) | undefined> {
   return trx
     .selectFrom("components")
-    .select(["id", "delete_requested_at"])
+    .select(["id", "delete_requested_at", sql<boolean>`spec ? 'placement'`.as("placed")])
     .where("stack_id", "=", stackId)
     .where("name", "=", name)
+    .where("part_of", "is", null)
     .executeTakeFirst();
 }
 
@@ -118,7 +142,13 @@ export async function findComponentById(trx: Db, id: string, options: { lock?: b
 }
 
 export async function allComponents(trx: Db, stackId: string): Promise<ComponentRow[]> {
-  return trx.selectFrom("components as c").select(componentColumns).where("c.stack_id", "=", stackId).orderBy("c.name").execute();
+  return trx
+    .selectFrom("components as c")
+    .select(componentColumns)
+    .where("c.stack_id", "=", stackId)
+    .where("c.part_of", "is", null)
+    .orderBy("c.name")
+    .execute();
 }
 
 /** Names of the components that siblings reach at a port. */
@@ -153,12 +183,26 @@ export interface ComponentListQuery {
   readonly page: Slice;
 }
 
+/** The newest rollout of a component's own row: the numbers of its parts' are from the same counter. */
+const ownNewest = sql<number>`(select max(n.number) from rollouts n where n.component_id = c.id)`;
+
+const partsOfRow = sql<PartSummary[]>`coalesce((
+  select jsonb_agg(jsonb_build_object(
+    'id', p.id, 'cluster', k.name, 'replicas', p.replicas, 'ready', p.ready, 'state', p.state, 'deleting', p.delete_requested_at is not null, 'cause', p.cause,
+    'running', exists (select 1 from jsonb_array_elements(p.observed -> 'instances') e where e ->> 'phase' = 'running'),
+    'release', (select r.number from releases r where r.id = p.stable_release_id),
+    'rollout', (select jsonb_build_object('number', x.number, 'phase', x.phase) from rollouts x where x.component_id = p.id order by x.number desc limit 1),
+    'routes', (select coalesce(jsonb_agg(jsonb_build_object('host', u.host, 'path', u.path, 'isDefault', u.is_default) order by u.is_default, u.host, u.path), '[]') from routes u where u.component_id = p.id)
+  ) order by k.name)
+  from components p join clusters k on k.id = p.cluster_id where p.part_of = c.id), '[]')`;
+
 export async function listComponents(trx: Db, query: ComponentListQuery): Promise<(ComponentListRow & Keyed)[]> {
   let select = trx
     .selectFrom("components as c")
     .where("c.stack_id", "=", query.stackId)
+    .where("c.part_of", "is", null)
     .leftJoin("releases as r", "r.id", "c.stable_release_id")
-    .leftJoin("rollouts as o", (join) => join.onRef("o.component_id", "=", "c.id").onRef("o.number", "=", "c.last_rollout"))
+    .leftJoin("rollouts as o", (join) => join.onRef("o.component_id", "=", "c.id").on("o.number", "=", ownNewest))
     .leftJoin("image_looks as l", "l.component_id", "c.id")
     .select(componentColumns)
     .select([
@@ -169,7 +213,9 @@ export async function listComponents(trx: Db, query: ComponentListQuery): Promis
       "r.created_at as release_created_at",
       "o.number as rollout_number",
       "o.phase as rollout_phase",
-      sql<boolean>`o.id is not null and o.ended_at is null`.as("rolling"),
+      sql<boolean>`(o.id is not null and o.ended_at is null) or exists (select 1 from rollouts x join components y on y.id = x.component_id where y.part_of = c.id and x.ended_at is null)`.as(
+        "rolling",
+      ),
       sql<boolean>`exists (select 1 from releases e where e.component_id = c.id and (r.number is null or e.number < r.number))`.as("older"),
     ])
     .select((eb) => [
@@ -193,6 +239,7 @@ export async function listComponents(trx: Db, query: ComponentListQuery): Promis
           >`coalesce(jsonb_agg(jsonb_build_object('name', p.name, 'port', p.port) order by p.port), '[]')`.as("ports"),
         )
         .as("ports"),
+      partsOfRow.as("parts"),
     ]);
   if (query.name !== undefined) select = select.where("c.name", "=", query.name);
   if (query.kind !== undefined) select = select.where("c.kind", "=", query.kind);
@@ -223,25 +270,32 @@ export interface InstanceListQuery {
   readonly track?: string | undefined;
   readonly page: Slice;
 }
-/** What was seen of a component last, out of its one row. */
-export async function listInstances(trx: Db, query: InstanceListQuery): Promise<({ readonly seen: SeenInstance } & Keyed)[]> {
+/** What was seen of a component last, out of its rows. `cluster`: where a part of it runs; null in the stack's own cluster. */
+export async function listInstances(
+  trx: Db,
+  query: InstanceListQuery,
+): Promise<({ readonly seen: SeenInstance; readonly cluster: string | null } & Keyed)[]> {
   const filters = [
     ...(query.phase === undefined ? [] : [sql`i.phase = ${query.phase}`]),
     ...(query.ready === undefined ? [] : [sql`i.ready = ${query.ready}`]),
     ...(query.track === undefined ? [] : [sql`i.track = ${query.track}`]),
   ];
-  const { rows } = await sql<{ seen: SeenInstance; cursor_keys: unknown[] }>`
-    select i.seen, ${query.page.keys} as cursor_keys from (
-      select e.seen, e.seen ->> 'id' as id, e.seen ->> 'phase' as phase, e.seen ->> 'track' as track, (e.seen ->> 'ready')::boolean as ready, (e.seen ->> 'release')::bigint as release, (e.seen ->> 'restarts')::bigint as restarts,
+  const { rows } = await sql<{ seen: SeenInstance; cluster: string | null; cursor_keys: unknown[] }>`
+    select i.seen, i.cluster, ${query.page.keys} as cursor_keys from (
+      select e.seen, k.name as cluster, e.seen ->> 'id' as id, e.seen ->> 'phase' as phase, e.seen ->> 'track' as track, (e.seen ->> 'ready')::boolean as ready, (e.seen ->> 'release')::bigint as release, (e.seen ->> 'restarts')::bigint as restarts,
         date_trunc('milliseconds', (e.seen ->> 'startedAt')::timestamptz) as started_at
-      from components c, jsonb_array_elements(c.observed -> 'instances') as e (seen) where c.id = ${query.componentId}
+      from components c left join clusters k on k.id = c.cluster_id, jsonb_array_elements(c.observed -> 'instances') as e (seen)
+      where c.id = ${query.componentId} or c.part_of = ${query.componentId}
     ) i where ${sql.join([query.page.where, ...filters], sql` and `)} order by ${query.page.order} limit ${query.page.limit + 1}`.execute(
     trx,
   );
   return rows;
 }
 
-export async function insertComponent(trx: Db, component: { stackId: string; name: string; spec: ComponentSpec }): Promise<ComponentRow> {
+export async function insertComponent(
+  trx: Db,
+  component: { stackId: string; name: string; spec: ComponentSpec; replicas?: number | undefined },
+): Promise<ComponentRow> {
   const { id } = await trx
     .insertInto("components")
     .values({
@@ -249,7 +303,7 @@ export async function insertComponent(trx: Db, component: { stackId: string; nam
       name: component.name,
       kind: component.spec.kind,
       spec: JSON.stringify(component.spec),
-      replicas: within(component.spec.replicas, component.spec.autoscale),
+      replicas: within(component.replicas ?? component.spec.replicas, component.spec.autoscale),
       stable_release_id: null,
     })
     .returning("id")

@@ -10,18 +10,32 @@ import type { ResourceDeps } from "../deps.ts";
 import { slice, toPage, type ListRequest } from "../page.ts";
 import type { MayHere, StackHandle, StackService } from "../stacks/service.ts";
 import { unknownSince } from "../unknown.ts";
-import { presentComponent } from "./present.ts";
+import { partIds } from "./parts.ts";
+import { clusterParts, presentComponent } from "./present.ts";
 import * as store from "./store.ts";
 
 type ComponentsQuery = ListRequest & Pick<store.ComponentListQuery, "kind" | "state">;
 type InstancesQuery = ListRequest & Pick<store.InstanceListQuery, "phase" | "ready" | "track">;
 
-/** `hosts` of each component, and what was said of them: addresses and certificates are not the database's alone. */
+/** Where a component is reached, in each of its clusters. */
+interface Doors {
+  readonly routes: readonly { readonly host: string; readonly path: string }[];
+  readonly parts: readonly { readonly cluster: string; readonly routes: Doors["routes"] }[];
+}
+
+/** `doors` of each component, and what was said of them: addresses, certificates and whether a cluster answers are not the database's alone. */
 interface Shown<T> {
   readonly told: T;
-  readonly hosts: readonly (readonly { readonly host: string; readonly path: string }[])[];
+  readonly doors: readonly Doors[];
   readonly around: string;
 }
+
+const doorsOf = ({ routes, parts }: store.ComponentListRow): Doors => ({
+  routes,
+  parts: parts.map((part) => ({ cluster: part.cluster, routes: part.routes })),
+});
+/** What a row's answer is made of, as the database says what changed. */
+const idsOf = ({ id, parts }: store.ComponentListRow): string[] => [id, ...parts.map((part) => part.id)];
 
 /** Of what is kept beside its words, for each component; bytes, roughly. */
 const beside = 500;
@@ -44,19 +58,32 @@ export function createComponentViews(deps: ResourceDeps, stacks: StackService, c
   /** What of an answer is no row's, now. */
   async function surroundings(stack: StackHandle) {
     const traffic = deps.places.traffic(stack.cluster);
-    const unknown = unknownSince(deps.addedClusters, stack.cluster);
+    const unknownIn = (cluster: string) => unknownSince(deps.addedClusters, cluster);
+    const unknown = unknownIn(stack.cluster);
     const autoscaler = deps.places.engine(stack.cluster).autoscale !== undefined;
     const warningsOf = await certificates.warnings();
+    const urls = (cluster: string, routes: Doors["routes"]): string[] =>
+      routes.map(({ host, path }) => deps.places.traffic(cluster).publicUrl(host, path));
     return {
       present: (row: store.ComponentListRow, may: MayHere): Component =>
-        presentComponent(stack, row, traffic, may, warningsOf, unknown, autoscaler),
-      of: (hosts: Shown<unknown>["hosts"]): string =>
+        presentComponent(
+          stack,
+          row,
+          traffic,
+          may,
+          warningsOf,
+          unknown,
+          autoscaler,
+          clusterParts(stack.cluster, row, deps.places, unknownIn),
+        ),
+      of: (doors: readonly Doors[]): string =>
         JSON.stringify([
           unknown,
           autoscaler,
-          hosts.map((routes) => [
-            routes.map(({ host, path }) => traffic.publicUrl(host, path)),
+          doors.map(({ routes, parts }) => [
+            urls(stack.cluster, routes),
             warningsOf(routes.map(({ host }) => host)),
+            parts.map((part) => [unknownIn(part.cluster), urls(part.cluster, part.routes)]),
           ]),
         ]),
     };
@@ -85,14 +112,14 @@ export function createComponentViews(deps: ResourceDeps, stacks: StackService, c
         const [row] = await store.listComponents(deps.db, { stackId: stack.id, name, page: slice(store.componentList, { limit: 1 }) });
         if (row === undefined) return { value: undefined, of: [], bytes: 0 };
         const body = new Rendered(present(row, may));
-        const hosts = [row.routes];
+        const doors = [doorsOf(row)];
         return {
-          value: { told: { body, revision: String(row.revision) }, hosts, around: of(hosts) },
-          of: [stack.id, row.id],
+          value: { told: { body, revision: String(row.revision) }, doors, around: of(doors) },
+          of: [stack.id, ...idsOf(row)],
           bytes: body.bytes.length + beside,
         };
       };
-      return (await deps.views.get(call, key, read, (shown) => shown?.around === of(shown?.hosts ?? [])))?.told;
+      return (await deps.views.get(call, key, read, (shown) => shown?.around === of(shown?.doors ?? [])))?.told;
     },
 
     async list(call: Call, stack: StackHandle, query: ComponentsQuery): Promise<Rendered<Page<Component>>> {
@@ -102,14 +129,14 @@ export function createComponentViews(deps: ResourceDeps, stacks: StackService, c
         const page = slice(store.componentList, query);
         const rows = await store.listComponents(deps.db, { stackId: stack.id, page, kind: query.kind, state: query.state });
         const told = new Rendered(toPage(rows, page, (row) => present(row, may)));
-        const hosts = rows.map((row) => row.routes);
+        const doors = rows.map(doorsOf);
         return {
-          value: { told, hosts, around: of(hosts) },
-          of: [stack.id, ...rows.map((row) => row.id)],
+          value: { told, doors, around: of(doors) },
+          of: [stack.id, ...rows.flatMap(idsOf)],
           bytes: told.bytes.length + (rows.length + 1) * beside,
         };
       };
-      return (await deps.views.get(call, key, read, ({ hosts, around }) => around === of(hosts))).told;
+      return (await deps.views.get(call, key, read, ({ doors, around }) => around === of(doors))).told;
     },
 
     /** undefined when there is no component of that name. */
@@ -127,10 +154,16 @@ export function createComponentViews(deps: ResourceDeps, stacks: StackService, c
         const { phase, ready, track } = query;
         const rows = await store.listInstances(deps.db, { componentId: component.id, page, phase, ready, track });
         const deleting = stack.deleting || component.delete_requested_at !== null;
+        const parts = await partIds(deps.db, component.id);
+        const isPlaced = component.placed || parts.length > 0;
         const value = new Rendered(
-          toPage(rows, page, ({ seen }) => ({ ...seen, allowed: instanceVerbs(may, { phase: seen.phase, deleting }) })),
+          toPage(rows, page, ({ seen, cluster }) => ({
+            ...seen,
+            ...(isPlaced ? { cluster: cluster ?? stack.cluster } : {}),
+            allowed: instanceVerbs(may, { phase: seen.phase, deleting }),
+          })),
         );
-        return { value, of: [stack.id, component.id], bytes: value.bytes.length + beside };
+        return { value, of: [stack.id, component.id, ...parts], bytes: value.bytes.length + beside };
       });
     },
   };

@@ -1,6 +1,7 @@
 // Applying a definition: components, builds, rollouts and a stack version in one transaction. Also the way that `deploy` goes.
 import { isArtifactStored } from "../artifacts.ts";
 import type { Deployment } from "@berth/contract/resources/plans.ts";
+import type { ComponentSpec } from "@berth/contract/spec.ts";
 import type { StackDefinition } from "../../core/compose/read.ts";
 import { BerthError } from "../../core/errors.ts";
 import type { Db } from "../../db/pool.ts";
@@ -11,7 +12,8 @@ import type { Call } from "../call.ts";
 import { defineComponent } from "../components/definition.ts";
 import { checkAutoscale, checkOverlays, grantPermission, takesGrant } from "../components/rights.ts";
 import { requestRemoval } from "../components/service.ts";
-import { findComponent, reachableComponents, updateComponent, type ComponentRow } from "../components/store.ts";
+import { checkPlacement } from "../components/parts.ts";
+import { allComponents, findComponent, reachableComponents, updateComponent, type ComponentRow } from "../components/store.ts";
 import { resolveIntent } from "../config/resolve.ts";
 import type { ResourceDeps } from "../deps.ts";
 import { audit, stackEvent, wakeComponents } from "../intent.ts";
@@ -71,10 +73,15 @@ async function applyWhole(
   let redefined = body.remove.length > 0 || at.runEnv !== stack.runEnv || redrifted;
   // All components first, so that each finds its siblings' addresses.
   const defined = new Map<string, ComponentRow>();
+  const specs = new Map([
+    ...(await allComponents(trx, stack.id)).map((row): [string, ComponentSpec] => [row.name, row.spec]),
+    ...Object.entries(body.definition.components),
+  ]);
   let grants = false;
   for (const [name, spec] of Object.entries(body.definition.components)) {
     checkOverlays(deps.places.engine(stack.cluster), stack, name, spec);
     checkAutoscale(deps.places.engine(stack.cluster), stack.cluster, name, spec);
+    await checkPlacement(trx, deps.places, stack, name, specs, call.signal);
     const { component, created, changed } = await defineComponent(trx, call, at, name, spec);
     defined.set(name, component);
     redefined ||= created || changed;

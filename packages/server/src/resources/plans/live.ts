@@ -5,6 +5,7 @@ import { builtRuntime, chooseCommand, releaseHash } from "../../core/release/rel
 import type { ComponentSpec } from "@berth/contract/spec.ts";
 import type { Db } from "../../db/pool.ts";
 import type { BuildRow } from "../builds/store.ts";
+import { isEverywhere } from "../components/parts.ts";
 import type { ComponentRow } from "../components/store.ts";
 import { findRelease } from "../releases/store.ts";
 import { openRollout } from "../rollouts/store.ts";
@@ -41,6 +42,7 @@ export async function isLive(trx: Db, { component, spec, intent, siblings }: Can
   )
     return false;
   if ((await openRollout(trx, component.id)) !== undefined) return false;
+  if (!(await isEverywhere(trx, component, spec))) return false;
   const chosen = chooseCommand(component.name, spec, build.plan);
   if (!chosen.ok) return false;
   const { config, secretRefs, generate, missing } = await fitted(trx, component.stack_id, build.plan.app, intent, spec, siblings);

@@ -17,6 +17,7 @@ import type { StackDefinition } from "../../core/compose/read.ts";
 import type { Db } from "../../db/pool.ts";
 import { transaction } from "../../db/transaction.ts";
 import type { Call } from "../call.ts";
+import { checkPlacement } from "../components/parts.ts";
 import { allComponents } from "../components/store.ts";
 import type { ResourceDeps } from "../deps.ts";
 import { keepAnswer } from "../intent.ts";
@@ -96,6 +97,12 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
     };
   }
 
+  /** Of a stack that is yet to be made. */
+  async function factsOfNew(cluster: string) {
+    const team = await deps.access.findTeam("default", deps.db);
+    return team === undefined ? undefined : { cluster, teamId: team.id, team: team.name };
+  }
+
   return {
     async create(call: Call, name: string, request: PlanRequest): Promise<StackPlan | Static<typeof PlanNeeds>> {
       const stack = await existing(call, name);
@@ -134,6 +141,9 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
         ...[...rows].map(([component, row]): [string, ComponentSpec] => [component, row.spec]),
         ...Object.entries(definition.components),
       ]);
+      const facts = stack ?? (await factsOfNew(cluster));
+      for (const component of Object.keys(definition.components))
+        if (facts !== undefined) await checkPlacement(deps.db, deps.places, facts, component, specs, call.signal);
       const at: Planned = {
         db: deps.db,
         places: deps.places,

@@ -7,6 +7,7 @@ import type { Db } from "../../db/pool.ts";
 import type { Call } from "../call.ts";
 import { claimAddresses } from "../components/addresses.ts";
 import { nextNumber as nextComponentNumber, updateComponent, type ComponentRow } from "../components/store.ts";
+import { placedParts, type Part } from "../components/parts.ts";
 import { stackEvent, wakeComponent } from "../intent.ts";
 import type { ReleaseRow } from "../releases/store.ts";
 import type { StackHandle } from "../stacks/service.ts";
@@ -45,46 +46,82 @@ export async function acceptRollouts(
 ): Promise<Accepted> {
   const version = await nextNumber(trx, stack.id, "last_version");
   const versionId = await store.insertVersion(trx, { stackId: stack.id, number: version, reason, by: call.by });
-  const accepted: { component: string; componentId: string; number: number; id: string }[] = [];
+  const accepted: AcceptedPart[] = [];
   for (const item of byDependency(wanted)) {
-    const number = await nextComponentNumber(trx, item.component.id, "last_rollout");
-    // A release that is put live again may need addresses that the definition of now does not name.
-    await claimAddresses(trx, stack, item.component, item.spec);
-    await supersede(trx, stack, item.component, number);
-    const waitsFor = item.spec.dependsOn.flatMap((dependency) =>
-      accepted.filter((other) => other.component === dependency.component).map((other) => other.id),
-    );
-    const id = await store.insertRollout(trx, {
-      componentId: item.component.id,
-      clusterId: stack.clusterId,
-      number,
-      versionId,
-      reason,
-      by: call.by,
-      phase: "release" in item.from ? "waiting" : "building",
-      buildId: "build" in item.from ? item.from.build : null,
-      releaseId: "release" in item.from ? item.from.release : null,
-      fromReleaseId: item.component.stable_release_id,
-      spec: item.spec,
-      config: item.config,
-      secretRefs: item.secretRefs,
-      waitsFor,
-      imageReference: "image" in item.from ? (item.from.reference ?? null) : null,
-    });
-    // Somebody decided what is to run: what was left alone until then gives way to it.
-    if (item.component.held) await updateComponent(trx, item.component.id, { held: false });
-    accepted.push({ component: item.component.name, componentId: item.component.id, number, id });
-    await stackEvent(trx, stack, {
-      code: "rollout_created",
-      component: item.component.name,
-      params: { rollout: number, reason },
-      topics: [`rollout:${stack.name}/${item.component.name}/${number}`],
-    });
-    await wakeComponent(trx, item.component.id, stack.cluster);
+    let before: string | undefined;
+    for (const part of await placedParts(trx, stack, item.component)) {
+      const waitsFor = item.spec.dependsOn.flatMap(({ component }) => inCluster(accepted, component, part.at.cluster));
+      const made = await acceptPart(trx, call, part, item, { versionId, reason, follows: before, waitsFor });
+      accepted.push({ component: item.component.name, componentId: part.row.id, cluster: part.at.cluster, ...made });
+      before = made.id;
+    }
   }
   await store.insertVersionMembers(trx, versionId, stack.id, new Map(accepted.map((item) => [item.componentId, item.id])));
   await stackEvent(trx, stack, { code: "stack_version", params: { version, reason } });
   return { version, rollouts: accepted.map(({ component, number, id }) => ({ component, number, id })) };
+}
+
+interface AcceptedPart {
+  readonly component: string;
+  readonly componentId: string;
+  readonly cluster: string;
+  readonly number: number;
+  readonly id: string;
+}
+
+/** The rollout of a component in that cluster; of one that runs in others only, all of them. */
+function inCluster(accepted: readonly AcceptedPart[], component: string, cluster: string): string[] {
+  const all = accepted.filter((other) => other.component === component);
+  const there = all.filter((other) => other.cluster === cluster);
+  return (there.length > 0 ? there : all).map(({ id }) => id);
+}
+
+/** One cluster's rollout. `follows`: that of the cluster before, whose release it brings as well. */
+async function acceptPart(
+  trx: Db,
+  call: Pick<Call, "by">,
+  { row, at }: Part,
+  item: Wanted,
+  {
+    versionId,
+    reason,
+    follows,
+    waitsFor,
+  }: { readonly versionId: string; readonly reason: string; readonly follows: string | undefined; readonly waitsFor: readonly string[] },
+): Promise<{ readonly id: string; readonly number: number }> {
+  const number = await nextComponentNumber(trx, item.component.id, "last_rollout");
+  // A release that is put live again may need addresses that the definition of now does not name.
+  await claimAddresses(trx, at, row, item.spec);
+  await supersede(trx, at, row, number);
+  const id = await store.insertRollout(trx, {
+    componentId: row.id,
+    clusterId: at.clusterId,
+    number,
+    versionId,
+    reason,
+    by: call.by,
+    phase: "release" in item.from || follows !== undefined ? "waiting" : "building",
+    buildId: "build" in item.from ? item.from.build : null,
+    releaseId: "release" in item.from ? item.from.release : null,
+    fromReleaseId: row.stable_release_id,
+    spec: item.spec,
+    config: item.config,
+    secretRefs: item.secretRefs,
+    waitsFor: follows === undefined ? waitsFor : [...waitsFor, follows],
+    imageReference: "image" in item.from ? (item.from.reference ?? null) : null,
+    follows,
+    pause: follows === undefined ? 0 : (item.component.spec.placement?.pause ?? 0),
+  });
+  // Somebody decided what is to run: what was left alone until then gives way to it.
+  if (row.held) await updateComponent(trx, row.id, { held: false });
+  await stackEvent(trx, at, {
+    code: "rollout_created",
+    component: row.name,
+    params: { rollout: number, reason },
+    topics: [`rollout:${at.name}/${row.name}/${number}`],
+  });
+  await wakeComponent(trx, row.id, at.cluster);
+  return { id, number };
 }
 
 /** A newer rollout takes over cleanly: the older one ends here, and what it started is the planner's to remove. */

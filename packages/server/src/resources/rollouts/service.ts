@@ -64,11 +64,7 @@ export function createRolloutService(deps: ResourceDeps, stacks: StackService, c
 
     async abort(call: Call, stackName: string, name: string, number: number): Promise<Rollout> {
       await transaction(deps.db, async (trx) => {
-        const { stack, component } = await components.find(call, stackName, name, "releases.deploy", {
-          trx,
-          lock: true,
-          whileDeleting: true,
-        });
+        const { component } = await components.find(call, stackName, name, "releases.deploy", { trx, lock: true, whileDeleting: true });
         const rollout = await store.findRollout(trx, component.id, number);
         if (rollout === undefined)
           throw new BerthError("not_found", { kind: "rollout", name: number, hint: `\`berth rollouts list -c ${name}\` shows them.` });
@@ -80,7 +76,8 @@ export function createRolloutService(deps: ResourceDeps, stacks: StackService, c
           });
         await store.updateRollout(trx, rollout.id, { abortRequestedBy: call.by });
         await audit(trx, call, "rollouts.abort", `rollout:${stackName}/${name}/${number}`);
-        await wakeComponent(trx, component.id, stack.cluster);
+        const [of] = await store.whereRollouts(trx, [rollout.id]);
+        if (of !== undefined) await wakeComponent(trx, of.component_id, of.cluster);
       });
       return show(call, stackName, name, number);
     },
@@ -92,7 +89,7 @@ export function createRolloutService(deps: ResourceDeps, stacks: StackService, c
         const rollout = await store.findRollout(trx, component.id, number);
         if (rollout === undefined)
           throw new BerthError("not_found", { kind: "rollout", name: number, hint: `\`berth rollouts list -c ${name}\` shows them.` });
-        if (rollout.ended_at === null || rollout.phase === "succeeded" || rollout.number !== component.last_rollout)
+        if (rollout.ended_at === null || rollout.phase === "succeeded" || !(await store.isNewest(trx, rollout)))
           throw new BerthError("wrong_state", {
             verb: "Retrying",
             reason:
@@ -137,6 +134,7 @@ function present(stack: StackHandle, row: store.RolloutListRow, may: MayHere): R
   return {
     stack: stack.name,
     component: row.component,
+    ...(row.cluster === null ? {} : { cluster: row.cluster }),
     number: row.number,
     phase: row.phase,
     reason: row.reason,

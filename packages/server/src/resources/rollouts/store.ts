@@ -1,5 +1,5 @@
 // SQL of rollouts: the durable steps of putting a release live, and the stack versions that they belong to.
-import { sql } from "kysely";
+import { sql, type RawBuilder } from "kysely";
 import { lists } from "@berth/contract/lists.ts";
 import type { Cause } from "@berth/contract/causes.ts";
 import type { Rollout, RolloutPhase } from "@berth/contract/resources/rollouts.ts";
@@ -32,6 +32,9 @@ export interface RolloutRow {
   readonly progress: RolloutProgress;
   readonly created_by: string;
   readonly image_reference: string | null;
+  /** The rollout of the same release in the cluster before, and ms to wait once that has succeeded. */
+  readonly follows: string | null;
+  readonly pause: number;
   readonly created_at: Date;
   readonly started_at: Date | null;
   readonly ended_at: Date | null;
@@ -45,8 +48,17 @@ export async function findRolloutById(trx: Db, id: string): Promise<RolloutRow |
   return trx.selectFrom("rollouts").selectAll().where("id", "=", id).executeTakeFirst();
 }
 
+/** Of a component, and of its parts in other clusters, which count theirs with it. */
+const ofComponent = (column: RawBuilder<string>, id: string) =>
+  sql<boolean>`${column} in (select x.id from components x where x.id = ${id}::uuid or x.part_of = ${id}::uuid)`;
+
 export async function findRollout(trx: Db, componentId: string, number: number): Promise<RolloutRow | undefined> {
-  return trx.selectFrom("rollouts").selectAll().where("component_id", "=", componentId).where("number", "=", number).executeTakeFirst();
+  return trx
+    .selectFrom("rollouts")
+    .selectAll()
+    .where(ofComponent(sql.ref("component_id"), componentId))
+    .where("number", "=", number)
+    .executeTakeFirst();
 }
 
 export interface NewRollout {
@@ -65,6 +77,8 @@ export interface NewRollout {
   readonly waitsFor: readonly string[];
   readonly by: string;
   readonly imageReference: string | null;
+  readonly follows?: string | undefined;
+  readonly pause?: number;
 }
 export async function insertRollout(trx: Db, rollout: NewRollout): Promise<string> {
   const { id } = await trx
@@ -85,6 +99,8 @@ export async function insertRollout(trx: Db, rollout: NewRollout): Promise<strin
       waits_for: [...rollout.waitsFor],
       created_by: rollout.by,
       image_reference: rollout.imageReference,
+      follows: rollout.follows ?? null,
+      pause: rollout.pause ?? 0,
       abort_requested_by: null,
       ends_as: null,
     })
@@ -165,6 +181,60 @@ export async function waitingFor(trx: Db, rolloutId: string): Promise<{ componen
     .execute();
 }
 
+/** Whose loops take these further, and where. */
+export async function whereRollouts(trx: Db, ids: readonly string[]): Promise<{ component_id: string; cluster: string }[]> {
+  return trx
+    .selectFrom("rollouts as o")
+    .innerJoin("clusters as k", "k.id", "o.cluster_id")
+    .select(["o.component_id", "k.name as cluster"])
+    .where("o.id", "in", [...ids])
+    .execute();
+}
+
+export interface EarlierRollout {
+  readonly number: number;
+  readonly cluster: string;
+  readonly phase: RolloutPhase;
+  readonly cause: Cause | null;
+  readonly release_id: string | null;
+  readonly ended_at: Date | null;
+  /** Of what runs there now. */
+  readonly state: string;
+  readonly ready: number;
+  readonly replicas: number;
+  readonly seen: Cause | null;
+}
+
+/** Those of the same release in the clusters before, the one just before first. */
+export async function earlierRollouts(trx: Db, id: string): Promise<EarlierRollout[]> {
+  const { rows } = await sql<EarlierRollout>`
+    with recursive earlier as (
+      select follows, 0 as place from rollouts where id = ${id}::uuid
+      union all select o.follows, e.place + 1 from earlier e join rollouts o on o.id = e.follows
+    )
+    select o.number, k.name as cluster, o.phase, o.cause, o.release_id, o.ended_at, c.state, c.ready, c.replicas, c.cause as seen
+    from earlier e join rollouts o on o.id = e.follows join clusters k on k.id = o.cluster_id join components c on c.id = o.component_id
+    order by e.place`.execute(trx);
+  return rows;
+}
+
+/** Whether the same release goes on to another cluster after this one. */
+export async function isFollowed(trx: Db, id: string): Promise<boolean> {
+  return (await trx.selectFrom("rollouts").select("id").where("follows", "=", id).limit(1).executeTakeFirst()) !== undefined;
+}
+
+/** No newer one of the same component in the same cluster was accepted. */
+export async function isNewest(trx: Db, { component_id, number }: Pick<RolloutRow, "component_id" | "number">): Promise<boolean> {
+  const newer = await trx
+    .selectFrom("rollouts")
+    .select("id")
+    .where("component_id", "=", component_id)
+    .where("number", ">", number)
+    .limit(1)
+    .executeTakeFirst();
+  return newer === undefined;
+}
+
 /** Components of a stack whose open rollout waits for a release command. */
 export async function releasing(trx: Db, stackId: string): Promise<{ component_id: string; cluster: string }[]> {
   return trx
@@ -191,6 +261,8 @@ export async function waitingForBuild(trx: Db, buildId: string): Promise<{ compo
 
 export interface RolloutListRow extends RolloutRow {
   readonly component: string;
+  /** Where the component runs in several. */
+  readonly cluster: string | null;
   readonly newest: boolean;
   readonly deleting: boolean;
   readonly build_number: number | null;
@@ -229,8 +301,9 @@ export async function listRollouts(trx: Db, query: RolloutListQuery): Promise<(R
     .leftJoin("releases as r", "r.id", "o.release_id")
     .leftJoin("releases as f", "f.id", "o.from_release_id")
     .leftJoin("stack_versions as v", "v.id", "o.version_id")
+    .innerJoin("clusters as k", "k.id", "o.cluster_id")
     .where("c.stack_id", "=", query.stackId)
-    .$if(query.componentId !== undefined, (q) => q.where("o.component_id", "=", query.componentId ?? ""))
+    .$if(query.componentId !== undefined, (q) => q.where(ofComponent(sql.ref("o.component_id"), query.componentId ?? "")))
     .$if(query.number !== undefined, (q) => q.where("o.number", "=", query.number ?? 0))
     .$if(query.phase !== undefined, (q) => q.where("o.phase", "=", query.phase ?? "failed"))
     .$if(query.version !== undefined, (q) => q.where("v.number", "=", query.version ?? 0))
@@ -244,11 +317,12 @@ export async function listRollouts(trx: Db, query: RolloutListQuery): Promise<(R
       "b.number as build_number",
       "r.number as release_number",
       "f.number as from_number",
-      sql<boolean>`o.number = c.last_rollout`.as("newest"),
+      sql<string | null>`case when o.follows is not null or c.part_of is not null or c.spec ? 'placement' then k.name end`.as("cluster"),
+      sql<boolean>`not exists (select 1 from rollouts n where n.component_id = o.component_id and n.number > o.number)`.as("newest"),
       sql<boolean>`c.delete_requested_at is not null`.as("deleting"),
       sql<
         string[] | null
-      >`(select array_agg(w.name order by w.name) from rollouts x join components w on w.id = x.component_id where x.id = any(o.waits_for) and x.phase <> 'succeeded')`.as(
+      >`(select array_agg(w.name order by w.name) from rollouts x join components w on w.id = x.component_id where x.id = any(o.waits_for) and x.phase <> 'succeeded' and x.id is distinct from o.follows)`.as(
         "waits_names",
       ),
     ])
@@ -277,6 +351,7 @@ export async function insertVersionMembers(
     .selectFrom("components")
     .select(["id", "stable_release_id"])
     .where("stack_id", "=", stackId)
+    .where("part_of", "is", null)
     .where("delete_requested_at", "is", null)
     .execute();
   if (components.length === 0) return;

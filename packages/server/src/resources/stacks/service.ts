@@ -288,3 +288,6 @@ export function stackHandle(row: store.StackRow): StackHandle {
     deleting: row.delete_requested_at !== null,
   };
 }
+
+/** For who asks whether a stack may have something in a cluster that is not its own. */
+export const { lockCluster, otherTeam } = store;

@@ -91,12 +91,16 @@ export interface StackListQuery {
   readonly page: Slice;
 }
 
+/** Of its own, or with a part of a component there. */
+const isIn = (cluster: string) =>
+  sql<boolean>`(k.name = ${cluster} or exists (select 1 from components p join clusters q on q.id = p.cluster_id where p.stack_id = s.id and q.name = ${cluster}))`;
+
 export async function listStacks(trx: Db, query: StackListQuery): Promise<(StackListRow & Keyed)[]> {
   let select = withSummary(base(trx));
   select = select.where(stackIsWithin(query.within));
   if (query.state !== undefined) select = select.where(live, "=", query.state as Stack["state"]);
   if (query.team !== undefined) select = select.where("t.name", "=", query.team);
-  if (query.cluster !== undefined) select = select.where("k.name", "=", query.cluster);
+  if (query.cluster !== undefined) select = select.where(isIn(query.cluster));
   const rows = await select
     .where(query.page.where)
     .select(query.page.keys.as("cursor_keys"))
@@ -119,7 +123,7 @@ function withSummary(query: Base) {
           .selectFrom("components as x")
           .whereRef("x.stack_id", "=", "s.id")
           .select([
-            sql<number>`count(*)::int`.as("total"),
+            sql<number>`(count(*) filter (where x.part_of is null))::int`.as("total"),
             sql<boolean>`bool_or(x.state = 'progressing')`.as("progressing"),
             sql<boolean>`bool_or(x.state in ('failed', 'degraded'))`.as("degraded"),
             sql<boolean>`bool_and(x.stopped)`.as("stopped"),
@@ -144,6 +148,8 @@ async function withHosts<Row extends { readonly id: string }>(
       "in",
       rows.map((row) => row.id),
     )
+    // Those of parts lead to other clusters: they are shown with their component.
+    .where("c.part_of", "is", null)
     // One row for each stack: hundreds of small ones take longer to read than to find.
     .select([
       "c.stack_id",
@@ -260,7 +266,14 @@ export async function otherTeam(trx: Db, clusterId: string, teamId: string): Pro
     .selectFrom("stacks as s")
     .innerJoin("teams as t", "t.id", "s.team_id")
     .select("t.name")
-    .where("s.cluster_id", "=", clusterId)
+    .where((eb) =>
+      eb.or([
+        eb("s.cluster_id", "=", clusterId),
+        eb.exists(
+          eb.selectFrom("components as c").select("c.id").whereRef("c.stack_id", "=", "s.id").where("c.cluster_id", "=", clusterId),
+        ),
+      ]),
+    )
     .where("s.team_id", "<>", teamId)
     .where((eb) =>
       eb.or([eb("s.deleted_at", "is", null), eb.exists(eb.selectFrom("volumes as v").select("v.id").whereRef("v.stack_id", "=", "s.id"))]),

@@ -107,6 +107,8 @@ export async function rolloutsOfVersion(trx: Db, versionId: string, artifactDige
       sql<boolean>`coalesce(r.artifact_digest, b.artifact_digest) = ${artifactDigest}`.as("same"),
     ])
     .where("o.version_id", "=", versionId)
+    // A release goes through its first cluster with its commands, and through the others without.
+    .where("c.part_of", "is", null)
     .orderBy("o.created_at")
     .orderBy("c.name")
     .execute();

@@ -89,6 +89,7 @@ export async function followers(trx: Db): Promise<Follower[]> {
       sql<string>`coalesce(c.spec ->> 'image', '')`.as("image"),
     ])
     .where(sql<boolean>`(c.spec ->> 'follow') = 'true'`)
+    .where("c.part_of", "is", null)
     .where("c.delete_requested_at", "is", null)
     .where("s.delete_requested_at", "is", null)
     .orderBy("c.id")

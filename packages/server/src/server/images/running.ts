@@ -43,6 +43,7 @@ async function servingImages(
     .innerJoin("releases", "releases.id", "components.stable_release_id")
     .innerJoin("artifacts", "artifacts.digest", "releases.artifact_digest")
     .where("artifacts.kind", "=", "image")
+    .where("components.part_of", "is", null)
     .select(["stacks.name as stack", "components.name as component", "releases.number as release", "releases.artifact_digest as digest"])
     .orderBy("stacks.name")
     .orderBy("components.name")

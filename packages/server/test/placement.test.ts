@@ -1,0 +1,389 @@
+// A component in several clusters: its release goes through them in their order, with a pause between, and stops where it fails; what happens in one of them keeps no other waiting.
+import { defaultSpec, type ComponentSpec, type Placement } from "@berth/contract/spec.ts";
+import { beforeAll, expect, test } from "vitest";
+import { EngineFailure, type Engine } from "../src/engines/engine.ts";
+import { FakeTraffic } from "../src/engines/fake-traffic.ts";
+import { FakeEngine } from "../src/engines/fake.ts";
+import { reconcileStack } from "../src/reconcile/stack.ts";
+import { transaction } from "../src/db/transaction.ts";
+import type { PlaceState } from "../src/resources/deps.ts";
+import { Scene } from "./scene.ts";
+import { useServices } from "./services.ts";
+
+const clusters = ["home", "west", "north"] as const;
+type ClusterName = (typeof clusters)[number];
+let engines = new Map<string, FakeEngine>();
+let states = new Map<string, PlaceState>();
+const services = useServices((deps) => ({
+  places: { ...deps.places, standard: "home", engine: (cluster): Engine => engines.get(cluster) ?? deps.places.engine(cluster) },
+  addedClusters: { ...deps.addedClusters, state: (cluster) => states.get(cluster) },
+}));
+
+beforeAll(async () => {
+  await services()
+    .database.db.insertInto("clusters")
+    .values(clusters.map((name) => ({ name, engine: "kubernetes" as const, domain: `${name}.test` })))
+    .execute();
+});
+
+const second = 1_000;
+const worker = { ...defaultSpec("worker"), build: { context: "." }, command: { exec: ["app"] }, gracePeriod: 1 };
+const placed = (placement: Placement, more: Partial<ComponentSpec> = {}): ComponentSpec => ({
+  ...worker,
+  replicas: placement.clusters.reduce((all, { replicas }) => all + (replicas ?? 0), 0),
+  placement,
+  ...more,
+});
+const both: Placement = {
+  clusters: [
+    { name: "home", replicas: 2 },
+    { name: "west", replicas: 1 },
+  ],
+  pause: 30 * second,
+};
+
+/** Three clusters with a stack of which the first is its own. */
+class Fleet extends Scene {
+  readonly engines: ReadonlyMap<string, FakeEngine>;
+
+  static async make(): Promise<Fleet> {
+    const made = new Fleet();
+    engines = new Map(made.engines);
+    states = new Map();
+    await made.create();
+    return made;
+  }
+
+  constructor() {
+    super(services());
+    const here = new Map<string, FakeEngine>([["home", this.engine]]);
+    for (const cluster of ["west", "north"]) here.set(cluster, new FakeEngine({ now: () => this.now, cluster }));
+    const traffics = new Map([...here].map(([cluster, engine]) => [cluster, cluster === "home" ? this.traffic : new FakeTraffic(engine)]));
+    this.engines = here;
+    Object.assign(this.deps, {
+      isReachable: (cluster: string) => this.in(cluster).reachable,
+      places: {
+        engine: (cluster: string) => this.in(cluster),
+        traffic: (cluster: string) => traffics.get(cluster) ?? this.traffic,
+        standard: "home",
+        owns: () => true,
+      },
+    });
+  }
+
+  in(cluster: string): FakeEngine {
+    const engine = this.engines.get(cluster);
+    if (engine === undefined) throw new Error(`no cluster ${cluster}`);
+    return engine;
+  }
+
+  /** Ids of the component's rows by cluster. */
+  async rows(): Promise<Map<string, string>> {
+    const parts = await this.services.database.db
+      .selectFrom("components as c")
+      .innerJoin("clusters as k", "k.id", "c.cluster_id")
+      .select(["c.id", "k.name"])
+      .where("c.part_of", "=", this.componentId)
+      .execute();
+    return new Map([["home", this.componentId], ...parts.map(({ id, name }): [string, string] => [name, id])]);
+  }
+
+  /** A pass of every row whose cluster answers, and `each` ms afterwards; one that does not fails as its loop would have it. */
+  async passAll(each = 100): Promise<void> {
+    for (const [cluster, id] of await this.rows())
+      await this.pass(undefined, id).catch((error: unknown) => {
+        if (!(error instanceof EngineFailure) || this.in(cluster).reachable) throw error;
+      });
+    this.now += each;
+  }
+
+  async until(holds: () => Promise<boolean>, what: string, each = 100): Promise<void> {
+    for (let count = 0; count < 400; count += 1) {
+      if (await holds()) return;
+      await this.passAll(each);
+    }
+    throw new Error(`${what} did not come about: ${JSON.stringify((await this.rollouts()).items)}`);
+  }
+
+  rollouts() {
+    return this.services.handlers.listRollouts({ params: this.ref, query: { sort: "number" } }, this.services.call());
+  }
+  /** Of the newest release: how it went in each cluster. */
+  async went(): Promise<Record<string, string>> {
+    const newest = new Map<string, string>();
+    for (const { cluster, phase } of (await this.rollouts()).items.toSorted((one, other) => one.number - other.number))
+      newest.set(cluster ?? "home", phase);
+    return Object.fromEntries(newest);
+  }
+  async over(): Promise<void> {
+    await this.until(
+      async () => (await this.rollouts()).items.every(({ endedAt }) => endedAt !== undefined),
+      "the end of all rollouts",
+      second,
+    );
+  }
+  /** How many run of each release in a cluster. */
+  async running(cluster: ClusterName): Promise<Record<number, number>> {
+    const seen = (await this.in(cluster).observe(this.ref, this.signal))?.instances ?? [];
+    const counts: Record<number, number> = {};
+    for (const { releaseNumber, phase } of seen) if (phase !== "stopping") counts[releaseNumber] = (counts[releaseNumber] ?? 0) + 1;
+    return counts;
+  }
+  async shown() {
+    return (await this.services.handlers.showComponent({ params: this.ref }, this.services.call())).body;
+  }
+  /** The hash of the release that is on its way, once there is one. */
+  async hash(number: number): Promise<string> {
+    const find = () =>
+      this.services.database.db
+        .selectFrom("releases")
+        .select("hash")
+        .where("component_id", "=", this.componentId)
+        .where("number", "=", number)
+        .executeTakeFirst();
+    await this.until(async () => (await find()) !== undefined, `release ${String(number)}`);
+    return (await find())?.hash ?? "";
+  }
+}
+
+test("a release goes to the next cluster only when it is live in the one before and the pause has passed", async () => {
+  const at = await Fleet.make();
+  await at.deploy(placed(both));
+  await at.until(async () => (await at.went())["home"] === "succeeded", "the first cluster");
+  const [, follower] = (await at.rollouts()).items.toSorted((one, other) => one.number - other.number);
+  expect(follower).toMatchObject({ cluster: "west", phase: "waiting", number: 2 });
+  await at.passAll();
+  const began = at.now;
+  // Nothing of it runs there yet, and it says for what it waits.
+  expect(await at.running("west")).toEqual({});
+  expect((await at.rollouts()).items.find(({ cluster }) => cluster === "west")).toMatchObject({
+    step: { code: "cluster_pause", params: { cluster: "home" } },
+  });
+  await at.until(async () => Object.keys(await at.running("west")).length > 0, "the second cluster", second);
+  expect(at.now - began).toBeGreaterThanOrEqual(29 * second);
+  await at.over();
+  expect(await at.went()).toEqual({ home: "succeeded", west: "succeeded" });
+  expect([await at.running("home"), await at.running("west")]).toEqual([{ 1: 2 }, { 1: 1 }]);
+  expect(await at.shown()).toMatchObject({
+    state: "healthy",
+    replicas: 3,
+    ready: 3,
+    release: { number: 1 },
+    clusters: [
+      { name: "home", state: "healthy", replicas: 2, ready: 2, release: 1, rollout: { phase: "succeeded" } },
+      { name: "west", state: "healthy", replicas: 1, ready: 1, release: 1, rollout: { phase: "succeeded" } },
+    ],
+  });
+  const { items } = await services().handlers.listInstances({ params: at.ref, query: {} }, services().call());
+  expect(items.map(({ cluster }) => cluster).toSorted()).toEqual(["home", "home", "west"]);
+  // One release, whatever the number of clusters.
+  expect((await services().handlers.listReleases({ params: at.ref, query: {} }, services().call())).items).toHaveLength(1);
+});
+
+test("what fails in a cluster stops there: the one before keeps it, that one goes back, and none after begins; a retry goes on, a rollback takes it back", async () => {
+  const at = await Fleet.make();
+  const three: Placement = { clusters: [...both.clusters, { name: "north", replicas: 1 }] };
+  await at.deploy(placed(three));
+  await at.over();
+  await at.deploy(placed(three, { command: { exec: ["next"] } }));
+  at.in("west").behave(await at.hash(2), { readyAfter: Infinity, exitAfter: 10, exitCode: 3 });
+  await at.over();
+  expect(await at.went()).toEqual({ home: "succeeded", west: "failed", north: "failed" });
+  expect([await at.running("home"), await at.running("west"), await at.running("north")]).toEqual([{ 2: 2 }, { 1: 1 }, { 1: 1 }]);
+  const { items } = await at.rollouts();
+  const failed = items.find(({ cluster, phase }) => cluster === "west" && phase === "failed");
+  expect(failed?.cause?.code).not.toBe("cluster_before_failed");
+  expect(items.find(({ cluster, phase }) => cluster === "north" && phase === "failed")).toMatchObject({
+    cause: { code: "cluster_before_failed", params: { cluster: "west", component: at.ref.component, rollout: failed?.number } },
+  });
+  expect((await at.shown()).clusters?.map(({ name, release }) => [name, release])).toEqual([
+    ["home", 2],
+    ["west", 1],
+    ["north", 1],
+  ]);
+  const { handlers, call } = services();
+  at.in("west").behave(await at.hash(2), {});
+  await handlers.retryRollout({ params: { ...at.ref, rollout: failed?.number ?? 0 } }, call());
+  await at.over();
+  expect(await at.went()).toEqual({ home: "succeeded", west: "succeeded", north: "succeeded" });
+  const { number } = (await at.shown()).release ?? { number: 0 };
+  expect(number).toBeGreaterThan(1);
+  expect([await at.running("home"), await at.running("west"), await at.running("north")]).toEqual([
+    { [number]: 2 },
+    { [number]: 1 },
+    { [number]: 1 },
+  ]);
+  await handlers.rollbackComponent({ params: at.ref, body: { release: 1 } }, call());
+  await at.over();
+  expect([await at.running("home"), await at.running("west"), await at.running("north")]).toEqual([{ 1: 2 }, { 1: 1 }, { 1: 1 }]);
+});
+
+test("does not go on from a cluster that is not well any more after the pause", async () => {
+  const at = await Fleet.make();
+  await at.deploy(placed(both));
+  await at.until(async () => (await at.went())["home"] === "succeeded", "the first cluster");
+  at.in("home").behave(await at.hash(1), { exitAfter: 1, exitCode: 1, readyAfter: Infinity });
+  await at.over();
+  expect(await at.went()).toEqual({ home: "succeeded", west: "failed" });
+  expect((await at.rollouts()).items.find(({ cluster }) => cluster === "west")).toMatchObject({
+    cause: { code: "cluster_before_unhealthy", params: { cluster: "home", wanted: 2 } },
+  });
+  expect(await at.running("west")).toEqual({});
+});
+
+test("a cluster that is away keeps its own work waiting, and nothing in the others", async () => {
+  const at = await Fleet.make();
+  await at.deploy(placed({ ...both, pause: 0 }));
+  await at.over();
+  at.in("west").reachable = false;
+  const since = new Date("2026-07-01T10:00:00Z");
+  states.set("west", { connected: false, reason: "it is away", since });
+  await at.deploy(placed({ ...both, pause: 0 }, { command: { exec: ["next"] } }));
+  await at.until(async () => (await at.went())["home"] === "succeeded", "the first cluster");
+  for (let count = 0; count < 20; count += 1) await at.passAll(60 * second);
+  expect(await at.running("home")).toEqual({ 2: 2 });
+  expect((await at.went())["west"]).toBe("preparing");
+  // What is lost in a cluster that is there comes back meanwhile, and it is scaled there.
+  const { handlers, call } = services();
+  await handlers.scaleComponent({ params: at.ref, body: { replicas: 6 } }, call());
+  await at.until(async () => (await at.shown()).clusters?.[0]?.ready === 4, "four in the first cluster");
+  expect((await at.shown()).clusters).toMatchObject([
+    { name: "home", ready: 4 },
+    { name: "west", ready: 1, release: 1, unknownSince: since.toISOString() },
+  ]);
+  at.in("west").reachable = true;
+  states.clear();
+  await at.over();
+  await at.until(async () => (await at.running("west"))[2] === 2, "two in the second");
+  expect(await at.went()).toEqual({ home: "succeeded", west: "succeeded" });
+});
+
+test("is stopped, started and restarted in all of its clusters", async () => {
+  const at = await Fleet.make();
+  await at.deploy(placed({ ...both, pause: 0 }));
+  await at.over();
+  const { handlers, call } = services();
+  await handlers.stopComponent({ params: at.ref }, call());
+  await at.until(async () => Object.keys(await at.running("home")).length + Object.keys(await at.running("west")).length === 0, "its end");
+  expect((await at.shown()).state).toBe("stopped");
+  await handlers.startComponent({ params: at.ref }, call());
+  await at.until(async () => (await at.shown()).ready === 3, "three again");
+  const ids = async () =>
+    (
+      await Promise.all(
+        [...at.engines].map(async ([cluster, engine]) =>
+          ((await engine.observe(at.ref, at.signal))?.instances ?? [])
+            .filter(({ phase }) => phase !== "stopping")
+            .map(({ id }) => `${cluster} ${id}`),
+        ),
+      )
+    ).flat();
+  const before = await ids();
+  expect(await handlers.restartComponent({ params: at.ref }, call())).toMatchObject({ rollout: 3, further: [4] });
+  await at.over();
+  await at.passAll();
+  const after = await ids();
+  expect(after).toHaveLength(3);
+  expect(after.filter((id) => before.includes(id))).toEqual([]);
+});
+
+test("gets its release in a cluster that is added, and leaves one that is taken off the list only when the others have it", async () => {
+  const at = await Fleet.make();
+  await at.deploy(placed({ ...both, pause: 0 }));
+  await at.over();
+  const { handlers, call } = services();
+  const onto = (...names: ClusterName[]) =>
+    handlers.placeComponent({ params: at.ref, body: { placement: { clusters: names.map((name) => ({ name, replicas: 2 })) } } }, call());
+  const ids = async () => ((await at.engine.observe(at.ref, at.signal))?.instances ?? []).map(({ id }) => id);
+  const kept = await ids();
+  at.in("north").behave(await at.hash(1), { readyAfter: 20 * second });
+  expect(await onto("home", "north")).toMatchObject({ rollouts: [{ number: 3 }, { number: 4 }] });
+  await at.until(async () => Object.keys(await at.running("north")).length > 0, "instances in the new cluster");
+  // They are not ready: the old cluster goes on.
+  for (let count = 0; count < 5; count += 1) {
+    await at.passAll(second);
+    expect(await at.running("west")).toEqual({ 1: 1 });
+  }
+  await at.over();
+  await at.until(async () => !(await at.rows()).has("west"), "the end in the old cluster");
+  expect([await at.running("home"), await at.running("west"), await at.running("north")]).toEqual([{ 1: 2 }, {}, { 1: 2 }]);
+  // The same release: nothing was replaced where it ran.
+  expect(await ids()).toEqual(kept);
+  expect((await at.shown()).clusters?.map(({ name }) => name)).toEqual(["home", "north"]);
+  await handlers.placeComponent({ params: at.ref, body: {} }, call());
+  await at.over();
+  await at.until(async () => (await at.rows()).size === 1, "one cluster");
+  expect(await at.shown()).toMatchObject({ replicas: 4 });
+  expect(await at.shown()).not.toHaveProperty("clusters");
+});
+
+test("keeps the cluster that it is to leave when it does not come up in the one that is added", async () => {
+  const at = await Fleet.make();
+  await at.deploy(placed({ ...both, pause: 0 }));
+  await at.over();
+  at.in("north").behave(await at.hash(1), { readyAfter: Infinity, exitAfter: 10, exitCode: 3 });
+  const { handlers, call } = services();
+  const placement = { clusters: [{ name: "home", share: 2 }, { name: "north" }] };
+  await handlers.placeComponent({ params: at.ref, body: { placement } }, call());
+  await at.over();
+  expect(await at.went()).toMatchObject({ home: "succeeded", north: "failed" });
+  expect(await at.running("west")).toEqual({ 1: 1 });
+});
+
+test("is removed with its stack in all clusters, and its stack waits for one that is away", async () => {
+  const at = await Fleet.make();
+  await at.deploy(placed({ ...both, pause: 0 }));
+  await at.over();
+  const { handlers, call, database, deps } = services();
+  await handlers.deleteStack({ params: { stack: at.ref.stack }, query: {} }, call());
+  const { id } = await database.db.selectFrom("stacks").select("id").where("name", "=", at.ref.stack).executeTakeFirstOrThrow();
+  const stackPass = () =>
+    reconcileStack(
+      {
+        db: database.db,
+        places: at.deps.places,
+        builderFor: () => ({ forget: () => Promise.resolve() }),
+        buildLogs: deps.buildLogs,
+        clock: at.deps.clock,
+      },
+      id,
+      { signal: at.signal, commit: (work) => transaction(database.db, work), fence: Number.MAX_SAFE_INTEGER },
+    );
+  await stackPass();
+  at.in("west").reachable = false;
+  for (let count = 0; count < 20; count += 1) await at.passAll(second);
+  expect([Object.keys(await at.running("home")).length, (await at.rows()).size]).toEqual([0, 2]);
+  expect(await database.db.selectFrom("components").select("id").where("id", "=", at.componentId).execute()).toHaveLength(1);
+  at.in("west").reachable = true;
+  for (let count = 0; count < 20; count += 1) await at.passAll(second);
+  expect(await at.running("west")).toEqual({});
+  await stackPass();
+  expect(await database.db.selectFrom("stacks").select("id").where("id", "=", id).execute()).toEqual([]);
+});
+
+test("says why it cannot be placed", async () => {
+  const at = await Fleet.make();
+  await at.deploy(worker);
+  const { handlers, call } = services();
+  const place = (placement: Placement) => handlers.placeComponent({ params: at.ref, body: { placement } }, call());
+  await expect(place({ clusters: [{ name: "home" }, { name: "west" }] })).rejects.toMatchObject({
+    code: "wrong_state",
+    params: { reason: "a rollout is under way" },
+  });
+  await at.over();
+  await expect(place({ clusters: [{ name: "home" }, { name: "south" }] })).rejects.toMatchObject({
+    code: "placement_refused",
+    params: { reason: "there is no cluster south" },
+  });
+  await expect(place({ clusters: [{ name: "west" }] })).rejects.toMatchObject({ code: "placement_refused" });
+  await expect(place({ clusters: [{ name: "home" }, { name: "local" }] })).rejects.toMatchObject({
+    code: "placement_refused",
+    params: { reason: expect.stringContaining("processes") as string },
+  });
+  await handlers.setComponent({ params: { ...at.ref, component: "db" }, body: worker }, call());
+  const body = placed(both, { dependsOn: [{ component: "db", condition: "started" }] });
+  await expect(handlers.setComponent({ params: at.ref, body }, call())).rejects.toMatchObject({
+    code: "placement_refused",
+    params: { reason: "it needs db, which does not run in cluster west" },
+  });
+});
