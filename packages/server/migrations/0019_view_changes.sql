@@ -39,9 +39,9 @@ begin
 end $$;
 
 -- What only counts, or is only remembered by the planner, is shown nowhere.
-create trigger note_change after insert or delete or update of team_id, cluster_id, name, run_env, drift, revision, last_version, delete_requested_at, deleted_at, created_at, updated_at
+create trigger note_change after insert or delete or update of team_id, cluster_id, name, namespace, run_env, drift, revision, last_version, delete_requested_at, deleted_at, created_at, updated_at
   on stacks for each row execute function note_itself();
-create trigger note_change after insert or delete or update of stack_id, name, kind, spec, replicas, stopped, restart, revision, last_rollout, stable_release_id, delete_requested_at, state, ready, cause, observed, observed_at, next_run_at, held, drift, created_at, updated_at
+create trigger note_change after insert or delete or update of stack_id, part_of, cluster_id, name, kind, spec, replicas, stopped, restart, revision, last_rollout, stable_release_id, delete_requested_at, state, ready, cause, observed, observed_at, next_run_at, held, drift, created_at, updated_at
   on components for each row execute function note_component();
 create trigger note_change after insert or delete or update of component_id, number, phase, ended_at on rollouts for each row execute function note_of_component();
 create trigger note_change after insert or delete or update of component_id, number, hash, created_at on releases for each row execute function note_of_component();

@@ -124,7 +124,11 @@ it("goes on with the engine that a home was started with, until somebody says an
   try {
     expect(openNode(identity)).toEqual({ ...node, cluster: "local" });
     expect(read({}).engine).toEqual({ kind: "docker", docker: "unix:///d.sock", swarm: true });
-    expect(read({ dockerHost: "unix:///e.sock" }, { BERTH_SWARM: "0" }).engine).toEqual({ kind: "docker", docker: "unix:///e.sock", swarm: false });
+    expect(read({ dockerHost: "unix:///e.sock" }, { BERTH_SWARM: "0" }).engine).toEqual({
+      kind: "docker",
+      docker: "unix:///e.sock",
+      swarm: false,
+    });
     expect(read({}, { DOCKER_HOST: "unix:///f.sock" }).engine).toMatchObject({ docker: "unix:///f.sock" });
     // What it may not become is for whoever knows the cluster to refuse.
     expect(read({}, { BERTH_ENGINE: "local" }).engine).toEqual({ kind: "local" });

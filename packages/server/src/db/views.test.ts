@@ -236,6 +236,8 @@ const unseen: Readonly<Record<string, readonly string[]>> = {
     "config",
     "secret_refs",
     "waits_for",
+    "follows",
+    "pause",
     "step",
     "verified",
     "cause",

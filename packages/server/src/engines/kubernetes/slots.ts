@@ -237,9 +237,7 @@ export class Slots {
     const refused = mine?.status?.conditions?.find(({ type, status }) => type === "ReplicaFailure" && status === "True")?.message;
     const why = refused === undefined ? undefined : refusalOf(refused);
     const evidence = refused === undefined ? [] : [event(refused)];
-    return new EngineFailure(why ?? cause("start_failed", { reason: refused ?? silenceOf(mine) }, evidence), {
-      retryable: true,
-    });
+    return new EngineFailure(why ?? cause("start_failed", { reason: refused ?? silenceOf(mine) }, evidence), { retryable: true });
   }
 
   async #setCost(pods: readonly PodView[], cost: string, signal: AbortSignal): Promise<void> {

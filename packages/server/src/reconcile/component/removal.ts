@@ -77,7 +77,8 @@ function leaveCluster(deps: ComponentLoopDeps, { component, stack }: Loaded, con
     await bury(trx, grave, { cluster: stack.cluster, teamId: stack.team_id });
     const tombstone = await openTombstone(trx, stack.cluster, grave);
     if (tombstone === undefined) throw new Error(`no tombstone speaks for ${stack.name} in ${stack.cluster}`);
-    if (!(await forgetStack(deps.places, tombstone, { id: stack.id, name: stack.name, namespace: null, volumes: "none" }, context.signal))) return false;
+    if (!(await forgetStack(deps.places, tombstone, { id: stack.id, name: stack.name, namespace: null, volumes: "none" }, context.signal)))
+      return false;
     await settleTombstone(trx, tombstone.id, context.fence.generation);
     return true;
   });

@@ -65,10 +65,7 @@ const isAway = (error: unknown): error is EngineFailure | BerthError =>
   (error instanceof BerthError && (error.code === "engine_unavailable" || error.code === "other_server"));
 
 /** Running ones, with the engine of each. Errors: those of the engine, when no cluster answers. */
-export async function runningIn(
-  of: readonly RunsIn[],
-  signal: AbortSignal,
-): Promise<readonly Running[]> {
+export async function runningIn(of: readonly RunsIn[], signal: AbortSignal): Promise<readonly Running[]> {
   const looks = await Promise.allSettled(of.map(async ({ engine, ref }) => ({ engine, ref, seen: await engine.observe(ref, signal) })));
   const failed = looks.filter((look) => look.status === "rejected");
   const bad = failed.find(({ reason }) => failed.length === looks.length || !isAway(reason));
