@@ -13,7 +13,7 @@ create temporary table new_stacks as select s.* from stacks s where s.name like 
 insert into components (stack_id, name, kind, spec, replicas, stopped, last_release, last_rollout, state, observed_at)
   select s.id, 'c-' || n, c.kind, c.spec, 2, true, :releases, :releases, 'stopped', now()
   from new_stacks s, generate_series(0, :components - 1) n, template t join components c on c.id = t.component_id;
-create temporary table new_components as select c.*, s.name as stack, s.team_id, s.cluster_id from components c join new_stacks s on s.id = c.stack_id;
+create temporary table new_components as select c.id, c.stack_id, c.name, s.name as stack, s.team_id, s.cluster_id from components c join new_stacks s on s.id = c.stack_id;
 create index on new_components (id);
 
 insert into internal_ports (component_id, cluster_id, name, port)

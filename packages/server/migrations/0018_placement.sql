@@ -12,3 +12,4 @@ create index components_cluster on components (cluster_id) where cluster_id is n
 -- The rollout of the same release in the cluster before; it begins when that has succeeded and `pause` ms have passed since.
 alter table rollouts add column follows uuid;
 alter table rollouts add column pause bigint not null default 0;
+create index rollouts_follows on rollouts (follows) where follows is not null;

@@ -4,8 +4,8 @@ create table view_changes (
   xid xid8 not null default pg_current_xact_id(),
   -- A team's, cluster's, stack's or component's.
   of uuid not null,
-  -- All transactions below this one were over by then: that is how old ones are told.
-  below xid8 not null default pg_snapshot_xmin(pg_current_snapshot()),
+  -- What could be seen then: that is how it is told which notes everybody has heard of.
+  seen pg_snapshot not null default pg_current_snapshot(),
   at timestamptz not null default clock_timestamp(),
   primary key (xid, of)
 );

@@ -129,7 +129,9 @@ it("goes on with the engine that a home was started with, until somebody says an
       docker: "unix:///e.sock",
       swarm: false,
     });
-    expect(read({}, { DOCKER_HOST: "unix:///f.sock" }).engine).toMatchObject({ docker: "unix:///f.sock" });
+    // A shell's own daemon is not this home's.
+    expect(read({}, { DOCKER_HOST: "unix:///f.sock" }).engine).toMatchObject({ docker: "unix:///d.sock" });
+    expect(read({}, { BERTH_DOCKER_HOST: "unix:///f.sock" }).engine).toMatchObject({ docker: "unix:///f.sock" });
     // What it may not become is for whoever knows the cluster to refuse.
     expect(read({}, { BERTH_ENGINE: "local" }).engine).toEqual({ kind: "local" });
   } finally {

@@ -348,7 +348,8 @@ function engineSettings(env: NodeJS.ProcessEnv, file: ConfigFile, home: string):
   const swarm = value(env, "BERTH_SWARM");
   return {
     kind,
-    docker: value(env, "BERTH_DOCKER_HOST") ?? file.dockerHost ?? value(env, "DOCKER_HOST") ?? last?.docker,
+    // What runs is on the daemon of before, whatever a shell says that somebody starts it from.
+    docker: value(env, "BERTH_DOCKER_HOST") ?? file.dockerHost ?? last?.docker ?? value(env, "DOCKER_HOST"),
     swarm: swarm === undefined ? (file.swarm ?? last?.swarm === true) : swarm === "1",
   };
 }

@@ -261,7 +261,7 @@ export const componentRoutes = {
     path: "/stacks/:stack/components/:component/placement",
     summary: "Run it in these clusters: its release goes through them one after another",
     kind: "json",
-    access: { permission: "releases.deploy", at: "stack" },
+    access: { permission: "stacks.write", at: "stack" },
     verbs: ["Component.place"],
     idempotent: true,
     params: InComponent,

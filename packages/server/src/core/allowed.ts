@@ -131,7 +131,7 @@ export function componentVerbs(may: May, component: ComponentFacts): Allowed {
       against: gone ?? cron ?? when(!isScalable(component.kind), "not_scalable") ?? when(!component.autoscaler, "no_autoscaler"),
     },
     place: {
-      permission: "releases.deploy",
+      permission: "stacks.write",
       against: gone ?? cron ?? when(!isScalable(component.kind), "not_placeable") ?? when(component.rolling, "rollout_under_way"),
     },
     restart: {

@@ -7,6 +7,9 @@ export class Rendered<T> {
   readonly bytes: Buffer;
 
   constructor(value: T) {
-    this.bytes = Buffer.from(JSON.stringify(value));
+    const text = JSON.stringify(value);
+    // Memory of its own: a small one from the pool that all share would keep the whole pool for as long as it is kept itself.
+    this.bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text));
+    this.bytes.write(text);
   }
 }

@@ -5,7 +5,7 @@ import pg from "pg";
 import { applyInside, schemaLock, type Migration } from "./migrate.ts";
 import type { DatabaseAddress } from "./pool.ts";
 import { DatabaseRefused } from "./refused.ts";
-import { readShapes, type AppliedMigration, type SequenceValue, type TableShape } from "./snapshot.ts";
+import { bookkeeping, readShapes, type AppliedMigration, type SequenceValue, type TableShape } from "./snapshot.ts";
 
 export interface Content {
   readonly migrations: readonly AppliedMigration[];
@@ -121,7 +121,9 @@ async function dropOwn(client: pg.Client): Promise<void> {
 /** Rows come in any order, so references are put back, and thereby checked, when all of them are there. */
 async function load(client: pg.Client, { content, feed }: Replacement): Promise<void> {
   const here = new Map((await readShapes(client)).map((table) => [table.name, table]));
-  for (const table of content.tables) {
+  // An older program, beside a newer one's database, took for content what is none.
+  const wanted = content.tables.filter(({ name }) => !bookkeeping.includes(name));
+  for (const table of wanted) {
     const missing = table.columns.find(
       (column) => here.get(table.name)?.columns.some((own) => own.name === column.name && own.type === column.type) !== true,
     );
@@ -142,7 +144,7 @@ async function load(client: pg.Client, { content, feed }: Replacement): Promise<
   for (const table of tables) await client.query(`alter table ${table} disable trigger user`);
   // What migrations themselves insert is in the snapshot too.
   for (const table of tables) await client.query(`delete from ${table}`);
-  const shapes = new Map(content.tables.map((table) => [table.name, table]));
+  const shapes = new Map(wanted.map((table) => [table.name, table]));
   await feed(async (name, lines) => {
     const shape = shapes.get(name);
     if (shape === undefined || lines.length === 0) return;

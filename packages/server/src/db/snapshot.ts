@@ -41,7 +41,7 @@ export interface Snapshot {
 /** Held by whoever needs every blob to stay; retention removes one only when nobody does. */
 export const blobsLock = "7238273411938474";
 /** Made by the program itself, or true of this database's transactions alone: not content. */
-const bookkeeping = ["schema_info", "schema_migrations", "view_changes"];
+export const bookkeeping: readonly string[] = ["schema_info", "schema_migrations", "view_changes"];
 const batch = 1_000;
 
 /** Opens the snapshot on a connection of its own. The caller closes it; until then no migration runs and no blob is removed. */

@@ -29,11 +29,15 @@ export interface ViewsOptions {
   readonly most?: number;
 }
 
+/** ms between two tries to ask a database that could not be asked. */
+const pause = 1_000;
+/** Bytes that keeping something takes beside it: its key, and what finds it by the ids that it is of. */
+const overhead = ({ key, of }: Kept): number => 2 * key.length + 200 * of.length + 300;
 /** Who was away for so long asks anew for everything; rows of `view_changes` stay for twice as long (`removeViewChanges`), s. */
 const memory = 300;
 
 /**
- * What was committed since a snapshot: transactions that it did not see. PostgreSQL's snapshots are compared and not numbers of rows, since these come in an order that is not
+ * What was committed since a snapshot: transactions that it did not see, because they began after it or were under way. However long others last, no more is read than that. PostgreSQL's snapshots are compared and not numbers of rows, since these come in an order that is not
  * that of the commits. A clock that was set back tells nothing: then all is read anew.
  */
 const question = {
@@ -41,7 +45,7 @@ const question = {
   rowMode: "array",
   text: `select pg_current_snapshot()::text, extract(epoch from clock_timestamp())::float8,
     extract(epoch from clock_timestamp())::float8 - $2::float8 between 0 and ${String(memory)},
-    array(select distinct of::text from view_changes where xid >= pg_snapshot_xmin($1::pg_snapshot) and not pg_visible_in_snapshot(xid, $1::pg_snapshot))`,
+    array(select distinct of::text from view_changes where xid >= pg_snapshot_xmax($1::pg_snapshot) or xid = any(array(select pg_snapshot_xip($1::pg_snapshot))))`,
 } as const;
 /** Of the first question, which is not about what was before. */
 const nothingUnseen = "9000000000000000000:9000000000000000000:";
@@ -71,12 +75,14 @@ export function createViews(options: ViewsOptions): Views {
   let session: { readonly client: pg.Client; snapshot: string; at: number } | undefined;
   let asking: Promise<boolean> | undefined;
   let next: Promise<boolean> | undefined;
+  /** ms of this process: until then everybody reads by himself, since the last try failed. */
+  let notBefore = 0;
   let isClosed = false;
 
   function drop(entry: Kept): void {
     if (kept.get(entry.key) !== entry) return;
     kept.delete(entry.key);
-    bytes -= entry.bytes;
+    bytes -= entry.bytes + overhead(entry);
     for (const id of entry.of) {
       const those = byId.get(id);
       those?.delete(entry);
@@ -88,7 +94,7 @@ export function createViews(options: ViewsOptions): Views {
     const before = kept.get(entry.key);
     if (before !== undefined) drop(before);
     kept.set(entry.key, entry);
-    bytes += entry.bytes;
+    bytes += entry.bytes + overhead(entry);
     for (const id of entry.of) {
       const those = byId.get(id);
       if (those === undefined) byId.set(id, new Set([entry]));
@@ -126,9 +132,14 @@ export function createViews(options: ViewsOptions): Views {
       options.log.warn({ error: error.message }, "the connection that tells what has changed was lost");
       if (session === opened) session = undefined;
     });
-    await client.connect();
-    // The plan is made once, when there are few rows; it is to be good for many.
-    await client.query("set enable_seqscan = off; set jit = off");
+    try {
+      await client.connect();
+      // The plan is made once, when there are few rows; it is to be good for many.
+      await client.query("set enable_seqscan = off; set jit = off");
+    } catch (error) {
+      await client.end().catch(() => undefined);
+      throw error;
+    }
     if ("host" in options.address) niceSession((client as unknown as { readonly processID?: number }).processID, -10);
     return opened;
   }
@@ -136,7 +147,7 @@ export function createViews(options: ViewsOptions): Views {
   /** Whether what is kept from here on is what the database has. Never rejects: whoever asks reads by himself then, and hears what is wrong with the database. */
   async function ask(): Promise<boolean> {
     try {
-      if (isClosed) return false;
+      if (isClosed || performance.now() < notBefore) return false;
       // What was kept is of a database that may be another one now: the standby of before does not know what was lost.
       if (session === undefined) forgetAll();
       session ??= await open();
@@ -153,6 +164,7 @@ export function createViews(options: ViewsOptions): Views {
       return true;
     } catch (error) {
       options.log.warn({ error: String(error) }, "the database was not asked what has changed; everything is read anew");
+      notBefore = performance.now() + pause;
       const lost = session;
       session = undefined;
       forgetAll();
@@ -229,9 +241,14 @@ export function createViews(options: ViewsOptions): Views {
   };
 }
 
-/** Removes what every server has heard of, or asks anew for everything after: changes of transactions that were all over twice as long ago as a server may be away. */
+/**
+ * Removes what every server has heard of, or asks anew for everything after: what a snapshot saw that is twice as old as a server may be away. Notes that a dump brought from
+ * another database say nothing here: its transactions had other numbers.
+ */
 export async function removeViewChanges(db: Db): Promise<void> {
-  await sql`delete from view_changes where xid < (select below from view_changes where at < now() - make_interval(secs => ${sql.lit(2 * memory)}) order by below desc limit 1)`.execute(
+  await sql`delete from view_changes where xid >= pg_snapshot_xmax(pg_current_snapshot())`.execute(db);
+  const old = sql`at < clock_timestamp() - make_interval(secs => ${sql.lit(2 * memory)})`;
+  await sql`delete from view_changes where ${old} and pg_visible_in_snapshot(xid, (select seen from view_changes where ${old} order by at desc limit 1))`.execute(
     db,
   );
 }

@@ -9,6 +9,8 @@ import type { HandlerContext } from "./loop.ts";
 const turn = 5_000;
 /** The same where others wait for a hand: what is on its way then is waited for in the queue. A rollout keeps its hand a little, since each claim is a new generation for the cluster. */
 const crowded = { rolling: 1_000, keeping: 0 };
+/** ms that a row rests at least then: its hints bring it back sooner. */
+const rest = 500;
 
 export type Turn = HandlerContext;
 
@@ -25,8 +27,9 @@ export async function reconcileComponent(
     const { next, loaded } = await onePass(deps, componentId, context);
     if (next === undefined || loaded === undefined) return {};
     const now = deps.clock().getTime();
-    const most = next > 0 && isCrowded() ? crowded[loaded.rollout === undefined ? "keeping" : "rolling"] : turn;
-    if (next >= 1000 || now + next >= from + most) return { again: new Date(now + next) };
+    const isHandWanted = next > 0 && isCrowded();
+    const most = isHandWanted ? crowded[loaded.rollout === undefined ? "keeping" : "rolling"] : turn;
+    if (next >= 1000 || now + next >= from + most) return { again: new Date(now + (isHandWanted ? Math.max(next, rest) : next)) };
     if (next > 0) await deps.waitForHint({ cluster: loaded.stack.cluster, ...refOf(loaded.stack, loaded.component.name) }, next, signal);
     signal.throwIfAborted();
   }

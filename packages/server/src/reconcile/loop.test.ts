@@ -104,11 +104,13 @@ describe("the loop", () => {
   it("tells who works on a row whether others may wait for a hand", async () => {
     const told = new Map<string, boolean>();
     const all = Promise.withResolvers<void>();
+    let begun = 0;
     run(
       async (row, { isCrowded }) => {
         if (row.key === "alone") told.set(row.key, isCrowded?.() ?? true);
         else {
-          if (row.key === "b") all.resolve();
+          begun += 1;
+          if (begun === 2) all.resolve();
           await all.promise;
           told.set(row.key, isCrowded?.() ?? false);
         }

@@ -104,7 +104,7 @@ async function clear(
     const tombstone = await tombstoneFor(deps.db, cluster, ref, age);
     if (tombstone === undefined) {
       // It may have been made since the rows were read.
-      if (!(await isThere(deps.db, ref))) unknown.push(keyOf(ref));
+      if (!(await isThere(deps.db, cluster, ref))) unknown.push(keyOf(ref));
       continue;
     }
     try {
@@ -129,12 +129,14 @@ async function clear(
   return removed;
 }
 
-async function isThere(db: Db, ref: Ref): Promise<boolean> {
+async function isThere(db: Db, cluster: string, ref: Ref): Promise<boolean> {
   return (
     (await db
       .selectFrom("components as c")
       .innerJoin("stacks as s", "s.id", "c.stack_id")
+      .innerJoin("clusters as k", (join) => join.on("k.id", "=", sql`coalesce(c.cluster_id, s.cluster_id)`))
       .select("c.id")
+      .where("k.name", "=", cluster)
       .where("s.name", "=", ref.stack)
       .where("c.name", "=", ref.component)
       .executeTakeFirst()) !== undefined

@@ -135,9 +135,8 @@ describe.skipIf(missing !== undefined)(`attested builds${missing === undefined ?
       // The source and its one base: a stage of the file's own is none.
       expect(buildDefinition.resolvedDependencies.map((one) => one.name)).toEqual(["source", base]);
       const { startedOn, finishedOn } = runDetails.metadata;
-      expect([began, startedOn, finishedOn, new Date().toISOString()]).toEqual(
-        [began, startedOn, finishedOn, new Date().toISOString()].sort(),
-      );
+      const order = [began, startedOn, finishedOn, new Date().toISOString()];
+      expect(order).toEqual(order.toSorted());
       expect(built.beside).toEqual([]);
       expect((await api.json<object[]>("GET", "/containers/json", { query: { all: "true" } })).length).toBe(0);
     });

@@ -44,6 +44,12 @@ const samples: Readonly<Record<string, unknown>> = {
   "berth.kind": "worker",
   "berth.follow": false,
   "berth.autoscale": { min: 1, max: 3, cpu: 70 },
+  "berth.placement": {
+    clusters: [
+      { name: "east", replicas: 1 },
+      { name: "west", replicas: 1 },
+    ],
+  },
   "berth.domains": ["a.test"],
   "berth.schedule": "* * * * *",
   "berth.strategy": "recreate",

@@ -17,6 +17,8 @@ export const ReleaseRecord = Type.Object(
     version: Type.Literal(1),
     team: Type.String(),
     runEnv: Type.String(),
+    /** The stack's own cluster, with what runs in another one; absent: it runs there. */
+    home: Type.Optional(Type.String()),
     /** Absent: it says nothing. */
     drift: Type.Optional(StackDrift),
     release: Type.Object({ reason: Type.String(), createdBy: Type.String(), createdAt: Instant }),

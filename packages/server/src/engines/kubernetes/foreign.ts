@@ -51,7 +51,10 @@ export async function readForeign(
     all<KubeObject>("PodDisruptionBudget"),
   ]);
   const rest = (await Promise.all(others.map(async (kind) => (await all<KubeObject>(kind)).map((one) => ({ kind, one }))))).flat();
-  const foreign = deployments.filter((one) => one.metadata.labels?.[mark.installation] === undefined);
+  // Those of an import that broke off, too: the next one goes on with them.
+  const foreign = deployments.filter(
+    ({ metadata }) => metadata.labels?.[mark.installation] === undefined || metadata.annotations?.[mark.imported] !== undefined,
+  );
   const sources = foreign.map((one) => sourcesOf(mainContainer(one)));
   const labels = home.metadata.labels ?? {};
   const { [mark.stack]: name, [mark.stackId]: id } = labels;

@@ -50,7 +50,7 @@ it("has the objects of a component, and tells of each change whose it was", asyn
   things.remove("a");
   await until(() => values().length === 1);
   expect(values()).toEqual([2]);
-  expect(changed.at(-1)).toEqual(ref);
+  expect(changed.at(-1)).toEqual({ ...ref, namespace: "shop" });
   expect(mirror.of({ ...ref, component: "other" })).toEqual([]);
 });
 

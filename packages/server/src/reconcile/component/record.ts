@@ -13,6 +13,7 @@ export async function recordOf(db: Db, { ownerId, stack }: Pick<Loaded, "ownerId
     version: 1,
     team: stack.team,
     runEnv: stack.run_env,
+    ...(stack.cluster === stack.home ? {} : { home: stack.home }),
     ...(stack.drift === "repair" ? {} : { drift: stack.drift }),
     release: { reason: release.reason, createdBy: release.created_by, createdAt: release.created_at.toISOString() },
     content: {

@@ -69,12 +69,14 @@ async function lookAt(
   if (group === undefined) return undefined;
   const workload = group.instances[0]?.workload;
   if (workload === undefined) return undefined;
+  const record = readRecord(workload.record, workload.releaseHash);
+  // A part of what another cluster has: it is taken over by the component's next release, which that one's adoption makes possible.
+  if (record?.home !== undefined && record.home !== cluster) return undefined;
   const stack = await store.stackNamed(deps.db, ref.stack);
   const known = stack === undefined ? undefined : await store.componentNamed(deps.db, stack.id, ref.component);
   const ours = stack?.id === workload.stackId;
   const knows = (hash: string): boolean => known?.hashes.includes(hash) === true;
   if (known !== undefined && ours && !known.held && records.every((record) => knows(record.workload.releaseHash))) return undefined;
-  const record = readRecord(workload.record, workload.releaseHash);
   const refusals = await whyNot(deps.db, ref, { stack, ours, known, record });
   const remarks = await remarksOn(deps, cluster, records, group, record);
   return {

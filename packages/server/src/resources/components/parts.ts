@@ -119,16 +119,20 @@ export interface Before {
 
 /** Wanted instances for each cluster: as the definition says where that changed, and otherwise as they were scaled. */
 export function wantedAmounts(home: string, spec: ComponentSpec, before: Before | undefined): ReadonlyMap<string, number> {
-  const had = new Map([
-    [home, before?.home ?? 0],
-    ...(before?.parts ?? []).map(({ row, at }): [string, number] => [at.cluster, row.replicas]),
-  ]);
+  const had = before === undefined ? new Map<string, number>() : amountsNow(home, before);
   const isSame = before !== undefined && before.spec.replicas === spec.replicas;
   const total = isSame ? sum([...had.values()]) : spec.replicas;
   const { placement } = spec;
   if (placement === undefined) return new Map([[home, total]]);
   if (isSame && canonicalJson(before.spec.placement?.clusters ?? []) === canonicalJson(placement.clusters)) return had;
   return amountsOf(placement, numbersOf(placement) ?? divide(total, placement));
+}
+
+/** Wanted instances for each cluster that it is to run in. A cluster that is being left has its own until then, and counts no more. */
+export function amountsNow(home: string, { spec, home: own, parts }: Before): ReadonlyMap<string, number> {
+  const listed = new Set(spec.placement?.clusters.map(({ name }) => name));
+  const staying = parts.filter(({ row, at }) => listed.has(at.cluster) && row.delete_requested_at === null);
+  return new Map([[home, own], ...staying.map(({ row, at }): [string, number] => [at.cluster, row.replicas])]);
 }
 
 /** The same for a number of all its instances. */

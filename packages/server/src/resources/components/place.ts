@@ -16,6 +16,7 @@ import { withinQuota } from "../stacks/quota.ts";
 import type { StackHandle, StackService } from "../stacks/service.ts";
 import { defineComponent } from "./definition.ts";
 import { checkPlacement, isEverywhere, placedParts } from "./parts.ts";
+import { grantPermission, requirePermissions, takesGrant } from "./rights.ts";
 import type { ComponentService } from "./service.ts";
 import { allComponents, type ComponentRow } from "./store.ts";
 
@@ -26,13 +27,14 @@ export function createPlaceService(deps: ResourceDeps, stacks: StackService, com
     /** `placement`: undefined has it in its stack's own cluster alone. Errors: `placement_refused`; `wrong_state` while a rollout of it is under way. */
     async place(call: Call, stackName: string, name: string, placement: Placement | undefined): Promise<Deployment> {
       return transaction(deps.db, async (trx) => {
-        const stack = await stacks.find(call, stackName, "releases.deploy", { trx, lock: true });
-        const { component } = await components.find(call, stackName, name, "releases.deploy", { trx, lock: true });
+        const stack = await stacks.find(call, stackName, "stacks.write", { trx, lock: true });
+        const { component } = await components.find(call, stackName, name, "stacks.write", { trx, lock: true });
         await refuse(trx, stack, component);
         const spec = specOf(component, placement);
         const specs = new Map((await allComponents(trx, stack.id)).map((row): [string, ComponentSpec] => [row.name, row.spec]));
         await checkPlacement(trx, deps.places, stack, name, specs.set(name, spec), call.signal);
-        const { component: placed } = await withinQuota(trx, stack, () => defineComponent(trx, call, stack, name, spec));
+        const { component: placed, changed } = await withinQuota(trx, stack, () => defineComponent(trx, call, stack, name, spec));
+        await requirePermissions(deps, call, stack, takesGrant(spec, changed) ? [grantPermission] : []);
         if (canonicalJson(component.spec.placement ?? {}) !== canonicalJson(placement ?? {})) await tell(trx, call, stack, placed);
         const stable = placed.stable_release_id === null ? undefined : await findRelease(trx, placed.stable_release_id);
         // Numbers alone are no release: each part's loop sees to them.

@@ -4,11 +4,26 @@ import { autoscaleProblem } from "../../core/autoscale.ts";
 import { BerthError } from "../../core/errors.ts";
 import { overlayTooLarge } from "../../core/overlay/overlay.ts";
 import type { Engine, Workload } from "../../engines/engine.ts";
+import type { Call } from "../call.ts";
+import type { ResourceDeps } from "../deps.ts";
+import type { StackHandle } from "../stacks/service.ts";
 
 export const grantPermission = "privileges.grant";
 
 /** Whether who writes this definition in place of the one `before` needs `privileges.grant`. */
 export const takesGrant = (spec: ComponentSpec, isChanged: boolean): boolean => isChanged && spec.securityProfile === "privileged";
+
+/** Throws `forbidden`. The caller is known to see the stack. */
+export async function requirePermissions(
+  deps: Pick<ResourceDeps, "access">,
+  call: Call,
+  stack: Pick<StackHandle, "id" | "teamId">,
+  permissions: readonly string[],
+): Promise<void> {
+  for (const permission of permissions)
+    if (!(await deps.access.may(call.principal, permission, { team: stack.teamId, stack: stack.id })))
+      throw new BerthError("forbidden", { action: permission, permission });
+}
 
 /**
  * Errors: `overlay_refused` for the first thing that the component's overlays may not have, with all of them in `details`. What depends on more than the definition, such as

@@ -24,7 +24,7 @@ import { withinQuota } from "../stacks/quota.ts";
 import type { StackHandle, StackService } from "../stacks/service.ts";
 import { defineComponent, sameSpec } from "./definition.ts";
 import { checkAutoscale, checkOverlays, grantPermission, takesGrant } from "./rights.ts";
-import { buryPart, changeParts, checkPlacement, otherParts, scaledAmounts } from "./parts.ts";
+import { amountsNow, buryPart, changeParts, checkPlacement, otherParts, scaledAmounts } from "./parts.ts";
 import * as store from "./store.ts";
 import { createComponentViews } from "./views.ts";
 
@@ -180,10 +180,11 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
         const limits = component.spec.autoscale;
         if (limits !== undefined)
           throw new BerthError("autoscaled", { component: name, min: limits.min, max: limits.max, replicas: component.replicas });
-        const from = component.replicas + totalOf((await otherParts(trx, at, component.id)).map(({ row }) => [row.name, row.replicas]));
+        const parts = await otherParts(trx, at, component.id);
+        const now = amountsNow(at.cluster, { spec: component.spec, home: component.replicas, parts });
         const amounts = scaledAmounts(at.cluster, component.spec, replicas);
-        const to = totalOf(amounts);
-        if (from === to) return undefined;
+        if ([...amounts].every(([cluster, amount]) => now.get(cluster) === amount)) return undefined;
+        const [from, to] = [totalOf(now), totalOf(amounts)];
         await stackEvent(trx, at, { code: "component_scaled", component: name, params: { from, to } });
         return { amounts };
       });

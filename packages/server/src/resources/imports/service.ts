@@ -12,6 +12,7 @@ import { isBelow } from "../../core/image/reference.ts";
 import { releaseHash } from "../../core/release/release.ts";
 import type { ReleaseRecord } from "../../core/release/record.ts";
 import { EngineFailure, type Engine, type Workload } from "../../engines/engine.ts";
+import { namespaceOf } from "../../engines/kubernetes/names.ts";
 import { transaction } from "../../db/transaction.ts";
 import type { AdoptionService } from "../adoption/service.ts";
 import type { Call } from "../call.ts";
@@ -99,6 +100,12 @@ export function createImportService(deps: ResourceDeps, adoption: Pick<AdoptionS
       });
     if (!new RegExp(namePattern).test(name))
       throw new BerthError("wrong_state", { verb: "Importing", reason: `${name} can be no stack's name`, hint: "Name one with --stack." });
+    if (namespace === namespaceOf({ stack: name }))
+      throw new BerthError("wrong_state", {
+        verb: "Importing",
+        reason: `namespace ${namespace} would be Berth's own as that of a stack ${name}, and be deleted with it`,
+        hint: "Give the stack another name.",
+      });
     const known = await store.stackNamed(deps.db, name);
     if (known !== undefined && (known.namespace !== namespace || known.cluster !== cluster || known.deleting))
       throw new BerthError("conflict", { kind: "stack", name });

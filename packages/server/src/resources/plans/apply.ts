@@ -10,7 +10,7 @@ import { queueBuild } from "../builds/retry.ts";
 import type { BuildRow } from "../builds/store.ts";
 import type { Call } from "../call.ts";
 import { defineComponent } from "../components/definition.ts";
-import { checkAutoscale, checkOverlays, grantPermission, takesGrant } from "../components/rights.ts";
+import { checkAutoscale, checkOverlays, grantPermission, requirePermissions, takesGrant } from "../components/rights.ts";
 import { requestRemoval } from "../components/service.ts";
 import { checkPlacement } from "../components/parts.ts";
 import { allComponents, findComponent, reachableComponents, updateComponent, type ComponentRow } from "../components/store.ts";
@@ -157,13 +157,6 @@ async function applyWhole(
 /** What a plan's sealed secret is bound to. */
 export function planSecret(stack: string, name: string): string {
   return `plan:${stack}/${name}`;
-}
-
-/** Throws `forbidden`. The caller is known to see the stack. */
-async function requirePermissions(deps: ResourceDeps, call: Call, stack: StackHandle, permissions: readonly string[]): Promise<void> {
-  for (const permission of permissions)
-    if (!(await deps.access.may(call.principal, permission, { team: stack.teamId, stack: stack.id })))
-      throw new BerthError("forbidden", { action: permission, permission });
 }
 
 /** Errors: `plan_stale` when the key that it was made under is gone since. */

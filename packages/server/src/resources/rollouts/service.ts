@@ -101,11 +101,14 @@ export function createRolloutService(deps: ResourceDeps, stacks: StackService, c
             hint: "`berth status` shows where things stand.",
           });
         const intent = await resolveIntent(trx, stack, component.id, component.spec);
+        // One that stopped before its cluster's turn has the release of those before.
+        const release =
+          rollout.release_id ?? (await store.earlierRollouts(trx, rollout.id)).find((one) => one.release_id !== null)?.release_id;
         const from =
           rollout.build_id !== null
             ? { build: await retryBuildIn(trx, call, stack, rollout.build_id) }
-            : rollout.release_id !== null
-              ? { release: rollout.release_id }
+            : release != null
+              ? { release }
               : undefined;
         if (from === undefined)
           throw new BerthError("wrong_state", {
@@ -156,7 +159,7 @@ function present(stack: StackHandle, row: store.RolloutListRow, may: MayHere): R
     allowed: rolloutVerbs(may, {
       phase: row.phase,
       newest: row.newest,
-      kept: row.build_id !== null || row.release_id !== null,
+      kept: row.build_id !== null || row.release_id !== null || row.follows !== null,
       deleting: stack.deleting || row.deleting,
     }),
   };

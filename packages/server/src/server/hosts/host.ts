@@ -21,6 +21,9 @@ import { openTunnel, TunnelClosed } from "./tunnel.ts";
 const pauses = { first: 500, most: 15_000 };
 const patience = 60_000;
 
+/** It was started and never answered. */
+class EdgeSilent extends HostTrouble {}
+
 export interface HostDeps {
   readonly host: OpenHost;
   readonly settings: EdgeSettings;
@@ -91,7 +94,8 @@ export class Host implements Connection {
       try {
         reason = await this.#connected(signal);
       } catch (error) {
-        reason = (await this.#whyEdgeEnded(signal)) ?? reasonOf(error);
+        const said = error instanceof TunnelClosed || error instanceof EdgeSilent ? await this.#whyEdgeEnded(began, signal) : undefined;
+        reason = said ?? reasonOf(error);
         if (!(
           error instanceof HostTrouble ||
           error instanceof DockerUnreachable ||
@@ -137,10 +141,12 @@ export class Host implements Connection {
   }
 
   /** Where the edge itself fails, what is heard of its tunnel says nothing. */
-  async #whyEdgeEnded(signal: AbortSignal): Promise<string | undefined> {
+  async #whyEdgeEnded(since: number, signal: AbortSignal): Promise<string | undefined> {
     const { installation, cluster } = this.#deps.settings;
     try {
-      const said = await whyEdgeEnded(this.#api, edgeContainerName(installation, cluster), signal);
+      const seconds = Math.ceil((performance.now() - since) / 1_000) + 60;
+      const soon = AbortSignal.any([signal, AbortSignal.timeout(10_000)]);
+      const said = await whyEdgeEnded(this.#api, edgeContainerName(installation, cluster), seconds, soon);
       return said === undefined ? undefined : `its edge ends again and again: ${said}`;
     } catch {
       return undefined; // the daemon does not answer either, which is told
@@ -168,10 +174,10 @@ export class Host implements Connection {
         if (isRight(hello)) return hello;
       } catch (error) {
         signal.throwIfAborted();
-        if (performance.now() > until) throw new HostTrouble(`its edge does not answer: ${reasonOf(error)}`);
+        if (performance.now() > until) throw new EdgeSilent(`its edge does not answer: ${reasonOf(error)}`);
       }
       if (over !== undefined) throw over;
-      if (performance.now() > until) throw new HostTrouble("its edge does not answer");
+      if (performance.now() > until) throw new EdgeSilent("its edge does not answer");
     }
   }
 

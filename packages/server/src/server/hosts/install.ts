@@ -136,11 +136,12 @@ async function awaitRunning(api: DockerApi, name: string, signal: AbortSignal): 
   }
 }
 
-/** What its edge said when it ended by itself, in one line; undefined while it runs, or when it said nothing. Errors: as of any call of the daemon. */
-export async function whyEdgeEnded(api: DockerApi, name: string, signal: AbortSignal): Promise<string | undefined> {
+/** What an edge that ends again and again said in the last so many `seconds`, in one line; undefined while it runs, or when it said nothing. Errors: as of any call of the daemon. */
+export async function whyEdgeEnded(api: DockerApi, name: string, seconds: number, signal: AbortSignal): Promise<string | undefined> {
   const seen = await inspect(api, name, signal);
-  if (seen === undefined || (seen.State.Running && !seen.State.Restarting)) return undefined;
-  const logs = await api.stream("GET", `/containers/${name}/logs`, { query: { stdout: true, stderr: true, tail: 50 }, signal });
+  if (seen?.State.Restarting !== true) return undefined;
+  const query = { stdout: true, stderr: true, tail: 50, since: Math.floor(Date.now() / 1_000) - seconds };
+  const logs = await api.stream("GET", `/containers/${name}/logs`, { query, signal });
   let said = "";
   for await (const { data } of readFrames(logs as AsyncIterable<Buffer>)) said += data.toString();
   const scan = new ErrorScan();

@@ -44,6 +44,7 @@ export class HostLab implements AsyncDisposable {
     const daemon = await startDockerd({ tls: true });
     const api = new DockerApi(daemon.endpoint);
     const home = await mkdtemp(join(tmpdir(), "berth-host-"));
+    let host: Host | undefined;
     try {
       await importImage(api, createReadStream(await leanTar(["nodejs", "iproute2"])), { reference: "berth-test/with-ip:lab" });
       await buildImage(api, { tag: image, base: "berth-test/with-ip:lab", onLine: () => undefined });
@@ -52,7 +53,7 @@ export class HostLab implements AsyncDisposable {
       mkdirSync(paths.run);
       const sockets = hostSockets(paths, cluster);
       const connected = Promise.withResolvers<undefined>();
-      const host: Host = new Host({
+      host = new Host({
         host: { kind: "docker", cluster, domain: "localhost", facts, tls },
         settings: {
           installation,
@@ -68,7 +69,7 @@ export class HostLab implements AsyncDisposable {
         install: { own: undefined, auth: () => Promise.resolve({}), probeKey: randomBytes(32) },
         takeOver: () => Promise.resolve(),
         onChange: () => {
-          if (host.state.connected) connected.resolve(undefined);
+          if (host?.state.connected === true) connected.resolve(undefined);
         },
         log: silentLog,
       });
@@ -78,8 +79,10 @@ export class HostLab implements AsyncDisposable {
       const engine = new DockerEngine({ agentSocket: agent, logsSocket: logs, dialSocket: dial, cluster, login });
       return new HostLab(daemon, api, engine, host, home);
     } catch (error) {
+      await host?.close();
       api.close();
       await daemon[Symbol.asyncDispose]();
+      await rm(home, { recursive: true, force: true });
       throw error;
     }
   }
