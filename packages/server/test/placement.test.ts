@@ -1,6 +1,8 @@
 // A component in several clusters: its release goes through them in their order, with a pause between, and stops where it fails; what happens in one of them keeps no other waiting.
 import { defaultSpec, type ComponentSpec, type Placement } from "@berth/contract/spec.ts";
 import { beforeAll, expect, test } from "vitest";
+import { BerthError } from "../src/core/errors.ts";
+import { bury, openTombstone } from "../src/db/tombstones.ts";
 import { EngineFailure, type Engine } from "../src/engines/engine.ts";
 import { FakeTraffic } from "../src/engines/fake-traffic.ts";
 import { FakeEngine } from "../src/engines/fake.ts";
@@ -10,13 +12,20 @@ import type { PlaceState } from "../src/resources/deps.ts";
 import { Scene } from "./scene.ts";
 import { useServices } from "./services.ts";
 
-const clusters = ["home", "west", "north"] as const;
+const clusters = ["home", "west", "north", "east"] as const;
 type ClusterName = (typeof clusters)[number];
 let engines = new Map<string, FakeEngine>();
 let states = new Map<string, PlaceState>();
 const services = useServices((deps) => ({
   places: { ...deps.places, standard: "home", engine: (cluster): Engine => engines.get(cluster) ?? deps.places.engine(cluster) },
-  addedClusters: { ...deps.addedClusters, state: (cluster) => states.get(cluster) },
+  addedClusters: {
+    ...deps.addedClusters,
+    state: (cluster) => states.get(cluster),
+    clear: (cluster) => {
+      const { connected = true, reason = "" } = states.get(cluster) ?? {};
+      return connected ? Promise.resolve() : Promise.reject(new BerthError("engine_unavailable", { cluster, reason }));
+    },
+  },
 }));
 
 beforeAll(async () => {
@@ -57,7 +66,7 @@ class Fleet extends Scene {
   constructor() {
     super(services());
     const here = new Map<string, FakeEngine>([["home", this.engine]]);
-    for (const cluster of ["west", "north"]) here.set(cluster, new FakeEngine({ now: () => this.now, cluster }));
+    for (const cluster of clusters.slice(1)) here.set(cluster, new FakeEngine({ now: () => this.now, cluster }));
     const traffics = new Map([...here].map(([cluster, engine]) => [cluster, cluster === "home" ? this.traffic : new FakeTraffic(engine)]));
     this.engines = here;
     Object.assign(this.deps, {
@@ -103,6 +112,33 @@ class Fleet extends Scene {
       await this.passAll(each);
     }
     throw new Error(`${what} did not come about: ${JSON.stringify((await this.rollouts()).items)}`);
+  }
+
+  /** One of the stack, which is told that it is to go. */
+  async passStack(id: string): Promise<void> {
+    const {
+      database: { db },
+      deps,
+    } = this.services;
+    await reconcileStack(
+      {
+        db,
+        places: this.deps.places,
+        builderFor: () => ({ forget: () => Promise.resolve() }),
+        buildLogs: deps.buildLogs,
+        clock: this.deps.clock,
+      },
+      id,
+      { signal: this.signal, commit: (work) => transaction(db, work), fence: Number.MAX_SAFE_INTEGER },
+    );
+  }
+  async stackId(): Promise<string> {
+    const { db } = this.services.database;
+    return (await db.selectFrom("stacks").select("id").where("name", "=", this.ref.stack).executeTakeFirstOrThrow()).id;
+  }
+  /** Whether it is decided, and not carried out yet, that the whole stack leaves the cluster. */
+  async isLeaving(cluster: ClusterName): Promise<boolean> {
+    return (await openTombstone(this.services.database.db, cluster, { kind: "stack", stack: this.ref.stack })) !== undefined;
   }
 
   rollouts() {
@@ -330,26 +366,145 @@ test("keeps the cluster that it is to leave when it does not come up in the one 
   expect(await at.running("west")).toEqual({ 1: 1 });
 });
 
+test("what is on its way in a cluster that is taken off the list gives way, and what serves there stays until the others have the newer release", async () => {
+  const at = await Fleet.make();
+  await at.deploy(placed({ ...both, pause: 0 }));
+  await at.over();
+  await at.deploy(placed({ ...both, pause: 0 }, { command: { exec: ["second"] } }));
+  at.in("west").behave(await at.hash(2), { readyAfter: Infinity });
+  await at.until(async () => (await at.running("west"))[2] !== undefined, "the second release in the second cluster");
+  const instead: Placement = { clusters: [both.clusters[0]!, { name: "north", replicas: 1 }], pause: 0 };
+  await at.deploy(placed(instead, { command: { exec: ["third"] } }));
+  at.in("north").behave(await at.hash(3), { readyAfter: 20 * second });
+  // What would have decided over clusters by the placement of now comes up after all.
+  at.in("west").behave(await at.hash(2), {});
+  expect(await at.went()).toMatchObject({ west: "superseded" });
+  await at.until(async () => Object.keys(await at.running("north")).length > 0, "instances in the new cluster");
+  for (let count = 0; count < 5; count += 1) {
+    await at.passAll(second);
+    expect((await at.running("west"))[1]).toBe(1);
+  }
+  await at.over();
+  await at.until(async () => !(await at.rows()).has("west"), "the end in the old cluster");
+  expect([await at.running("home"), await at.running("west"), await at.running("north")]).toEqual([{ 3: 2 }, {}, { 3: 1 }]);
+});
+
+test("a definition that places it anew while a release is on its way takes it out of no cluster before the others have anything of it", async () => {
+  const at = await Fleet.make();
+  await at.deploy(placed({ ...both, pause: 0 }));
+  await at.over();
+  await at.deploy(placed({ ...both, pause: 0 }, { command: { exec: ["second"] } }));
+  await at.hash(2);
+  const instead: Placement = { clusters: [both.clusters[0]!, { name: "north", replicas: 1 }], pause: 0 };
+  const body = placed(instead, { command: { exec: ["second"] } });
+  await services().handlers.setComponent({ params: at.ref, body }, services().call());
+  await at.over();
+  for (let count = 0; count < 5; count += 1) await at.passAll(second);
+  expect([await at.running("west"), await at.running("north")]).toEqual([{ 2: 1 }, {}]);
+  await at.deploy(body);
+  await at.over();
+  await at.until(async () => !(await at.rows()).has("west"), "the end in the old cluster");
+  expect(Object.keys(await at.running("north"))).toHaveLength(1);
+});
+
+test("nobody waits for a cluster that takes its time to let go of a stack, and nothing is placed there meanwhile", async () => {
+  const at = await Fleet.make();
+  await at.deploy(placed({ ...both, pause: 0 }));
+  await at.over();
+  const { handlers, call } = services();
+  const west = at.in("west");
+  const forget = west.forget.bind(west);
+  const asked = Promise.withResolvers<void>();
+  const answer = Promise.withResolvers<void>();
+  west.forget = async (...given) => {
+    asked.resolve();
+    await answer.promise;
+    return forget(...given);
+  };
+  await handlers.placeComponent({ params: at.ref, body: {} }, call());
+  await at.over();
+  const left = at.until(async () => !(await at.rows()).has("west"), "the end in the old cluster");
+  await Promise.race([asked.promise, left]);
+  expect(await at.isLeaving("west")).toBe(true);
+  const db = { ...at.ref, component: "db" };
+  await handlers.setComponent({ params: db, body: worker }, call());
+  await expect(handlers.setComponent({ params: db, body: placed(both) }, call())).rejects.toMatchObject({
+    code: "placement_refused",
+    params: { component: "db", hint: "Try again in a moment." },
+  });
+  answer.resolve();
+  await left;
+  expect(await at.isLeaving("west")).toBe(false);
+  await handlers.setComponent({ params: db, body: placed(both) }, call());
+});
+
+test("a decision that its stack leaves a cluster is taken back where another component is, and none of them goes by it", async () => {
+  const at = await Fleet.make();
+  await at.deploy(placed({ ...both, pause: 0 }));
+  await at.over();
+  const { handlers, call, database } = services();
+  await handlers.setComponent({ params: { ...at.ref, component: "db" }, body: placed(both) }, call());
+  const { team_id: teamId } = await database.db
+    .selectFrom("stacks")
+    .select("team_id")
+    .where("name", "=", at.ref.stack)
+    .executeTakeFirstOrThrow();
+  await transaction(database.db, (trx) => bury(trx, { kind: "stack", stack: at.ref.stack }, { cluster: "west", teamId }));
+  await handlers.placeComponent({ params: at.ref, body: {} }, call());
+  await at.over();
+  await at.until(async () => !(await at.rows()).has("west"), "the end in the old cluster");
+  expect([await at.running("west"), await at.isLeaving("west")]).toEqual([{}, false]);
+});
+
+test("a cluster that is gone for good is removed with what was to leave it, and who waited for that goes on", async () => {
+  const at = await Fleet.make();
+  await at.deploy(placed({ clusters: [both.clusters[0]!, { name: "east", replicas: 1 }], pause: 0 }));
+  await at.over();
+  const { handlers, call, database } = services();
+  const host = { endpoint: "ssh://east", home: "/var/lib/berth", socket: "/run/docker.sock", httpPort: 80, httpsPort: 443 };
+  await database.db
+    .updateTable("clusters")
+    .set({ host: JSON.stringify(host) })
+    .where("name", "=", "east")
+    .execute();
+  at.in("east").reachable = false;
+  states.set("east", { connected: false, reason: "it is away", since: new Date(at.now) });
+  const remove = (unreached: boolean) => handlers.removeCluster({ params: { cluster: "east" }, query: { unreached } }, call());
+  // What is placed there is given up by nobody.
+  await expect(remove(true)).rejects.toMatchObject({ code: "wrong_state" });
+  const id = await at.stackId();
+  await handlers.deleteStack({ params: { stack: at.ref.stack }, query: {} }, call());
+  await at.passStack(id);
+  for (let count = 0; count < 20; count += 1) await at.passAll(second);
+  expect([...(await at.rows()).keys()]).toEqual(["home", "east"]);
+  await expect(remove(false)).rejects.toMatchObject({ code: "wrong_state" });
+  // Nor while it answers: then its parts go by themselves.
+  states.set("east", { connected: true, since: new Date(at.now) });
+  await expect(remove(true)).rejects.toMatchObject({ code: "wrong_state" });
+  states.set("east", { connected: false, reason: "it is away", since: new Date(at.now) });
+  await database.db.deleteFrom("due").execute();
+  await remove(true);
+  expect((await at.rows()).has("east")).toBe(false);
+  const due = await database.db.selectFrom("due").select(["kind", "key", "cluster"]).orderBy("kind").execute();
+  expect(due).toEqual([
+    { kind: "component", key: at.componentId, cluster: "home" },
+    { kind: "stack", key: id, cluster: "home" },
+  ]);
+  const grave = { kind: "component", ...at.ref } as const;
+  expect(await openTombstone(database.db, "east", grave)).toBeUndefined();
+  for (let count = 0; count < 5; count += 1) await at.passAll(second);
+  await at.passStack(id);
+  expect(await database.db.selectFrom("stacks").select("id").where("id", "=", id).execute()).toEqual([]);
+});
+
 test("is removed with its stack in all clusters, and its stack waits for one that is away", async () => {
   const at = await Fleet.make();
   await at.deploy(placed({ ...both, pause: 0 }));
   await at.over();
-  const { handlers, call, database, deps } = services();
+  const { handlers, call, database } = services();
   await handlers.deleteStack({ params: { stack: at.ref.stack }, query: {} }, call());
-  const { id } = await database.db.selectFrom("stacks").select("id").where("name", "=", at.ref.stack).executeTakeFirstOrThrow();
-  const stackPass = () =>
-    reconcileStack(
-      {
-        db: database.db,
-        places: at.deps.places,
-        builderFor: () => ({ forget: () => Promise.resolve() }),
-        buildLogs: deps.buildLogs,
-        clock: at.deps.clock,
-      },
-      id,
-      { signal: at.signal, commit: (work) => transaction(database.db, work), fence: Number.MAX_SAFE_INTEGER },
-    );
-  await stackPass();
+  const id = await at.stackId();
+  await at.passStack(id);
   at.in("west").reachable = false;
   for (let count = 0; count < 20; count += 1) await at.passAll(second);
   expect([Object.keys(await at.running("home")).length, (await at.rows()).size]).toEqual([0, 2]);
@@ -357,7 +512,7 @@ test("is removed with its stack in all clusters, and its stack waits for one tha
   at.in("west").reachable = true;
   for (let count = 0; count < 20; count += 1) await at.passAll(second);
   expect(await at.running("west")).toEqual({});
-  await stackPass();
+  await at.passStack(id);
   expect(await database.db.selectFrom("stacks").select("id").where("id", "=", id).execute()).toEqual([]);
 });
 

@@ -65,6 +65,19 @@ export async function settleTombstone(trx: Db, id: number, generation: number): 
     .execute();
 }
 
+/** Nobody can carry it out any more, for its cluster is gone: should that ever come back, what turns up there goes on the same word. */
+export async function settleUnseen(trx: Db, cluster: string, grave: Grave): Promise<void> {
+  const { kind, ref } = stored(grave);
+  await trx
+    .updateTable("tombstones")
+    .set({ done_at: sql<Date>`now()`, generation: sql<number>`nextval('fences')` })
+    .where("cluster", "=", cluster)
+    .where("kind", "=", kind)
+    .where(sql<boolean>`ref = ${ref}::jsonb`)
+    .where("done_at", "is", null)
+    .execute();
+}
+
 /** The decision is taken back before it was carried out. */
 export async function withdrawTombstone(trx: Db, cluster: string, grave: Grave): Promise<void> {
   const { kind, ref } = stored(grave);

@@ -8,8 +8,8 @@ import { builtRuntime, chooseCommand, imageRuntime, releaseHash, type ReleaseCon
 import { componentState } from "../../core/rollout/outcome.ts";
 import { emptyMemory } from "../../core/rollout/plan.ts";
 import type { Db } from "../../db/pool.ts";
-import { leaveClusters } from "../../resources/components/parts.ts";
-import { findComponentById, nextNumber, saveMemory, updateComponent } from "../../resources/components/store.ts";
+import { leaveClusters, placedParts } from "../../resources/components/parts.ts";
+import { findComponentById, nextNumber, saveMemory, updateComponent, type ComponentRow } from "../../resources/components/store.ts";
 import { freeAddresses } from "../../resources/components/addresses.ts";
 import { findBuildById, saveArtifact } from "../../resources/builds/store.ts";
 import { stackEvent, wakeComponent } from "../../resources/intent.ts";
@@ -69,6 +69,8 @@ export async function endRollout(
   change: rollouts.RolloutChange = {},
   settled = true,
 ): Promise<boolean> {
+  // Before the rollout's row, as whoever accepts a newer one: from here on nobody changes where it is placed.
+  const owner = phase === "succeeded" ? await findComponentById(trx, loaded.ownerId, { lock: true }) : undefined;
   if (
     !(await rollouts.updateRollout(trx, rollout.id, {
       ...(phase === "succeeded" ? { cause: null } : {}),
@@ -105,17 +107,21 @@ export async function endRollout(
   for (const waiting of await rollouts.waitingFor(trx, rollout.id)) await wakeComponent(trx, waiting.component_id, waiting.cluster);
   if (phase === "succeeded" && loaded.next !== undefined)
     await updateComponent(trx, loaded.component.id, { stableReleaseId: loaded.next.id });
-  if (phase === "succeeded" && !(await rollouts.isFollowed(trx, rollout.id))) await leaveOthers(trx, loaded);
+  if (owner !== undefined && (await rollouts.isLast(trx, owner.id, rollout))) await leaveOthers(trx, loaded, owner);
   if (settled) await freeAddresses(trx, loaded.stack, loaded.component.id);
   await settleState(trx, loaded, phase);
   return true;
 }
 
-/** Everywhere else it has its release: what runs where it is not placed any more is needed no longer. */
-async function leaveOthers(trx: Db, { stack, ownerId }: Loaded): Promise<void> {
+/** Once it has this release everywhere, what runs where it is not placed any more is needed no longer. A definition may have placed it anew since, in clusters that have nothing of it yet. */
+async function leaveOthers(trx: Db, { stack, component, next }: Loaded, owner: ComponentRow): Promise<void> {
   const row = await findStackById(trx, stack.id);
-  const component = await findComponentById(trx, ownerId);
-  if (row !== undefined && component !== undefined) await leaveClusters(trx, stackHandle(row), component);
+  if (row === undefined) return;
+  const at = stackHandle(row);
+  const isEverywhere = (await placedParts(trx, at, owner)).every(
+    (part) => part.row.id === component.id || part.row.stable_release_id === next?.id,
+  );
+  if (isEverywhere) await leaveClusters(trx, at, owner);
 }
 
 /** Whoever hears that the rollout ended finds the component no longer progressing: its state is told in the same commit, not a look later. */

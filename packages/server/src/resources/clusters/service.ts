@@ -15,6 +15,7 @@ import type { Page } from "../../core/page.ts";
 import type { Db } from "../../db/pool.ts";
 import { transaction } from "../../db/transaction.ts";
 import type { Call } from "../call.ts";
+import { dropLeaving } from "../components/leaving.ts";
 import type { PlaceState, ResourceDeps } from "../deps.ts";
 import { audit, keepAnswer } from "../intent.ts";
 import { slice, toPage, type ListRequest } from "../page.ts";
@@ -52,7 +53,7 @@ export function createClusterService(deps: ResourceDeps) {
   }
 
   /** A cluster that is there, locked. Errors: `not_found`. */
-  async function lock(trx: Db, name: string): Promise<NonNullable<Awaited<ReturnType<typeof store.lockHost>>>> {
+  async function lock(trx: Db, name: string): Promise<store.LockedCluster> {
     const row = await store.lockHost(trx, name);
     if (row === undefined || row.removed) throw notFound(name);
     return row;
@@ -129,33 +130,43 @@ export function createClusterService(deps: ResourceDeps) {
       return show(call, name);
     },
 
-    /** Errors: `not_found`, `wrong_state` for a server's own machine or while there are stacks, `engine_unavailable` when the host does not answer. */
+    /**
+     * `unreached`: also when it does not answer; what was to leave it then is forgotten as it is. Errors: `not_found`, `wrong_state` for a server's own machine or while there
+     * are stacks, `engine_unavailable` when the host does not answer.
+     */
     async remove(call: Call, name: string, { unreached = false }: { readonly unreached?: boolean }): Promise<void> {
-      const removable = async (trx: Db): Promise<string> => {
-        const { id, host, stacks } = await lock(trx, name);
+      const removable = async (trx: Db, isGone: boolean): Promise<string> => {
+        const { id, host, stacks, staying } = await lock(trx, name);
         if (host === null)
           throw new BerthError("wrong_state", {
             verb: "Removing it",
             reason: `cluster ${name} is its server's own machine`,
             hint: "Only what was added can be removed.",
           });
-        if (stacks > 0)
+        if ((isGone ? staying : stacks) > 0)
           throw new BerthError("wrong_state", {
             verb: "Removing it",
             reason: `cluster ${name} has ${String(stacks)} ${stacks === 1 ? "stack" : "stacks"}`,
-            hint: "Delete them first; `berth clusters drain` keeps new ones away.",
+            hint:
+              staying > 0
+                ? "Delete them first; `berth clusters drain` keeps new ones away."
+                : "What is there of them is being removed. Once the cluster is gone for good, `--unreached` does not wait for that.",
           });
         return id;
       };
-      await transaction(deps.db, removable);
+      await transaction(deps.db, (trx) => removable(trx, unreached && deps.addedClusters.state(name)?.connected !== true));
+      let isGone = false;
       try {
         await deps.addedClusters.clear(name, call.signal);
       } catch (error) {
         if (!unreached || !(error instanceof BerthError) || error.code !== "engine_unavailable") throw error;
+        isGone = true;
       }
       await transaction(deps.db, async (trx) => {
-        await store.removeHost(trx, await removable(trx), name, deps.clock());
-        await audit(trx, call, "clusters.remove", "installation", { cluster: name });
+        const id = await removable(trx, isGone);
+        const left = isGone ? await dropLeaving(trx, { id, name }) : [];
+        await store.removeHost(trx, id, name, deps.clock());
+        await audit(trx, call, "clusters.remove", "installation", { cluster: name, ...(left.length === 0 ? {} : { left }) });
       });
       await deps.addedClusters.refresh();
     },

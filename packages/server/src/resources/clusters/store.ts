@@ -24,10 +24,10 @@ export interface ClusterRow {
   readonly draining_since: Date | null;
   readonly host: PlaceFacts | null;
 }
-/** How many stacks have something in a cluster: those of its own, and those of which a component has a part there. */
-const stacksIn = (cluster: RawBuilder<unknown>) =>
+/** How many stacks have something in a cluster: those of its own, and those of which a component has a part there, or one that is like `parts`. */
+const stacksIn = (cluster: RawBuilder<unknown>, parts = sql<boolean>`true`) =>
   sql<number>`(select count(*)::int from stacks s where s.deleted_at is null
-    and (s.cluster_id = ${cluster} or exists (select 1 from components c where c.stack_id = s.id and c.cluster_id = ${cluster})))`;
+    and (s.cluster_id = ${cluster} or exists (select 1 from components c where c.stack_id = s.id and c.cluster_id = ${cluster} and ${parts})))`;
 
 export async function listClusters(
   trx: Db,
@@ -54,19 +54,26 @@ export async function listClusters(
     .execute();
 }
 
+export interface LockedCluster {
+  readonly id: string;
+  readonly host: PlaceFacts | null;
+  readonly removed: boolean;
+  readonly stacks: number;
+  /** Without stacks of which only parts are there whose removal was asked for. */
+  readonly staying: number;
+}
+
 /** A cluster's row, locked; undefined: there is none. */
-export async function lockHost(
-  trx: Db,
-  name: string,
-): Promise<{ readonly id: string; readonly host: PlaceFacts | null; readonly removed: boolean; readonly stacks: number } | undefined> {
+export async function lockHost(trx: Db, name: string): Promise<LockedCluster | undefined> {
   const row = await trx.selectFrom("clusters").select(["id", "host", "removed_at"]).where("name", "=", name).forUpdate().executeTakeFirst();
   if (row === undefined) return undefined;
-  const { many } = await trx
+  const id = sql`${row.id}::uuid`;
+  const many = await trx
     .selectFrom("clusters")
-    .select(stacksIn(sql`${row.id}::uuid`).as("many"))
+    .select([stacksIn(id).as("stacks"), stacksIn(id, sql<boolean>`c.delete_requested_at is null`).as("staying")])
     .where("id", "=", row.id)
     .executeTakeFirstOrThrow();
-  return { id: row.id, host: row.host, removed: row.removed_at !== null, stacks: many };
+  return { id: row.id, host: row.host, removed: row.removed_at !== null, ...many };
 }
 
 export interface KubeAdded {

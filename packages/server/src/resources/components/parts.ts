@@ -6,7 +6,7 @@ import { BerthError } from "../../core/errors.ts";
 import { refuseSecondTeam } from "../../core/isolation.ts";
 import { divide, numbersOf, placementProblem } from "../../core/placement.ts";
 import type { Db } from "../../db/pool.ts";
-import { bury } from "../../db/tombstones.ts";
+import { bury, openTombstone } from "../../db/tombstones.ts";
 import type { Places } from "../deps.ts";
 import { stackEvent, wakeComponent } from "../intent.ts";
 import { lockCluster, otherTeam, type StackHandle } from "../stacks/service.ts";
@@ -173,6 +173,18 @@ export async function defineParts(
   if (component.stable_release_id === null) await leaveClusters(trx, stack, component);
 }
 
+/** What surrounds a stack in a cluster goes with the last of its parts there, and would take along what is placed there meanwhile. Errors: `placement_refused`. */
+async function refuseWhileLeaving(trx: Db, { id, name: stack }: StackHandle, component: string, where: string): Promise<void> {
+  // Whoever decides that waits for this, and finds the new part; or this waits for the decision.
+  await trx.selectFrom("stacks").select("id").where("id", "=", id).forUpdate().execute();
+  if ((await openTombstone(trx, where, { kind: "stack", stack })) === undefined) return;
+  throw new BerthError("placement_refused", {
+    component,
+    reason: `what ran of stack ${stack} in cluster ${where} is being removed`,
+    hint: "Try again in a moment.",
+  });
+}
+
 async function insertPart(
   trx: Db,
   stack: StackHandle,
@@ -180,6 +192,7 @@ async function insertPart(
   where: string,
   replicas: number,
 ): Promise<Part> {
+  await refuseWhileLeaving(trx, stack, name, where);
   const cluster = await trx.selectFrom("clusters").select(["id", "domain"]).where("name", "=", where).executeTakeFirstOrThrow();
   const { id: made } = await trx
     .insertInto("components")

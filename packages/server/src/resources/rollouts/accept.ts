@@ -7,7 +7,7 @@ import type { Db } from "../../db/pool.ts";
 import type { Call } from "../call.ts";
 import { claimAddresses } from "../components/addresses.ts";
 import { nextNumber as nextComponentNumber, updateComponent, type ComponentRow } from "../components/store.ts";
-import { placedParts, type Part } from "../components/parts.ts";
+import { otherParts, placedParts, type Part } from "../components/parts.ts";
 import { stackEvent, wakeComponent } from "../intent.ts";
 import type { ReleaseRow } from "../releases/store.ts";
 import type { StackHandle } from "../stacks/service.ts";
@@ -48,13 +48,15 @@ export async function acceptRollouts(
   const versionId = await store.insertVersion(trx, { stackId: stack.id, number: version, reason, by: call.by });
   const accepted: AcceptedPart[] = [];
   for (const item of byDependency(wanted)) {
-    let before: string | undefined;
-    for (const part of await placedParts(trx, stack, item.component)) {
+    let before: Pick<AcceptedPart, "id" | "number"> | undefined;
+    const placed = await placedParts(trx, stack, item.component);
+    for (const part of placed) {
       const waitsFor = item.spec.dependsOn.flatMap(({ component }) => inCluster(accepted, component, part.at.cluster));
-      const made = await acceptPart(trx, call, part, item, { versionId, reason, follows: before, waitsFor });
+      const made = await acceptPart(trx, call, part, item, { versionId, reason, follows: before?.id, waitsFor });
       accepted.push({ component: item.component.name, componentId: part.row.id, cluster: part.at.cluster, ...made });
-      before = made.id;
+      before = made;
     }
+    await supersedeElsewhere(trx, stack, item.component, placed, before?.number ?? 0);
   }
   await store.insertVersionMembers(trx, versionId, stack.id, new Map(accepted.map((item) => [item.componentId, item.id])));
   await stackEvent(trx, stack, { code: "stack_version", params: { version, reason } });
@@ -136,6 +138,22 @@ async function supersede(trx: Db, stack: StackHandle, component: ComponentRow, b
     topics: [`rollout:${stack.name}/${component.name}/${open.number}`],
   });
   for (const waiting of await store.waitingFor(trx, open.id)) await wakeComponent(trx, waiting.component_id, waiting.cluster);
+}
+
+/** Where it is placed no more, an older rollout gives way as well: it follows one that did, and would decide over clusters by a placement that is not its own. */
+async function supersedeElsewhere(
+  trx: Db,
+  stack: StackHandle,
+  component: ComponentRow,
+  placed: readonly Part[],
+  by: number,
+): Promise<void> {
+  const listed = new Set(placed.map(({ row }) => row.id));
+  for (const { row, at } of await otherParts(trx, stack, component.id)) {
+    if (listed.has(row.id)) continue;
+    await supersede(trx, at, row, by);
+    await wakeComponent(trx, row.id, at.cluster);
+  }
 }
 
 /** Dependencies before what needs them; a circle keeps the order it was given in (the Compose reader refuses circles). */

@@ -218,9 +218,16 @@ export async function earlierRollouts(trx: Db, id: string): Promise<EarlierRollo
   return rows;
 }
 
-/** Whether the same release goes on to another cluster after this one. */
-export async function isFollowed(trx: Db, id: string): Promise<boolean> {
-  return (await trx.selectFrom("rollouts").select("id").where("follows", "=", id).limit(1).executeTakeFirst()) !== undefined;
+/** No other one of the component was accepted after it, in whichever cluster: neither one that takes its release further nor one of a newer version. */
+export async function isLast(trx: Db, ownerId: string, { number }: Pick<RolloutRow, "number">): Promise<boolean> {
+  const later = await trx
+    .selectFrom("rollouts")
+    .select("id")
+    .where(ofComponent(sql.ref("component_id"), ownerId))
+    .where("number", ">", number)
+    .limit(1)
+    .executeTakeFirst();
+  return later === undefined;
 }
 
 /** No newer one of the same component in the same cluster was accepted. */
