@@ -1,14 +1,11 @@
 // The database is lost: what runs is recognised and taken over without a restart, with its config, secrets, routes and volumes, and goes on to be deployed,
 // rolled back and scaled as before. Real server, edge, PostgreSQL and programs.
-import { execFile } from "node:child_process";
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { programs } from "./apps.ts";
 import { TestBerth, isAlive, startLoad, until, type Files } from "./harness.ts";
 
-const run = promisify(execFile);
 let berth: TestBerth;
 beforeAll(async () => {
   berth = await TestBerth.start();
@@ -84,9 +81,7 @@ test("a lost database is rebuilt from what runs, without a restart", async () =>
   rmSync(join(berth.home, "postgres"), { recursive: true });
   // Lost by mistake is not the same as given up.
   await expect(berth.server("run")).rejects.toThrow(/is not in .*postgres\/data any more\.[\s\S]*berth restore --empty/);
-  await run(process.execPath, [berth.program, "restore", "--empty", "--yes"], { env: berth.env });
-  await berth.startServer();
-  await berth.login();
+  await berth.beginEmpty();
   expect((JSON.parse(readFileSync(join(berth.home, "installation.json"), "utf8")) as { epoch: number }).epoch).toBe(2);
   expect((await berth.client.listStacks()).items).toEqual([]);
 

@@ -173,6 +173,20 @@ export class TestBerth {
     return (JSON.parse(readFileSync(join(this.home, "server.json"), "utf8")) as { pid: number }).pid;
   }
 
+  /** Stops the server, takes its database away, and begins with an empty one, signed in: what runs goes on meanwhile. */
+  async loseDatabase(): Promise<void> {
+    await this.server("stop");
+    rmSync(join(this.home, "postgres"), { recursive: true });
+    await this.beginEmpty();
+  }
+
+  /** With an empty database where the one before is lost. */
+  async beginEmpty(): Promise<void> {
+    await run(process.execPath, [this.program, "restore", "--empty", "--yes"], { env: this.env });
+    await this.startServer();
+    await this.login();
+  }
+
   /** Ends everything and removes the home; the log is shown when the test wants to know more. */
   async stop(): Promise<void> {
     try {

@@ -1,10 +1,8 @@
 // A Docker host elsewhere: a daemon that is reached over TLS, with an edge of its own that is a container there. The server's own daemon is another one.
-import { execFile } from "node:child_process";
 import { appendFileSync, cpSync, createReadStream, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { importImage } from "../../packages/server/src/builders/bases/import.ts";
 import { leanTar } from "../../packages/server/src/builders/testing/lean.ts";
@@ -17,7 +15,6 @@ import { buildImage } from "../../tools/image/build.ts";
 import { startLoad, type TestBerth, until, webApp } from "../harness.ts";
 import { base, DockerPlace, missing } from "./place.ts";
 
-const run = promisify(execFile);
 const image = "berth-test/berth:1";
 const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const checkout = join(import.meta.dirname, "..", "..");
@@ -229,11 +226,7 @@ describe.skipIf(missing !== undefined)(`a Docker host elsewhere${missing === und
     const before = await containers();
 
     const load = startLoad({ get }, "web.far.localhost");
-    await berth.server("stop");
-    rmSync(join(berth.home, "postgres"), { recursive: true });
-    await run(process.execPath, [berth.program, "restore", "--empty", "--yes"], { env: berth.env });
-    await berth.startServer();
-    await berth.login();
+    await berth.loseDatabase();
     expect((await berth.client.listStacks()).items).toEqual([]);
     expect(await add(), berth.log()).toMatchObject({ code: 0 });
     expect((await berth.client.showAdoption()).candidates).toMatchObject([

@@ -1,13 +1,8 @@
 // The database is lost: what runs in a cluster is recognised and taken over with the same pods, with its config, secrets and routes, and goes on to be deployed as before.
-import { execFile } from "node:child_process";
-import { rmSync } from "node:fs";
-import { join } from "node:path";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { startLoad, until, webApp } from "../harness.ts";
 import { KubePlace, missingBeside } from "./place.ts";
 
-const run = promisify(execFile);
 const cluster = inject("cluster");
 const missing = missingBeside(cluster);
 const stack = "found-again";
@@ -59,11 +54,7 @@ secrets: { session: { environment: SESSION } }
     const before = await uids();
 
     const load = startLoad(place, place.host("web", stack));
-    await berth.server("stop");
-    rmSync(join(berth.home, "postgres"), { recursive: true });
-    await run(process.execPath, [berth.program, "restore", "--empty", "--yes"], { env: berth.env });
-    await berth.startServer();
-    await berth.login();
+    await berth.loseDatabase();
     expect((await berth.client.listStacks()).items).toEqual([]);
     expect(await berth.client.showAdoption()).toEqual({ candidates: [], away: [] });
     expect(await add(), berth.log()).toMatchObject({ code: 0 });

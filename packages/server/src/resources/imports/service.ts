@@ -96,10 +96,10 @@ export function createImportService(deps: ResourceDeps, adoption: Pick<AdoptionS
       throw new BerthError("wrong_state", {
         verb: "Importing",
         reason: `namespace ${namespace} belongs to stack ${name}`,
-        hint: `Leave --stack out: what is left there goes into ${name}.`,
+        hint: `Leave --name out: what is left there goes into ${name}.`,
       });
     if (!new RegExp(namePattern).test(name))
-      throw new BerthError("wrong_state", { verb: "Importing", reason: `${name} can be no stack's name`, hint: "Name one with --stack." });
+      throw new BerthError("wrong_state", { verb: "Importing", reason: `${name} can be no stack's name`, hint: "Name one with --name." });
     if (namespace === namespaceOf({ stack: name }))
       throw new BerthError("wrong_state", {
         verb: "Importing",
