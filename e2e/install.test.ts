@@ -210,8 +210,17 @@ describe("installed as services", () => {
       expect((await instances(component)).map(({ id, ready }) => [id, ready])).toEqual(before[component].map(({ id }) => [id, true]));
     expect(processes().filter((pid) => /postgres/.test(readlinkSync(`/proc/${pid}/exe`))).length).toBeGreaterThan(0);
 
-    // A restart of one service takes none of the others along.
-    const running = [...(await instances("web")), ...(await instances("worker"))].map(({ pid }) => pid ?? 0);
+    // A restart of one service takes none of the others along. Until the edge was heard, what is shown is from before, and those processes are dead.
+    const shown = async () => [...(await instances("web")), ...(await instances("worker"))].map(({ pid }) => pid ?? 0);
+    const running = await until(
+      async () => {
+        const pids = await shown();
+        return pids.every(isAlive) ? pids : undefined;
+      },
+      "the processes that run to be shown",
+      60_000,
+      () => berth.log(),
+    );
     const gone = (child: ChildProcess) =>
       until(async () => (child.exitCode !== null || child.signalCode !== null ? true : undefined), "the service to end");
     server.kill("SIGTERM");
@@ -233,7 +242,7 @@ describe("installed as services", () => {
     await answersItself(startService("berth.service"));
     await berth.startServer();
     await health();
-    expect([...(await instances("web")), ...(await instances("worker"))].map(({ pid }) => pid)).toEqual(running);
+    expect(await shown()).toEqual(running);
   });
 
   test("and are taken away again, without touching what runs", async () => {

@@ -50,8 +50,8 @@ const checks = [
   "ensure_resource_availability",
   "ignored_auth",
 ];
-/** The first two would end the token that is used. Uploads are bytes that schemathesis has no generator for; upload.test.ts and input.test.ts have them. */
-const apart = ["logout", "deleteToken", "uploadSource"];
+/** The first two would end the token that is used. The others are archives that schemathesis has no generator for; upload.test.ts, input.test.ts and volume-archives.test.ts have them. */
+const apart = ["logout", "deleteToken", "uploadSource", "restoreVolume"];
 
 export interface Amount {
   /** s for each caller; `reader`: one that may only read, who is left out where it is absent. */

@@ -8,7 +8,7 @@ import { Allowed, Empty, ListQuery, Page, type Route } from "../route.ts";
 export const RegistryHost = Type.String({
   maxLength: 259,
   pattern:
-    "^(?:default|localhost|(?=[a-z0-9.-]{1,253}(?::|$))(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(?:\\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*(?::[1-9][0-9]{0,4})?)$",
+    "^(?:default|localhost|(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(?:\\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*(?::[1-9][0-9]{0,4})?)$",
   description:
     "A host in lower case, with its port where it is not 443: `registry.example:5000`; `default` for names of images that begin with no host.",
 });
