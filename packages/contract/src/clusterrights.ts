@@ -86,7 +86,6 @@ export const builderRules: readonly RightsRule[] = [
 export const importRules: readonly RightsRule[] = [
   { apiGroups: [""], resources: ["namespaces"], verbs: ["patch"] },
   { apiGroups: [""], resources: ["configmaps", "secrets"], verbs: ["get"] },
-  { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["create", "delete"] },
   { apiGroups: ["networking.k8s.io"], resources: ["ingresses"], verbs: ["list"] },
   { apiGroups: ["policy"], resources: ["poddisruptionbudgets"], verbs: ["list"] },
   { apiGroups: ["apps"], resources: ["statefulsets"], verbs: ["list"] },

@@ -17,7 +17,7 @@ export const ImportItem = Type.Object(
     }),
     instances: Type.Optional(Type.Integer()),
     image: Type.Optional(Type.String({ description: "What runs, by its digest." })),
-    services: Type.Array(Type.String(), { description: "Services that lead to it, whose pods Berth chooses afterwards." }),
+    services: Type.Array(Type.String(), { description: "Services that lead to it, whose pods Berth chooses from its next release on." }),
     config: Type.Array(Type.String(), { description: "Variables that come from ConfigMaps and become config of the component." }),
     spec: Type.Optional(ComponentSpec),
     notes: Type.Array(Note),

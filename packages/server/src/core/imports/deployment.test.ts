@@ -264,7 +264,7 @@ describe("Services that lead to it", () => {
   const service = (name: string, ports: readonly object[], selector: Record<string, string> = { app: "web" }) =>
     ({ metadata: { name, uid: name }, spec: { selector, ports } }) as Foreign["services"][number];
 
-  test("keep their ports beside Berth's own, under names that do not meet", () => {
+  test("keep their ports, each of which leads to a number", () => {
     const found = plan(deployment({}, { container }), {
       services: [
         service("web", [{ name: "http", port: 80, targetPort: "http" }]),
@@ -273,20 +273,14 @@ describe("Services that lead to it", () => {
       ],
     });
     expect(refusals(found)).toEqual([]);
-    expect(found.spec.ports).toEqual([{ name: "p-3000", protocol: "http", port: 3000 }]);
+    expect(found.spec.ports).toEqual([{ name: "http", protocol: "http", port: 3000 }]);
     expect(found.services).toEqual([
-      { name: "web", uid: "web", ports: [{ name: "http", targetPort: 3000 }] },
-      { name: "web-again", uid: "web-again", ports: [{ name: "", targetPort: 3000 }] },
+      { name: "web", uid: "web", ports: { 80: 3000 } },
+      { name: "web-again", uid: "web-again", ports: { 8080: 3000 } },
     ]);
   });
 
-  test("get a name for a port that Berth's own comes beside", () => {
-    const found = plan(deployment({}, { container }), { services: [service("web", [{ port: 80, targetPort: "http" }])] });
-    expect(found.services).toEqual([{ name: "web", uid: "web", ports: [{ name: "port-80", targetPort: 3000 }] }]);
-    expect(found.spec.ports).toEqual([{ name: "http", protocol: "http", port: 3000 }]);
-  });
-
-  test("that lead to others as well, or are in the way, are told", () => {
+  test("that lead to others as well are told; those of the same name that lead elsewhere are left alone", () => {
     const stranger = { metadata: { name: "job", labels: { app: "web" } } };
     expect(
       refusals(
@@ -296,12 +290,9 @@ describe("Services that lead to it", () => {
         }),
       ),
     ).toEqual(["import_service_shared"]);
-    expect(refusals(plan(deployment({}, { container }), { services: [service("web", [{ port: 80 }], { app: "db" })] }))).toEqual([
-      "import_name_taken",
-    ]);
-    expect(refusals(plan(deployment({}, { container }), { services: [service("web", [{ port: 3000, targetPort: 9000 }])] }))).toEqual([
-      "import_field Service web spec.ports[3000].targetPort",
-    ]);
+    const elsewhere = plan(deployment({}, { container }), { services: [service("web", [{ port: 80 }], { app: "db" })] });
+    expect([refusals(elsewhere), elsewhere.services]).toEqual([[], []]);
+    expect(refusals(plan(deployment({}, { container }), { services: [service("web", [{ port: 3000, targetPort: 9000 }])] }))).toEqual([]);
   });
 
   test("are led to by doors that stay", () => {
@@ -313,7 +304,7 @@ describe("Services that lead to it", () => {
   test("are found again after an import that was broken off", () => {
     const before = plan(deployment({}, { container }), { services: [service("web", [{ port: 80, targetPort: "http" }])] });
     const after = plan(deployment({}, { container }), {
-      services: [service("web", [{ name: "port-80", port: 80, targetPort: 3000 }], { "berth.component": "web", "berth.stack": "shop" })],
+      services: [service("web", [{ port: 80, targetPort: 3000 }], { "berth.component": "web", "berth.stack": "shop" })],
       pods: [{ ...pod("web-5f-1", { app: "web", "pod-template-hash": "5f", "berth.component": "web", "berth.stack": "shop" }) }],
     });
     expect(refusals(after)).toEqual([]);

@@ -47,7 +47,7 @@ export function planDeployment(deployment: ForeignDeployment, foreign: Foreign, 
   const tool = toolOf(deployment);
   if (tool !== undefined && !managed) refusals.push(note("import_managed", { name: component, tool }));
   const environment = environmentOf(main, path, foreign);
-  const ports = portsOf(deployment, component, main, path, foreign);
+  const ports = portsOf(deployment, main, path, foreign);
   const numbers = new Map(
     ((main["ports"] ?? []) as readonly { readonly name?: string; readonly containerPort: number }[]).flatMap((port) =>
       port.name === undefined ? [] : [[port.name, port.containerPort] as const],

@@ -46,6 +46,7 @@ import { hasEnded, instanceOf, type PodView } from "./instances.ts";
 import { Images } from "./images.ts";
 import { readForeign } from "./foreign.ts";
 import { importedOf, Imports } from "./imports.ts";
+import { stableService } from "./stable-service.ts";
 import { Lately } from "./lately.ts";
 import { followLines, pastLines } from "./lines.ts";
 import { namespaceOf, revisionOf } from "./names.ts";
@@ -199,6 +200,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
     if (isEndless(target)) {
       const uids = new Set(ofRevision().flatMap(({ name, uid }) => (left.has(name) ? [uid] : [])));
       const slots = await this.#slots.list(ref, signal);
+      if (slotOfRevision(slots, revision) === undefined) await this.#imports.lead(ref, slots, signal);
       await this.#budgets.grow(target, slots, signal);
       await this.#slots.fill(target, uids, slots, this.#autoscalers.slotOf(ref), signal);
       const mine = slotOfRevision(slots, revision);
@@ -441,8 +443,11 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
   }
 
   /** Siblings reach it by its Service's name. */
-  door(ref: Ref): Promise<string> {
-    return Promise.resolve(`${ref.component}.${namespaceOf(ref)}.svc`);
+  door(ref: Ref, _stackId: string, signal: AbortSignal): Promise<string> {
+    return this.#asking(async () => {
+      const name = await stableService(this.#api, this.#deps.installation, ref, signal);
+      return `${name}.${namespaceOf(ref)}.svc`;
+    });
   }
 
   /** For who routes to them. */

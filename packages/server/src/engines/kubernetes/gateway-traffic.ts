@@ -14,6 +14,7 @@ import type { Pods } from "./pods.ts";
 import { shown } from "./render.ts";
 import { RouteLooks } from "./route-looks.ts";
 import { RouteObjects } from "./route-objects.ts";
+import { stableService } from "./stable-service.ts";
 import {
   httpRoutesOf,
   recordOf,
@@ -65,7 +66,7 @@ export class GatewayTraffic implements Traffic, AsyncDisposable {
     await this.#asking(async () => {
       await this.#ready(signal);
       await this.#fences.pass(entry.ref, fence, signal);
-      const order = this.#orderOf(entry);
+      const order = await this.#orderOf(entry, signal);
       const services = servicesOf(order);
       // Before any rule names them.
       const prints: Record<string, Print> = {};
@@ -141,7 +142,7 @@ export class GatewayTraffic implements Traffic, AsyncDisposable {
       await this.#ready(signal);
       const entry = this.#objects.record(ref)?.entry;
       if (entry === undefined) return [];
-      const order = this.#orderOf(entry);
+      const order = await this.#orderOf(entry, signal);
       return [...servicesOf(order), ...httpRoutesOf(order)].map(shown);
     });
   }
@@ -152,7 +153,7 @@ export class GatewayTraffic implements Traffic, AsyncDisposable {
       const entry = this.#objects.record(ref)?.entry;
       const changed = this.#objects.changed(ref);
       if (entry === undefined || changed.size === 0) return [];
-      const order = this.#orderOf(entry);
+      const order = await this.#orderOf(entry, signal);
       const objects = [...servicesOf(order), ...httpRoutesOf(order)].filter((object) => changed.has(nameOf(object)));
       return (await Promise.all(objects.map((object) => this.#looks.differences(object, signal)))).flat();
     });
@@ -221,10 +222,11 @@ export class GatewayTraffic implements Traffic, AsyncDisposable {
     return this.#deps.door.port === 80 ? host : `${host}:${String(this.#deps.door.port)}`;
   }
 
-  #orderOf(entry: TrafficEntry): RouteOrder {
-    const { installation, gateway, pods } = this.#deps;
+  async #orderOf(entry: TrafficEntry, signal: AbortSignal): Promise<RouteOrder> {
+    const { api, installation, gateway, pods } = this.#deps;
+    const stable = await stableService(api, installation, entry.ref, signal);
     const releases = new Map(pods.instances(entry.ref).map(({ releaseHash, releaseNumber }) => [releaseHash, releaseNumber]));
-    return { installation, entry, gateway, pinOf: (hash) => this.#pin(hash), releaseOf: (hash) => releases.get(hash) };
+    return { installation, entry, gateway, stable, pinOf: (hash) => this.#pin(hash), releaseOf: (hash) => releases.get(hash) };
   }
 
   #pin(releaseHash: string): string {

@@ -15,6 +15,10 @@ import { accessOf, KubernetesPlace, nobodyImage } from "./testing/place.ts";
 
 const { missing, kubeconfig } = inject("cluster");
 
+interface Slice extends KubeObject {
+  readonly endpoints?: readonly { readonly targetRef: { readonly name: string } }[] | null;
+}
+
 describe.skipIf(missing !== undefined)(`imports${missing === undefined ? "" : ` (${missing})`}`, () => {
   const namespace = `imports-${randomBytes(3).toString("hex")}`;
   const ref = { stack: namespace, component: "web", namespace };
@@ -45,6 +49,12 @@ describe.skipIf(missing !== undefined)(`imports${missing === undefined ? "" : ` 
     (await listed<KubeObject & { readonly status?: { readonly phase?: string } }>(place.api, "Pod", { namespace, labels: "app=web" }))
       .filter(({ metadata, status }) => metadata.deletionTimestamp === undefined && status?.phase === "Running")
       .map(({ metadata }) => metadata.uid)
+      .toSorted();
+  const service = () => place.api.get<KubeObject & { readonly spec: object }>({ kind: "Service", namespace, name: "front" });
+  /** Pods that the Service leads to. */
+  const leads = async (): Promise<string[]> =>
+    (await listed<Slice>(place.api, "EndpointSlice", { namespace, labels: "kubernetes.io/service-name=front" }))
+      .flatMap(({ endpoints }) => (endpoints ?? []).map(({ targetRef }) => targetRef.name))
       .toSorted();
   const observed = async () => (await place.engine.observe(ref, never))?.instances ?? [];
   let taken: TakeIn;
@@ -94,11 +104,7 @@ describe.skipIf(missing !== undefined)(`imports${missing === undefined ? "" : ` 
       { phase: "running", releaseNumber: 1, addresses: { http: { port: 8080 } } },
       { phase: "running", releaseNumber: 1, addresses: { http: { port: 8080 } } },
     ]);
-    const service = await place.api.get<KubeObject & { readonly spec: object }>({ kind: "Service", namespace, name: "front" });
-    expect(service.spec).toMatchObject({
-      selector: { "berth.component": "web", "berth.track": "stable", "berth.serving": "yes" },
-      ports: [{ port: 80, targetPort: 8080 }],
-    });
+    expect((await service()).spec).toMatchObject({ selector: { app: "web" }, ports: [{ port: 80, targetPort: "http" }] });
     const records = [];
     for await (const record of place.engine.records(never)) records.push(record.workload);
     expect(records).toMatchObject([
@@ -121,7 +127,14 @@ describe.skipIf(missing !== undefined)(`imports${missing === undefined ? "" : ` 
   it("is emptied like any other slot beside one of Berth's own, and its Services go with the component", async () => {
     const next = { ...taken.workload, releaseHash: `sha256:${"2".repeat(64)}`, releaseNumber: 2 };
     await place.engine.prepare(next, fence(), never);
+    const led = await leads();
     await place.engine.ensure({ ref, track: "stable", workload: next, restart: 0, replicas: 1 }, fence(), never);
+    expect((await service()).spec).toMatchObject({
+      selector: { "berth.component": "web", "berth.track": "stable", "berth.serving": "yes" },
+      ports: [{ port: 80, targetPort: 8080 }],
+    });
+    expect(await leads()).toEqual(expect.arrayContaining(led));
+    expect((await listed(place.api, "Service", { namespace })).map(({ metadata }) => metadata.name)).toEqual(["front"]);
     const old = (await observed()).filter(({ releaseNumber }) => releaseNumber === 1).map(({ id }) => id);
     await place.engine.stop(ref, old, 1_000, fence(), never);
     await until(

@@ -11,6 +11,7 @@ import type { KubeObject, Listed } from "../../kubernetes/objects.ts";
 import { apiVersionOf } from "../../kubernetes/paths.ts";
 import { EngineFailure, type Ref, type TakeIn } from "../engine.ts";
 import { writeWorkload } from "../written.ts";
+import { unreachable } from "./failures.ts";
 import { digest, letters, mark, namespaceOf, revisionOf, selector } from "./names.ts";
 import type { Deployment, Pod } from "./objects.ts";
 import { ensureRights } from "./rights.ts";
@@ -18,11 +19,17 @@ import type { Service } from "./routes.ts";
 
 interface Slice extends Listed {
   readonly endpoints?: readonly { readonly targetRef?: { readonly name?: string } }[] | null;
-  readonly ports?: readonly { readonly name?: string }[] | null;
+}
+/** As its owner wrote it. */
+interface ForeignService extends KubeObject {
+  readonly spec: {
+    readonly selector?: Readonly<Record<string, string>>;
+    readonly ports?: readonly { readonly port: number; readonly targetPort?: number | string }[];
+  };
 }
 
 /** What Services of a component choose: instances of the track that serves. */
-export const chosenBy = ({ stack, component }: Ref): Readonly<Record<string, string>> => ({
+const chosenBy = ({ stack, component }: Ref): Readonly<Record<string, string>> => ({
   [mark.stack]: stack,
   [mark.component]: component,
   [mark.role]: "instance",
@@ -30,19 +37,15 @@ export const chosenBy = ({ stack, component }: Ref): Readonly<Record<string, str
   [mark.serving]: "yes",
 });
 
-/** `berth.role` of Services that others made and whose pods Berth chooses: they stay as long as their component. */
+/** `berth.role` of Services that others made and that lead to a component: they stay as long as it. */
 const roleOfImported = "imported";
-/** ms within which a cluster leads a Service to pods that it chooses. */
+/** ms within which a cluster knows what a Service leads to. */
 const patience = 30_000;
-const look = 50;
-/** ms within which everybody who leads requests has heard of endpoints: none that is known takes longer. */
-const heard = 2_000;
+const look = 100;
 const cleaning = 10_000;
 const mostTries = 20;
 /** https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#management */
 const serviceLabel = "kubernetes.io/service-name";
-const managerLabel = "endpointslice.kubernetes.io/managed-by";
-const bridging = "berth-import";
 
 export class Imports {
   readonly #api: KubeApi;
@@ -71,14 +74,14 @@ export class Imports {
     await ensureRights(this.#api, name, signal);
   }
 
-  /** Marks the Deployment, then its pods, then lets its Services choose by these marks. May be repeated after whatever came in between. Answers the names of its pods. Errors: `wrong_state` when it was changed meanwhile, KubeError. */
+  /** Marks the Deployment, its pods, and the Services that lead to them. May be repeated after whatever came in between. Answers the names of its pods. Errors: `wrong_state` when it was changed meanwhile, KubeError. */
   async take(taken: TakeIn, signal: AbortSignal): Promise<readonly string[]> {
     const { workload, deployment } = taken;
     const { ref } = workload;
     const place = { kind: "Deployment", namespace: namespaceOf(ref), name: deployment.name } as const;
     for (let attempt = 1; !(await this.#mark(taken, signal)); attempt++) if (attempt === mostTries) throw changed(deployment.name);
     const pods = await this.label(ref, [await this.#api.get<Deployment>(place, { signal })], signal);
-    if (taken.services.length > 0) await this.#lead(ref, taken.services, pods, signal);
+    for (const service of taken.services) await this.#adopt(ref, service, signal);
     // The last word: what has it can be taken over, now or when a database is lost.
     const annotations = { [mark.order]: JSON.stringify({ version: 1, ...writeWorkload(workload) }) };
     await this.#api.merge(place, { metadata: { annotations } }, { signal });
@@ -143,17 +146,54 @@ export class Imports {
     return marked;
   }
 
+  /**
+   * Services that were imported choose by Berth's marks from now on, so that a release decides which pods have their requests. Called before a slot of Berth's own stands beside the
+   * imported one; until then they choose as their owner wrote it, whether Berth is there or not. What they lead to does not change by it, so that nobody who leads requests has
+   * anything to hear of. Errors: EngineFailure (`cluster_unreachable`), KubeError.
+   */
+  async lead(ref: Ref, slots: readonly Deployment[], signal: AbortSignal): Promise<void> {
+    const marks = chosenBy(ref);
+    const left = (await this.#services(ref, signal)).filter(({ spec }) =>
+      Object.entries(marks).some(([key, value]) => spec.selector?.[key] !== value),
+    );
+    if (left.length === 0) return;
+    await this.#whenKnown(ref, slots, signal);
+    for (const { metadata, spec } of left) {
+      const numbers = JSON.parse(metadata.annotations?.[mark.ports] ?? "{}") as Readonly<Record<string, number>>;
+      const operations = [
+        { op: "test", path: "/metadata/uid", value: metadata.uid },
+        { op: "replace", path: "/spec/selector", value: marks },
+        // A release keeps a port's number, and may call it otherwise.
+        ...(spec.ports ?? []).flatMap(({ port, targetPort }, index) => {
+          const number = numbers[String(port)];
+          return number === undefined || targetPort === number
+            ? []
+            : [{ op: "replace", path: `/spec/ports/${String(index)}/targetPort`, value: number } as const];
+        }),
+      ] as const;
+      await this.#api.jsonPatch<Service>({ kind: "Service", namespace: metadata.namespace, name: metadata.name }, operations, { signal });
+    }
+  }
+
   /** Services that were imported with it: with the component goes what led to it. Errors: KubeError. */
   async removeServices(ref: Ref, signal: AbortSignal): Promise<void> {
-    if (ref.namespace === undefined) return;
-    const labels = selector({
+    for (const { metadata } of await this.#services(ref, signal))
+      await this.#api.delete({ kind: "Service", namespace: metadata.namespace, name: metadata.name }, { signal });
+  }
+
+  #services(ref: Ref, signal: AbortSignal): Promise<readonly ForeignService[]> {
+    if (ref.namespace === undefined) return Promise.resolve([]);
+    const labels = selector(this.#marksOfService(ref));
+    return listed<ForeignService>(this.#api, "Service", { namespace: ref.namespace, labels, signal });
+  }
+
+  #marksOfService(ref: Ref): Readonly<Record<string, string>> {
+    return {
       [mark.installation]: this.#installation,
       [mark.stack]: ref.stack,
       [mark.component]: ref.component,
       [mark.role]: roleOfImported,
-    });
-    for (const { metadata } of await listed<KubeObject>(this.#api, "Service", { namespace: ref.namespace, labels, signal }))
-      await this.#api.delete({ kind: "Service", namespace: ref.namespace, name: metadata.name }, { signal });
+    };
   }
 
   #marksOf({ workload }: TakeIn): Readonly<Record<string, string>> {
@@ -170,89 +210,52 @@ export class Imports {
     };
   }
 
+  /** Its owner's choice of pods stays as it is until `lead`. */
+  async #adopt(ref: Ref, { name, uid, ports }: TakeIn["services"][number], signal: AbortSignal): Promise<void> {
+    const annotations = { [mark.ports]: JSON.stringify(ports) };
+    const patch = { metadata: { uid, labels: this.#marksOfService(ref), annotations } };
+    await this.#api.merge({ kind: "Service", namespace: namespaceOf(ref), name }, patch, { signal }).catch((error: unknown) => {
+      throw error instanceof KubeError && error.status === 409 ? changed(`Service ${name}`) : error;
+    });
+  }
+
   /**
-   * Services choose by Berth's marks from now on. The cluster hears of a pod's labels, of what a Service chooses, and of its ports' names by several ways, any of which may be the
-   * fastest: for a moment a Service would lead to nobody. So for that time endpoints of Berth's own, which nobody has to find, lead to the same pods.
+   * Until whoever makes endpoints of Services knows the marks of all pods. It is told so by a Service that nobody uses and that chooses by these marks: what has the pods of one
+   * Service has them for every other.
    */
-  async #lead(ref: Ref, services: TakeIn["services"], pods: readonly Pod[], signal: AbortSignal): Promise<void> {
-    const bridges = services.flatMap((service) => pods.flatMap((pod) => bridgeOf(namespaceOf(ref), service, pod)));
-    try {
-      for (const bridge of bridges)
-        await this.#api.create(bridge, { signal }).catch((error: unknown) => {
-          if (!(error instanceof KubeError) || error.reason !== "AlreadyExists") throw error;
-        });
-      await sleep(heard, undefined, { signal });
-      for (const service of services) await this.#choose(ref, service, signal);
-      for (const service of services) await this.#whenLed(ref, service, pods, signal);
-      await sleep(heard, undefined, { signal });
-    } finally {
-      // Should this fail, they go with their pods.
-      const end = AbortSignal.timeout(cleaning);
-      for (const { metadata } of bridges)
-        await this.#api.delete({ kind: "EndpointSlice", namespace: metadata.namespace, name: metadata.name }, { signal: end });
-    }
-  }
-
-  async #whenLed(ref: Ref, { name, ports }: TakeIn["services"][number], pods: readonly Pod[], signal: AbortSignal): Promise<void> {
-    const labels = `${serviceLabel}=${name},${managerLabel}!=${bridging}`;
-    for (const end = performance.now() + patience; ; await sleep(look, undefined, { signal })) {
-      const slices = await listed<Slice>(this.#api, "EndpointSlice", { namespace: namespaceOf(ref), labels, signal });
-      // All of its ports are in one slice, since all pods have the same ones.
-      const current = slices.filter((slice) => ports.every((port) => slice.ports?.some((one) => (one.name ?? "") === port.name)));
-      const known = new Set(current.flatMap(({ endpoints }) => (endpoints ?? []).flatMap(({ targetRef }) => targetRef?.name ?? [])));
-      if (pods.every(({ metadata }) => known.has(metadata.name))) return;
-      if (performance.now() > end) throw changed(ref.component);
-    }
-  }
-
-  async #choose(ref: Ref, { name, uid, ports }: TakeIn["services"][number], signal: AbortSignal): Promise<void> {
-    const labels: Record<string, string> = {
-      [mark.installation]: this.#installation,
-      [mark.stack]: ref.stack,
-      [mark.component]: ref.component,
-      [mark.role]: roleOfImported,
-    };
-    const operations = [
-      { op: "test", path: "/metadata/uid", value: uid },
-      { op: "replace", path: "/spec/selector", value: chosenBy(ref) },
-      ...ports.flatMap(({ name: port, targetPort }, index) => [
-        ...(port === "" ? [] : [{ op: "add", path: `/spec/ports/${String(index)}/name`, value: port } as const]),
-        { op: "replace", path: `/spec/ports/${String(index)}/targetPort`, value: targetPort } as const,
-      ]),
-    ] as const;
-    const place = { kind: "Service", namespace: namespaceOf(ref), name } as const;
-    // In one change, so that it never leads to nobody. The one that is called as the component is becomes Berth's own with the first entry of traffic.
-    await this.#api.jsonPatch<Service>(place, operations, { signal });
-    if (name !== ref.component) await this.#api.merge(place, { metadata: { labels } }, { signal });
-  }
-}
-
-/** Endpoints of one pod for one Service, by the names that its ports have and will have. */
-function bridgeOf(namespace: string, { name, ports }: TakeIn["services"][number], { metadata, status }: Pod) {
-  const address = status?.podIP;
-  if (address === undefined || ports.length === 0) return [];
-  return [
-    {
-      apiVersion: apiVersionOf("EndpointSlice"),
-      kind: "EndpointSlice",
+  async #whenKnown(ref: Ref, slots: readonly Deployment[], signal: AbortSignal): Promise<void> {
+    const namespace = namespaceOf(ref);
+    const place = { kind: "Service", namespace, name: `berth-import-${digest(`${ref.stack}/${ref.component}`)}` } as const;
+    const owner = slots.find((slot) => importedOf(slot) !== undefined);
+    const trial = {
+      apiVersion: apiVersionOf("Service"),
+      ...place,
       metadata: {
         namespace,
-        name: `berth-import-${digest(`${name} ${metadata.uid ?? ""}`)}`,
-        labels: { [serviceLabel]: name, [managerLabel]: bridging },
-        // What is left behind must not outlive the address.
-        ownerReferences: [{ apiVersion: apiVersionOf("Pod"), kind: "Pod", name: metadata.name, uid: metadata.uid ?? "" }],
+        name: place.name,
+        // What is left behind goes with what was imported.
+        ownerReferences:
+          owner === undefined
+            ? []
+            : [{ apiVersion: apiVersionOf("Deployment"), kind: "Deployment", name: owner.metadata.name, uid: owner.metadata.uid ?? "" }],
       },
-      addressType: address.includes(":") ? "IPv6" : "IPv4",
-      endpoints: [
-        {
-          addresses: [address],
-          conditions: { ready: status?.conditions?.find(({ type }) => type === "Ready")?.status === "True" },
-          targetRef: { kind: "Pod", namespace, name: metadata.name, uid: metadata.uid ?? "" },
-        },
-      ],
-      ports: ports.map((port) => ({ name: port.name, port: port.targetPort, protocol: "TCP" })),
-    },
-  ];
+      spec: { clusterIP: "None", selector: chosenBy(ref) },
+    };
+    try {
+      await this.#api.create(trial, { signal }).catch((error: unknown) => {
+        if (!(error instanceof KubeError) || error.reason !== "AlreadyExists") throw error;
+      });
+      for (const end = performance.now() + patience; ; await sleep(look, undefined, { signal })) {
+        const pods = await this.label(ref, slots, signal);
+        const slices = await listed<Slice>(this.#api, "EndpointSlice", { namespace, labels: `${serviceLabel}=${place.name}`, signal });
+        const known = new Set(slices.flatMap(({ endpoints }) => (endpoints ?? []).flatMap(({ targetRef }) => targetRef?.name ?? [])));
+        if (pods.every(({ metadata }) => known.has(metadata.name))) return;
+        if (performance.now() > end) throw unreachable(this.#cluster, new Error("it does not tell what Services lead to"));
+      }
+    } finally {
+      await this.#api.delete(place, { signal: AbortSignal.timeout(cleaning) });
+    }
+  }
 }
 
 interface Imported {

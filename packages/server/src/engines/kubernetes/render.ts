@@ -98,6 +98,7 @@ function everyKindOf(installation: string, workload: Workload): KubeObject[] {
     installation,
     entry: entryOf(workload),
     gateway: { namespace: "default", name: "any" },
+    stable: workload.ref.component,
     pinOf: () => "",
     releaseOf: () => undefined,
   };

@@ -43,6 +43,7 @@ const order: RouteOrder = {
   installation: "inst",
   entry,
   gateway: { namespace: "infra", name: "public", section: "web" },
+  stable: "web",
   pinOf: (hash) => `pin-${hash}`,
   releaseOf: (hash) => ({ "sha256:one": 1, "sha256:two": 2 })[hash],
 };

@@ -22,6 +22,8 @@ export interface RouteOrder {
   readonly installation: string;
   readonly entry: TrafficEntry;
   readonly gateway: GatewayRef;
+  /** The name of the Service that leads to what serves. */
+  readonly stable: string;
   /** What pins a probe to a release, by its hash: whoever sends it is led to that release alone. */
   readonly pinOf: (releaseHash: string) => string;
   /** The number of the release with that hash; undefined: none of its pods is there. */
@@ -75,23 +77,24 @@ export const roleOfRoutes = "routes";
 
 const stable = "stable";
 
-/** The Services of an entry: one by the component's own name, one for each other track, and one for each release that a probe may ask for. */
+/** The Services of an entry: one for what serves, by the component's own name where nobody else's has it, one for each other track, and one for each release that a probe may ask for. */
 export function servicesOf(order: RouteOrder): Service[] {
   const { entry } = order;
   const tracks = new Set(entry.ports.flatMap(({ tracks }) => tracks.map(({ name }) => name)));
   const releases = new Map(hashesOf(entry).flatMap((hash) => (order.releaseOf(hash) === undefined ? [] : [[hash, order.releaseOf(hash)]])));
   return [
-    serviceOf(order, entry.ref.component, { [mark.track]: stable, [mark.serving]: "yes" }),
+    serviceOf(order, order.stable, { [mark.track]: stable, [mark.serving]: "yes" }),
     ...[...tracks]
       .filter((track) => track !== stable)
-      .map((track) => serviceOf(order, trackService(entry, track), { [mark.track]: track, [mark.serving]: "yes" })),
+      .map((track) => serviceOf(order, trackService(order, track), { [mark.track]: track, [mark.serving]: "yes" })),
     ...[...releases.values()].map((release) =>
       serviceOf(order, releaseService(entry, release ?? 0), { [mark.release]: String(release), [mark.serving]: "yes" }),
     ),
   ].filter(({ spec }) => spec.ports.length > 0);
 }
 
-const trackService = ({ ref }: TrafficEntry, track: string): string => (track === stable ? ref.component : `${ref.component}--${track}`);
+const trackService = (order: RouteOrder, track: string): string =>
+  track === stable ? order.stable : `${order.entry.ref.component}--${track}`;
 const releaseService = ({ ref }: TrafficEntry, release: number): string => `${ref.component}--r${String(release)}`;
 
 function hashesOf(entry: TrafficEntry): string[] {
@@ -182,14 +185,10 @@ function rulesOf(order: RouteOrder, port: TrafficPort, number: number, path: str
     .filter(({ track }) => tracks.has(track))
     .map(({ conditions, track }): Rule => ({
       matches: [{ ...at, headers: conditions.map(headerMatch) }],
-      backendRefs: [{ name: trackService(entry, track), port: number }],
+      backendRefs: [{ name: trackService(order, track), port: number }],
     }));
-  const weighted = port.tracks.map(({ name, weight }) => ({ name: trackService(entry, name), port: number, weight }));
-  return [
-    ...pinned,
-    ...matched,
-    { matches: [at], backendRefs: weighted.length === 0 ? [{ name: entry.ref.component, port: number }] : weighted },
-  ];
+  const weighted = port.tracks.map(({ name, weight }) => ({ name: trackService(order, name), port: number, weight }));
+  return [...pinned, ...matched, { matches: [at], backendRefs: weighted.length === 0 ? [{ name: order.stable, port: number }] : weighted }];
 }
 
 /** A cookie is part of a header. */
