@@ -21,7 +21,7 @@ const failure = (promise: Promise<unknown>): Promise<KubeError> =>
     (error: unknown) => error as KubeError,
   );
 
-describe.skipIf(!hasCluster)("a cluster", { timeout: 120_000 }, () => {
+describe.skipIf(!hasCluster)("a cluster", () => {
   let space: TestNamespace;
   let api: KubeApi;
 
