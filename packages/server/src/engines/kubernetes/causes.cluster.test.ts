@@ -80,10 +80,7 @@ describe.skipIf(missing !== undefined)(`causes on Kubernetes${missing === undefi
     const greedy = await run({ command: { shell: "echo eating; exec tail /dev/zero" }, resources: { memory: 16 * 1024 * 1024 } });
     const broken = await run({ command: { shell: "echo 'no licence' >&2; exit 7" } });
     const absent = await run({ command: { exec: ["/bin/nothing"] } });
-    expect(await endOf(greedy, "out_of_memory")).toMatchObject({
-      cause: { params: { limit: "16 MiB" } },
-      lastExit: { outOfMemory: true },
-    });
+    expect(await endOf(greedy, "out_of_memory")).toMatchObject({ cause: { params: { limit: "16 MiB" } }, lastExit: { outOfMemory: true } });
     const why = await causeOf(broken, "exited_at_start");
     expect(why.params).toMatchObject({ exitCode: 7 });
     expect(why.evidence.map(({ kind, text }) => `${kind} ${text}`)).toContain("log no licence");

@@ -8,7 +8,8 @@ import { tryOut } from "./trials.ts";
 
 const pod = { apiVersion: "v1", kind: "Pod", metadata: { name: "web--try", namespace: "berth-shop" } };
 const noAccount = 'pods "web--try" is forbidden: error looking up service account berth-shop/default: serviceaccount "default" not found';
-const violates = (level: string) => `pods "web--try" is forbidden: violates PodSecurity "${level}:latest": hostPath volumes (volume "host")`;
+const violates = (level: string) =>
+  `pods "web--try" is forbidden: violates PodSecurity "${level}:latest": hostPath volumes (volume "host")`;
 
 /** Refuses with these words, one after the other, and takes what comes then. */
 async function tried(words: string[], level: SecurityLevel | undefined): Promise<number> {

@@ -18,8 +18,7 @@ export async function tryOut(
   signal: AbortSignal,
 ): Promise<void> {
   const end = performance.now() + patience;
-  for (const trial of trials)
-    while (!(await isTaken(api, trial, level, end, signal))) await sleep(pause, undefined, { signal });
+  for (const trial of trials) while (!(await isTaken(api, trial, level, end, signal))) await sleep(pause, undefined, { signal });
 }
 
 /** false: asked too early. */
