@@ -22,6 +22,9 @@ interface Deployment extends KubeObject {
   readonly spec: { readonly replicas: number };
   readonly status?: { readonly readyReplicas?: number };
 }
+interface Pod extends KubeObject {
+  readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
+}
 interface Service extends KubeObject {
   readonly spec: { readonly clusterIP: string; readonly selector: object; readonly ports: readonly object[] };
 }
@@ -147,11 +150,12 @@ describe.skipIf(missing !== undefined)(`What others made in a cluster${missing =
     const [first] = await listed(place.api, "Pod", { namespace, labels: "app=web" });
     await place.api.delete({ kind: "Pod", namespace, name: first?.metadata.name ?? "" }, { grace: 1 });
     await until(async () => ((await uids()).includes(first?.metadata.uid) ? undefined : true), "it is gone", 60_000);
-    const marked = async (): Promise<KubeObject[]> =>
-      (await listed(place.api, "Pod", { namespace, labels: "app=web,berth.component=web" })).filter(
-        ({ metadata }) => metadata.deletionTimestamp === undefined,
+    const marked = async (): Promise<Pod[]> =>
+      (await listed<Pod>(place.api, "Pod", { namespace, labels: "app=web,berth.component=web" })).filter(
+        ({ metadata, status }) =>
+          metadata.deletionTimestamp === undefined && status?.conditions?.some((one) => one.type === "Ready" && one.status === "True"),
       );
-    await until(async () => ((await marked()).length === 2 ? true : undefined), "the one in its place is known", 120_000);
+    await until(async () => ((await marked()).length === 2 ? true : undefined), "the one in its place is known, and ready", 120_000);
     await place.healthy(params, 2);
     expect((await deployment())?.spec.replicas).toBe(2);
   });

@@ -29,7 +29,7 @@ describe.skipIf(!hasCluster)("a cluster", () => {
     space = await TestNamespace.make();
     api = space.api;
   });
-  afterAll(() => space[Symbol.asyncDispose]());
+  afterAll(() => space?.[Symbol.asyncDispose]());
 
   const configMap = (name: string, data: Record<string, string>): ConfigMap => ({
     apiVersion: "v1",

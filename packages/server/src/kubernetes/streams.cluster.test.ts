@@ -22,7 +22,7 @@ describe.skipIf(!hasCluster)("streams of a cluster", () => {
     const listening = (port: number) => `until netstat -ltn | grep -q ':${String(port)} '; do sleep 0.1; done`;
     await outcome(await run(["sh", "-c", `${listening(7000)}; ${listening(8080)}`]));
   });
-  afterAll(() => space[Symbol.asyncDispose]());
+  afterAll(() => space?.[Symbol.asyncDispose]());
 
   const lines = (options: Omit<LogsOptions, "namespace">, signal = never): AsyncGenerator<PodLine> =>
     logs(space.api, { namespace: space.name, ...options }, signal);
