@@ -32,8 +32,7 @@ export interface PortQuery {
 export type RuntimeService = ReturnType<typeof createRuntimeService>;
 
 export function createRuntimeService(deps: ResourceDeps, stacks: StackService, components: ComponentService) {
-  /** Who reached which port, and when first (Unix ms). */
-  const opened = new Map<string, number>();
+  const opened: Opened = new Map();
 
   /** In order of time; nothing to resume from. */
   function allLogs(call: Call, of: readonly RunsIn[], query: LogQuery): AsyncIterable<Sent<LogLine>> {
@@ -127,8 +126,9 @@ export function createRuntimeService(deps: ResourceDeps, stacks: StackService, c
       const { instance: chosen, engine, ref } = choose(component.name, running, query.instance, "Forwarding a port");
       const port = portOf(ref, chosen, query.port);
       const subject = `component:${stackName}/${name}`;
-      if (isFirst(opened, `${call.by} ${subject} ${chosen.id} ${String(port)}`))
-        await transaction(deps.db, (trx) => audit(trx, call, "port.open", subject, { instance: chosen.id, port: String(port) }));
+      await writtenOnce(opened, `${call.by} ${subject} ${chosen.id} ${String(port)}`, () =>
+        transaction(deps.db, (trx) => audit(trx, call, "port.open", subject, { instance: chosen.id, port: String(port) })),
+      );
       return engine.forward(ref, chosen.id, port, call.signal);
     },
   };
@@ -137,12 +137,21 @@ export function createRuntimeService(deps: ResourceDeps, stacks: StackService, c
 /** ms in which connections of one person to one port are one entry of the audit log: a browser makes dozens. */
 const together = 600_000;
 
-function isFirst(opened: Map<string, number>, key: string): boolean {
+/** Who reached which port, when first (Unix ms), and its entry. */
+type Opened = Map<string, { readonly at: number; readonly written: Promise<void> }>;
+
+/** Nobody gets through before the entry is there, nor after one that could not be written. */
+async function writtenOnce(opened: Opened, key: string, write: () => Promise<void>): Promise<void> {
   const now = Date.now();
-  for (const [one, at] of opened) if (now - at >= together) opened.delete(one);
-  if (opened.has(key)) return false;
-  opened.set(key, now);
-  return true;
+  for (const [one, { at }] of opened) if (now - at >= together) opened.delete(one);
+  const first = opened.get(key) ?? { at: now, written: write() };
+  opened.set(key, first);
+  try {
+    await first.written;
+  } catch (error) {
+    if (opened.get(key) === first) opened.delete(key);
+    throw error;
+  }
 }
 
 /** The one that was named, or any, a ready one if there is one. */
