@@ -61,8 +61,9 @@ export default defineConfig({
           include: [`packages/server/src/${cluster}`, `tools/${cluster}`, "e2e/kubernetes/**/*.test.ts"],
           exclude: [...outside, long],
           globalSetup: ["tools/cluster/vitest-setup.ts"],
-          testTimeout: 240_000,
-          hookTimeout: 300_000,
+          // Pods, images and namespaces come and go in minutes on a machine that is busy.
+          testTimeout: 600_000,
+          hookTimeout: 900_000,
         },
       },
       {

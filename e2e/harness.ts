@@ -263,7 +263,7 @@ export class TestBerth {
   }
 
   /** The rollout once it has ended. */
-  async ended(stack: string, component: string, rollout: number, within = 60_000): Promise<Rollout> {
+  async ended(stack: string, component: string, rollout: number, within = 120_000): Promise<Rollout> {
     return until(
       async () => {
         const found = await this.client.showRollout({ params: { stack, component, rollout } });

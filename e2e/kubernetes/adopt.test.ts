@@ -13,10 +13,10 @@ describe.skipIf(missing !== undefined)(`adoption in a cluster${missing === undef
 
   beforeAll(async () => {
     place = await KubePlace.open(cluster);
-  }, 900_000);
+  });
   afterAll(async () => {
     await place?.[Symbol.asyncDispose]();
-  }, 120_000);
+  });
 
   const add = () => place.add("kube", "--domain", place.domain);
   const files = (version: string) => ({
@@ -31,7 +31,7 @@ secrets: { session: { environment: SESSION } }
   const up = async (version: string): Promise<void> => {
     const made = await place.berth.up(stack, files(version), undefined, variables);
     for (const { component, number } of made.rollouts)
-      expect(await place.berth.ended(stack, component, number, 120_000)).toMatchObject({ phase: "succeeded" });
+      expect(await place.berth.ended(stack, component, number)).toMatchObject({ phase: "succeeded" });
   };
   const uids = (): Promise<(string | undefined)[]> => place.uids(stack);
   const healthy = (ready: number) => place.healthy(params, ready);
@@ -46,11 +46,11 @@ secrets: { session: { environment: SESSION } }
     await until(
       async () => ((await place.get(place.host("web", stack), "/env")).body.includes('"COLOUR":"blue"') ? true : undefined),
       "the config is live",
-      60_000,
+      120_000,
     );
+    await place.settled(params, 1);
     await berth.client.scaleComponent({ params, body: { replicas: 2 } });
-    const { release } = await healthy(2);
-    await until(async () => ((await uids()).length === 2 ? true : undefined), "two are left", 60_000);
+    const { release } = await place.settled(params, 2);
     const before = await uids();
 
     const load = startLoad(place, place.host("web", stack));
@@ -76,12 +76,15 @@ secrets: { session: { environment: SESSION } }
     expect((await healthy(2)).release).toMatchObject({ number: release?.number, hash: release?.hash });
     expect((await load.stop()).failed).toEqual([]);
     expect(await uids()).toEqual(before);
-    expect(await berth.client.showStack({ params: { stack } })).toMatchObject({
-      cluster: "kube",
-      runEnv: "staging",
-      drift: "report",
-      state: "healthy",
-    });
+    const found = await until(
+      async () => {
+        const one = await berth.client.showStack({ params: { stack } });
+        return one.state === "healthy" ? one : undefined;
+      },
+      "its stack to be healthy",
+      60_000,
+    );
+    expect(found).toMatchObject({ cluster: "kube", runEnv: "staging", drift: "report" });
     expect((await berth.client.showConfig({ params })).values).toEqual({ COLOUR: "blue" });
     expect((await berth.client.listSecrets({ params: { stack } })).items).toMatchObject([{ name: "session" }]);
     expect(await berth.cli(["adopt"])).toMatchObject({
@@ -92,9 +95,9 @@ secrets: { session: { environment: SESSION } }
 
   test("and goes on as before: restarted with its secret, and released", async () => {
     const restarted = await place.berth.client.restartComponent({ params });
-    expect((await place.berth.ended(stack, "web", restarted.rollout ?? 0, 120_000)).phase).toBe("succeeded");
+    expect((await place.berth.ended(stack, "web", restarted.rollout ?? 0)).phase).toBe("succeeded");
     expect((await place.get(place.host("web", stack), "/env")).body).toContain("correct-horse-battery");
     await up("three");
-    await until(async () => (/^three /.test((await place.get(place.host("web", stack))).body) ? true : undefined), "three answers", 20_000);
+    await until(async () => (/^three /.test((await place.get(place.host("web", stack))).body) ? true : undefined), "three answers", 60_000);
   });
 });

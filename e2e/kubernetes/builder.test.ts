@@ -45,12 +45,12 @@ describe.skipIf(missing !== undefined)(`a cluster that builds its own images${mi
     });
     const added = ["registries", "add", nodeRegistry, "--username", "nobody", "--password-stdin", "--plain-http"];
     expect(await berth.cli(added, undefined, "in-particular")).toMatchObject({ code: 0 });
-  }, 900_000);
+  });
   afterAll(async () => {
     await berth?.stop();
     await account?.[Symbol.asyncDispose]();
     rmSync(folder, { recursive: true, force: true });
-  }, 120_000);
+  });
 
   const add = (...more: string[]): ReturnType<TestBerth["cli"]> =>
     berth.cli(["clusters", "add", "kube", "--kubeconfig", kubeconfig, "--domain", domain, "--gateway", "default/public", ...more]);
@@ -58,6 +58,9 @@ describe.skipIf(missing !== undefined)(`a cluster that builds its own images${mi
     const { hostname, port } = new URL(cluster.gateway);
     return getThrough({ host: hostname, port, agent: false }, `web.${stack}.${domain}`, "/", {});
   };
+  /** The gateway may lead some to the one before for a moment, which still answers them. */
+  const answers = (text: string): Promise<unknown> =>
+    until(async () => ((await get()).body === `${text}\n` ? true : undefined), `"${text}" to be answered`, 60_000);
   const deploy = async (text: string): Promise<number> => {
     const began = performance.now();
     const [rollout] = await berth.deployed(stack, compose, { ".": source(text) });
@@ -79,11 +82,11 @@ describe.skipIf(missing !== undefined)(`a cluster that builds its own images${mi
   test("builds a stack's source, pushes it, runs it, and it answers", async () => {
     await berth.client.createStack({ body: { name: stack, cluster: "kube" } });
     const first = await deploy("one");
-    expect((await get()).body).toBe("one\n");
+    await answers("one");
     const image = await kubectl(["-n", `berth-${stack}`, "get", "pods", "-o", "jsonpath={.items[0].spec.containers[0].image}"]);
     expect(image).toMatch(new RegExp(`^${nodeRegistry}/${stack}/.*@sha256:[0-9a-f]{64}$`));
     const second = await deploy("two");
-    expect((await get()).body).toBe("two\n");
+    await answers("two");
     expect((await berth.cli(["builds", "logs", "2", "-s", stack])).said).toMatch(/sleep 1.*\(cached\)/);
     expect((await berth.cli(["doctor"])).said).toMatch(/builder of cluster kube.*BuildKit answers in pod builder-/);
     console.log(`source to verified: ${String(first)} ms with a builder that is made for it, ${String(second)} ms afterwards`);
@@ -103,7 +106,7 @@ describe.skipIf(missing !== undefined)(`a cluster that builds its own images${mi
     await until(
       async () => ((await berth.cli(["builds", "logs", "3", "-s", stack])).said.includes("RUN sleep 250") ? true : undefined),
       "the step runs",
-      60_000,
+      120_000,
     );
     expect(await berth.cli(["builds", "cancel", "3", "-s", stack])).toMatchObject({ code: 0 });
     await berth.ended(stack, "web", made.rollouts[0]?.number ?? 0);
@@ -116,7 +119,7 @@ describe.skipIf(missing !== undefined)(`a cluster that builds its own images${mi
     await until(
       async () => ((await berth.cli(["clusters", "remove", "kube", "--yes"])).code === 0 ? true : undefined),
       "it can be removed",
-      120_000,
+      240_000,
     );
     const { id } = await berth.client.showInstallation();
     const left = await kubectl([

@@ -1,5 +1,6 @@
 // What somebody changes with kubectl of a stack in a cluster: taken back within seconds or shown, as the stack says, without a request lost, and told with who did it.
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import type { KubeObject } from "../../packages/server/src/kubernetes/objects.ts";
 import { kubectl } from "../../tools/cluster/kube.ts";
 import { startLoad, until, webApp } from "../harness.ts";
 import { KubePlace, missingBeside } from "./place.ts";
@@ -8,6 +9,10 @@ const cluster = inject("cluster");
 const missing = missingBeside(cluster);
 const stack = "by-hand";
 const params = { stack, component: "web" };
+
+interface Deployment extends KubeObject {
+  readonly spec: { readonly template: { readonly spec: { readonly containers: readonly { readonly image: string }[] } } };
+}
 
 describe.skipIf(missing !== undefined)(`changes by hand in a cluster${missing === undefined ? "" : ` (${missing})`}`, () => {
   let place: KubePlace;
@@ -19,24 +24,28 @@ describe.skipIf(missing !== undefined)(`changes by hand in a cluster${missing ==
     await place.berth.client.createStack({ body: { name: stack, cluster: "kube" } });
     expect((await place.berth.deployed(stack, webApp("one")))[0]).toMatchObject({ phase: "succeeded" });
     await place.berth.client.scaleComponent({ params, body: { replicas: 2 } });
-    await healthy(2);
-  }, 900_000);
+    await place.settled(params, 2);
+  });
   afterAll(async () => {
     await place?.[Symbol.asyncDispose]();
-  }, 120_000);
+  });
 
   const byHand = (...args: string[]): Promise<string> => kubectl(["-n", `berth-${stack}`, ...args]);
   const cli = (...args: string[]) => place.berth.cli(["-s", stack, ...args]);
   const told = async (code: string) => (await place.berth.client.listEvents({ query: { stack, code } })).items;
   const shown = async () => (await place.berth.client.showDrift({ params: { stack }, query: {} })).differences;
-  const image = (): Promise<string> => byHand("get", "deployment", "web--a", "-o", "jsonpath={.spec.template.spec.containers[0].image}");
+  const image = async (): Promise<string | undefined> => {
+    const namespace = `berth-${stack}`;
+    const { spec } = await place.api.get<Deployment>({ kind: "Deployment", namespace, name: "web--a" });
+    return spec.template.spec.containers[0]?.image;
+  };
   const uids = (): Promise<(string | undefined)[]> => place.uids(stack);
   const healthy = (ready: number) => place.healthy(params, ready);
   const isSo = (what: string, holds: () => Promise<boolean>) =>
     until(
       async () => ((await holds()) ? true : undefined),
       what,
-      30_000,
+      120_000,
       () => place.berth.log(),
     );
   /** Whether it was told that something was taken back, and whose change it was. */
@@ -45,16 +54,18 @@ describe.skipIf(missing !== undefined)(`changes by hand in a cluster${missing ==
 
   test("are taken back, and the pods that ran go on", async () => {
     const [before, ran] = [await image(), await uids()];
+    await isSo("nothing is shown", async () => (await shown()).length === 0);
     expect(await cli("drift")).toMatchObject({ code: 0, said: expect.stringContaining("Nothing of stack by-hand was changed") as string });
     const load = startLoad(place, place.host("web", stack));
-    const at = Date.now();
     await byHand("set", "image", "deployment/web--a", "web=localhost/nothing:1");
+    const at = Date.now();
     await isSo("it is taken back", async () => (await image()) === before);
     expect(Date.now() - at).toBeLessThan(10_000);
     const what = "spec.template.spec.containers[web].image of Deployment web--a (localhost/nothing:1 instead of ";
     await isSo("it is told", isTakenBack(what, "kubectl-set"));
-    const { items } = await place.berth.client.listAudit({ query: { action: "components.repair" } });
-    expect(items[0]).toMatchObject({ principal: "berth", object: "component:by-hand/web" });
+    const repaired = async () => (await place.berth.client.listAudit({ query: { action: "components.repair" } })).items;
+    await isSo("it is written down", async () => (await repaired()).length > 0);
+    expect((await repaired())[0]).toMatchObject({ principal: "berth", object: "component:by-hand/web" });
     await isSo("the pods are those that ran", async () => JSON.stringify(await uids()) === JSON.stringify(ran));
     await healthy(2);
     await byHand("scale", "deployment/web--a", "--replicas", "4");
@@ -80,8 +91,8 @@ describe.skipIf(missing !== undefined)(`changes by hand in a cluster${missing ==
     const { code, said } = await cli("drift");
     expect({ code, said }).toEqual({ code: 1, said: expect.stringMatching(/env\[COLOUR\][\s\S]*by kubectl-set/) as string });
     expect(said).toMatch(/Deployment web--a {2}spec\.replicas\n {2}- 2\n {2}\+ 3/);
-    expect((await cli("status")).said).toContain("2 field(s) of it were changed by hand");
-    expect((await told("component_drifted")).length).toBeGreaterThan(0);
+    await isSo("it is told", async () => (await told("component_drifted")).length > 0);
+    await isSo("status says so", async () => (await cli("status")).said.includes("2 field(s) of it were changed by hand"));
     await byHand("patch", "service", "web", "--type", "json", "-p", '[{"op":"replace","path":"/spec/ports/0/name","value":"other"}]');
     await isSo("the port is shown", async () => (await shown()).some(({ object }) => object === "Service web"));
     expect(await byHand("get", "service", "web", "-o", "jsonpath={.spec.ports[0].name}")).toBe("other");
@@ -91,7 +102,7 @@ describe.skipIf(missing !== undefined)(`changes by hand in a cluster${missing ==
     expect(await cli("stacks", "set", "--drift", "repair")).toMatchObject({ code: 0 });
     await isSo("all is as wanted", async () => (await shown()).length === 0 && (await uids()).length === 2 && (await image()) === before);
     await healthy(2);
-    expect((await cli("drift")).code).toBe(0);
+    await isSo("nothing is changed any more", async () => (await cli("drift")).code === 0);
     await isSo("the program is", async () => (await place.get(place.host("web", stack), "/env")).body.includes("COLOUR") === false);
   });
 });

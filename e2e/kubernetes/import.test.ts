@@ -22,6 +22,9 @@ interface Deployment extends KubeObject {
   readonly spec: { readonly replicas: number };
   readonly status?: { readonly readyReplicas?: number };
 }
+interface Pod extends KubeObject {
+  readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
+}
 interface Service extends KubeObject {
   readonly spec: { readonly clusterIP: string; readonly selector: object; readonly ports: readonly object[] };
 }
@@ -35,13 +38,13 @@ describe.skipIf(missing !== undefined)(`What others made in a cluster${missing =
     expect((await place.add("kube", "--domain", place.domain)).code).toBe(0);
     await pushTo(cluster.registry, repository, "1", await makeImage(await shellContent()));
     for (const object of objects(`${cluster.registry}/${repository}:1`, place.domain)) await place.api.create(object);
-    await until(async () => ((await deployment())?.status?.readyReplicas === 2 ? true : undefined), "it runs", 60_000);
-  }, 900_000);
+    await until(async () => ((await deployment())?.status?.readyReplicas === 2 ? true : undefined), "it runs", 120_000);
+  });
   afterAll(async () => {
     await lost();
     await place?.api.delete({ kind: "Namespace", name: namespace });
     await place?.[Symbol.asyncDispose]();
-  }, 120_000);
+  });
 
   const deployment = (name = "web") => place.api.find<Deployment>({ kind: "Deployment", namespace, name });
   const services = async (): Promise<Service[]> =>
@@ -55,8 +58,22 @@ describe.skipIf(missing !== undefined)(`What others made in a cluster${missing =
   /** Ends all load; answers what failed of it. */
   const lost = async (): Promise<string[]> => (await Promise.all(load.splice(0).map((one) => one.stop()))).flatMap(({ failed }) => failed);
 
+  /** All but what the cluster itself says of how it stands. */
+  const asWritten = async () => {
+    const { metadata, spec } = (await deployment()) ?? {};
+    const owners = metadata?.managedFields?.flatMap(({ manager, subresource }) => (subresource === "status" ? [] : [manager]));
+    return {
+      uid: metadata?.uid,
+      generation: metadata?.generation,
+      labels: metadata?.labels,
+      annotations: metadata?.annotations,
+      spec,
+      owners,
+    };
+  };
+
   test("is told object by object before anything is done", async () => {
-    const before = await deployment();
+    const before = await asWritten();
     const said = await place.berth.cli(["import", `kube/${namespace}`, "--name", stack, "--dry-run", "--json"]);
     expect(said, place.berth.log()).toMatchObject({ code: 0 });
     const { items } = JSON.parse(said.said) as { readonly items: readonly ImportItem[] };
@@ -97,7 +114,7 @@ describe.skipIf(missing !== undefined)(`What others made in a cluster${missing =
         "import_field spec.template.spec.volumes[node].hostPath",
       ]),
     );
-    expect(await deployment()).toEqual(before);
+    expect(await asWritten()).toEqual(before);
     expect((await place.berth.client.listStacks()).items.map(({ name }) => name)).toEqual([]);
   });
 
@@ -132,12 +149,13 @@ describe.skipIf(missing !== undefined)(`What others made in a cluster${missing =
   test("has a pod that ended started again as it was", async () => {
     const [first] = await listed(place.api, "Pod", { namespace, labels: "app=web" });
     await place.api.delete({ kind: "Pod", namespace, name: first?.metadata.name ?? "" }, { grace: 1 });
-    await until(async () => ((await uids()).includes(first?.metadata.uid) ? undefined : true), "it is gone", 30_000);
-    const marked = async (): Promise<KubeObject[]> =>
-      (await listed(place.api, "Pod", { namespace, labels: "app=web,berth.component=web" })).filter(
-        ({ metadata }) => metadata.deletionTimestamp === undefined,
+    await until(async () => ((await uids()).includes(first?.metadata.uid) ? undefined : true), "it is gone", 60_000);
+    const marked = async (): Promise<Pod[]> =>
+      (await listed<Pod>(place.api, "Pod", { namespace, labels: "app=web,berth.component=web" })).filter(
+        ({ metadata, status }) =>
+          metadata.deletionTimestamp === undefined && status?.conditions?.some((one) => one.type === "Ready" && one.status === "True"),
       );
-    await until(async () => ((await marked()).length === 2 ? true : undefined), "the one in its place is known", 30_000);
+    await until(async () => ((await marked()).length === 2 ? true : undefined), "the one in its place is known, and ready", 120_000);
     await place.healthy(params, 2);
     expect((await deployment())?.spec.replicas).toBe(2);
   });
@@ -146,10 +164,11 @@ describe.skipIf(missing !== undefined)(`What others made in a cluster${missing =
     const pods = await uids();
     load = [startLoad(place, `front.${place.domain}`), ...addressesOf(await services()).map(through)];
     await place.berth.client.updateConfig({ params, body: { values: { COLOUR: "blue" }, deploy: true } });
-    expect(await place.berth.ended(stack, "web", 1, 120_000), place.berth.log()).toMatchObject({ phase: "succeeded" });
-    await until(async () => ((await deployment()) === undefined ? true : undefined), "the imported Deployment is gone", 60_000);
+    expect(await place.berth.ended(stack, "web", 1), place.berth.log()).toMatchObject({ phase: "succeeded" });
+    await until(async () => ((await deployment()) === undefined ? true : undefined), "the imported Deployment is gone", 120_000);
     expect(await lost()).toEqual([]);
-    await until(async () => ((await uids()).some((uid) => pods.includes(uid)) ? undefined : true), "the imported pods are going", 30_000);
+    await until(async () => ((await uids()).some((uid) => pods.includes(uid)) ? undefined : true), "the imported pods are going", 60_000);
+    await until(async () => ((await env()).includes("COLOUR=blue") ? true : undefined), "users are led to Berth's own", 60_000);
     expect(await env()).toEqual(expect.arrayContaining(["COLOUR=blue", "GREETING=hello", "PASSWORD=swordfish"]));
     const [own] = await listed<Deployment>(place.api, "Deployment", { namespace, labels: "berth.component=web" });
     expect(own).toMatchObject({
@@ -163,7 +182,7 @@ describe.skipIf(missing !== undefined)(`What others made in a cluster${missing =
     await until(
       async () => ((await place.berth.client.listStacks()).items.some(({ name }) => name === stack) ? undefined : true),
       "it is deleted",
-      60_000,
+      240_000,
     );
     const left = await place.api.get({ kind: "Namespace", name: namespace });
     expect(left.metadata.deletionTimestamp).toBeUndefined();

@@ -21,9 +21,11 @@ export class KubePlace implements AsyncDisposable {
   readonly #gateway: URL;
   /** A file. */
   readonly #kubeconfig: string;
+  readonly #installation: string;
 
-  private constructor(docker: DockerPlace, api: KubeApi, { gateway, kubeconfig }: ProvidedCluster) {
+  private constructor(docker: DockerPlace, api: KubeApi, { gateway, kubeconfig }: ProvidedCluster, installation: string) {
     this.#kubeconfig = kubeconfig;
+    this.#installation = installation;
     this.#docker = docker;
     this.berth = docker.berth;
     this.api = api;
@@ -35,7 +37,8 @@ export class KubePlace implements AsyncDisposable {
     const read = readKubeconfig(readFileSync(cluster.kubeconfig, "utf8"));
     if ("refusal" in read) throw new Error(read.refusal.reason);
     const docker = await DockerPlace.open({ registry: `${cluster.registry}/berth` });
-    return new KubePlace(docker, new KubeApi(read.config.access), cluster);
+    const { id } = await docker.berth.client.showInstallation();
+    return new KubePlace(docker, new KubeApi(read.config.access), cluster, id);
   }
 
   /** host:port. */
@@ -64,9 +67,25 @@ export class KubePlace implements AsyncDisposable {
         return now.state === "healthy" && now.ready === ready ? now : undefined;
       },
       `${String(ready)} are ready`,
-      60_000,
+      120_000,
       () => this.berth.log(),
     );
+  }
+
+  /** The same, once no release of it is under way, and nothing of those before is left in the cluster. The stack has no other component. */
+  async settled(params: { readonly stack: string; readonly component: string }, ready: number): Promise<Component> {
+    const labels = "berth.role=instance";
+    await until(
+      async () => {
+        const { items } = await this.berth.client.listRollouts({ params, query: {} });
+        const pods = await listed(this.api, "Pod", { namespace: `berth-${params.stack}`, labels });
+        return items.every(({ endedAt }) => endedAt !== undefined) && pods.length === ready ? true : undefined;
+      },
+      `${String(ready)} are left`,
+      120_000,
+      () => this.berth.log(),
+    );
+    return this.healthy(params, ready);
   }
 
   /** A component's own host. */
@@ -81,10 +100,13 @@ export class KubePlace implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const labels = `berth.installation=${(await this.berth.client.showInstallation()).id}`;
-    await this.#docker[Symbol.asyncDispose]();
-    for (const { metadata } of await listed(this.api, "Namespace", { labels }))
-      await this.api.delete({ kind: "Namespace", name: metadata.name });
-    await this.api.close();
+    try {
+      await this.#docker[Symbol.asyncDispose]();
+    } finally {
+      // Whatever became of the server.
+      for (const { metadata } of await listed(this.api, "Namespace", { labels: `berth.installation=${this.#installation}` }))
+        await this.api.delete({ kind: "Namespace", name: metadata.name });
+      await this.api.close();
+    }
   }
 }

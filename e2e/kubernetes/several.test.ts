@@ -31,13 +31,13 @@ describe.skipIf(missing !== undefined)(`A component in several clusters (${missi
     expect(added).toMatchObject({ code: 0 });
     home = (await place.berth.client.listClusters({ query: {} })).items.find(({ engine }) => engine === "docker")?.name ?? "";
     await place.berth.client.createStack({ body: { name: stack, cluster: home } });
-  }, 900_000);
+  });
   afterAll(async () => {
     // Through it goes what is to be cleared.
     if (isDown) await days.up();
     await place?.[Symbol.asyncDispose]();
     await days?.[Symbol.asyncDispose]();
-  }, 180_000);
+  });
 
   /** What `berth up` is given. */
   function folder(version: string, more = ""): string {
@@ -72,7 +72,7 @@ describe.skipIf(missing !== undefined)(`A component in several clusters (${missi
     until(
       async () => ((await serves()).join() === versions.join() ? true : undefined),
       `${versions.join(" and ")} to be served`,
-      30_000,
+      60_000,
       () => place.berth.log(),
     );
 
@@ -86,7 +86,7 @@ describe.skipIf(missing !== undefined)(`A component in several clusters (${missi
     expect(Date.parse(second?.startedAt ?? "") - Date.parse(first?.endedAt ?? "")).toBeGreaterThanOrEqual(pause);
     expect(second?.verified?.[0]).toMatchObject({ status: 200 });
     await served("one", "one");
-    expect(await shown()).toMatchObject({
+    await expect.poll(shown, { timeout: 60_000 }).toMatchObject({
       state: "healthy",
       replicas: 3,
       ready: 3,
@@ -100,7 +100,7 @@ describe.skipIf(missing !== undefined)(`A component in several clusters (${missi
     expect((await place.berth.client.listInstances({ params, query: {} })).items.map((one) => one.cluster).toSorted()).toEqual(
       [home, "far", "far"].toSorted(),
     );
-  }, 300_000);
+  });
 
   test("what fails in the second stops there, with its reason, and that one goes on with what it had", async () => {
     const made = await up("two", "if (process.env.KUBERNETES_SERVICE_HOST !== undefined) process.exit(7);");
@@ -108,26 +108,28 @@ describe.skipIf(missing !== undefined)(`A component in several clusters (${missi
     expect(made.said).toContain("web (far)");
     expect(made.said).toContain("exit code 7");
     await served("two", "one");
-    expect((await shown()).clusters).toMatchObject([
-      { name: home, release: 2, rollout: { phase: "succeeded" } },
-      { name: "far", release: 1, ready: 2, rollout: { phase: "failed" } },
-    ]);
+    await expect
+      .poll(async () => (await shown()).clusters, { timeout: 60_000 })
+      .toMatchObject([
+        { name: home, release: 2, rollout: { phase: "succeeded" } },
+        { name: "far", release: 1, ready: 2, rollout: { phase: "failed" } },
+      ]);
     const back = await place.berth.cli(["rollback", "web", "-s", stack]);
     expect(back, back.said).toMatchObject({ code: 0 });
     await served("one", "one");
-  }, 300_000);
+  });
 
   test("one that is away keeps only its own work waiting, and says so", async () => {
     await days.down();
     isDown = true;
-    await until(async () => (await shown()).clusters?.find(({ name }) => name === "far")?.unknownSince, "it to be missed", 60_000);
+    await until(async () => (await shown()).clusters?.find(({ name }) => name === "far")?.unknownSince, "it to be missed", 120_000);
     const made = await up("three", "", "--no-wait");
     expect(made, made.said).toMatchObject({ code: 0 });
     await until(
       async () =>
         (await rollouts()).some((one) => one.cluster === home && one.release === 3 && one.phase === "succeeded") ? true : undefined,
       "the first cluster",
-      120_000,
+      180_000,
       () => place.berth.log(),
     );
     await served("three", "one");
@@ -141,20 +143,20 @@ describe.skipIf(missing !== undefined)(`A component in several clusters (${missi
     const watched = await place.berth.cli(["rollouts", "watch", "-s", stack]);
     expect(watched, watched.said).toMatchObject({ code: 0 });
     await served("three", "three");
-    await until(async () => ((await shown()).ready === 2 ? true : undefined), "one in each", 60_000);
-  }, 300_000);
+    await until(async () => ((await shown()).ready === 2 ? true : undefined), "one in each", 120_000);
+  });
 
   test("leaves a cluster, with all that was there of it, once the other has it", async () => {
-    await until(async () => ((await place.uids(stack)).length === 1 ? true : undefined), "one in the cluster", 60_000);
+    await until(async () => ((await place.uids(stack)).length === 1 ? true : undefined), "one in the cluster", 120_000);
     const placed = await place.berth.cli(["place", "web", "--off", "-s", stack]);
     expect(placed, placed.said).toMatchObject({ code: 0 });
     await until(
       async () => ((await place.api.find({ kind: "Namespace", name: `berth-${stack}` })) === undefined ? true : undefined),
       "its namespace to go",
-      120_000,
+      240_000,
       () => place.berth.log(),
     );
-    await until(async () => ((await shown()).clusters === undefined ? true : undefined), "its part there to go", 60_000);
-    expect(await shown()).toMatchObject({ state: "healthy", replicas: 2, ready: 2 });
-  }, 300_000);
+    await until(async () => ((await shown()).clusters === undefined ? true : undefined), "its part there to go", 120_000);
+    await expect.poll(shown, { timeout: 120_000 }).toMatchObject({ state: "healthy", replicas: 2, ready: 2 });
+  });
 });

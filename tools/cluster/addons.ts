@@ -8,7 +8,7 @@ import { outsideResolvers } from "./node.ts";
 import { program } from "./programs.ts";
 import { services } from "./settings.ts";
 
-/** Rejects when they do not become ready within two minutes. */
+/** Rejects when they do not become ready within five minutes. */
 export async function startAddons(): Promise<void> {
   await loadImage("localhost/berth-coredns:1", await makeImage(programContent("coredns", await program("coredns", "coredns"))));
   const metrics = await program("metrics", "metrics-server");
@@ -17,7 +17,7 @@ export async function startAddons(): Promise<void> {
   const forward = outsideResolvers().length === 0 ? "" : "forward . /etc/resolv.conf";
   const manifests = readFileSync(join(import.meta.dirname, "manifests", "addons.yaml"), "utf8");
   await apply(manifests.replace("FORWARD", forward).replace("DNS_ADDRESS", services.dns));
-  await kubectl(["-n", "kube-system", "rollout", "status", "deployment/coredns", "deployment/metrics-server", "--timeout=120s"]);
+  await kubectl(["-n", "kube-system", "rollout", "status", "deployment/coredns", "deployment/metrics-server", "--timeout=300s"]);
   await until("figures of metrics-server", ["kubelet"], hasFigures);
 }
 

@@ -4,7 +4,7 @@ import process from "node:process";
 import { withLock } from "../../packages/server/src/os/lock.ts";
 import { identify, isSameProcess, type LastingIdentity } from "../../packages/server/src/os/process.ts";
 import { createProgress } from "../progress.mjs";
-import { isControlPlaneUp } from "./control-plane.ts";
+import { isDaemonRunning } from "./daemons.ts";
 import { down } from "./down.ts";
 import { clusterMissing } from "./missing.ts";
 import { at, home, parts as allParts, type Part } from "./settings.ts";
@@ -25,7 +25,8 @@ export function cannotBorrow(parts: readonly Part[] = allParts): string | undefi
 export async function borrowCluster(parts: readonly Part[] = allParts): Promise<AsyncDisposable> {
   const own = at("users", `${String(process.pid)}.json`);
   await withLock(`${home}.users.lock`, undefined, async () => {
-    const wasUp = await isControlPlaneUp();
+    // Also while its API server is not ready: it is somebody's.
+    const wasUp = isDaemonRunning("kube-apiserver");
     if (!wasUp) {
       const isNew = !existsSync(home);
       rmSync(users, { recursive: true, force: true });

@@ -88,7 +88,7 @@ export async function killEverything(): Promise<void> {
  * Waits until `done` says so; what it throws means "not yet". Errors: ClusterFailed `daemon_ended` when one of the daemons ends meanwhile, and `not_ready` after
  * `patience` ms, both with the end of its log.
  */
-export async function until(what: string, daemons: readonly string[], done: () => Promise<boolean>, patience = 60_000): Promise<void> {
+export async function until(what: string, daemons: readonly string[], done: () => Promise<boolean>, patience = 180_000): Promise<void> {
   let last: unknown;
   for (const end = performance.now() + patience; ;) {
     try {

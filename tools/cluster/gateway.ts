@@ -62,7 +62,11 @@ export async function startGateway(): Promise<void> {
     env: { KUBECONFIG: at("pki", "admin.kubeconfig") },
   });
   await until("answer of the gateway", ["traefik"], async () => (await fetch(`http://${status}/ping`)).ok);
-  await apply(manifests.map((each) => JSON.stringify(each)).join("\n---\n"));
+  // What a definition defines is known a little after it is established.
+  await until("Gateway API", ["kube-apiserver"], async () => {
+    await apply(manifests.map((each) => JSON.stringify(each)).join("\n---\n"));
+    return true;
+  });
   await until("programmed gateway", ["traefik"], isProgrammed);
 }
 
@@ -71,7 +75,7 @@ async function applyDefinitions(): Promise<void> {
   const folder = join(await moduleSources("sigs.k8s.io/gateway-api", version), "config", "crd", "standard");
   const files = readdirSync(folder).filter((name) => name.endsWith(".yaml") && name !== "kustomization.yaml");
   await apply(files.map((name) => readFileSync(join(folder, name), "utf8")).join("\n---\n"));
-  await kubectl(["wait", "--for=condition=Established", "--timeout=30s", "crd/httproutes.gateway.networking.k8s.io"]);
+  await kubectl(["wait", "--for=condition=Established", "--timeout=120s", "crd/httproutes.gateway.networking.k8s.io"]);
 }
 
 async function isProgrammed(): Promise<boolean> {

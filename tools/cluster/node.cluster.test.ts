@@ -7,15 +7,17 @@ import { at } from "./settings.ts";
 import { clusterImages, eventually, service, testNamespace, webServer } from "./testing.ts";
 
 const { missing, registry } = inject("cluster");
+/** Of kubectl, for what starts. */
+const patience = "--timeout=120s";
 
 describe.skipIf(missing !== undefined)(`a node of the test cluster${missing === undefined ? "" : ` (${missing})`}`, () => {
   test("a Deployment becomes ready, and another pod reaches it by its Service's name", async () => {
     await using space = await testNamespace();
     await space.apply(webServer("web", { replicas: 2 }), service("web"));
-    await space.run("rollout", "status", "deployment/web", "--timeout=60s");
+    await space.run("rollout", "status", "deployment/web", patience);
     await space.apply(shell("asks"));
-    await space.run("wait", "--for=condition=Ready", "pod/asks", "--timeout=60s");
-    const ask = (url: string) => space.run("exec", "asks", "--", "timeout", "5", "wget", "-q", "-O", "-", url);
+    await space.run("wait", "--for=condition=Ready", "pod/asks", patience);
+    const ask = (url: string) => space.run("exec", "asks", "--", "timeout", "20", "wget", "-q", "-O", "-", url);
     const seen = await eventually("answers of both instances", async () => {
       const answers = new Set<string>();
       for (let round = 0; round < 10; round += 1) answers.add((await ask("http://web/")).trim());
@@ -30,7 +32,7 @@ describe.skipIf(missing !== undefined)(`a node of the test cluster${missing === 
   test("exec runs in the container, and logs are those of its program", async () => {
     await using space = await testNamespace();
     await space.apply(shell("talks", "echo first; echo second >&2; exec sleep 300"));
-    await space.run("wait", "--for=condition=Ready", "pod/talks", "--timeout=60s");
+    await space.run("wait", "--for=condition=Ready", "pod/talks", patience);
     expect(await space.run("exec", "talks", "--", "sh", "-c", "hostname; id -u")).toBe("talks\n0\n");
     await expect(space.run("exec", "talks", "--", "sh", "-c", "exit 3")).rejects.toMatchObject({
       output: expect.stringContaining("exit code 3") as unknown,
@@ -45,18 +47,17 @@ describe.skipIf(missing !== undefined)(`a node of the test cluster${missing === 
   test("metrics-server tells what a pod uses", async () => {
     await using space = await testNamespace();
     await space.apply(shell("busy", "while :; do :; done"));
-    await space.run("wait", "--for=condition=Ready", "pod/busy", "--timeout=60s");
+    await space.run("wait", "--for=condition=Ready", "pod/busy", patience);
     interface Usage {
       readonly containers: readonly { readonly usage: { readonly cpu: string; readonly memory: string } }[];
     }
-    const cpu = await eventually("figures", async () => {
+    // It is limited to a tenth of a core. What is told of its first seconds may be less.
+    await eventually("figure of about a tenth of a core", async () => {
       const found = await read<Usage>(`/apis/metrics.k8s.io/v1beta1/namespaces/${space.name}/pods/busy`);
       const nanocores = Number(/^(\d+)n$/.exec(found?.containers[0]?.usage.cpu ?? "")?.[1] ?? 0);
-      return nanocores > 0 && nanocores;
+      if (nanocores > 20e6 && nanocores < 150e6) return true;
+      throw new Error(`it is said to use ${String(nanocores)} nanocores`);
     });
-    // It is limited to a tenth of a core.
-    expect(cpu).toBeGreaterThan(20e6);
-    expect(cpu).toBeLessThan(150e6);
   });
 
   test("a claim gets a volume that outlives its pods, and goes with it", async () => {
@@ -68,7 +69,7 @@ describe.skipIf(missing !== undefined)(`a node of the test cluster${missing === 
       spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Mi" } } },
     };
     const user = (name: string, script: string): object => mounting(shell(name, script), "data", 1000);
-    const ended = (name: string) => space.run("wait", "--for=jsonpath={.status.phase}=Succeeded", `pod/${name}`, "--timeout=60s");
+    const ended = (name: string) => space.run("wait", "--for=jsonpath={.status.phase}=Succeeded", `pod/${name}`, patience);
     await space.apply(claim, user("writes", "echo kept > /data/file"));
     await ended("writes");
     await space.run("delete", "pod", "writes");
@@ -85,7 +86,7 @@ describe.skipIf(missing !== undefined)(`a node of the test cluster${missing === 
     const { pulled, pulledImage } = await clusterImages();
     await using space = await testNamespace();
     await space.apply(shell("pulls", "exec sleep 300", pulled), shell("lacks", "true", `${registry}/test/${space.name}:1`));
-    await space.run("wait", "--for=condition=Ready", "pod/pulls", "--timeout=60s");
+    await space.run("wait", "--for=condition=Ready", "pod/pulls", patience);
     expect(await space.run("get", "pod", "pulls", "-o", "jsonpath={.status.containerStatuses[0].imageID}")).toContain(pulledImage.digest);
     const reason = "jsonpath={.status.containerStatuses[0].state.waiting.reason}";
     await eventually("reason", async () => /^(ErrImagePull|ImagePullBackOff)$/.test(await space.run("get", "pod", "lacks", "-o", reason)));
@@ -94,7 +95,8 @@ describe.skipIf(missing !== undefined)(`a node of the test cluster${missing === 
     await eventually(
       "pod",
       async () => (await space.run("get", "pod", "lacks", "-o", "jsonpath={.status.phase}")) === "Succeeded",
-      120_000,
+      // A kubelet that failed some times waits up to five minutes.
+      330_000,
     );
   });
 });

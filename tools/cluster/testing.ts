@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { request } from "node:http";
 import { setTimeout as pause } from "node:timers/promises";
 import { loadImage, makeImage, pushTo, shellContent, shellImage, type TestImage } from "./images.ts";
-import { apply, kubectl } from "./kube.ts";
+import { apply, kubectl, read } from "./kube.ts";
 import { registry } from "./settings.ts";
 
 export interface TestNamespace extends AsyncDisposable {
@@ -18,6 +18,8 @@ export interface TestNamespace extends AsyncDisposable {
 export async function testNamespace(prefix = "test"): Promise<TestNamespace> {
   const name = `${prefix}-${randomBytes(4).toString("hex")}`;
   await apply(JSON.stringify({ apiVersion: "v1", kind: "Namespace", metadata: { name } }));
+  // Without it no pod is admitted, and a controller makes it after the namespace.
+  await eventually("account of pods", async () => (await read(`/api/v1/namespaces/${name}/serviceaccounts/default`)) !== undefined);
   return {
     name,
     run: (...args) => kubectl(["-n", name, ...args]),
@@ -34,7 +36,7 @@ function within(object: object, namespace: string): object {
 }
 
 /** Waits until `look` gives something else than undefined or false; what it throws means "not yet". Rejects after `patience` ms with the last of that. */
-export async function eventually<T>(what: string, look: () => Promise<T | undefined | false>, patience = 60_000): Promise<T> {
+export async function eventually<T>(what: string, look: () => Promise<T | undefined | false>, patience = 120_000): Promise<T> {
   let last: unknown;
   for (const end = performance.now() + patience; performance.now() < end; await pause(100)) {
     try {

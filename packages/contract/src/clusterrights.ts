@@ -26,6 +26,8 @@ export const clusterRole = "berth";
 export const stackRole = "berth-stack";
 /** On each namespace of a stack, and on no other: where `berth-stack` may be bound. */
 export const stackLabel = "berth.stack";
+/** What the API server says to who binds it elsewhere. */
+export const boundElsewhere = "Berth binds its role only in namespaces that it made for a stack";
 
 const rbac = "rbac.authorization.k8s.io";
 const admission = "admissionregistration.k8s.io";
@@ -186,7 +188,7 @@ function bindingPolicy(namespace: string, account: string): readonly Manifest[] 
         validations: [
           {
             expression: `has(namespaceObject.metadata.labels) && "${stackLabel}" in namespaceObject.metadata.labels`,
-            message: "Berth binds its role only in namespaces that it made for a stack",
+            message: boundElsewhere,
           },
           {
             expression: `object.subjects.all(s, s.kind == "ServiceAccount" && s.name == "${account}" && s.namespace == "${namespace}")`,

@@ -21,7 +21,7 @@ const failure = (promise: Promise<unknown>): Promise<KubeError> =>
     (error: unknown) => error as KubeError,
   );
 
-describe.skipIf(!hasCluster)("a cluster", { timeout: 120_000 }, () => {
+describe.skipIf(!hasCluster)("a cluster", () => {
   let space: TestNamespace;
   let api: KubeApi;
 
@@ -29,7 +29,7 @@ describe.skipIf(!hasCluster)("a cluster", { timeout: 120_000 }, () => {
     space = await TestNamespace.make();
     api = space.api;
   });
-  afterAll(() => space[Symbol.asyncDispose]());
+  afterAll(() => space?.[Symbol.asyncDispose]());
 
   const configMap = (name: string, data: Record<string, string>): ConfigMap => ({
     apiVersion: "v1",

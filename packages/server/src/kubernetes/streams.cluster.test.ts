@@ -10,7 +10,7 @@ import { exec, forward, logs, type Exec, type ExecOptions, type LogsOptions, typ
 import { collect } from "./testing/server.ts";
 import { hasCluster, TestNamespace } from "./testing/cluster.ts";
 
-describe.skipIf(!hasCluster)("streams of a cluster", { timeout: 120_000 }, () => {
+describe.skipIf(!hasCluster)("streams of a cluster", () => {
   let space: TestNamespace;
   const never = new AbortController().signal;
 
@@ -18,8 +18,11 @@ describe.skipIf(!hasCluster)("streams of a cluster", { timeout: 120_000 }, () =>
     space = await TestNamespace.make();
     // Its output, a port that answers, and one that gives back what it gets.
     await space.pod("main", "echo started; echo to-stderr >&2; nc -ll -p 7000 -e cat & exec httpd -f -p 8080 -h /www");
-  }, 300_000);
-  afterAll(() => space[Symbol.asyncDispose]());
+    // A container is ready before its programs listen.
+    const listening = (port: number) => `until netstat -ltn | grep -q ':${String(port)} '; do sleep 0.1; done`;
+    await outcome(await run(["sh", "-c", `${listening(7000)}; ${listening(8080)}`]));
+  });
+  afterAll(() => space?.[Symbol.asyncDispose]());
 
   const lines = (options: Omit<LogsOptions, "namespace">, signal = never): AsyncGenerator<PodLine> =>
     logs(space.api, { namespace: space.name, ...options }, signal);
@@ -36,7 +39,9 @@ describe.skipIf(!hasCluster)("streams of a cluster", { timeout: 120_000 }, () =>
 
   describe("logs", () => {
     it("are lines with their time, from both of the container's streams", async () => {
-      const all = await collect(lines({ pod: "main" }));
+      // What is written is on its way to the kubelet's file for a moment.
+      let all: PodLine[] = [];
+      while (all.length < 2) all = await collect(lines({ pod: "main" }));
       expect(all.map((line) => line.text).sort()).toEqual(["started", "to-stderr"]);
       for (const { at, cut } of all) {
         expect(Date.now() - Date.parse(at ?? "")).toBeLessThan(600_000);
@@ -63,8 +68,9 @@ describe.skipIf(!hasCluster)("streams of a cluster", { timeout: 120_000 }, () =>
     });
 
     it("are bounded in the length of a line, and have those before a restart", async () => {
-      // Long enough that the second run is there while the first is read: with that one's end the first is cleared away.
-      await space.pod("restarts", "head -c 200000 /dev/zero | tr '\\0' x; echo; echo after; sleep 6; exit 3");
+      // The second run goes on: with its end the first would be cleared away.
+      const first = "touch /kept/again; head -c 200000 /dev/zero | tr '\\0' x; echo; echo after; exit 3";
+      await space.pod("restarts", `[ -e /kept/again ] && exec sleep 600; ${first}`);
       await space.until("restarts", (pod) => (pod.status.containerStatuses?.[0]?.restartCount ?? 0) > 0);
       const [long, after] = await collect(lines({ pod: "restarts", previous: true }));
       expect([long, after].map((line) => ({ length: line?.text.length ?? 0, cut: line?.cut }))).toMatchObject([
@@ -124,7 +130,7 @@ describe.skipIf(!hasCluster)("streams of a cluster", { timeout: 120_000 }, () =>
       session.stdin?.write(
         "until [ \"$(stty size)\" = '37 101' ]; do sleep 0.1; done; echo size is $(stty size); tty >/dev/null && echo terminal\n",
       );
-      await expect.poll(() => seen, { timeout: 20_000 }).toMatch(/size is 37 101\r\nterminal/);
+      await expect.poll(() => seen, { timeout: 60_000 }).toMatch(/size is 37 101\r\nterminal/);
       session.resize(80, 24);
       session.stdin?.write("until [ \"$(stty size)\" = '24 80' ]; do sleep 0.1; done; exit 7\n");
       expect(await session.exit).toEqual({ exitCode: 7 });
@@ -148,7 +154,7 @@ describe.skipIf(!hasCluster)("streams of a cluster", { timeout: 120_000 }, () =>
       session.stderr?.on("error", (error) => errors.push(error));
       controller.abort(reason);
       await expect(session.exit).rejects.toBe(reason);
-      await expect.poll(() => errors).toEqual([reason, reason]);
+      await expect.poll(() => errors, { timeout: 20_000 }).toEqual([reason, reason]);
       await expect(run(["true"], {}, controller.signal)).rejects.toBe(reason);
       const closed = await run(["sleep", "60"]);
       closed.stdout.on("error", () => undefined);
@@ -159,7 +165,7 @@ describe.skipIf(!hasCluster)("streams of a cluster", { timeout: 120_000 }, () =>
 
     it("that is killed with its container has an end", async () => {
       await space.pod("doomed", "exec sleep 600");
-      const session = await run(["sleep", "60"], { pod: "doomed" });
+      const session = await run(["sleep", "600"], { pod: "doomed" });
       const ended = outcome(session).catch((error: unknown) => error);
       await space.api.delete({ kind: "Pod", namespace: space.name, name: "doomed" }, { grace: 0 });
       const end = await ended;

@@ -57,7 +57,7 @@ describe.skipIf(missing !== undefined)(`archives on Kubernetes${missing === unde
     listed<Pod>(place.api, "Pod", { labels: selector({ [mark.installation]: place.installation, [mark.archive]: undefined }) });
   /** That of an archive before may still be on its way out. */
   const pods = async (): Promise<Pod[]> => (await allPods()).filter(({ metadata }) => metadata.deletionTimestamp === undefined);
-  const noPods = () => until(async () => (await allPods()).length === 0, "no pod stays");
+  const noPods = () => until(async () => (await allPods()).length === 0, "no pod stays", 120_000);
   const withImage = (archiveImage: string): KubernetesEngine =>
     new KubernetesEngine({ api: place.api, cluster: "test", installation: place.installation, registries: nobody, archiveImage });
 
@@ -82,8 +82,7 @@ describe.skipIf(missing !== undefined)(`archives on Kubernetes${missing === unde
   it("says who does not let it read files of every owner", async () => {
     const one = volume();
     await place.engine.volumes.restore(one, archiveOf(megabyte), never);
-    const labels = { "pod-security.kubernetes.io/enforce": "restricted" };
-    await place.api.merge({ kind: "Namespace", name: namespaceOf({ stack: one.stackName }) }, { metadata: { labels } });
+    await place.restrict(namespaceOf({ stack: one.stackName }));
     await expect(place.engine.volumes.snapshot(one.stack, one.name, never)).rejects.toMatchObject({
       code: "wrong_state",
       params: { reason: expect.stringMatching(/violates PodSecurity "restricted/) as string },
@@ -134,7 +133,7 @@ describe.skipIf(missing !== undefined)(`archives on Kubernetes${missing === unde
     const other = volume();
     const source = archiveOf(128 * megabyte);
     const restoring = place.engine.volumes.restore(other, source, gone.signal);
-    await until(() => Promise.resolve(source.readableDidRead), "it is being filled");
+    await until(() => Promise.resolve(source.readableDidRead), "it is being filled", 120_000);
     gone.abort(new Error("the caller left"));
     await expect(restoring).rejects.toThrow("the caller left");
     expect(await place.engine.volumes.list(other.stack, never)).toEqual([]);

@@ -78,6 +78,12 @@ export class Causes {
   }
 
   async #lastLines(pod: PodView, previous: boolean, signal: AbortSignal): Promise<Evidence[]> {
+    const found = await this.#linesOf(pod, previous, signal);
+    // It may have been started again since it was looked at, and has said nothing yet.
+    return found.length > 0 || previous ? found : this.#linesOf(pod, true, signal);
+  }
+
+  async #linesOf(pod: PodView, previous: boolean, signal: AbortSignal): Promise<Evidence[]> {
     const found: Evidence[] = [];
     try {
       const read = { namespace: pod.namespace, pod: pod.name, container: pod.main, previous, tail: evidenceLines };

@@ -61,6 +61,7 @@ import { openSession } from "./session.ts";
 import { isEndless, orderedBy, revisionFor, slotFor, slotOfRevision, Slots } from "./slots.ts";
 import type { Doors } from "./surroundings.ts";
 import { Tasks, taskState } from "./tasks.ts";
+import { tryOut } from "./trials.ts";
 import { UsageMeter } from "./usage.ts";
 import { Volumes } from "./volumes.ts";
 
@@ -165,8 +166,8 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
       await this.#namespaces.ensure(workload, signal);
       await this.#fences.pass(workload.ref, fence, signal);
       // Before anything is changed. A Deployment would be taken, and say later, where few look, that its pods are not: so a pod is tried too.
-      for (const trial of trialsOf(this.#deps.installation, workload))
-        await this.#api.create(trial, { dryRun: true, strict: true, signal });
+      const trials = trialsOf(this.#deps.installation, workload);
+      await tryOut(this.#api, trials, () => this.#namespaces.level(workload, signal), signal);
       await this.#namespaces.protect(workload.ref, signal);
       if (workload.artifact.kind === "image") await this.#images.allow(namespace, workload.artifact.reference, signal);
       await applySecret(this.#api, this.#deps.installation, workload, new Date(), signal);

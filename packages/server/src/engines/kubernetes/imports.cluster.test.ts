@@ -38,7 +38,7 @@ describe.skipIf(missing !== undefined)(`imports${missing === undefined ? "" : ` 
     account = await makeAccount(kubeconfig, ["--import", namespace]);
     place = await KubernetesPlace.open(admin, { engineApi: new AskingApi(accessOf(account.kubeconfig), (need) => void asked.push(need)) });
     await until(async () => ((await pods()).length === 2 ? true : undefined), "it runs");
-  }, 120_000);
+  });
   afterAll(async () => {
     await place?.api.delete({ kind: "Namespace", name: namespace });
     await place?.[Symbol.asyncDispose]();

@@ -85,6 +85,19 @@ it("forgets what was removed here at once, and has what comes after it by that n
   await until(() => values().includes(8));
 });
 
+it("does not believe a watch that tells of what was removed here before it tells of the end", async () => {
+  const { things, mirror, values } = await start();
+  mirror.removed(ref, "shop", "a");
+  things.put("a", 3);
+  things.put("b", 4);
+  await until(() => values().includes(4));
+  expect(values()).toEqual([4]);
+  things.remove("a");
+  things.put("a", 8);
+  await until(() => values().length === 2);
+  expect(values()).toEqual([4, 8]);
+});
+
 it("compares versions as numbers, however long they are", () => {
   expect(isNewer("10", "9")).toBe(true);
   expect(isNewer("9", "10")).toBe(false);

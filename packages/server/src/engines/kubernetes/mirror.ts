@@ -1,5 +1,5 @@
 // The objects of one kind that belong to components, as they are watched: one list and one watch for the whole cluster, so that a look costs no request. What this process
-// wrote itself is known at once: a watch that is behind does not take it back.
+// wrote or removed itself is known at once: a watch that is behind does not take it back.
 import type { KubeApi } from "../../kubernetes/api.ts";
 import { keyOf, type Listed } from "../../kubernetes/objects.ts";
 import type { Kind } from "../../kubernetes/paths.ts";
@@ -12,6 +12,7 @@ export interface Mirrored<T> {
   readonly ref: Ref;
   readonly namespace: string;
   readonly name: string;
+  readonly uid: string;
   /** Of the object's state: the cluster counts it up with each change of any. */
   readonly version: string;
   readonly value: T;
@@ -39,6 +40,8 @@ export class Mirror<T, O extends Listed> implements AsyncDisposable {
   readonly #byRef = new Map<string, Map<string, Mirrored<T>>>();
   /** Key -> version of what this process wrote and the watch has not told yet. */
   readonly #ahead = new Map<string, string>();
+  /** Key -> uid of what this process removed and the watch has not told yet. */
+  readonly #gone = new Map<string, string>();
   #opened: Watched<Mirrored<T>, O> | undefined;
 
   constructor(kind: Kind, deps: MirrorDeps<T, O>) {
@@ -66,6 +69,7 @@ export class Mirror<T, O extends Listed> implements AsyncDisposable {
     const key = keyOf(object);
     const before = this.#byRef.get(placeOf(now.ref))?.get(key);
     if (before !== undefined && !isNewer(now.version, before.version)) return;
+    this.#gone.delete(key);
     this.#ahead.set(key, now.version);
     this.#put(key, now);
   }
@@ -73,7 +77,9 @@ export class Mirror<T, O extends Listed> implements AsyncDisposable {
   /** This process removed it. */
   removed(ref: Ref, namespace: string, name: string): void {
     const key = `${namespace}/${name}`;
+    const uid = this.#byRef.get(placeOf(ref))?.get(key)?.uid;
     this.#ahead.delete(key);
+    if (uid !== undefined) this.#gone.set(key, uid);
     this.#drop(placeOf(ref), key);
   }
 
@@ -93,15 +99,18 @@ export class Mirror<T, O extends Listed> implements AsyncDisposable {
   }
 
   #mirrored(object: O): Mirrored<T> | undefined {
-    const { namespace, name, labels, resourceVersion = "" } = object.metadata;
+    const { namespace, name, uid = "", labels, resourceVersion = "" } = object.metadata;
     const { [mark.stack]: stack, [mark.component]: component } = labels ?? {};
     if (stack === undefined || component === undefined || namespace === undefined) return undefined;
-    return { ref: refIn(namespace, { stack, component }), namespace, name, version: resourceVersion, value: this.#deps.project(object) };
+    const value = this.#deps.project(object);
+    return { ref: refIn(namespace, { stack, component }), namespace, name, uid, version: resourceVersion, value };
   }
 
   #changed(key: string, now: Mirrored<T> | undefined, before: Mirrored<T> | undefined): void {
     const told = now ?? before;
     if (told === undefined) return;
+    if (now !== undefined && this.#gone.get(key) === now.uid) return;
+    this.#gone.delete(key);
     const ahead = this.#ahead.get(key);
     if (ahead !== undefined && isNewer(ahead, told.version)) return;
     this.#ahead.delete(key);

@@ -41,7 +41,7 @@ describe.skipIf(missing !== undefined)(`around a stack on Kubernetes${missing ==
     expect(await level()).toBe("privileged");
     await prepared();
     expect(await level()).toBe("privileged");
-    await place.api.merge({ kind: "Namespace", name: namespace }, { metadata: { labels: { [levelKey]: "restricted" } } });
+    await place.restrict(namespace);
     await prepared();
     expect(await level()).toBe("restricted");
   });

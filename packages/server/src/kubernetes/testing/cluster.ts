@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import process from "node:process";
+import { setTimeout as pause } from "node:timers/promises";
 import { readKubeconfig, type ClusterAccess } from "../../core/kubeconfig.ts";
 import { KubeApi } from "../api.ts";
 import type { KubeObject } from "../objects.ts";
@@ -12,6 +13,7 @@ const path = process.env["BERTH_TEST_KUBECONFIG"];
 export const hasCluster = path !== undefined;
 /** busybox, on the node already; its entry point is replaced. */
 const image = "localhost/berth-shell:1";
+const kept = { name: "kept", mountPath: "/kept" } as const;
 
 export interface Pod extends KubeObject {
   readonly spec: unknown;
@@ -38,17 +40,24 @@ export class TestNamespace implements AsyncDisposable {
   static async make(): Promise<TestNamespace> {
     const made = new TestNamespace(new KubeApi(clusterAccess()));
     await made.api.create({ apiVersion: "v1", kind: "Namespace", metadata: { name: made.name } });
+    // Without it no pod is admitted, and a controller makes it after the namespace.
+    while ((await made.api.find({ kind: "ServiceAccount", namespace: made.name, name: "default" })) === undefined) await pause(100);
     return made;
   }
 
-  /** A pod of one container `main` that runs a shell's script; when it is ready. */
+  /** A pod of one container `main` that runs a shell's script; when it is ready. What is in its folder /kept stays when the container is started again. */
   async pod(name: string, script: string): Promise<void> {
-    const container = { name: "main", image, imagePullPolicy: "IfNotPresent", command: ["/bin/sh", "-c", script] };
+    const container = { name: "main", image, imagePullPolicy: "IfNotPresent", command: ["/bin/sh", "-c", script], volumeMounts: [kept] };
     await this.api.create({
       apiVersion: "v1",
       kind: "Pod",
       metadata: { name, namespace: this.name },
-      spec: { terminationGracePeriodSeconds: 0, automountServiceAccountToken: false, containers: [container] },
+      spec: {
+        terminationGracePeriodSeconds: 0,
+        automountServiceAccountToken: false,
+        containers: [container],
+        volumes: [{ name: kept.name, emptyDir: {} }],
+      },
     } as KubeObject);
     await this.until(name, (pod) => pod.status.containerStatuses?.[0]?.ready === true);
   }
@@ -58,7 +67,7 @@ export class TestNamespace implements AsyncDisposable {
     for (;;) {
       const pod = await this.api.get<Pod>({ kind: "Pod", namespace: this.name, name });
       if (holds(pod)) return pod;
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await pause(100);
     }
   }
 

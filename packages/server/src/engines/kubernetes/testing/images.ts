@@ -79,9 +79,9 @@ export function imagesOfRegistries(open: (registries: RegistryAsker) => Promise<
     const ref = await run(reference);
     const why = await until(async () => {
       const { cause } = (await instance(ref)) ?? {};
-      return cause?.code.startsWith("image_") && cause;
+      return cause?.code === "image_denied" && cause;
     }, "it says why");
-    expect(why).toMatchObject({ code: "image_denied", params: { image: reference } });
+    expect(why).toMatchObject({ params: { image: reference } });
     known = "unreadable";
     const workload = await place.workload("run", { ref: newRef(), artifact: { kind: "image", reference } });
     await expect(place.engine.prepare(workload, fence(), never)).rejects.toMatchObject({

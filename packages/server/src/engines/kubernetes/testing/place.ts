@@ -5,11 +5,12 @@ import type { RegistryAsker } from "../../../docker/standing.ts";
 import { KubeApi } from "../../../kubernetes/api.ts";
 import { listAll } from "../../../kubernetes/list.ts";
 import { plainWorkload } from "../../conformance/workload.ts";
-import type { Does, Place } from "../../conformance/lab.ts";
+import { until, type Does, type Place } from "../../conformance/lab.ts";
 import type { Workload } from "../../engine.ts";
 import { KubernetesEngine } from "../engine.ts";
 import { GatewayTraffic } from "../gateway-traffic.ts";
 import { mark, selector } from "../names.ts";
+import { levelKey } from "../surroundings.ts";
 
 const programs: Readonly<Record<Does, Partial<Workload>>> = {
   serve: {
@@ -80,6 +81,21 @@ export class KubernetesPlace implements Place {
       door: { host: hostname, port: Number(port) },
       probeKey: randomBytes(32),
     });
+  }
+
+  /** As somebody sets the strictest level of security on a namespace; resolves when the API server holds pods to it. */
+  async restrict(namespace: string): Promise<void> {
+    await this.api.merge({ kind: "Namespace", name: namespace }, { metadata: { labels: { [levelKey]: "restricted" } } });
+    const spec = { containers: [{ name: "as-root", image: this.#image }] };
+    const pod = { apiVersion: "v1", kind: "Pod", metadata: { namespace, name: "as-root" }, spec };
+    await until(
+      () =>
+        this.api.create(pod, { dryRun: true }).then(
+          () => false,
+          (error: Error) => error.message.includes('violates PodSecurity "restricted'),
+        ),
+      "the level is heard of",
+    );
   }
 
   workload(does: Does, over: Partial<Workload> & Pick<Workload, "ref">): Promise<Workload> {
