@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { withClient } from "../../test/server.ts";
-import { keepEmbedded } from "./embedded.ts";
+import { keepEmbedded, startEmbedded } from "./embedded.ts";
 import { findPostmaster, type SocketConnection } from "./embedded/postmaster.ts";
 import { isRunning, statOf } from "../os/process.ts";
 import { silentLog } from "./log.ts";
@@ -279,6 +279,36 @@ describe("what it refuses, in words", () => {
       if (mounted) expect(await drive("start", home, {})).toMatchObject({ reason: "disk_full" });
     } finally {
       if (mounted) spawnSync("umount", [home]);
+      rmSync(home, { recursive: true, force: true });
+    }
+  });
+});
+
+describe("startEmbedded", () => {
+  it("waits for a database that has started and is kept from its first answers by the machine", async () => {
+    const home = newHome({});
+    const data = join(home, "postgres/data");
+    let stopped: number | undefined;
+    const stopping = setInterval(() => {
+      const found = findPostmaster(data);
+      if (stopped !== undefined || found?.ready !== true) return;
+      stopped = found.pid;
+      process.kill(found.pid, "SIGSTOP");
+    }, 1);
+    const letGo = async (): Promise<void> => {
+      await expect.poll(() => stopped, { timeout: 120_000 }).toBeDefined();
+      // Longer than one question waits for its answer.
+      await sleep(6_000);
+      process.kill(stopped ?? 0, "SIGCONT");
+    };
+    try {
+      const [{ connection, pid }] = await Promise.all([startEmbedded({ home, runDir: join(home, "run"), log: silentLog }), letGo()]);
+      expect(pid).toBe(stopped);
+      await withClient(connection, (client) => client.query("select 1"));
+    } finally {
+      clearInterval(stopping);
+      if (stopped !== undefined && isRunning(stopped)) process.kill(stopped, "SIGCONT");
+      await drive("stop", home, {});
       rmSync(home, { recursive: true, force: true });
     }
   });
