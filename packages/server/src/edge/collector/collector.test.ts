@@ -82,7 +82,10 @@ describe("collector", () => {
     });
     const first = lab.instance((one) => one.cause !== undefined, "a cause");
     await told;
-    expect((await first).cause).toMatchObject({ code: "exited_at_start", evidence: expect.arrayContaining([expect.objectContaining({ text: "no licence" })]) });
+    expect((await first).cause).toMatchObject({
+      code: "exited_at_start",
+      evidence: expect.arrayContaining([expect.objectContaining({ text: "no licence" })]),
+    });
   });
 
   it("goes on after kill -9 with whole lines in order", async () => {
