@@ -21,6 +21,8 @@ export default defineConfig({
     sequence: { sequencer: SlowFirst },
     // A test that leaves a promise behind fails, whatever its assertions said.
     dangerouslyIgnoreUnhandledErrors: false,
+    // What is waited for comes at once, or late on a busy machine; a second, which is what vitest waits, says nothing.
+    expect: { poll: { timeout: 30_000 } },
     projects: [
       {
         extends: true,

@@ -10,7 +10,7 @@ let berth: TestBerth;
 beforeAll(async () => {
   berth = await TestBerth.start();
 }, 180_000);
-afterAll(() => berth.stop(), 180_000);
+afterAll(() => berth?.stop(), 180_000);
 
 describe("an installation with 300 components and 1,500 releases", () => {
   it("answers every list and show route", { timeout: 400_000 }, async () => {

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "vitest";
 import { withLock } from "../packages/server/src/os/lock.ts";
 import { TestBerth, isAlive, startLoad, until, webApp } from "./harness.ts";
+import { freeze } from "./load/machine.ts";
 
 /** Kills the embedded database and keeps everybody from starting it again for so many seconds. */
 export async function goneFor(seconds: number): Promise<void> {
@@ -19,10 +20,12 @@ export async function goneFor(seconds: number): Promise<void> {
     // Whoever starts it takes this lock first.
     await withLock(join(berth.home, "postgres", "lock"), undefined, async () => {
       const postmaster = Number(readFileSync(join(berth.home, "postgres/data/postmaster.pid"), "utf8").split("\n")[0]);
+      // Held first: a session that it began after they were counted would answer, too.
+      await freeze(postmaster);
       const processes = readFileSync(`/proc/${postmaster}/task/${postmaster}/children`, "utf8").trim().split(" ").map(Number);
       process.kill(postmaster, "SIGKILL");
       // Its sessions answer what they have been asked before each notices that it is alone.
-      await until(async () => !processes.some(isAlive) || undefined, "its processes to be gone");
+      await until(async () => !processes.some(isAlive) || undefined, "its processes to be gone", 60_000);
       for (const end = Date.now() + seconds * 1000; Date.now() < end; asked += 1) {
         const from = performance.now();
         for (const init of [{}, { method: "POST", body: JSON.stringify({ name: `away-${asked}` }) }]) {
@@ -44,7 +47,7 @@ export async function goneFor(seconds: number): Promise<void> {
     await until(
       async () => (await fetch(`${berth.url}/readyz`)).ok || undefined,
       "the server to be ready again",
-      60_000,
+      120_000,
       () => berth.log(),
     );
     // Nothing that was refused was done, nothing that had been done is gone, and work goes on by itself.

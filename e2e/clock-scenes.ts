@@ -26,7 +26,7 @@ export function clockScenes(open: (prefix: readonly string[]) => Promise<ClockPl
   afterAll(async () => {
     await place?.[Symbol.asyncDispose]();
     clock?.[Symbol.dispose]();
-  }, 120_000);
+  }, 300_000);
 
   /** Slow to come up, so that there is a middle of its rollout. */
   const app = (version: string): Files => ({
@@ -48,11 +48,15 @@ export function clockScenes(open: (prefix: readonly string[]) => Promise<ClockPl
     const load = startLoad(berth, "web.shop.localhost");
     const made = await berth.up("shop", app(version));
     const number = made.rollouts.find(({ component }) => component === "web")?.number ?? 0;
-    await until(async () => {
-      const { phase, updated } = await berth.client.showRollout({ params: { stack: "shop", component: "web", rollout: number } });
-      // The first new instance is on its way up: for some seconds nothing gets further.
-      return phase === "rolling" && updated > 0 ? true : undefined;
-    }, "it rolls");
+    await until(
+      async () => {
+        const { phase, updated } = await berth.client.showRollout({ params: { stack: "shop", component: "web", rollout: number } });
+        // The first new instance is on its way up: for some seconds nothing gets further.
+        return phase === "rolling" && updated > 0 ? true : undefined;
+      },
+      "it rolls",
+      60_000,
+    );
     clock.shift(to);
     const from = performance.now();
     const ended = await berth.ended("shop", "web", number, 90_000);
@@ -76,23 +80,28 @@ export function clockScenes(open: (prefix: readonly string[]) => Promise<ClockPl
         return inThatHour.length > 0 ? true : undefined;
       },
       "a run by the clock as it is now",
-      90_000,
+      180_000,
       () => berth.log(),
     );
-  });
+  }, 500_000);
 
   test("ahead by an hour in a rollout: it ends as it should, and what was left out of the schedule is told", async () => {
     await rollOver("v2", 0);
     await until(
       async () => ((await runs()).some(({ phase }) => phase === "missed") ? true : undefined),
       "what was missed",
-      90_000,
+      180_000,
       () => berth.log(),
     );
     await rollOver("v3", hour);
-    const { items } = await berth.client.listEvents({ query: { stack: "bells", code: "cron_missed", limit: 200 } });
-    expect(items.length).toBeGreaterThan(50);
-  });
+    await until(
+      async () =>
+        (await berth.client.listEvents({ query: { stack: "bells", code: "cron_missed", limit: 200 } })).items.length > 50 || undefined,
+      "an event for each instant that was missed",
+      60_000,
+      () => berth.log(),
+    );
+  }, 700_000);
 
   test("has run nothing twice, lost no lease, signed nobody out, and leaves everything in order", async () => {
     const scheduled = (await runs()).map(({ scheduledFor = "" }) => scheduledFor).filter((at) => at !== "");
@@ -100,8 +109,15 @@ export function clockScenes(open: (prefix: readonly string[]) => Promise<ClockPl
     expect(berth.log()).not.toMatch(/lease_lost|stale_generation/);
     const { items } = await berth.client.listStackRollouts({ params: { stack: "shop" }, query: { component: "web" } });
     expect(items.map(({ phase }) => phase)).toEqual(["succeeded", "succeeded", "succeeded", "succeeded"]);
-    const { state, ready } = await berth.client.showComponent({ params: { stack: "shop", component: "web" } });
-    expect({ state, ready }).toEqual({ state: "healthy", ready: 2 });
+    await until(
+      async () => {
+        const { state, ready } = await berth.client.showComponent({ params: { stack: "shop", component: "web" } });
+        return (state === "healthy" && ready === 2) || undefined;
+      },
+      "two ready instances of the shop",
+      60_000,
+      () => berth.log(),
+    );
     const repaired = await berth.client.listEvents({ query: { stack: "shop", code: "component_repaired" } });
     expect(repaired.items).toEqual([]);
   });

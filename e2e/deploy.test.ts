@@ -1,18 +1,21 @@
 // The main job from source to a verified URL, and what must not happen on the way: lost requests, forgotten work, half-told failures.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { ApiError } from "@berth/contract/client-errors.ts";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { TestBerth, isAlive, startLoad, until, webApp, type Files } from "./harness.ts";
 
 let berth: TestBerth;
 beforeAll(async () => {
   berth = await TestBerth.start();
-}, 120_000);
+});
 afterAll(async () => {
   await berth?.stop();
-}, 120_000);
+});
 
 const host = (stack: string, component = "web"): string => `${component}.${stack}.localhost`;
 
@@ -107,6 +110,7 @@ describe("a folder", () => {
     await until(
       async () => (await berth.client.showComponent({ params: { stack: "roll", component: "web" } })).ready === 3 || undefined,
       "three ready instances",
+      60_000,
     );
     const load = startLoad(berth, host("roll"));
     await berth.client.updateConfig({ params: { stack: "roll", component: "web" }, body: { values: { COLOUR: "green" } } });
@@ -120,6 +124,7 @@ describe("a folder", () => {
     await until(
       async () => (await berth.client.listInstances({ params: { stack: "roll", component: "web" } })).items.length === 1 || undefined,
       "one instance to be left",
+      120_000,
     );
     const { requests, failed } = await load.stop();
     expect(failed).toEqual([]);
@@ -127,7 +132,7 @@ describe("a folder", () => {
     expect((await berth.get(host("roll"))).body).toMatch(/^one /);
     expect(JSON.parse((await berth.get(host("roll"), "/env")).body)).not.toHaveProperty("COLOUR");
     expect((await berth.client.showComponent({ params: { stack: "roll", component: "web" } })).replicas).toBe(1);
-  });
+  }, 600_000);
 });
 
 describe("a release that does not come up", () => {
@@ -153,19 +158,44 @@ describe("the control plane", () => {
     const pids = async (): Promise<(number | undefined)[]> =>
       (await berth.client.listInstances({ params: { stack: "kill", component: "web" } })).items.map((instance) => instance.pid);
     const before = await pids();
-    const made = await berth.up("kill", webApp("two"));
-    const load = startLoad(berth, host("kill"));
-    const pid = berth.serverPid();
-    process.kill(pid, "SIGKILL");
-    await until(async () => !isAlive(pid) || undefined, "the server to be gone");
-    expect(before.every((instance) => instance !== undefined && isAlive(instance))).toBe(true);
-    await berth.startServer();
-    expect((await berth.ended("kill", "web", made.rollouts[0]?.number ?? 0)).phase).toBe("succeeded");
-    const { failed } = await load.stop();
-    expect(failed).toEqual([]);
-    expect((await berth.get(host("kill"))).body).toMatch(/^two /);
-  });
+    const gate = await closedGate();
+    try {
+      const made = await berth.up("kill", { ...webApp("two"), "server.js": gate.behind(webApp("two")["server.js"] ?? "") });
+      const load = startLoad(berth, host("kill"));
+      const pid = berth.serverPid();
+      process.kill(pid, "SIGKILL");
+      await until(async () => !isAlive(pid) || undefined, "the server to be gone");
+      expect(before.every((instance) => instance !== undefined && isAlive(instance))).toBe(true);
+      gate.open();
+      await berth.startServer();
+      expect((await berth.ended("kill", "web", made.rollouts[0]?.number ?? 0, 120_000)).phase).toBe("succeeded");
+      const { failed } = await load.stop();
+      expect(failed).toEqual([]);
+      expect((await berth.get(host("kill"))).body).toMatch(/^two /);
+    } finally {
+      gate.close();
+    }
+  }, 400_000);
 });
+
+/** What a program waits for before it serves: so long, its rollout is in the middle of its work, however fast or slow this machine is. */
+async function closedGate(): Promise<{ behind(program: string): string; open(): void; close(): void }> {
+  const opened = Promise.withResolvers<void>();
+  const server = createServer((_request, response) => void opened.promise.then(() => response.end()));
+  const port = await new Promise<number>((resolve, reject) => {
+    server.once("error", reject).listen(0, "127.0.0.1", () => {
+      resolve((server.address() as AddressInfo).port);
+    });
+  });
+  return {
+    behind: (program) => `fetch("http://127.0.0.1:${String(port)}/").then(() => {${program}});`,
+    open: opened.resolve,
+    close: () => {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}
 
 describe("a stack", () => {
   test("is removed with everything it runs", async () => {
@@ -176,9 +206,13 @@ describe("a stack", () => {
       async () =>
         berth.client.showStack({ params: { stack: "gone" } }).then(
           () => undefined,
-          () => true,
+          (error: unknown) => {
+            if (error instanceof ApiError && error.code === "not_found") return true;
+            throw error;
+          },
         ),
       "the stack to be gone",
+      60_000,
     );
     expect(isAlive(instance?.pid ?? 1)).toBe(false);
     expect((await berth.get(host("gone"))).status).toBe(404);

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Check } from "@berth/contract/resources/installation.ts";
 import { EdgeTraffic } from "../packages/server/src/engines/edge-traffic.ts";
-import { TestBerth, until, webApp } from "./harness.ts";
+import { TestBerth, isAlive, until, webApp } from "./harness.ts";
 import { berthCommand, projectFolder } from "./provoke/cli.ts";
 
 let berth: TestBerth;
@@ -27,7 +27,7 @@ beforeAll(async () => {
   digest = items[0]?.artifact ?? "";
 }, 180_000);
 afterAll(async () => {
-  for (const pid of stopped) process.kill(pid, "SIGCONT");
+  for (const pid of stopped) if (isAlive(pid)) process.kill(pid, "SIGCONT");
   taken?.close();
   await berth?.stop();
 }, 180_000);
@@ -186,7 +186,9 @@ describe.sequential("with the server up", () => {
 
 describe.sequential("with the server down", () => {
   test("a server that was killed: its lock is left, and what to do is said", async () => {
-    process.kill(berth.serverPid(), "SIGKILL");
+    const pid = berth.serverPid();
+    process.kill(pid, "SIGKILL");
+    await until(async () => (isAlive(pid) ? undefined : true), "the server to be gone");
     const { check, text, code } = await doctor();
     expect(code).toBe(1);
     expect(text).toMatch(/failed +server: http:\S+ does not answer/);
@@ -295,6 +297,16 @@ describe.sequential("with the server down", () => {
 
   test("and well again once it was started", async () => {
     await berth.startServer();
-    expect((await asJson()).failed).toEqual([]);
+    let seen = "";
+    await until(
+      async () => {
+        const { failed, text } = await asJson();
+        seen = text;
+        return failed.length === 0 ? true : undefined;
+      },
+      "the doctor to find nothing",
+      60_000,
+      () => seen,
+    );
   });
 });

@@ -107,7 +107,8 @@ export class TestBerth {
     const child = spawn(process.execPath, [commandProgram, "forward", ...args, "--server", this.url, "--token", this.token], {
       env: this.env,
     });
-    const ended = once(child, "exit") as Promise<[number | null]>;
+    // With all that it said: its end alone may be heard before that.
+    const ended = once(child, "close") as Promise<[number | null]>;
     let said = "";
     const hears = (piece: Buffer): void => void (said += piece.toString());
     child.stdout.on("data", hears);
@@ -116,12 +117,14 @@ export class TestBerth {
       const address = await until(
         () => Promise.resolve(/^(127\.0\.0\.1:\d+) -> /m.exec(said)?.[1] ?? (child.exitCode === null ? undefined : "none")),
         "berth forward to listen",
-        30_000,
+        60_000,
         () => said,
       );
       const answers =
         address === "none" ? [] : await Promise.all(paths.map(async (path) => (await fetch(`http://${address}${path}`)).text()));
-      return { said, answers, code: (child.kill("SIGINT"), (await ended)[0]) };
+      child.kill("SIGINT");
+      const [code] = await ended;
+      return { said, answers, code };
     } finally {
       child.kill("SIGKILL");
     }
@@ -315,7 +318,7 @@ export function getThrough(
 export async function until<T>(
   look: () => Promise<T | undefined>,
   what: string,
-  within = 30_000,
+  within = 60_000,
   evidence: () => string = () => "",
   period = 50,
 ): Promise<T> {

@@ -112,6 +112,15 @@ function processes(): number[] {
           speaksOfUs(() => readlinkSync(`/proc/${pid}/exe`))),
     );
 }
+function isPostgres(pid: number): boolean {
+  try {
+    return /postgres/.test(readlinkSync(`/proc/${pid}/exe`));
+  } catch (error) {
+    // What serves one connection ends with it.
+    if (isAlive(pid)) throw error;
+    return false;
+  }
+}
 function killNow(pid: number): void {
   try {
     process.kill(pid, "SIGKILL");
@@ -153,7 +162,7 @@ const answers = () =>
       return answer?.status === 200 ? answer.body : undefined;
     },
     "the router to lead to an instance",
-    60_000,
+    120_000,
   );
 
 describe("installed as services", () => {
@@ -179,7 +188,7 @@ describe("installed as services", () => {
     expect(readFileSync(join(units, "mine.service"), "utf8")).toBe("[Unit]\n");
   });
 
-  test("after every process was killed, what the units name brings everything back in its right number", async () => {
+  test("after every process was killed, what the units name brings everything back in its right number", { timeout: 480_000 }, async () => {
     const before = { web: await instances("web"), worker: await instances("worker") };
     const all = processes();
     expect(all.length).toBeGreaterThan(8);
@@ -205,22 +214,23 @@ describe("installed as services", () => {
     const server = startService("berth.service");
     await answersItself(server);
     await berth.startServer();
-    await health();
-    for (const component of ["web", "worker"] as const)
-      expect((await instances(component)).map(({ id, ready }) => [id, ready])).toEqual(before[component].map(({ id }) => [id, true]));
-    expect(processes().filter((pid) => /postgres/.test(readlinkSync(`/proc/${pid}/exe`))).length).toBeGreaterThan(0);
-
-    // A restart of one service takes none of the others along. Until the edge was heard, what is shown is from before, and those processes are dead.
+    // Until the edge was heard, what is shown is from before, and those processes are dead.
     const shown = async () => [...(await instances("web")), ...(await instances("worker"))].map(({ pid }) => pid ?? 0);
     const running = await until(
       async () => {
         const pids = await shown();
-        return pids.every(isAlive) ? pids : undefined;
+        return pids.length === 3 && pids.every(isAlive) ? pids : undefined;
       },
       "the processes that run to be shown",
       60_000,
       () => berth.log(),
     );
+    await health();
+    for (const component of ["web", "worker"] as const)
+      expect((await instances(component)).map(({ id, ready }) => [id, ready])).toEqual(before[component].map(({ id }) => [id, true]));
+    expect(processes().filter(isPostgres).length).toBeGreaterThan(0);
+
+    // A restart of one service takes none of the others along.
     const gone = (child: ChildProcess) =>
       until(async () => (child.exitCode !== null || child.signalCode !== null ? true : undefined), "the service to end");
     server.kill("SIGTERM");

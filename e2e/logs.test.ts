@@ -8,7 +8,7 @@ let berth: TestBerth;
 beforeAll(async () => {
   berth = await TestBerth.start();
 }, 180_000);
-afterAll(() => berth.stop(), 180_000);
+afterAll(() => berth?.stop(), 180_000);
 
 describe("a process that writes more log than is kept", () => {
   it("fills no disk, and costs the others neither lines nor time", { timeout: 300_000 }, async () => {

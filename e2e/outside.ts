@@ -13,12 +13,12 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import pg from "pg";
 import { underPasswd } from "../packages/server/src/db/embedded/datafolder.ts";
+import { freePort } from "../packages/server/src/edge/testing/harness.ts";
 import { until } from "./harness.ts";
 
 const run = promisify(execFile);
@@ -153,7 +153,7 @@ listen_addresses = '127.0.0.1'\nport = ${this.port}\nunix_socket_directories = '
         );
       },
       "PostgreSQL to answer",
-      30_000,
+      60_000,
     );
   }
 
@@ -200,7 +200,7 @@ listen_addresses = '127.0.0.1'\nport = ${this.port}\nunix_socket_directories = '
   async query<T extends pg.QueryResultRow>(text: string, database = "postgres"): Promise<T[]> {
     const client = new pg.Client({
       connectionString: this.url(database, { user: "postgres", password: superPassword }),
-      connectionTimeoutMillis: 2_000,
+      connectionTimeoutMillis: 30_000,
     });
     client.on("error", () => {
       /* The query tells. */
@@ -212,16 +212,4 @@ listen_addresses = '127.0.0.1'\nport = ${this.port}\nunix_socket_directories = '
       await client.end().catch(() => undefined);
     }
   }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on("error", reject).listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => {
-        resolve(typeof address === "object" && address !== null ? address.port : 0);
-      });
-    });
-  });
 }

@@ -7,7 +7,7 @@ let berth: TestBerth;
 beforeAll(async () => {
   berth = await TestBerth.start();
 }, 180_000);
-afterAll(() => berth.stop(), 180_000);
+afterAll(() => berth?.stop(), 180_000);
 
 describe("20 deployments of 4 stacks asked for at once", () => {
   it("all succeed, and the stacks' builds take turns", { timeout: 600_000 }, async () => {

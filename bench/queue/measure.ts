@@ -33,6 +33,7 @@ export async function deployAtOnce(berth: TestBerth, stacks: readonly Stack[]): 
   const before = cpuSeconds(berth);
   const began = Date.now();
   const made = await Promise.all(plans.map((params) => berth.client.applyPlan({ params, body: {} })));
+  const asked = Date.now();
   const lost: string[] = [];
   const perStack = await Promise.all(
     stacks.map(async ({ name, contexts }, index) => {
@@ -65,15 +66,14 @@ export async function deployAtOnce(berth: TestBerth, stacks: readonly Stack[]): 
     done: Math.max(...perStack),
     cpu,
     perStack,
-    lead: leadOf(builds),
+    lead: leadOf(builds, asked),
     lost,
     plan,
   };
 }
 
-/** Looks at every start from the moment that all stacks had asked, as long as every stack has one to come. */
-function leadOf(builds: readonly (readonly Build[])[]): number {
-  const asked = Math.max(...builds.map((list) => Math.min(...list.map((build) => Date.parse(build.queuedAt)))));
+/** Looks at every start from the moment that all stacks had asked and were answered (what is queued is seen by nobody until then), as long as every stack has one to come. */
+function leadOf(builds: readonly (readonly Build[])[], asked: number): number {
   const starts = builds.map((list) => list.map((build) => Date.parse(build.startedAt ?? "")).filter((at) => at > asked));
   const order = starts.flatMap((list, stack) => list.map((at) => ({ at, stack }))).sort((a, b) => a.at - b.at);
   const begun = starts.map(() => 0);

@@ -107,11 +107,11 @@ export async function killAll(options: KillerOptions): Promise<Kill[]> {
       answers = options.answers();
     }
     await delay(chance.next() * within, undefined, { signal });
-    const found = await find(options, victim, seen.get(victim));
-    const kill = await end(victim, found, options.routerPort);
+    let kill: Kill | undefined;
+    while (kill === undefined) kill = await end(victim, await find(options, victim, seen.get(victim)), options.routerPort);
     kills.push(kill);
     options.onKill(kill);
-    seen = new Map([...seen, [victim, found.pid]]);
+    seen = new Map([...seen, [victim, kill.pid]]);
   }
   return kills;
 }
@@ -127,18 +127,23 @@ async function answered({ answers, signal }: KillerOptions, wanted: number): Pro
   }
 }
 
-/** Of a router it is noted which connections die with it: those and no others may break. */
-async function end(victim: Victim, found: Found, routerPort: number): Promise<Kill> {
+/** Of a router it is noted which connections die with it: those and no others may break. undefined: it ended by itself before it was killed. */
+async function end(victim: Victim, found: Found, routerPort: number): Promise<Kill | undefined> {
   const { pid } = found;
   const from = now();
   let connections: { readonly connections?: readonly number[] } = {};
   try {
-    if (victim === "router") {
-      await freeze(pid);
-      connections = { connections: clientPorts(pid, routerPort) };
+    try {
+      if (victim === "router") {
+        await freeze(pid);
+        connections = { connections: clientPorts(pid, routerPort) };
+      }
+    } finally {
+      process.kill(pid, "SIGKILL");
     }
-  } finally {
-    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ESRCH") return undefined;
+    throw error;
   }
   await gone(pid);
   return { victim, from, to: now(), ...found, ...connections };
@@ -162,7 +167,7 @@ function shuffled<T>(list: readonly T[], chance: Random): T[] {
 /** One that lives now, and is not the one that was killed last. */
 async function find(options: KillerOptions, victim: Victim, last: number | undefined): Promise<Found> {
   const { chance, signal } = options;
-  const until = Date.now() + 60_000;
+  const until = Date.now() + 180_000;
   for (let waited = false; ; waited = true) {
     const found = await candidates(options, victim);
     const alive = found.filter(({ pid }) => pid !== last && startOf(pid) !== undefined);
@@ -172,7 +177,7 @@ async function find(options: KillerOptions, victim: Victim, last: number | undef
       await delay(chance.next() * options.within, undefined, { signal });
       return find(options, victim, last);
     }
-    if (Date.now() > until) throw new Error(`no ${victim} came back within a minute`);
+    if (Date.now() > until) throw new Error(`no ${victim} came back within three minutes`);
     await delay(10, undefined, { signal });
   }
 }

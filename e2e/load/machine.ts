@@ -140,7 +140,7 @@ export async function edgeCounter(home: string, name: string): Promise<number | 
 
 function askEdge(home: string, path: string): Promise<string | undefined> {
   return new Promise((resolve) => {
-    const asked = request({ socketPath: join(home, "run", "edge.sock"), path, timeout: 5_000 }, (answer) => {
+    const asked = request({ socketPath: join(home, "run", "edge.sock"), path, timeout: 30_000 }, (answer) => {
       let text = "";
       answer
         .setEncoding("utf8")
@@ -255,13 +255,13 @@ export function accessLineOf(home: string, requestId: string): string {
 /** Stops a process in the middle of whatever it does, so that it can be looked at; SIGKILL ends it from there. */
 export async function freeze(pid: number): Promise<void> {
   process.kill(pid, "SIGSTOP");
-  const until = Date.now() + 2_000;
+  const until = Date.now() + 30_000;
   while (!/^[TtZX]/.test(stateOf(pid)) && Date.now() < until) await delay(1);
 }
 
 /** Until a killed process is gone: on a busy machine its sockets stay open for a moment, and what is sent to them is lost with it. */
 export async function gone(pid: number): Promise<void> {
-  const until = Date.now() + 10_000;
+  const until = Date.now() + 60_000;
   while (!/^[ZX]/.test(stateOf(pid)) && Date.now() < until) await delay(1);
 }
 

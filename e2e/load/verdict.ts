@@ -30,8 +30,8 @@ export interface Verdict {
   readonly made: readonly string[];
 }
 
-/** ms that the end of a killed process's connections may take to arrive. */
-const news = 1_000;
+/** ms that the end of a killed process's connections may take to be read: a client that is held up meanwhile reads of it when it goes on. */
+const news = 10_000;
 /** ms after which a router has written a line of its access log. */
 const written = 2_000;
 

@@ -33,15 +33,23 @@ export function dial(host: string, port: number): Promise<Wire | Broken> {
       socket.destroy();
       resolve({ how: "refused", detail, received: 0, sent: false });
     };
+    let last: NodeJS.Immediate | undefined;
     const timer = setTimeout(() => {
-      failed("no connection within 10 s");
+      // One that was made while this process was held up is read of first.
+      last = setImmediate(() => {
+        failed("no connection within 10 s");
+      });
     }, 10_000);
-    socket.once("error", (error: NodeJS.ErrnoException) => {
+    const settle = (): void => {
       clearTimeout(timer);
+      clearImmediate(last);
+    };
+    socket.once("error", (error: NodeJS.ErrnoException) => {
+      settle();
       failed(error.code ?? error.message);
     });
     socket.once("connect", () => {
-      clearTimeout(timer);
+      settle();
       socket.removeAllListeners("error");
       resolve(new Wire(socket));
     });

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { TestBerth, Files } from "../harness.ts";
 import { until } from "../harness.ts";
 import { anotherBuild } from "../sources.ts";
-import { edgePids } from "./machine.ts";
+import { edgePids, type EdgePids } from "./machine.ts";
 import { startLoad, type Load } from "./load.ts";
 import type { Report } from "./generator.ts";
 import { behaving, deaf, early, rude, streaming } from "./programs.ts";
@@ -67,9 +67,7 @@ export async function loadThroughChanges(berth: TestBerth, options: ZeroLossOpti
   const folder = mkdtempSync(join(tmpdir(), "be-another-"));
   try {
     const place: Place = { berth, version: 1, another: anotherBuild(folder) };
-    await each(async (subject) => {
-      await berth.deployed(subject.stack, project(subject, "v1"));
-    });
+    await each((subject) => released(berth, subject, "v1"));
     const load = startLoad({
       seed: options.seed,
       ...berth.router,
@@ -103,7 +101,7 @@ async function rounds(place: Place, load: Load, streams: Streams, { requests, sa
       const before = { requests: load.requests, ended: streams.ended.length, at: Date.now() };
       await step.run(place);
       // A step during which nothing was asked would prove nothing.
-      await until(() => Promise.resolve(load.requests > before.requests + 50 || undefined), "requests to go on");
+      await until(() => Promise.resolve(load.requests > before.requests + 50 || undefined), "requests to go on", 60_000);
       await onInstancesThatServe(place.berth, streams);
       const ended = streams.ended.slice(before.ended);
       say(
@@ -124,7 +122,7 @@ async function onInstancesThatServe(berth: TestBerth, streams: Streams): Promise
       return (items.length === replicas && streams.instances.every((instance) => items.some(({ id }) => id === instance))) || undefined;
     },
     "every stream to be on an instance that serves",
-    60_000,
+    120_000,
     () => JSON.stringify(streams.ended.slice(-3)),
   );
 }
@@ -162,9 +160,7 @@ const steps: readonly Step[] = [
     replaces: true,
     run: (place) => {
       place.version += 1;
-      return each(async (subject) => {
-        await place.berth.deployed(subject.stack, project(subject, `v${String(place.version)}`));
-      });
+      return each((subject) => released(place.berth, subject, `v${String(place.version)}`));
     },
   },
   {
@@ -205,6 +201,11 @@ const steps: readonly Step[] = [
   { name: "scale back", replaces: false, run: ({ berth }) => scaled(berth, 2) },
 ];
 
+async function released(berth: TestBerth, subject: Subject, version: string): Promise<void> {
+  const { rollouts } = await berth.up(subject.stack, project(subject, version));
+  for (const { number } of rollouts) await ended(berth, subject.stack, number);
+}
+
 async function ended(berth: TestBerth, stack: string, rollout: number | undefined): Promise<void> {
   const { phase, cause } = await berth.ended(stack, "web", rollout ?? 0, 180_000);
   if (phase !== "succeeded") throw new Error(`a rollout in ${stack} ${phase}: ${JSON.stringify(cause)}`);
@@ -234,9 +235,10 @@ async function upgraded(berth: TestBerth, program?: string): Promise<void> {
 }
 
 async function replacingEdge(berth: TestBerth, act: () => Promise<unknown>): Promise<void> {
-  const before = await edgePids(berth.home);
+  const pids = (): Promise<EdgePids> => until(() => edgePids(berth.home), "the edge to answer", 60_000);
+  const before = await pids();
   await act();
-  const after = await edgePids(berth.home);
-  if (after === undefined || after.primary === before?.primary || after.agent === before?.agent || after.collector === before?.collector)
+  const after = await pids();
+  if (after.primary === before.primary || after.agent === before.agent || after.collector === before.collector)
     throw new Error(`the edge was not replaced whole: ${JSON.stringify([before, after])}`);
 }

@@ -2,6 +2,7 @@
 import { program, type Provocation } from "./provocation.ts";
 
 const web = (more: Readonly<Record<string, unknown>> = {}): Readonly<Record<string, unknown>> => ({ ports: ["3000"], "x-berth": more });
+/** Far below the usual deadline, and time enough for a runtime to come up on a machine that does much else. */
 const quick = (progressDeadline: string): Readonly<Record<string, unknown>> => ({ strategy: { type: "rolling", progressDeadline } });
 
 /** What any machine can be made to show. */
@@ -62,7 +63,7 @@ export const programs: readonly Provocation[] = [
     what: "answers 500 to its probe",
     files: program(
       "require('http').createServer((q, r) => { console.error('no such table: users'); r.statusCode = 500; r.end() }).listen(process.env.PORT)",
-      web({ ...quick("4s"), probes: { readiness: { check: { type: "http", path: "/health" }, period: "300ms" } } }),
+      web({ ...quick("15s"), probes: { readiness: { check: { type: "http", path: "/health" }, period: "300ms", timeout: "10s" } } }),
     ),
     says: /never became ready: GET \/health failed \d+ times in [\d.]+ s, the last time with status 500\.$/,
     proof: [/- readiness: status 500 \(\d+ times in /, /\| no such table: users(?: {2}\(\d+ times\))?\n/],
@@ -71,7 +72,7 @@ export const programs: readonly Provocation[] = [
   {
     code: "not_listening",
     what: "is slower than its deadline allows",
-    files: program("console.log('warming up'); setTimeout(() => {}, 600_000);", web(quick("7s"))),
+    files: program("console.log('warming up'); setTimeout(() => {}, 600_000);", web(quick("15s"))),
     says: /runs but listens on no port; \d+ was expected/,
     proof: [/- it listens on no port/, /\| warming up/],
     next: /startup probe/,
@@ -81,7 +82,7 @@ export const programs: readonly Provocation[] = [
     what: "has to be waited for longer than its rollout allows",
     files: program(
       "require('http').createServer(() => {}).listen(process.env.PORT)",
-      web({ ...quick("3s"), probes: { readiness: { check: { type: "http", path: "/" }, initialDelay: "90s" } } }),
+      web({ ...quick("15s"), probes: { readiness: { check: { type: "http", path: "/" }, initialDelay: "90s" } } }),
     ),
     says: /no progress for [\d.]+ s: 0 of 1 instances are ready/,
     proof: [],

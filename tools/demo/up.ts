@@ -164,7 +164,7 @@ async function publicUrls(url: string): Promise<string[]> {
 }
 
 async function lookAt(progress: Progress, url: string, gateway: Awaited<ReturnType<typeof gatewayOf>> | undefined): Promise<void> {
-  const answer = await fetchThrough(url, 10_000, gateway);
+  const answer = await fetchThrough(url, 30_000, gateway);
   if ("error" in answer)
     throw new DemoError(
       `${url} does not answer: ${answer.error}`,

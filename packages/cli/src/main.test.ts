@@ -77,10 +77,10 @@ beforeAll(async () => {
     },
     { token: "t" },
   );
-}, 60_000);
+});
 afterAll(async () => {
-  rmSync(folder, { recursive: true, force: true });
   await api.close();
+  rmSync(folder, { recursive: true, force: true });
 });
 
 const env = (): Record<string, string> => ({
@@ -92,7 +92,7 @@ const env = (): Record<string, string> => ({
   TEST_URL: api.url,
 });
 function berth(...args: string[]) {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], { encoding: "utf8", env: env(), timeout: 30_000 });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], { encoding: "utf8", env: env(), timeout: 60_000 });
   return { status, stdout, stderr };
 }
 

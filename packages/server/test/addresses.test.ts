@@ -1,6 +1,9 @@
 // Releases that change where a component is reached, through the whole component loop: whoever served keeps its address until it has left, drained (promise 3).
+import { once } from "node:events";
+import { createServer } from "node:net";
 import { describe, expect, test } from "vitest";
 import { defaultSpec, type ComponentSpec, type Port } from "@berth/contract/spec.ts";
+import { claimInternalPorts } from "../src/resources/components/claims.ts";
 import { Scene } from "./scene.ts";
 import { useServices } from "./services.ts";
 
@@ -192,4 +195,34 @@ test("an instance is stopped with the grace of its own release, also when the ne
   const stoppedAt = at.now;
   await at.passUntil(async () => (await at.instances()).every(({ id }) => id !== old?.id), "its end");
   expect(at.now - stoppedAt).toBeGreaterThanOrEqual(7_900);
+});
+
+describe("an internal port", () => {
+  test("on which another program of this machine listens is given to no component", async () => {
+    const { db } = services().database;
+    const at = await scene();
+    await at.deploy(worker());
+    const { id, stack_id: stack } = await at.row();
+    const { cluster_id: cluster } = await db.selectFrom("stacks").select("cluster_id").where("id", "=", stack).executeTakeFirstOrThrow();
+    const undone = new Error("undone");
+    /** The one that would be next. */
+    async function next(): Promise<number> {
+      let port = 0;
+      const asked = db.transaction().execute(async (trx) => {
+        await claimInternalPorts(trx, id, cluster, [http]);
+        ({ port } = await trx.selectFrom("internal_ports").select("port").where("component_id", "=", id).executeTakeFirstOrThrow());
+        throw undone;
+      });
+      await expect(asked).rejects.toBe(undone);
+      return port;
+    }
+    const wanted = await next();
+    const stranger = createServer().listen(wanted, "127.0.0.1");
+    await once(stranger, "listening");
+    try {
+      expect(await next()).not.toBe(wanted);
+    } finally {
+      stranger.close();
+    }
+  });
 });

@@ -13,8 +13,8 @@ export interface TestDatabase {
   readonly pool: OpenDatabase["pool"];
   /** Another pool on the same database; whoever opens it closes it. */
   open(options?: Partial<PoolOptions>): OpenDatabase;
-  /** Drops the database; throws when somebody else's connections are still open. */
-  drop(): Promise<void>;
+  /** Drops the database; throws when somebody else's connections are still open after `patience` ms. */
+  drop(patience?: number): Promise<void>;
 }
 
 /** Clones the template (or an empty database). Needs test/global-setup.ts among vitest's `globalSetup`. */
@@ -32,9 +32,9 @@ export async function createTestDatabase(options: { readonly empty?: boolean } =
     db: own.db,
     pool: own.pool,
     open,
-    drop: async () => {
+    drop: async (patience = 30_000) => {
       await own.close();
-      await drop(server, name);
+      await drop(server, name, patience);
     },
   };
 }
@@ -54,10 +54,10 @@ export function useTestDatabase(options: { readonly empty?: boolean } = {}): () 
   };
 }
 
-async function drop(server: TestServer, name: string): Promise<void> {
+async function drop(server: TestServer, name: string, patience: number): Promise<void> {
   await withClient(server.address, async (client) => {
     // A connection that was just closed takes a moment to leave the server.
-    const deadline = Date.now() + 2_000;
+    const deadline = Date.now() + patience;
     let left: { query: string }[] = [];
     do {
       left = (

@@ -12,7 +12,11 @@ type Item = Readonly<Record<string, unknown>>;
 const services = useServices();
 const http = useHttp(services);
 beforeAll(async () => {
-  await seedLists(services().database.db);
+  const { db } = services().database;
+  await seedLists(db);
+  // A use is written down once a minute, which would change the list of tokens in the middle of a look at it.
+  const ahead = new Date(Date.now() + 86_400_000);
+  await db.updateTable("api_tokens").set({ last_used_at: ahead }).where("name", "like", "test of %").execute();
 });
 
 const table = Object.entries<Route>(routes) as [RouteName, Route][];

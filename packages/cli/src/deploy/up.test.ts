@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { PlanRequest, StackPlan } from "@berth/contract/resources/plans.ts";
 import type { Rollout } from "@berth/contract/resources/rollouts.ts";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Refusal, startApi, type Answers, type TestApi } from "../testing/api.ts";
 import { Cli, plain, type RunOptions } from "../testing/cli.ts";
 import { aBuild, aComponent, aPlan, aRollout, aSource, anEvent, digest, ended } from "../testing/objects.ts";
@@ -17,6 +17,7 @@ beforeEach(() => {
   asked.length = 0;
 });
 afterEach(async () => {
+  vi.useRealTimers();
   await cli.remove();
   rmSync(folder, { recursive: true, force: true });
   const closing = api;
@@ -105,12 +106,19 @@ describe("berth up", () => {
       "api/api.py": "",
       "web.js": "",
     });
+    // The build goes on until its log was read, and the rollout until it was seen.
+    let said = "";
+    const has = (text: string): boolean => said.includes(text);
     await serve({
       needs: [{ files: ["api/.env", "missing.env"], variables: ["TITLE"] }, { contexts: [".", "api"] }],
       builds: [1],
-      rollouts: [{ component: "web", number: 1, phases: [{ phase: "building", build: 1 }, { phase: "rolling" }, ended()] }],
+      more: {
+        showBuild: () => aBuild({ phase: has("added 3 packages") ? "succeeded" : "running" }),
+        showRollout: () =>
+          has("web: rolling") ? ended() : aRollout(has("added 3 packages") ? { phase: "rolling" } : { phase: "building", build: 1 }),
+      },
     });
-    const ran = await up("up", { env: { TITLE: "Hello" } });
+    const ran = await up("up", { env: { TITLE: "Hello" }, onErr: (text) => (said = text) });
     expect(ran.err).toContain("Plan for stack shop");
     expect(ran).toMatchObject({ code: 0 });
     expect(asked.at(-1)).toMatchObject({
@@ -362,7 +370,17 @@ describe("waiting", () => {
   const forever = { rollouts: [{ component: "web", number: 1, phases: [{ phase: "rolling" as const }] }] };
 
   it("ends with 5 after --timeout, and says how to go on watching", async () => {
-    await serve(forever);
+    // The time is over once it is followed, however long it took until then.
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    await serve({
+      ...forever,
+      more: {
+        showRollout: () => {
+          vi.advanceTimersByTime(700);
+          return aRollout();
+        },
+      },
+    });
     const ran = await up("up --timeout 700ms");
     expect(ran.code).toBe(5);
     expect(ran.err).toContain("Gave up waiting after 700ms");

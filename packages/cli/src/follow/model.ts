@@ -93,8 +93,10 @@ function detailOf(rollout: Rollout, model: Model): string {
         ...(rollout.wanted === 0 ? [] : [ready]),
         ...(rollout.verified ?? []).slice(0, 1).map((check) => `${check.url} answered ${check.status}`),
       ].join(", ");
+    // The way back may be over before anybody looked.
     case "failed":
     case "aborted":
+      return rollout.from === undefined ? "" : `v${rollout.from} stays`;
     case "superseded":
       return "";
     default:

@@ -39,8 +39,9 @@ export interface RunOptions {
   readonly terminal?: number;
   /** Called with what interrupts the run, as Ctrl-C does. */
   readonly onStart?: (interrupt: () => void) => void;
-  /** Called with all that stdout has, at each write. */
+  /** Called with all that stdout has, at each write; and stderr. */
   readonly onOut?: (text: string) => void;
+  readonly onErr?: (text: string) => void;
 }
 
 export class Cli {
@@ -68,7 +69,7 @@ export class Cli {
   /** `args` as words, or one line without quoting. */
   async run(args: string | readonly string[], options: RunOptions = {}): Promise<Ran> {
     const stdout = new Memory(options.terminal, options.onOut);
-    const stderr = new Memory(options.terminal);
+    const stderr = new Memory(options.terminal, options.onErr);
     const stdin = Object.assign(new PassThrough(), { isTTY: options.terminal !== undefined });
     if (options.stdin === undefined) stdin.end();
     else stdin.end(options.stdin);

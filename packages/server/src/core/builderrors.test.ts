@@ -281,9 +281,10 @@ describe("bounds", () => {
     expect(failure.evidence.at(-1)?.text).toMatch(/^error: number 19999 /);
   });
   it("takes a hostile line in no time", () => {
-    const started = performance.now();
+    // Processor time, since the machine may be busy with other tests.
+    const started = process.cpuUsage();
     for (const unit of ["a.", "E", "x ", "error ", "ERR_PNPM_FETCH_404 GET /", "[ERROR] ", "\u001b[", ": "]) failureOf(unit.repeat(20_000));
-    expect(performance.now() - started).toBeLessThan(1500);
+    expect(process.cpuUsage(started).user / 1000).toBeLessThan(1500);
   });
   it("shows a line without colours, links and what was overwritten", () => {
     expect(plainText("\u001b[31mred\u001b[0m \u001b]8;;http://x\u0007link\u001b]8;;\u0007")).toBe("red link");

@@ -252,7 +252,8 @@ const refused: readonly (readonly [what: string, file: unknown, code: Kubeconfig
 
 describe("what is refused", () => {
   it.each(refused.map(([what, ...rest]) => ({ what, rest })))("$what", ({ rest: [file, code, word, options] }) => {
-    const began = performance.now();
+    // Processor time, since the machine may be busy with other tests.
+    const began = process.cpuUsage();
     const read = readKubeconfig(typeof file === "string" ? file : stringify(file), options);
     expect(read).toMatchObject({ refusal: { code } });
     if (!("refusal" in read)) return;
@@ -261,7 +262,7 @@ describe("what is refused", () => {
     expect(hint).not.toBe("");
     for (const secret of ["PRIVATE KEY", "secret-token", base64(client.key).slice(0, 40)])
       expect(`${reason} ${hint}`).not.toContain(secret);
-    expect(performance.now() - began).toBeLessThan(2_000);
+    expect(process.cpuUsage(began).user / 1000).toBeLessThan(2_000);
   });
 
   it("repeats nothing of a file that is no YAML", () => {

@@ -91,7 +91,7 @@ export async function replaceContent(replacement: Replacement): Promise<void> {
 /** Another server would go on with what it remembers of the old rows. */
 async function refuseOthers(client: pg.Client): Promise<void> {
   let rows: { from: string }[] = [];
-  for (let look = 0; look < 10; look += 1) {
+  for (let look = 0; look < 50; look += 1) {
     rows = (
       await client.query<{ from: string }>(
         "select distinct coalesce(client_addr::text, 'this machine') as from from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and application_name in ('berth', 'berth-listen')",

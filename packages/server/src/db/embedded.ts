@@ -211,8 +211,14 @@ async function startAndAsk(
     timeout: options.startTimeout ?? 60_000,
     signal: options.signal,
   });
-  if (await letIn(connection, pid, account, folders)) return { pid, connection };
+  const deadline = Date.now() + (options.startTimeout ?? 60_000);
+  do {
+    // On a busy machine its first answer takes longer than a question waits.
+    if (await letIn(connection, pid, account, folders)) return { pid, connection };
+    await sleep(50);
+  } while (options.signal?.aborted !== true && Date.now() < deadline && findPostmaster(folders.data)?.pid === pid);
   await halt(folders.data);
+  options.signal?.throwIfAborted();
   throw new DatabaseRefused("not_answering", "PostgreSQL runs but does not answer.", `Its messages are in ${folders.logFile}.`);
 }
 

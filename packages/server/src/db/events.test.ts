@@ -20,7 +20,7 @@ const codes = (batch: EventBatch) => batch.events.map((event) => event.code);
 
 /** Reads until the condition holds; other databases' transactions may hold back the end of the order for a moment. */
 async function readUntil(after: string, wanted: string[]): Promise<void> {
-  await expect.poll(async () => codes(await reader().read(after, all)), { timeout: 10_000 }).toEqual(wanted);
+  await expect.poll(async () => codes(await reader().read(after, all))).toEqual(wanted);
 }
 
 let listeners: Listener[] = [];
@@ -78,7 +78,7 @@ describe("events", () => {
     await readUntil(cursor, ["late", "early"]);
   });
 
-  it("reach a follower exactly once and in one order, with many writers at once", { timeout: 30_000 }, async () => {
+  it("reach a follower exactly once and in one order, with many writers at once", { timeout: 120_000 }, async () => {
     const from = await reader().head();
     const wanted = 120;
     const stop = new AbortController();
@@ -100,7 +100,7 @@ describe("events", () => {
     );
     const timer = setTimeout(() => {
       stop.abort();
-    }, 15_000);
+    }, 60_000);
     await Promise.all(following);
     clearTimeout(timer);
     expect(new Set(seen[0]).size).toBe(wanted);
@@ -113,17 +113,23 @@ describe("events", () => {
     listeners.push(listener);
     await listener.ready;
     const stop = new AbortController();
+    const from = await reader().head();
     const got: string[] = [];
     const following = (async () => {
-      for await (const batch of await reader({ listener, pollMs: 5_000 }).follow(undefined, all, stop.signal)) got.push(...codes(batch));
+      for await (const batch of await reader({ listener, pollMs: 600_000 }).follow(undefined, all, stop.signal)) got.push(...codes(batch));
     })();
-    const tell = setInterval(() => {
-      void append("hello");
-    }, 100);
-    await expect.poll(() => got.length, { timeout: 4_000 }).toBeGreaterThan(0);
-    clearInterval(tell);
+    // Again and again: a hint that comes while another database holds back the end of the order shows nothing.
+    const told: string[] = [];
+    const tell = async (): Promise<number> => {
+      await append("hello");
+      told.push("hello");
+      return got.length;
+    };
+    await expect.poll(tell).toBeGreaterThan(0);
     stop.abort();
     await following;
+    // Who follows from here on is told of none of them.
+    await readUntil(from, told);
   });
 
   it("reach a follower from the moment that he is told he follows, although he reads later", async () => {

@@ -62,6 +62,32 @@ describe("migrate", () => {
     await expect(run()).rejects.toMatchObject({ reason: "migration_changed" });
   });
 
+  it("is tried again when it and a server that works beside it wait for each other", async () => {
+    await file("0001_tables.sql", "create table a (id int); create table b (id int)");
+    await run();
+    await withClient(database.address, async (server) => {
+      const waits = "select from pg_stat_activity where application_name = 'berth-migrate' and wait_event_type = 'Lock'";
+      // PostgreSQL ends who waited longer, or the other one where both took their time: then once more.
+      let isEnded = true;
+      for (let number = 2; isEnded; number += 1) {
+        const name = `${String(number).padStart(4, "0")}_both.sql`;
+        await file(name, `lock table a; lock table b; create table c_${String(number)} (id int)`);
+        await server.query("begin; lock table b");
+        const migrated = run();
+        await expect.poll(async () => (await database.pool.query(waits)).rowCount, { timeout: 30_000, interval: 5 }).toBe(1);
+        isEnded = await server.query("lock table a").then(
+          () => false,
+          (error: { readonly code?: string }) => {
+            expect(error.code).toBe("40P01");
+            return true;
+          },
+        );
+        await server.query("commit");
+        expect((await migrated).applied).toEqual([name]);
+      }
+    });
+  });
+
   it("leaves nothing of a migration that fails half-way, and goes on once it is mended", async () => {
     await file("0001_one.sql", "create table one (id int); create table broken (id nonsense)");
     await expect(run()).rejects.toMatchObject({ reason: "migration_failed", message: expect.stringContaining("nonsense") as string });

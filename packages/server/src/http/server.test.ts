@@ -5,6 +5,7 @@ import { errors } from "@berth/contract/errors.ts";
 import { isSocket, type Route } from "@berth/contract/route.ts";
 import { defaultSpec } from "@berth/contract/spec.ts";
 import { SseParser } from "@berth/contract/sse.ts";
+import { sql } from "kysely";
 import { beforeAll, describe, expect, test } from "vitest";
 import { useHttp, type Answer, type Ask } from "../../test/http.ts";
 import { useServices } from "../../test/services.ts";
@@ -279,6 +280,10 @@ describe("the watch stream", () => {
   const change = (runEnv: string): Promise<Answer> => ask({ method: "PATCH", path: "/stacks/known", body: { runEnv } });
 
   test("carries what happens, and after a pause exactly what was missed", async () => {
+    // What happened before is behind whoever follows from now on, once no transaction that began earlier is open in any database.
+    const unsettled = async () =>
+      (await sql`select from events where xid >= pg_snapshot_xmin(pg_current_snapshot())`.execute(services().database.db)).rows.length;
+    await expect.poll(unsettled).toBe(0);
     const { promise: open, resolve: opened } = Promise.withResolvers<void>();
     const live = watch({ topics: "stack:known", count: 1, ready: opened });
     await open;
@@ -295,8 +300,16 @@ describe("the watch stream", () => {
   test("ends with words when the caller's token expires in its middle", async () => {
     const { db } = services().database;
     const user = await db.selectFrom("users").select("id").where("name", "=", "admin").executeTakeFirstOrThrow();
-    const token = await createToken(db, { userId: user.id, name: "brief", expiresAt: new Date(Date.now() + 1_500) });
-    const { events, ended } = await watch({ token: token.text, topics: "stack:known", count: 1 });
+    const token = await createToken(db, { userId: user.id, name: "brief", expiresAt: new Date(Date.now() + 3_600_000) });
+    const { promise: open, resolve: opened } = Promise.withResolvers<void>();
+    const watching = watch({ token: token.text, topics: "stack:nobody", count: 1, ready: opened });
+    await open;
+    await db
+      .updateTable("api_tokens")
+      .set({ expires_at: new Date(Date.now() - 1) })
+      .where("id", "=", token.id)
+      .execute();
+    const { events, ended } = await watching;
     expect({ events, ended }).toMatchObject({ ended: false, events: [{ event: "problem", data: { status: 401, code: "token_expired" } }] });
   });
 

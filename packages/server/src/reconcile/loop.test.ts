@@ -49,6 +49,7 @@ const rows = () => db().selectFrom("due").selectAll().orderBy("key").execute();
 const forever = () => new Promise<never>(() => undefined);
 const untilAborted = (signal: AbortSignal) =>
   new Promise<never>((_, reject) => {
+    if (signal.aborted) reject(signal.reason as Error);
     signal.addEventListener(
       "abort",
       () => {
@@ -81,7 +82,7 @@ describe("the loop", () => {
       },
       { pollMs: 600_000, listener },
     );
-    await expect.poll(() => seen, { timeout: 10_000 }).toEqual(["a", "b"]);
+    await expect.poll(() => seen.toSorted()).toEqual(["a", "b"]);
   });
 
   it("takes what there was no room for as soon as there is some, without a poll", async () => {
@@ -98,7 +99,7 @@ describe("the loop", () => {
       { pollMs: 600_000, listener, concurrency: 3 },
     );
     await Promise.all(keys.map(ask));
-    await expect.poll(() => done.size, { timeout: 20_000 }).toBe(keys.length);
+    await expect.poll(() => done.size).toBe(keys.length);
   });
 
   it("tells who works on a row whether others may wait for a hand", async () => {
@@ -183,11 +184,11 @@ describe("the loop", () => {
       },
       { concurrency: 2, deadlineMs: 200, abandonMs: 50, backoff: () => 10 },
     );
-    await expect.poll(() => stuckRuns).toBe(1);
+    await expect.poll(() => stuckRuns).toBeGreaterThan(0);
     await ask("other");
     await expect.poll(() => done).toContain("other");
     await expect.poll(() => done).toContain("stuck");
-    expect(outcomes).toContain("stuck");
+    await expect.poll(() => outcomes).toContain("stuck");
   });
 
   it("records a failure and tries again after the back-off", async () => {
@@ -201,10 +202,12 @@ describe("the loop", () => {
     );
     await expect.poll(() => tries).toBe(3);
     await expect.poll(rows).toEqual([]);
-    expect(outcomes.filter((one) => one === "failed")).toHaveLength(2);
+    await expect.poll(() => outcomes.toSorted()).toEqual(["done", "failed", "failed"]);
   });
 
   it("keeps a lease as long as the work takes", async () => {
+    // Many times what a busy machine keeps a process waiting: a lease that was not renewed for so long is lost, as it should be.
+    const leaseMs = 6_000;
     let runs = 0;
     let end: () => void = () => undefined;
     const ended = new Promise<void>((resolve) => {
@@ -216,14 +219,17 @@ describe("the loop", () => {
         runs += 1;
         await ended;
       },
-      { leaseMs: 200 },
+      { leaseMs },
     );
-    const from = performance.now();
-    await expect.poll(() => performance.now() - from, { timeout: 3_000 }).toBeGreaterThan(700);
+    const until = async () => (await rows())[0]?.lease_until?.getTime() ?? 0;
+    await expect.poll(until).toBeGreaterThan(0);
+    const first = await until();
+    await expect.poll(until).toBeGreaterThan(first + leaseMs);
     expect(runs).toBe(1);
     end();
     await expect.poll(rows).toEqual([]);
-    expect(outcomes).toEqual(["done"]);
+    await expect.poll(() => outcomes).toEqual(["done"]);
+    expect(runs).toBe(1);
   });
 
   it("holds what it works on when the wall clock is set ahead, though its lease seems to be over", async () => {
@@ -283,7 +289,7 @@ describe("the loop", () => {
           });
         else await untilAborted(signal);
       },
-      { leaseMs: 300 },
+      { leaseMs: 6_000 },
     );
     await expect.poll(() => claims.length).toBe(1);
     await db()
@@ -297,23 +303,28 @@ describe("the loop", () => {
 
   it("gives up by itself before the lease runs out when the database is away", async () => {
     const own = database().open({ max: 2 });
+    const leaseMs = 500;
     let reason: string | undefined;
-    let heldFor = 0;
-    await ask("a");
+    let isOver = false;
+    await Promise.all([own.pool.query("select 1"), own.pool.query("select 1")]);
     run(
       async (_, { signal }) => {
-        const from = performance.now();
         // From here on this process cannot reach the database.
         await own.close();
+        // With some of the lease left, in which it can heed the signal. Timers come in the order of their instants, however late they are.
+        const over = setTimeout(() => {
+          isOver = true;
+        }, 0.95 * leaseMs);
         await untilAborted(signal).catch((error: unknown) => {
-          reason = (error as LoopAbort).why;
-          heldFor = performance.now() - from;
+          reason = isOver ? "the end of its lease" : (error as LoopAbort).why;
         });
+        clearTimeout(over);
       },
-      { db: own.db, leaseMs: 500 },
+      { db: own.db, leaseMs, pollMs: 10 },
     );
-    await expect.poll(() => reason, { timeout: 5_000 }).toBe("lease_lost");
-    expect(heldFor).toBeLessThan(550);
+    // Taken soon after the loop's first look: its fourth beat is a little less than four fifths of the lease later, and its fifth is too late.
+    await ask("a");
+    await expect.poll(() => reason).toBe("lease_lost");
   });
 
   it("hands a row back when the database is there again, not when the lease is over", async () => {
@@ -344,7 +355,7 @@ describe("the loop", () => {
     gone.resolve();
     await expect.poll(() => refused.length).toBeGreaterThan(1);
     away = false;
-    await expect.poll(rows, { timeout: 10_000 }).toEqual([]);
+    await expect.poll(rows).toEqual([]);
     expect(tried.toSorted()).toEqual(["ends", "fails", "fails"]);
     await expect.poll(() => outcomes.toSorted()).toEqual(["done", "done", "failed"]);
   });

@@ -348,8 +348,9 @@ export function startLoop(options: LoopOptions): Loop {
       if (ended.status === "rejected") options.log.warn({ error: String(ended.reason) }, "could not renew a lease");
   }
 
+  /** Asked every fifth of a lease: whatever lies between renewing and asking, a tenth of the lease is left in which a handler can heed its signal. */
   function giveUpSilent(): void {
-    for (const entry of running) if (clock() - entry.renewedAt > leaseMs * 0.8) entry.controller.abort(new LoopAbort("lease_lost"));
+    for (const entry of running) if (clock() - entry.renewedAt > leaseMs * 0.7) entry.controller.abort(new LoopAbort("lease_lost"));
   }
 
   let beating: Promise<void> | undefined;

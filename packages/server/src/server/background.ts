@@ -15,10 +15,15 @@ import { refuseBesideSystemd } from "./service/install.ts";
 
 /** ms until a start gives up waiting; the server itself goes on trying. */
 const patience = 120_000;
+/** ms that a server of a busy machine may take to say whether it is ready, and that a start waits for each of its answers. */
+const slowest = 10_000;
+const glance = 2_000;
 
 /** Starts the server in the background and waits until it answers; joins a start that is under way. The exit code. */
 export async function start(config: Config, paths: Paths): Promise<number> {
   refuseBesideSystemd(paths, "start");
+  // Before anything is found: what a start that is joined says from here on is told here, too.
+  const before = readLog(paths).length;
   const running = readServer(paths);
   if (running?.url !== undefined && (await answers(running.url)))
     return told(`Berth runs already: ${running.url} (process ${running.pid})`, running, config);
@@ -28,13 +33,12 @@ export async function start(config: Config, paths: Paths): Promise<number> {
     process.stderr.write(
       `Process ${running.pid} ${running.url === undefined ? "is starting already" : "runs but does not answer"}; waiting for it.\n`,
     );
-  const before = readLog(paths).length;
   let child = running === undefined ? spawnServer(paths) : undefined;
   let said: string | undefined;
   const until = Date.now() + patience;
   while (Date.now() < until) {
     const now = readServer(paths);
-    if (now?.url !== undefined && (await answers(now.url))) {
+    if (now?.url !== undefined && (await answers(now.url, glance))) {
       child?.leave();
       return told(`Berth runs: ${now.url} (process ${now.pid})`, now, config);
     }
@@ -183,9 +187,9 @@ function readLog(paths: Paths): string {
   return existsSync(paths.serverLog) ? readFileSync(paths.serverLog, "utf8") : "";
 }
 
-export async function answers(url: string): Promise<boolean> {
+export async function answers(url: string, within = slowest): Promise<boolean> {
   try {
-    return (await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(2_000) })).ok;
+    return (await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(within) })).ok;
   } catch {
     // Not listening yet, or any more: that is the answer.
     return false;

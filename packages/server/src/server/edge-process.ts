@@ -31,6 +31,8 @@ export function edgeEntry(): string {
 
 /** ms that an edge has to answer which came up, for another reason, while one was started here. */
 const patience = 5_000;
+/** ms that one has to come up: it is four programs, on a machine that may be busy. One that ends is told at once. */
+const startPatience = 60_000;
 
 /** Makes sure that the edge runs and obeys this installation. Throws with the end of its log when it does not come up. */
 export async function ensureEdge(
@@ -61,7 +63,7 @@ export async function ensureEdge(
   });
   closeSync(log);
   child.unref();
-  const until = Date.now() + 20_000;
+  const until = Date.now() + startPatience;
   for (;;) {
     const answer = await hello(traffic, signal);
     if (answer !== undefined) return { started: true, router: answer.router };
@@ -71,7 +73,12 @@ export async function ensureEdge(
       failed === undefined ? undefined : await helloWithin(patience, traffic, signal, () => livingRouters(paths.run).length > 0);
     if (another !== undefined) return { started: false, router: another.router };
     if (failed !== undefined || Date.now() > until)
-      throw refusal(failed ?? "no answer within 20 s", readFileSync(paths.edgeLog, "utf8").slice(before), config, paths);
+      throw refusal(
+        failed ?? `no answer within ${startPatience / 1000} s`,
+        readFileSync(paths.edgeLog, "utf8").slice(before),
+        config,
+        paths,
+      );
   }
 }
 

@@ -1,5 +1,6 @@
 // Builds a small project as Berth would (upload, detection, host builder) and runs what came out of it in another folder, for the tests of every ecosystem.
 import { execFile, spawn, type ChildProcess } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -254,7 +255,7 @@ function end(child: ChildProcess | undefined): void {
 }
 
 async function firstAnswer(port: number, output: () => string): Promise<Answered> {
-  const until = performance.now() + 60_000;
+  const until = performance.now() + 120_000;
   for (;;) {
     try {
       const response = await fetch(`http://127.0.0.1:${port}/`);
@@ -268,17 +269,21 @@ async function firstAnswer(port: number, output: () => string): Promise<Answered
   }
 }
 
+/** Below those that the kernel gives to whoever asks for any port: nobody else has it when the program begins to listen at last. */
 async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => {
-    server.listen(0, "127.0.0.1", resolve);
-  });
-  const address = server.address();
-  await new Promise((resolve) => {
-    server.close(resolve);
-  });
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
+  for (let tries = 0; tries < 100; tries += 1) {
+    const port = randomInt(10_000, 20_000);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once("error", () => resolve(false)).listen(port, () => resolve(true));
+    });
+    if (!isFree) continue;
+    await new Promise((resolve) => {
+      server.close(resolve);
+    });
+    return port;
+  }
+  throw new Error("no port is free");
 }
 
 /** A new folder that every user may pass, as Berth's home is. */

@@ -118,9 +118,10 @@ describe("lockfiles", () => {
       `GEM\n${" \n".repeat(100_000)}`,
       "packages:\n".repeat(20_000),
     ];
-    const from = performance.now();
+    // Processor time, since the machine may be busy with other tests.
+    const from = process.cpuUsage();
     for (const path of ["yarn.lock", "pnpm-lock.yaml", "requirements.txt", "go.mod", "Gemfile.lock", "gradle.lockfile"])
       for (const text of hostile) named(path, text);
-    expect(performance.now() - from).toBeLessThan(5_000);
+    expect(process.cpuUsage(from).user / 1000).toBeLessThan(5_000);
   });
 });

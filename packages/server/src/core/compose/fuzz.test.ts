@@ -115,7 +115,8 @@ test("input of strange names and values", () => {
 });
 
 test("large files end soon", () => {
-  const started = performance.now();
+  // Processor time, since the machine may be busy with other tests.
+  const started = process.cpuUsage();
   const lines = Array.from(
     { length: 400 },
     (_, index) => `  s${index}: {extends: ${index === 0 ? "base" : `s${index - 1}`}, environment: {V${index}: 1}}`,
@@ -128,5 +129,5 @@ test("large files end soon", () => {
   expect(readProject(yaml(`services:\n${Array.from({ length: 501 }, (_, index) => `  s${index}: {build: .}`).join("\n")}\n`)).ok).toBe(
     false,
   );
-  expect(performance.now() - started).toBeLessThan(15_000);
+  expect(process.cpuUsage(started).user / 1000).toBeLessThan(15_000);
 }, 60_000);

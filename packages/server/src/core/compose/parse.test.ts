@@ -94,9 +94,10 @@ test("a billion laughs are refused at once", () => {
     "a0: &a0 [x, x, x, x, x, x, x, x, x, x]",
     ...Array.from({ length: 12 }, (_, index) => `a${index + 1}: &a${index + 1} [${Array(10).fill(`*a${index}`).join(", ")}]`),
   ];
-  const started = performance.now();
+  // Processor time, since the machine may be busy with other tests.
+  const started = process.cpuUsage();
   expect(parse(lines.join("\n")).problems[0]).toMatch(/more than 100000 values/);
-  expect(performance.now() - started).toBeLessThan(2000);
+  expect(process.cpuUsage(started).user / 1000).toBeLessThan(2000);
 });
 
 test("many keys are read in a time that grows as they do", () => {

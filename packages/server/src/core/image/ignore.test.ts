@@ -35,9 +35,10 @@ it.each([
 
 describe("hostile patterns", () => {
   it("are answered soon", () => {
-    const from = performance.now();
+    // Processor time, since the machine may be busy with other tests.
+    const from = process.cpuUsage();
     left(`${"**/a*".repeat(20)}b\n${"*a".repeat(30)}`, `${"a/".repeat(40)}${"a".repeat(200)}`);
-    expect(performance.now() - from).toBeLessThan(2_000);
+    expect(process.cpuUsage(from).user / 1000).toBeLessThan(2_000);
   });
 
   it("are bounded in number", () => {

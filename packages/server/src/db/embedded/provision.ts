@@ -30,7 +30,7 @@ export async function provision(connection: SocketConnection, pid: number, dataD
 
 /** The server reads its access rules a moment after the signal. */
 async function connectSuperuser(connection: SocketConnection): Promise<pg.Client> {
-  const deadline = Date.now() + 5_000;
+  const deadline = Date.now() + 30_000;
   for (;;) {
     const client = new pg.Client({
       host: connection.host,

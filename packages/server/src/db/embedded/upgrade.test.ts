@@ -5,12 +5,15 @@ import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync,
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type pg from "pg";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { migrationsFolder, withClient } from "../../../test/server.ts";
 import { startEmbedded, stopEmbedded } from "../embedded.ts";
 import { silentLog } from "../log.ts";
 import { migrate, readMigrations } from "../migrate.ts";
 import { upgradeData } from "./upgrade.ts";
+
+// Old and new databases are made, started and stopped.
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
 
 const bin = "/usr/lib/postgresql/15/bin";
 const possible = existsSync(join(bin, "initdb")) && process.getuid?.() === 0;
@@ -56,7 +59,7 @@ async function makeOld(content: string): Promise<void> {
             () => true,
             () => false,
           ),
-        { timeout: 20_000 },
+        { timeout: 60_000 },
       )
       .toBe(true);
     await withClient(root, (client) => client.query("create database berth owner berth"));

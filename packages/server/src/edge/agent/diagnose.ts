@@ -16,7 +16,7 @@ import type { Spec, State } from "./record.ts";
 
 /**
  * ms without becoming ready after which the ports are looked at, that another port has to stay open alone (a program may open its metrics before its main
- * port), after which a silent program is worth a word, and how long lines may lag behind an exit.
+ * port), after which a silent program is worth a word, and how long lines may lag behind an exit when no collector answers.
  */
 export const patience = { ports: 1_000, stray: 1_500, silent: 5_000, lines: 400 };
 /** Causes of a start that did not come to a run. */
@@ -60,9 +60,11 @@ export async function causeOf(facts: Facts): Promise<Cause | undefined> {
   // Also while the next run is on its way: a program that keeps ending would otherwise have a cause only half of the time.
   if (!facts.fresh && state.lastCause.evidence.length > 1) return state.lastCause;
   const endedAt = Date.parse(state.lastExit.at);
+  // A cause that is told without the program's last words would be the one that is kept.
+  const complete = await machine.heard(spec.ref, spec.id);
   let lines = await linesOf(facts, endedAt - state.lastExit.ranFor - clockSlack);
-  // The last words of a program take a moment through the collector; a cause that is told without them would be the one that is kept.
-  for (let before = -1; lines.length !== before && machine.now() - endedAt < patience.lines;) {
+  // Where no collector answers they may be on their way all the same.
+  for (let before = -1; !complete && lines.length !== before && machine.now() - endedAt < patience.lines;) {
     before = lines.length === 0 ? -1 : lines.length;
     await sleep(25);
     lines = await linesOf(facts, endedAt - state.lastExit.ranFor - clockSlack);

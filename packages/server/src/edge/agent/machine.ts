@@ -5,7 +5,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { cause, type Cause } from "@berth/contract/causes.ts";
 import type { Command } from "@berth/contract/spec.ts";
-import type { Workload } from "../../engines/engine.ts";
+import type { Ref, Workload } from "../../engines/engine.ts";
 import { findTool, sharedNode, standardPath, toolFolder } from "../../engines/local/tools.ts";
 import { writeWhole } from "../../os/files.ts";
 import { bootId } from "../../os/process.ts";
@@ -19,6 +19,7 @@ import { Cgroups } from "../../sandbox/cgroups.ts";
 import { programFolders, tmpOf, type View } from "../../sandbox/view.ts";
 import { mostProcesses } from "../../engines/workload.ts";
 import { Groups } from "./groups.ts";
+import { heard } from "./heard.ts";
 import { Ports } from "./ports.ts";
 import { ProcessTable } from "./procfs.ts";
 import { shimScript } from "./shim.ts";
@@ -51,6 +52,8 @@ export interface Machine {
   readonly random: () => number;
   /** Processes as they are now, at most 20 ms old. */
   readonly processes: () => ProcessTable;
+  /** Resolves when what an instance wrote until now is in its log; false where no collector answers. */
+  readonly heard: (ref: Ref, instance: string) => Promise<boolean>;
   readonly say: Say;
 }
 
@@ -106,6 +109,7 @@ export async function openMachine(config: AgentConfig, deps: Pick<Machine, "now"
     steadyAfter: config.agent.steadyAfter,
     ports: new Ports(config.agent.ports, deps.random),
     processes,
+    heard: (ref, instance) => heard(join(config.runDir, "logs.sock"), ref, instance),
   };
 }
 

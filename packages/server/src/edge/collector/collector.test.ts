@@ -18,6 +18,8 @@ const numbers = (lines: readonly LogLine[]): number[] =>
     return found === undefined ? [] : [Number(found)];
   });
 const ref = { stack: "shop", component: "web" };
+/** Whether a run of the instance has ended, by what its shim left. */
+const exitOf = (home: string, id: string): boolean => readdirSync(join(home, "edge", "instances", id)).some((name) => /^exit/.test(name));
 
 describe("collector", () => {
   it("loses no line and holds up no instance when it is ended and started again, nor any line of an instance that is stopped meanwhile", async () => {
@@ -43,6 +45,47 @@ describe("collector", () => {
     const end = Number(lines.at(-1)?.text.slice(4));
     expect(numbers(lines)).toEqual(Array.from({ length: end }, (_, index) => index));
     await until(() => readdirSync(join(lab.home, "edge", "instances")).length === 0, "the folder goes when its lines are read");
+  });
+
+  it("that was held up tells the last words of what ended meanwhile to whoever asks then, and of why it ended", async () => {
+    await using lab = await Lab.open();
+    const pid = lab.processes.get("collector")?.pid ?? Number.NaN;
+    const held = async <T>(act: () => Promise<T>): Promise<T> => {
+      process.kill(pid, "SIGSTOP");
+      try {
+        return await act();
+      } finally {
+        process.kill(pid, "SIGCONT");
+      }
+    };
+    for (let round = 0; round < 5; round += 1) {
+      const id = `run-${String(round)}`;
+      const workload = await lab.workload({});
+      await lab.engine.prepare(workload, lab.fence(), never);
+      const task = { id, workload, command: { shell: "echo begun; printf 'all done'" }, deadline: 60_000, tty: false };
+      await held(async () => {
+        await lab.engine.startTask(task, lab.fence(), never);
+        await until(async () => (await lab.engine.task(id, never))?.phase === "succeeded", "the run ends");
+      });
+      const lines: string[] = [];
+      for await (const line of lab.engine.taskLogs(id, { follow: false }, never)) lines.push(line.text);
+      expect(lines).toEqual(["begun", "all done"]);
+    }
+    const failing = await lab.workload({ "run.sh": "echo 'no licence' >&2; exit 7" }, { kind: "worker" });
+    await lab.engine.prepare(failing, lab.fence(), never);
+    const told = held(async () => {
+      await lab.engine.ensure({ ref, track: "stable", workload: failing, restart: 0, replicas: 1 }, lab.fence(), never);
+      const ended = (): boolean => readdirSync(join(lab.home, "edge", "instances")).some((id) => exitOf(lab.home, id));
+      await until(ended, "the program ends");
+      // Longer than lines are waited for where no collector is.
+      await sleep(600);
+    });
+    const first = lab.instance((one) => one.cause !== undefined, "a cause");
+    await told;
+    expect((await first).cause).toMatchObject({
+      code: "exited_at_start",
+      evidence: expect.arrayContaining([expect.objectContaining({ text: "no licence" })]),
+    });
   });
 
   it("goes on after kill -9 with whole lines in order", async () => {

@@ -95,6 +95,21 @@ export class Collector {
     return store;
   }
 
+  /** Resolves when the store has what the component's instances wrote until now, or one of them: who saw it end is told its last words. */
+  async catchUp(ref: Ref, instance?: string): Promise<void> {
+    this.#look();
+    const store = this.store(ref);
+    await Promise.all(
+      [...this.#sources].map(async ([dir, source]) => {
+        try {
+          if (source?.store === store && (instance ?? source.instance) === source.instance) await source.catchUp(instance !== undefined);
+        } catch (error) {
+          this.#deps.say("logs not read", { dir, error: error instanceof Error ? error.message : String(error) });
+        }
+      }),
+    );
+  }
+
   /** Removes all that a component wrote; false while something of it is still being read. */
   forgetComponent(ref: Ref): boolean {
     this.#look();
@@ -152,10 +167,12 @@ export class Collector {
   }
 
   #lookAt(dir: string): void {
-    if (this.#sources.has(dir)) {
-      if (this.#sources.get(dir)?.look() === true) this.#sources.set(dir, undefined);
-      return;
-    }
+    if (!this.#sources.has(dir)) this.#begin(dir);
+    // Also of one that was only begun now: it may have ended before anybody looked.
+    if (this.#sources.get(dir)?.look() === true) this.#sources.set(dir, undefined);
+  }
+
+  #begin(dir: string): void {
     const file = join(dir, "log.json");
     if (!existsSync(file) || existsSync(join(dir, "drained"))) return;
     const about = readAbout(file);

@@ -4,6 +4,7 @@ import type { Say } from "../complaints.ts";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
 import type { DockerApi } from "../../docker/api.ts";
 import { DockerError } from "../../docker/errors.ts";
 import { readFrames } from "../../docker/frames.ts";
@@ -48,6 +49,7 @@ const streams = ["stdout", "stderr"] as const;
 
 export class ContainerSource implements LogSource {
   readonly store: ComponentStore;
+  readonly instance: string;
   readonly #of: ContainerSourceOf;
   readonly #api: DockerApi;
   readonly #now: () => number;
@@ -65,6 +67,7 @@ export class ContainerSource implements LogSource {
   #reading: Promise<void> | undefined;
   #retryAt = 0;
   #draining: "no" | "yes" | "done" = "no";
+  #drained: Promise<void> = Promise.resolve();
   readonly #life = new AbortController();
   /** Ends a reading that does not end with a run: a service's, and one that the daemon forgot. */
   #following = new AbortController();
@@ -74,6 +77,7 @@ export class ContainerSource implements LogSource {
   constructor(of: ContainerSourceOf, store: ComponentStore, deps: ContainerSourceDeps) {
     this.#of = of;
     this.store = store;
+    this.instance = of.instance;
     this.#api = deps.api;
     this.#now = deps.now;
     this.#say = deps.say;
@@ -98,7 +102,7 @@ export class ContainerSource implements LogSource {
     }
     if (this.#draining === "no" && existsSync(join(this.#of.dir, "ended"))) {
       this.#draining = "yes";
-      void this.#drain();
+      this.#drained = this.#drain();
     } else if (this.#draining === "no") this.#readOn();
     return false;
   }
@@ -275,6 +279,11 @@ export class ContainerSource implements LogSource {
       else this.#draining = "no";
       this.#say("last output not read", { instance: this.#of.instance, error: error instanceof Error ? error.message : String(error) });
     }
+  }
+
+  /** Of one that runs, the daemon alone knows what there is. */
+  async catchUp(alone: boolean): Promise<void> {
+    if (alone && this.#draining === "yes") await Promise.race([this.#drained, delay(lastWords, undefined, { ref: false })]);
   }
 
   close(): void {

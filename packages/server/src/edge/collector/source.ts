@@ -10,6 +10,8 @@ import type { ComponentStore } from "./store.ts";
 const chunkBytes = 65_536;
 /** ms between two looks at one pipe: at most about 6 MiB a second. */
 const pace = 10;
+/** The most that a pipe holds, unless somebody privileged made it larger. */
+const pipeBytes = 1024 * 1024;
 /** ms after which a line without an end is shown all the same, e.g. a prompt. */
 const idle = 1_000;
 
@@ -82,15 +84,28 @@ class Pipe {
 
   /** Nobody writes any more: takes what is left. */
   drain(): void {
+    this.#empty(Number.POSITIVE_INFINITY, () => this.close());
+    this.#write(this.#splitter.flush(true));
+  }
+
+  /** Takes what was written until now. Who writes without end is not waited for: a pipe holds only so much. */
+  catchUp(): void {
+    if (this.#socket !== undefined) this.#empty(pipeBytes);
+  }
+
+  /** `opened`: called once the pipe has this reader as well. */
+  #empty(most: number, opened: () => void = () => undefined): void {
     const handle = openSync(this.#path, constants.O_RDONLY | constants.O_NONBLOCK);
-    this.close();
-    const buffer = Buffer.allocUnsafe(chunkBytes);
     try {
-      for (let length = read(handle, buffer); length > 0; length = read(handle, buffer)) this.#take(buffer.subarray(0, length));
+      opened();
+      const buffer = Buffer.allocUnsafe(chunkBytes);
+      for (let taken = 0, length = 1; length > 0 && taken < most; taken += length) {
+        length = read(handle, buffer);
+        if (length > 0) this.#take(buffer.subarray(0, length));
+      }
     } finally {
       closeSync(handle);
     }
-    this.#write(this.#splitter.flush(true));
   }
 
   close(): void {
@@ -113,22 +128,27 @@ function read(handle: number, buffer: Buffer): number {
 /** Where lines come from: an instance's pipes, or its daemon. */
 export interface LogSource {
   readonly store: ComponentStore;
+  readonly instance: string;
   open(): void;
   /** Shows what waits for the end of its line for too long. */
   flushIdle(): void;
   /** true when the instance has ended for good and all its lines are written. */
   look(): boolean;
+  /** Resolves when what was written until now is in the store, as far as that can be known. `alone`: nothing else is asked for, and what takes a while is waited for. */
+  catchUp(alone: boolean): Promise<void>;
   close(): void;
 }
 
 export class Source implements LogSource {
   readonly #of: SourceOf;
   readonly store: ComponentStore;
+  readonly instance: string;
   readonly #pipes: readonly Pipe[];
 
   constructor(of: SourceOf, store: ComponentStore, now: () => number) {
     this.#of = of;
     this.store = store;
+    this.instance = of.instance;
     this.#pipes = (["stdout", "stderr"] as const).map((name) => new Pipe(of, name, (lines) => store.append(of.instance, name, lines), now));
   }
 
@@ -148,6 +168,11 @@ export class Source implements LogSource {
     this.store.end(this.#of.instance);
     writeFileSync(join(this.#of.dir, "drained"), "", { mode: 0o600 });
     return true;
+  }
+
+  catchUp(): Promise<void> {
+    for (const pipe of this.#pipes) pipe.catchUp();
+    return Promise.resolve();
   }
 
   close(): void {

@@ -4,12 +4,13 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, request, type IncomingHttpHeaders, type RequestListener, type RequestOptions, type Server } from "node:http";
-import { connect, createServer as createTcpServer, type AddressInfo, type Server as NetServer } from "node:net";
+import { connect, type AddressInfo, type Server as NetServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Fence, Ref } from "../../engines/engine.ts";
 import { EdgeTraffic } from "../../engines/edge-traffic.ts";
+import { isFree } from "../agent/ports.ts";
 import { lockHolder } from "../primary/lock.ts";
 import { edgeProgram, edgeWithTestAgent } from "./programs.ts";
 import type { TrafficEndpoint, TrafficEntry, TrafficPort } from "../../engines/traffic.ts";
@@ -194,14 +195,12 @@ export async function listening(server: NetServer, port = 0): Promise<number> {
 
 export const draining = (endpoint: TrafficEndpoint): TrafficEndpoint => ({ ...endpoint, state: "draining" });
 
-/** A port that was free a moment ago. */
+/** A free port that nobody else is given meanwhile: below those that a system gives out by itself, and below those of instances. */
 export async function freePort(): Promise<number> {
-  const server = createTcpServer();
-  const port = await listening(server);
-  await new Promise((resolve) => {
-    server.close(resolve);
-  });
-  return port;
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 10_000);
+    if (await isFree(port)) return port;
+  }
 }
 
 let internal = 0;

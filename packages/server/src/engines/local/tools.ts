@@ -41,6 +41,8 @@ export interface ToolSearch {
   readonly usual?: readonly string[];
   /** Where Berth keeps its own copy of Node.js; absent: it is not offered. */
   readonly runtimeDir?: string;
+  /** ms in which a program has to say its version; half a minute, unless a test says otherwise. */
+  readonly patience?: number;
 }
 
 interface Tool {
@@ -96,7 +98,7 @@ export async function findTool(name: string, wanted: string, search: ToolSearch,
   const known = tools[name] ?? tool(new RegExp(`^${name.replace(/[^A-Za-z0-9_-]/g, "\\$&")}$`), "Install it on this machine.");
   const others: string[] = [];
   for (const path of candidates(known, [...search.path, ...(search.usual ?? usualFolders)])) {
-    const version = await versionOf(path, known.version, search.runAs, signal);
+    const version = await versionOf(path, known.version, search, signal);
     if (version === undefined) continue;
     if (fits(version, wanted)) return { found: { name, path, version } };
     others.push(version);
@@ -163,7 +165,7 @@ const versions = new Map<string, string | undefined>();
 async function versionOf(
   path: string,
   args: readonly string[],
-  runAs: RunAs | undefined,
+  { runAs, patience = 30_000 }: ToolSearch,
   signal: AbortSignal | undefined,
 ): Promise<string | undefined> {
   let real: string;
@@ -178,22 +180,26 @@ async function versionOf(
   // Users of stacks own nothing that is looked at here and are in no group: what one of them can execute, all can.
   const key = `${path}\0${real}\0${changed}\0${runAs === undefined ? "own" : "a stack's"}`;
   if (versions.has(key)) return versions.get(key);
-  const output = await execute(path, args, runAs, signal);
+  const { output, late } = await execute(path, args, runAs, patience, signal);
   const version = output === undefined ? undefined : /\d+(\.\d+)+/.exec(output)?.[0];
-  if (signal?.aborted !== true) versions.set(key, version);
+  if (signal?.aborted === true) return version;
+  versions.set(key, version);
+  // A machine that is busy is so for a while; what is asked for over and over meanwhile is not waited for each time.
+  if (late) setTimeout(() => versions.delete(key), 2 * patience).unref();
   return version;
 }
 
 /** setpriv itself still has the rights of its caller when it executes a program, and would reach one in a folder that the user cannot pass; what it has executed has not. */
 const asThatUser = 'exec "$0" "$@"';
 
-/** Output of a program that ended with 0; undefined when this user cannot run it, or it takes longer than 10 s. */
+/** Output of a program that ended with 0; undefined when this user cannot run it, or it was not over in time, and so `late`. */
 function execute(
   path: string,
   args: readonly string[],
   runAs: RunAs | undefined,
+  patience: number,
   signal: AbortSignal | undefined,
-): Promise<string | undefined> {
+): Promise<{ readonly output: string | undefined; readonly late: boolean }> {
   const [command = path, ...rest] =
     runAs === undefined
       ? [path, ...args]
@@ -217,8 +223,9 @@ function execute(
     execFile(
       command,
       rest,
-      { cwd: "/", env, timeout: 10_000, killSignal: "SIGKILL", ...(signal === undefined ? {} : { signal }) },
-      (error, stdout, stderr) => resolve(error === null ? `${stdout}\n${stderr}` : undefined),
+      { cwd: "/", env, timeout: patience, killSignal: "SIGKILL", ...(signal === undefined ? {} : { signal }) },
+      (error, stdout, stderr) =>
+        resolve(error === null ? { output: `${stdout}\n${stderr}`, late: false } : { output: undefined, late: error.killed === true }),
     );
   });
 }

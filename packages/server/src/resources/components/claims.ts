@@ -4,6 +4,7 @@ import type { ComponentSpec, Port } from "@berth/contract/spec.ts";
 import { contentHash } from "../../core/canonical.ts";
 import type { HostRoute } from "../../core/traffic-entry.ts";
 import type { Db } from "../../db/pool.ts";
+import { listeners } from "../../edge/agent/listening.ts";
 
 /** First and last of the stable loopback ports that the local edge may give to components. */
 const internalRange = { first: 11_000, last: 19_999 } as const;
@@ -13,15 +14,22 @@ function startOf(clusterId: string): number {
   return Number.parseInt(contentHash(clusterId).slice(-6), 16) % (internalRange.last - internalRange.first + 1);
 }
 
-/** Gives every port of the spec a stable internal port, and leaves those that it has. */
+/** On which somebody listens on this machine now: the doors of another installation, or any program. */
+const inUse = (): number[] => [
+  ...new Set(listeners().flatMap(({ port }) => (port >= internalRange.first && port <= internalRange.last ? [port] : []))),
+];
+
+/** Gives every port of the spec a stable internal port that is free, and leaves those that it has. */
 export async function claimInternalPorts(trx: Db, componentId: string, clusterId: string, ports: readonly Port[]): Promise<void> {
   if (ports.length === 0) return;
   // One at a time for each cluster: two transactions would otherwise choose the same free port, and one of them fail.
   await sql`select pg_advisory_xact_lock(hashtextextended(${`internal ports ${clusterId}`}, 0))`.execute(trx);
+  const others = inUse();
   for (const { name } of ports) {
     await sql`insert into internal_ports (component_id, cluster_id, name, port)
       select ${componentId}::uuid, ${clusterId}::uuid, ${name}, candidate from generate_series(${sql.lit(internalRange.first)}::int, ${sql.lit(internalRange.last)}::int) candidate
       where not exists (select 1 from internal_ports taken where taken.cluster_id = ${clusterId}::uuid and taken.port = candidate)
+        and candidate <> all(${others}::int[])
         and not exists (select 1 from internal_ports mine where mine.component_id = ${componentId}::uuid and mine.name = ${name})
       order by (candidate - ${sql.lit(internalRange.first)} + ${startOf(clusterId)}::int) % ${sql.lit(internalRange.last - internalRange.first + 1)}::int limit 1`.execute(
       trx,
