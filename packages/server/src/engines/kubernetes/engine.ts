@@ -166,8 +166,7 @@ export class KubernetesEngine implements Engine, AsyncDisposable {
       await this.#namespaces.ensure(workload, signal);
       await this.#fences.pass(workload.ref, fence, signal);
       // Before anything is changed. A Deployment would be taken, and say later, where few look, that its pods are not: so a pod is tried too.
-      const trials = trialsOf(this.#deps.installation, workload);
-      await tryOut(this.#api, trials, () => this.#namespaces.level(workload, signal), signal);
+      await tryOut(this.#api, trialsOf(this.#deps.installation, workload), () => this.#namespaces.level(workload, signal), signal);
       await this.#namespaces.protect(workload.ref, signal);
       if (workload.artifact.kind === "image") await this.#images.allow(namespace, workload.artifact.reference, signal);
       await applySecret(this.#api, this.#deps.installation, workload, new Date(), signal);
