@@ -60,8 +60,8 @@ export async function causeOf(facts: Facts): Promise<Cause | undefined> {
   // Also while the next run is on its way: a program that keeps ending would otherwise have a cause only half of the time.
   if (!facts.fresh && state.lastCause.evidence.length > 1) return state.lastCause;
   const endedAt = Date.parse(state.lastExit.at);
-  // A cause that is told without the program's last words would be the one that is kept.
-  const complete = await machine.heard(spec.ref, spec.id);
+  // A cause that is told without the program's last words would be the one that is kept. What was asked a moment ago still holds.
+  const complete = !facts.fresh || (await machine.heard(spec.ref, spec.id));
   let lines = await linesOf(facts, endedAt - state.lastExit.ranFor - clockSlack);
   // Where no collector answers they may be on their way all the same.
   for (let before = -1; !complete && lines.length !== before && machine.now() - endedAt < patience.lines;) {
