@@ -12,11 +12,13 @@ import { TestBerth, until, webApp } from "./harness.ts";
 describe.skipIf(pebbleMissing() !== undefined)("automatic certificates by dns-01", () => {
   let berth: TestBerth;
   let pebble: Pebble;
+  /** Seconds: so short that a test sees its last third, in which a new one has to be had, also by a machine that does much else. */
+  const life = 90;
   beforeAll(async () => {
-    // A life so short that a test sees its last third. Nobody listens where http-01 would be asked; and an account has to be bound to one that the authority knows.
+    // Nobody listens where http-01 would be asked; and an account has to be bound to one that the authority knows.
     pebble = await Pebble.start({
       httpPort: await freePort(),
-      life: 45,
+      life,
       bindings: { "kid-1": "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W" },
     });
     const hook = join(pebble.folder, "hook.cjs");
@@ -28,12 +30,12 @@ describe.skipIf(pebbleMissing() !== undefined)("automatic certificates by dns-01
       BERTH_ACME_EAB_KEY: "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W",
       BERTH_ACME_CHALLENGE: "dns-01",
       BERTH_ACME_DNS_HOOK: hook,
-      BERTH_ACME_DNS_HOOK_SECONDS: "2",
+      BERTH_ACME_DNS_HOOK_SECONDS: "15",
     });
   }, 300_000);
   afterAll(async () => {
-    await berth.stop();
-    await pebble[Symbol.asyncDispose]();
+    await berth?.stop();
+    await pebble?.[Symbol.asyncDispose]();
   }, 120_000);
 
   const failedTimes = (host: string, failures: number) =>
@@ -43,7 +45,7 @@ describe.skipIf(pebbleMissing() !== undefined)("automatic certificates by dns-01
         return state !== undefined && state.failures >= failures ? state : undefined;
       },
       `${host} to fail`,
-      60_000,
+      120_000,
       () => berth.log(),
     );
 
@@ -60,7 +62,7 @@ describe.skipIf(pebbleMissing() !== undefined)("automatic certificates by dns-01
     await rm(`${pebble.records}.fails`);
     await writeFile(`${pebble.records}.hangs`, "");
     await berth.client.renewCertificate({ params: { host } });
-    expect((await failedTimes(host, 2)).cause).toMatchObject({ code: "proof_hook_failed", params: { reason: "did not end within 2 s" } });
+    expect((await failedTimes(host, 2)).cause).toMatchObject({ code: "proof_hook_failed", params: { reason: "did not end within 15 s" } });
     await rm(`${pebble.records}.hangs`);
     await berth.client.renewCertificate({ params: { host } });
     await issued(berth, host);
@@ -92,7 +94,7 @@ describe.skipIf(pebbleMissing() !== undefined)("automatic certificates by dns-01
       250,
     );
     expect(Date.now()).toBeLessThan(end);
-    expect(Date.now()).toBeGreaterThan(end - 45_000 * 0.4);
+    expect(Date.now()).toBeGreaterThan(end - life * 1_000 * 0.4);
     expect((await stateOf(berth, host))?.cause).toBeUndefined();
     const left = await until(
       async () => (await berth.client.listEvents({ query: { code: "certificate_proof_left", stack: "renewed" } })).items[0],

@@ -25,7 +25,7 @@ describe.skipIf(pebbleMissing() !== undefined)("a certificate that cannot be had
     between.allow();
   });
   afterAll(async () => {
-    await lab[Symbol.asyncDispose]();
+    await lab?.[Symbol.asyncDispose]();
   }, 120_000);
 
   /** Deploys one component at the host, and waits until its certificate failed. */
@@ -40,7 +40,7 @@ describe.skipIf(pebbleMissing() !== undefined)("a certificate that cannot be had
         return state !== undefined && state.failures > failures ? state : undefined;
       },
       `${host} to fail`,
-      60_000,
+      120_000,
       () => berth.log(),
     );
   }
@@ -142,12 +142,14 @@ describe.skipIf(pebbleMissing() !== undefined)("a certificate that cannot be had
       params: { certificate: "own" },
       body: { chain: own.certificate + authority.certificate, key: own.key },
     });
-    const orders = between.count("/order-plz");
     await berth.deployed("mixed", project(webApp("one"), "a.own.example.org", "b.example.org", "inner.localhost"));
     await issued(berth, "b.example.org");
     expect(await stateOf(berth, "a.own.example.org")).toBeUndefined();
     expect(await stateOf(berth, "inner.localhost")).toBeUndefined();
-    expect(between.count("/order-plz") - orders).toBe(1);
+    // Those of before may be tried again meanwhile.
+    expect(["a.own.example.org", "b.example.org", "inner.localhost"].map((host) => between.count("/order-plz", `"${host}"`))).toEqual([
+      0, 1, 0,
+    ]);
     // The operator takes another one over: what Berth got for it goes.
     const other = testCertificate({ hosts: ["b.example.org"], issuer: authority });
     await berth.client.setCertificate({

@@ -15,7 +15,7 @@ describe.skipIf(pebbleMissing() !== undefined)("automatic certificates", () => {
     ({ berth, between, pebble } = lab);
   }, 300_000);
   afterAll(async () => {
-    await lab[Symbol.asyncDispose]();
+    await lab?.[Symbol.asyncDispose]();
   }, 120_000);
 
   test("two hosts get their certificates at once, are served with them, and plain requests are sent there", async () => {

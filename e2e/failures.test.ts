@@ -16,7 +16,7 @@ afterAll(async () => {
   await berth?.stop();
 }, 120_000);
 
-/** ms from the order to the told cause: what is known within three seconds must never wait for the two minutes of the progress deadline. Wide, for machines that do much else. */
+/** ms from the end of the build, which takes what tools and machine take, to the told cause: what is known within three seconds must never wait for the two minutes of the progress deadline. Wide, for machines that do much else. */
 const soon = 60_000;
 const host = (stack: string, component = "web"): string => `${component}.${stack}.localhost`;
 
@@ -31,13 +31,14 @@ const compose = (service: Readonly<Record<string, unknown>>): Files => ({
 });
 
 /** Deploys what cannot come up, and answers with how its rollout ended. */
-async function failed(stack: string, files: Files): Promise<Rollout & { cause: Cause }> {
+async function failed(stack: string, files: Files): Promise<Rollout & { cause: Cause; builtAt: string | undefined }> {
   const made = await berth.up(stack, files);
   const rollout = await berth.ended(stack, "web", made.rollouts[0]?.number ?? 0, 100_000);
   expect(rollout.phase).toBe("failed");
   if (rollout.cause === undefined) throw new Error("it failed without a cause");
   told(rollout.cause);
-  return { ...rollout, cause: rollout.cause };
+  const build = await berth.client.showBuild({ params: { stack, build: rollout.build ?? 0 } });
+  return { ...rollout, cause: rollout.cause, builtAt: build.endedAt };
 }
 
 /** One sentence and a next step, with every hole filled. */
@@ -49,8 +50,8 @@ function told(why: Cause): void {
   expect(next).toMatch(/[.`]$/);
 }
 
-function took({ createdAt, endedAt }: Pick<Rollout, "createdAt" | "endedAt">): number {
-  return Date.parse(endedAt ?? "") - Date.parse(createdAt);
+function took({ builtAt, endedAt }: { readonly builtAt: string | undefined; readonly endedAt?: string }): number {
+  return Date.parse(endedAt ?? "") - Date.parse(builtAt ?? "");
 }
 
 const evidence = (why: Cause, kind?: string): string =>

@@ -60,15 +60,10 @@ export async function causeOf(facts: Facts): Promise<Cause | undefined> {
   // Also while the next run is on its way: a program that keeps ending would otherwise have a cause only half of the time.
   if (!facts.fresh && state.lastCause.evidence.length > 1) return state.lastCause;
   const endedAt = Date.parse(state.lastExit.at);
-  // A cause that is told without the program's last words would be the one that is kept.
-  const complete = await machine.heard(spec.ref, spec.id);
-  let lines = await linesOf(facts, endedAt - state.lastExit.ranFor - clockSlack);
-  // Where no collector answers they may be on their way all the same.
-  for (let before = -1; !complete && lines.length !== before && machine.now() - endedAt < patience.lines;) {
-    before = lines.length === 0 ? -1 : lines.length;
-    await sleep(25);
-    lines = await linesOf(facts, endedAt - state.lastExit.ranFor - clockSlack);
-  }
+  const since = endedAt - state.lastExit.ranFor - clockSlack;
+  // A cause that is told without the program's last words would be the one that is kept. What was asked a moment ago still holds.
+  const complete = !facts.fresh || (await machine.heard(spec.ref, spec.id));
+  const lines = complete ? await linesOf(facts, since) : await linesThatCome(facts, since, endedAt);
   const own = ["liveness_failed", "never_ready", "task_deadline", "run_lost", "wrong_port", "wrong_address", "not_listening"].includes(
     state.lastCause.code,
   );
@@ -93,6 +88,17 @@ export async function causeOf(facts: Facts): Promise<Cause | undefined> {
     lines,
   );
   return state.lastCause;
+}
+
+/** Where no collector answers: they may be on their way all the same. */
+async function linesThatCome(facts: Facts, since: number, endedAt: number): Promise<Evidence[]> {
+  let lines = await linesOf(facts, since);
+  for (let before = -1; lines.length !== before && facts.machine.now() - endedAt < patience.lines;) {
+    before = lines.length === 0 ? -1 : lines.length;
+    await sleep(25);
+    lines = await linesOf(facts, since);
+  }
+  return lines;
 }
 
 async function linesOf({ machine, spec }: Facts, since: number): Promise<Evidence[]> {

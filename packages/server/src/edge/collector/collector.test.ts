@@ -7,7 +7,7 @@ import type { LogLine } from "../../engines/engine.ts";
 import { Lab, never, until } from "../agent/testing/lab.ts";
 
 // Real processes on a machine that may be busy with much else.
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
 
 const numbering =
   "let n = 0; setInterval(() => { for (let i = 0; i < 5; i += 1) process.stdout.write('n=' + n++ + '\\n'); }, 5); process.on('SIGTERM', () => { clearInterval(); process.stdout.write('end=' + n + '\\n', () => process.exit(0)); });";

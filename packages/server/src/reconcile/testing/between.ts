@@ -6,10 +6,11 @@ import type { AddressInfo } from "node:net";
 import { testCertificate } from "../../edge/testing/certificates.ts";
 import type { Pebble } from "./pebble.ts";
 
-/** One exchange; `url` is the path that was asked for, `status` what the authority answered. */
+/** One exchange; `url` is the path that was asked for, `said` what was said in the signed body, `status` what the authority answered. */
 export interface Sentence {
   readonly method: string;
   readonly url: string;
+  readonly said: string;
   status: number;
 }
 /** What is done with a sentence instead of passing it on as it is. */
@@ -51,9 +52,10 @@ export class Between implements AsyncDisposable {
     return `https://localhost:${String((this.#server.address() as AddressInfo).port)}/dir`;
   }
 
-  /** How often that was said, and the authority took it. */
-  count(part: string): number {
-    return this.sentences.filter(({ url, status }) => url.includes(part) && status >= 200 && status < 300).length;
+  /** How often that was said, and the authority took it. `about`: only where it is in the body, as the host of an order is. */
+  count(part: string, about = ""): number {
+    return this.sentences.filter(({ url, said, status }) => url.includes(part) && said.includes(about) && status >= 200 && status < 300)
+      .length;
   }
 
   /** At the next sentence whose path has this, once the authority has answered it. */
@@ -91,7 +93,7 @@ export class Between implements AsyncDisposable {
   async #pass(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const chunks: Buffer[] = [];
     for await (const chunk of req) chunks.push(chunk as Buffer);
-    const sentence: Sentence = { method: req.method ?? "", url: req.url ?? "", status: 0 };
+    const sentence: Sentence = { method: req.method ?? "", url: req.url ?? "", said: saidIn(Buffer.concat(chunks)), status: 0 };
     this.sentences.push(sentence);
     const how = this.#instead !== undefined && sentence.url.includes(this.#instead.part) ? this.#instead.how : undefined;
     if (how === "cut") {
@@ -134,6 +136,12 @@ export class Between implements AsyncDisposable {
       this.#server.close(resolve);
     });
   }
+}
+
+/** RFC 8555, 6.2: what is said is signed, and stands in the payload. */
+function saidIn(body: Buffer): string {
+  const { payload = "" } = body.length === 0 ? {} : (JSON.parse(body.toString("utf8")) as { readonly payload?: string });
+  return Buffer.from(payload, "base64url").toString("utf8");
 }
 
 function ask(options: RequestOptions, body: Buffer): Promise<{ status: number; headers: IncomingMessage["headers"]; body: Buffer }> {
