@@ -29,8 +29,8 @@ type Init = Extract<ToRouter, { type: "init" }>;
 /** ms between two reports of what is in flight, and between two looks for the next primary. */
 const reportEvery = 250;
 const lookEvery = 50;
-/** ms that a router which leaves waits for the last of its requests to be recorded. */
-const lastWords = 500;
+/** Turns that a router which leaves waits for the last of its requests to be recorded, and ms between two of them. Not a time: one that is held up hears nothing meanwhile. */
+const lastWords = { turns: 100, pause: 5 };
 
 class Router {
   readonly #init: Init;
@@ -306,7 +306,7 @@ class Router {
   async #recorded(): Promise<void> {
     const { exchanges, pipes } = this.#ctx;
     if (exchanges + pipes.size === 0) return;
-    for (const end = this.#ctx.now() + lastWords; this.#ctx.exchanges + pipes.size > 0 && this.#ctx.now() < end;) await sleep(5);
+    for (let turn = 0; this.#ctx.exchanges + pipes.size > 0 && turn < lastWords.turns; turn += 1) await sleep(lastWords.pause);
   }
 
   async #exit(): Promise<void> {
