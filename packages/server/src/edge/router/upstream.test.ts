@@ -161,6 +161,15 @@ describe("a failure", () => {
     expect([answer.outcome, connection.usable, connection.answering]).toEqual(["timeout", false, false]);
   });
 
+  it("is none of an endpoint that answered while this process was held up", async () => {
+    const from = await endpoint((socket) => {
+      socket.write(ok);
+      const end = performance.now() + 3_000;
+      while (performance.now() < end);
+    }, 2_000);
+    expect((await ask(from)).answer.outcome).toBe("200 ok");
+  });
+
   it("to begin the answer includes an endless beginning", async () => {
     const from = await endpoint((socket) => {
       socket.write("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nx: ");
