@@ -322,7 +322,9 @@ describe.concurrent("causes", () => {
       {
         kind: "worker",
         command: { shell: "sleep 60" },
-        probes: { startup: { check: { type: "exec", command: { shell: "echo nope; exit 3" } }, period: 100, timeout: 30_000, failureThreshold: 3 } },
+        probes: {
+          startup: { check: { type: "exec", command: { shell: "echo nope; exit 3" } }, period: 100, timeout: 30_000, failureThreshold: 3 },
+        },
       },
     );
     expect(why.params).toMatchObject({ check: "the startup probe's command", last: "exit code 3: nope" });

@@ -76,7 +76,11 @@ describe.each(places)("volumes %s as %s", (_where, _name, asUser, sandbox) => {
           "run.sh":
             "echo x > /opt/x && echo wrote; echo y > /var/lib/berth-test-two/y || echo refused; ls /var/lib | grep -c . ; echo done; exec sleep 300",
         },
-        { kind: "stateful", volumes: shared, probes: { readiness: { check: { type: "exec", command: { shell: "test -f /opt/x" } }, timeout: 30_000 } } },
+        {
+          kind: "stateful",
+          volumes: shared,
+          probes: { readiness: { check: { type: "exec", command: { shell: "test -f /opt/x" } }, timeout: 30_000 } },
+        },
       ),
     );
     const instance = await lab.instance((one) => one.ready, "the probe sees the file");
