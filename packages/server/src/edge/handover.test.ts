@@ -119,7 +119,7 @@ async function successor(edge: TestEdge, before: number): Promise<number> {
         },
         () => false,
       ),
-    20_000,
+    60_000,
     "the next primary",
   );
   return pid;
@@ -165,18 +165,18 @@ describe("an upgrade", () => {
     finish();
     expect((await long).body.toString()).toBe("begun done");
     await until(async () => (await edge.traffic.applied(ref, never)).endpoints.find((one) => one.instance === "a")?.inFlight === 0);
-    const { requests, failed } = await running.stop();
+    await until(() => running.sent() > 100, 60_000, "enough requests to tell by");
+    const { failed } = await running.stop();
     expect(failed).toEqual([]);
-    expect(requests).toBeGreaterThan(100);
     // Nothing of the old one is left once its connections are closed.
     await until(
       () => livingRouters(join(edge.home, "run")).every(({ pid: router }) => !workers.has(router)),
-      20_000,
+      60_000,
       "the end of the old routers",
     );
     expect((await edge.traffic.hello(never)).pid).toBe(pid);
     expect(lockHolder(join(edge.home, "run", "edge.lock"))).toBe(pid);
-  }, 60_000);
+  }, 240_000);
 
   it("keeps what was counted, and may be repeated", async () => {
     const edge = await edgeOf();
@@ -191,7 +191,7 @@ describe("an upgrade", () => {
     }
     expect(await edge.traffic.metrics(never)).toMatch(/berth_edge_requests_total\{[^}]*component="web"[^}]*status="2xx"\} 5\n/);
     expect((await fetchRaw(edge.port, { path: "/", headers: { host } })).status).toBe(200);
-  }, 60_000);
+  }, 240_000);
 
   it("keeps a port open that was first asked for while it was under way", async () => {
     const edge = await edgeOf();
@@ -210,7 +210,7 @@ describe("an upgrade", () => {
           () => true,
           () => false,
         ),
-      45_000,
+      60_000,
       "the change",
     );
     const running = load(published, 2);
@@ -220,7 +220,7 @@ describe("an upgrade", () => {
     const { requests, failed } = await running.stop();
     expect(failed).toEqual([]);
     expect(requests).toBeGreaterThan(0);
-  }, 120_000);
+  }, 240_000);
 
   it("to a program that does not come up changes nothing", async () => {
     const folder = await mkdtemp(join(tmpdir(), "berth-handover-"));
@@ -241,7 +241,7 @@ describe("an upgrade", () => {
             ({ agent }) => agent !== null,
             () => false,
           ),
-        10_000,
+        60_000,
         "the edge to be itself again",
       );
       expect((await edge.traffic.hello(never)).pid).toBe(before.pid);
@@ -252,19 +252,19 @@ describe("an upgrade", () => {
             () => true,
             () => false,
           ),
-        20_000,
+        60_000,
       );
     }
     expect((await edge.traffic.hello(never)).workers).toEqual(before.workers);
-    const { requests, failed } = await running.stop();
+    await until(() => running.sent() > 50, 60_000, "enough requests to tell by");
+    const { failed } = await running.stop();
     expect(failed).toEqual([]);
-    expect(requests).toBeGreaterThan(50);
-  }, 120_000);
+  }, 300_000);
 });
 
 describe("a primary that is killed", () => {
   it("costs no request: its routers serve on and bring up the next one, which they obey", async () => {
-    const edge = await edgeOf();
+    const edge = await edgeOf({ limits: { idleTimeout: 300_000 } });
     const a = await instance("a");
     const b = await instance("b");
     const published = await freePort();
@@ -285,11 +285,11 @@ describe("a primary that is killed", () => {
     socket.write(`GET / HTTP/1.1\r\nhost: ${host}\r\n\r\n`);
     expect(String(((await once(socket, "data")) as [Buffer])[0])).toMatch(/^HTTP\/1\.1 200 [^]*connection: close/i);
     for (const one of [running, direct]) {
-      await until(() => one.sent() > 50, 20_000, "enough requests to tell by");
+      await until(() => one.sent() > 50, 60_000, "enough requests to tell by");
       expect((await one.stop()).failed).toEqual([]);
     }
     expect((await edge.traffic.hello(never)).router.port).toBe(edge.port);
-  }, 90_000);
+  }, 300_000);
 
   it("together with all routers but one, and while somebody else starts an edge: there is one primary in the end", async () => {
     const edge = await edgeOf();
@@ -305,16 +305,16 @@ describe("a primary that is killed", () => {
     expect((await fetchRaw(edge.port, { path: "/", headers: { host } })).status).toBe(200);
     expect(lockHolder(join(edge.home, "run", "edge.lock"))).toBe(next);
     await until(async () => (await edge.traffic.hello(never)).workers.length === 2);
-  }, 60_000);
+  }, 240_000);
 
   it("is not succeeded when its configuration is gone: then the edge is not wanted", async () => {
     const edge = await edgeOf();
     const { pid } = await edge.traffic.hello(never);
     await rm(join(edge.home, "edge.json"));
     process.kill(pid, "SIGKILL");
-    await until(() => livingRouters(join(edge.home, "run")).length === 0, 10_000, "the end of its routers");
+    await until(() => livingRouters(join(edge.home, "run")).length === 0, 60_000, "the end of its routers");
     expect(lockHolder(join(edge.home, "run", "edge.lock"))).toBeUndefined();
-  }, 30_000);
+  }, 120_000);
 });
 
 it.each(["agent", "collector", "router"] as const)(
@@ -340,7 +340,7 @@ it.each(["agent", "collector", "router"] as const)(
     started.disconnect();
     await gone;
   },
-  30_000,
+  120_000,
 );
 
 describe("a process that stays", () => {
@@ -365,8 +365,8 @@ describe("a process that stays", () => {
           (stat) => stat.includes(") Z "),
           () => true,
         ),
-      20_000,
+      60_000,
       "the end of the last primary",
     );
-  }, 60_000);
+  }, 300_000);
 });

@@ -27,7 +27,8 @@ const https = { port: 0, portIsDefault: false };
 let edge: TestEdge;
 const behind: TestEndpoint[] = [];
 beforeAll(async () => {
-  edge = await TestEdge.start({ https, succession: true, trustedProxies: ["127.0.0.2"] });
+  // Some connections ask for nothing until much else was done.
+  edge = await TestEdge.start({ https, succession: true, trustedProxies: ["127.0.0.2"], limits: { headersTimeout: 300_000 } });
   await serving(edge);
 }, 120_000);
 afterAll(async () => {
@@ -102,14 +103,14 @@ async function ask(socket: TLSSocket, path = "/", of = host): Promise<string> {
       if (length !== undefined && (!/^\d+$/.test(length) || (text.split("\r\n\r\n")[1] ?? "").length >= Number(length))) return true;
       if (socket.destroyed) throw new Error(`the connection was closed; so far: ${text}`);
       return false;
-    }, 20_000);
+    }, 60_000);
   } finally {
     socket.off("data", read);
   }
   return text;
 }
 
-describe("HTTPS at the edge", { timeout: 120_000 }, () => {
+describe("HTTPS at the edge", { timeout: 300_000 }, () => {
   it("shows the exact certificate first, then the wildcard, then the standard one, and serves what HTTP does", async () => {
     expect((await edge.traffic.hello(never)).https).toBeUndefined();
     const exact = testCertificate({ hosts: [host, "other.example.org"] });
@@ -176,10 +177,10 @@ describe("HTTPS at the edge", { timeout: 120_000 }, () => {
         expect(await shown(port, host)).toBe(printOf(certificates[index % 4] ?? testCertificate()));
     }
     await edge.traffic.reload(never);
+    await until(() => handshakes > 12 || failed.length > 0);
     stopped = true;
     await all;
     expect(failed).toEqual([]);
-    expect(handshakes).toBeGreaterThan(12);
     for (const { socket, fingerprint } of kept) {
       expect(fingerprint).toBe(printOf(certificates[0] ?? testCertificate()));
       expect(await ask(socket)).toMatch(/^HTTP\/1.1 200/);
@@ -320,7 +321,7 @@ describe("HTTPS at the edge", { timeout: 120_000 }, () => {
           ({ pid }) => pid !== before,
           () => false,
         ),
-      30_000,
+      60_000,
     );
     stopped = true;
     await all;

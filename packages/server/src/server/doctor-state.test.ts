@@ -25,7 +25,8 @@ test("clocks that differ, in either direction", async () => {
   for (const shift of [60_000, -60_000])
     expect(await clockAgainstDatabase(database().db, () => Date.now() + shift)).toMatchObject({
       status: "warning",
-      found: expect.stringMatching(/^differs by (59|60)\.\d s/) as string,
+      // Half of the time that the question took is in it.
+      found: expect.stringMatching(/^differs by (5[5-9]|6[0-4])\.\d s/) as string,
     });
 });
 

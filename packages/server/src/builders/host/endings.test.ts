@@ -5,13 +5,16 @@ import { readdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { canSandbox } from "../../sandbox/bubblewrap.ts";
 import type { BuildEvent } from "../builder.ts";
 import { statOf } from "../../os/process.ts";
 import { findProcesses } from "../process.ts";
 import { planOf, stepOf, testHost, until, type TestHost } from "../testing/host.ts";
 import { findConfinement, plainConfinement } from "./confine.ts";
+
+// Real programs on a machine that may be busy with much else.
+vi.setConfig({ testTimeout: 300_000 });
 
 let host: TestHost;
 const { level } = await findConfinement(process.getuid?.() === 0 ? { uid: 61_234, gid: 61_234 } : undefined);
@@ -72,7 +75,8 @@ describe("nothing lives on", () => {
     const at = performance.now();
     abort.abort(reason);
     await expect(running).rejects.toBe(reason);
-    expect(performance.now() - at).toBeLessThan(4000);
+    // And what a busy machine adds.
+    expect(performance.now() - at).toBeLessThan(10_000);
     expect(withWord(word)).toEqual([]);
     await nothingIsLeft();
   });
@@ -80,10 +84,10 @@ describe("nothing lives on", () => {
     const word = freshWord();
     const { outcome, events } = await host.run({
       sourceDigest: await host.upload({ x: "" }),
-      deadline: 700,
+      deadline: 5_000,
       plan: planOf({ steps: [stepOf(`${daemon(word)}; echo still working; sleep 300`)] }),
     });
-    expect(outcome).toMatchObject({ ok: false, cause: { code: "build_deadline", params: { waited: "700 ms" } } });
+    expect(outcome).toMatchObject({ ok: false, cause: { code: "build_deadline", params: { waited: "5.0 s" } } });
     expect(outcome.ok ? [] : outcome.cause.evidence[0]?.text).toBe("still working");
     expect(events.at(-1)).toMatchObject({ type: "step", state: "failed" });
     expect(withWord(word)).toEqual([]);
@@ -101,7 +105,7 @@ describe("nothing lives on", () => {
   });
   it.skipIf(level !== "namespace").each([
     ["cancel", undefined],
-    ["deadline", 1500],
+    ["deadline", 6_000],
   ] as const)("with a namespace, nor after a %s what forked twice, left its session and wiped its environment", async (_, deadline) => {
     const word = freshWord();
     const hidden = `(setsid env -i setsid sh -c '(trap "" TERM HUP INT; sh -c "while :; do /bin/sleep 0.2; done # ${word}" >/dev/null 2>&1 &)' &)`;
@@ -249,7 +253,7 @@ describe("the log", () => {
       ok: false,
       cause: { code: "build_failed", params: { line: "error: cannot use ***", exitCode: 3, step: "build" } },
     });
-    expect(lines(events)[0]).toBe("a ***");
+    expect(lines(events)).toContain("a ***");
   });
   it("stays small when a build prints without end, and still ends with its last lines and the error", async () => {
     const small = await testHost({ limits: { bundle: 1e9, outputs: 1e9, log: { total: 200_000, line: 500, tail: 5000 } } });
@@ -273,15 +277,13 @@ describe("the log", () => {
   it("keeps the streams apart, names the step and the time of each line, and the last line without a line break", async () => {
     const { events } = await host.run({
       sourceDigest: await host.upload({ x: "" }),
-      plan: planOf({ steps: [stepOf("echo out; sleep 0.1; echo err >&2; sleep 0.1; printf 'größe\\r\\nlast'", { name: "install" })] }),
+      plan: planOf({ steps: [stepOf("echo out; echo err >&2; sleep 0.1; printf 'größe\\r\\nlast'", { name: "install" })] }),
     });
     const logged = events.flatMap((event) => (event.type === "log" ? [event.line] : []));
-    expect(logged.map((line) => [line.stream, line.step, line.text])).toEqual([
-      ["stdout", "install", "out"],
-      ["stderr", "install", "err"],
-      ["stdout", "install", "größe"],
-      ["stdout", "install", "last"],
-    ]);
+    // Each stream is in order; whoever reads both late does not know which was first.
+    const of = (stream: string): string[] => logged.filter((line) => line.stream === stream).map((line) => line.text);
+    expect([of("stdout"), of("stderr")]).toEqual([["out", "größe", "last"], ["err"]]);
+    expect(logged.map((line) => line.step)).toEqual(["install", "install", "install", "install"]);
     for (const line of logged) expect(Date.parse(line.at)).toBeGreaterThan(Date.now() - 60_000);
   });
 });

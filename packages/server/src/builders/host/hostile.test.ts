@@ -5,12 +5,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { canSandbox } from "../../sandbox/bubblewrap.ts";
 import { Cgroups } from "../../sandbox/cgroups.ts";
 import { strayed } from "../../sandbox/testing/attempts.ts";
 import { attack, nodeTool, type Attacked } from "../testing/hostile-build.ts";
 import { planOf, stepOf, testHost, until } from "../testing/host.ts";
+
+// Real programs on a machine that may be busy with much else.
+vi.setConfig({ testTimeout: 300_000 });
 
 const isRoot = process.getuid?.() === 0;
 const sandboxed = await canSandbox(tmpdir(), undefined);

@@ -3,13 +3,16 @@ import { chmodSync, mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { folderBlobs } from "../testing/blobs.ts";
 import { git } from "../testing/githttp.ts";
 import { never } from "../testing/host.ts";
 import { findSshd, startSshd, type SshServer } from "../testing/sshd.ts";
 import { createCheckHost } from "./egress.ts";
 import { fetchGit, type GitFetch, type GitOutcome } from "./git.ts";
+
+// Real programs on a machine that may be busy with much else.
+vi.setConfig({ testTimeout: 240_000 });
 
 const found = findSshd();
 const isRoot = process.getuid?.() === 0;
@@ -53,7 +56,7 @@ describe.skipIf("missing" in found)(`over ssh${"missing" in found ? ` (skipped: 
         path: "/usr/local/bin:/usr/bin:/bin",
         passEnv: {},
         allowedFileRoots: [],
-        deadline: 30_000,
+        deadline: 120_000,
         runAs: isRoot ? { uid: 61_235, gid: 61_235 } : undefined,
       },
       never,

@@ -22,7 +22,7 @@ await builder.build(
     plan: planOf({ steps: [stepOf(script)] }),
     env: {},
     secretValues: [],
-    deadline: 60_000,
+    deadline: 240_000,
   },
   (event) => {
     process.stdout.write(`${JSON.stringify(event)}\n`);

@@ -57,7 +57,7 @@ export async function testHost(options: Partial<HostBuilderDeps> & { readonly us
           stackName: "shop",
           env: {},
           secretValues: [],
-          deadline: 60_000,
+          deadline: 240_000,
           ...request,
         },
         (event) => events.push(event),
@@ -149,11 +149,11 @@ export function stepOf(command: Command | string, parts: Partial<BuildStep> = {}
   };
 }
 
-/** Waits until the condition holds; fails with its name when it does not within 10 s. */
+/** Waits until the condition holds; fails with its name when it does not within a minute. */
 export async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  const end = performance.now() + 10_000;
+  const end = performance.now() + 60_000;
   while (!(await condition())) {
-    if (performance.now() > end) throw new Error(`not within 10 s: ${what}`);
+    if (performance.now() > end) throw new Error(`not within a minute: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

@@ -109,6 +109,10 @@ function answers(port: number): Promise<boolean> {
     socket.once("error", () => {
       resolve(false);
     });
+    // Closed without a word.
+    socket.once("close", () => {
+      resolve(false);
+    });
   });
 }
 

@@ -3,11 +3,11 @@ import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync 
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { Instance, Ref, Workload } from "../../engines/engine.ts";
-import { ProcessTable } from "./procfs.ts";
+import { ProcessTable, signalAll } from "./procfs.ts";
 import { isRoot, Lab, never, until, webProgram } from "./testing/lab.ts";
 
 // Real processes on a machine that may be busy with much else.
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 180_000 });
 
 const web = {
   ports: [{ name: "http", protocol: "http" as const }],
@@ -21,14 +21,12 @@ const alive = (pid: number | undefined): boolean => pid !== undefined && new Pro
 /** The host's pid of a process that calls itself `own` in the program's process view, once the first process of that view has become its parent. */
 function orphanOf(program: number | undefined, own: number): number | undefined {
   const first = new ProcessTable().all.find((one) => one.pid === program)?.parent;
-  return new ProcessTable().all.find(
-    (one) => one.parent === first && readFileSync(`/proc/${one.pid}/status`, "utf8").includes(`\t${own}\n`),
-  )?.pid;
+  return new ProcessTable().all.find((one) => one.parent === first && kernelOn(one.pid, "status").includes(`\t${own}\n`))?.pid;
 }
 
-function commandOf(pid: number): string {
+function kernelOn(pid: number, file: "status" | "cmdline"): string {
   try {
-    return readFileSync(`/proc/${String(pid)}/cmdline`, "utf8");
+    return readFileSync(`/proc/${String(pid)}/${file}`, "utf8");
   } catch {
     // Ended meanwhile.
     return "";
@@ -44,7 +42,7 @@ function ignoresTerm(pid = 0): boolean {
 describe("instances", () => {
   let lab: Lab;
   beforeAll(async () => {
-    lab = await Lab.open({ agent: { steadyAfter: 1_500 } });
+    lab = await Lab.open();
   });
   afterAll(async () => {
     await lab[Symbol.asyncDispose]();
@@ -150,47 +148,46 @@ describe("instances", () => {
   it("start again after an end, with growing pauses, and keep id and port", async () => {
     const ref = component("crasher");
     await lab.run(
-      await lab.workload({}, { ref, kind: "worker", ports: [{ name: "x", protocol: "tcp" }], command: { shell: "echo start; exit 3" } }),
+      // It tells itself when each start was: log lines are dated when they are read.
+      await lab.workload(
+        {},
+        { ref, kind: "worker", ports: [{ name: "x", protocol: "tcp" }], command: { shell: "echo start $(date +%s%3N); exit 3" } },
+      ),
     );
-    const first = await lab.instance((one) => one.restarts >= 1, "first restart", 30_000, ref);
-    // When each start was, as the agent wrote it down: log lines are dated when they are read. On a busy machine some starts are not seen.
-    const starts = new Set<number>();
-    const later = await lab.instance(
-      (one) => {
-        if (one.startedAt !== undefined) starts.add(Date.parse(one.startedAt));
-        return one.restarts >= 4;
-      },
-      "fourth restart",
-      30_000,
-      ref,
-    );
+    const first = await lab.instance((one) => one.restarts >= 1, "first restart", 60_000, ref);
+    const later = await lab.instance((one) => one.restarts >= 4, "fourth restart", 60_000, ref);
     expect(later.id).toBe(first.id);
     expect(later.addresses).toEqual(first.addresses);
     expect(later.lastExit).toMatchObject({ exitCode: 3, outOfMemory: false });
-    const seen = [...starts].toSorted((left, right) => left - right);
-    expect(seen.length).toBeGreaterThanOrEqual(2);
-    seen.slice(1).forEach((at, index) => {
-      expect(at - (seen[index] ?? 0)).toBeGreaterThanOrEqual(100 * 2 ** index);
+    const starts = await until(async () => {
+      const told = (await lab.logs({}, ref)).flatMap(({ text }) => /^start (\d+)$/.exec(text)?.[1] ?? []);
+      return told.length >= 4 && told.map(Number);
+    }, "four starts are told");
+    starts.slice(1).forEach((at, index) => {
+      expect(at - (starts[index] ?? 0)).toBeGreaterThanOrEqual(100 * 2 ** index);
     });
-    expect((await lab.logs({}, ref)).filter((line) => line.text === "start").length).toBeGreaterThanOrEqual(4);
     await lab.engine.remove(ref, lab.fence(), never);
   });
 
   it("start at once again after they ran steadily", async () => {
+    await using own = await Lab.open({ agent: { steadyAfter: 1_500 } });
     const ref = component("steady");
-    await lab.run(
-      await lab.workload(
+    await own.run(
+      await own.workload(
         {
           "run.sh": "if [ ! -e mark3 ]; then for n in 1 2 3; do [ -e mark$n ] || { touch mark$n; exit 1; }; done; fi\nsleep 1.7; exit 1\n",
         },
         { ref, kind: "worker" },
       ),
     );
-    await lab.instance((one) => one.restarts >= 5 && (one.lastExit?.ranFor ?? 0) > 1_500, "two steady runs", 15_000, ref);
-    const instance = await lab.instance((one) => one.phase === "running", "runs again", 1_000, ref);
-    // With the pause that four ends in a row bring, it would be 1.6 s later.
-    expect(Date.parse(instance.startedAt ?? "") - Date.parse(instance.lastExit?.at ?? "")).toBeLessThan(1_500);
-    await lab.engine.remove(ref, lab.fence(), never);
+    await own.instance((one) => one.restarts >= 5 && (one.lastExit?.ranFor ?? 0) > 1_500, "two steady runs", 60_000, ref);
+    // With the pauses that four and more ends in a row bring, it would be 1.6 s and more after each end. A machine that is busy may be late once.
+    await own.instance(
+      (one) => one.phase === "running" && Date.parse(one.startedAt ?? "") - Date.parse(one.lastExit?.at ?? "") < 1_500,
+      "runs again at once",
+      60_000,
+      ref,
+    );
   });
 
   it("follow their restart policy", async () => {
@@ -220,18 +217,16 @@ describe("instances", () => {
     );
     await until(async () => (await lab.logs({}, ref)).some((line) => line.text.startsWith("pid")), "started");
     const [instance] = await lab.instances(ref);
+    await lab.engine.stop(ref, [instance?.id ?? ""], 600_000, lab.fence(), never);
+    await until(async () => {
+      const lines = (await lab.logs({}, ref)).map((line) => line.text);
+      return lines.includes("term") && lines.includes("child term");
+    }, "both were asked");
+    expect((await lab.instances(ref))[0]?.phase).toBe("stopping");
     const began = Date.now();
     await lab.engine.stop(ref, [instance?.id ?? ""], 700, lab.fence(), never);
-    expect((await lab.instances(ref))[0]?.phase).toBe("stopping");
-    await until(async () => (await lab.instances(ref)).length === 0, "gone");
-    const took = Date.now() - began;
-    expect(took).toBeGreaterThanOrEqual(690);
-    expect(took).toBeLessThan(10_000);
-    const said = await until(async () => {
-      const lines = (await lab.logs({}, ref)).map((line) => line.text);
-      return lines.includes("term") && lines.includes("child term") && lines;
-    }, "both were asked");
-    expect(said).toContain("child term");
+    await until(async () => (await lab.instances(ref)).length === 0, "gone", 60_000);
+    expect(Date.now() - began).toBeGreaterThanOrEqual(690);
   });
 
   it("leave nothing behind, not even an orphan that left session and group", async () => {
@@ -261,8 +256,8 @@ describe("instances", () => {
     const ref = component("waiting");
     await lab.run(await lab.workload({}, { ref, ...sh("exit 1") }));
     const instance = await lab.instance((one) => one.restarts >= 3 && one.phase === "backoff", "waits", 30_000, ref);
-    await lab.engine.stop(ref, [instance.id], 10_000, lab.fence(), never);
-    await until(async () => (await lab.instances(ref)).length === 0, "gone", 2_000);
+    await lab.engine.stop(ref, [instance.id], 600_000, lab.fence(), never);
+    await until(async () => (await lab.instances(ref)).length === 0, "gone");
   });
 
   it("leave no shim behind that was held up while its program ended and began again", async () => {
@@ -275,10 +270,14 @@ describe("instances", () => {
     process.kill(held, "SIGSTOP");
     process.kill(pid ?? 0, "SIGKILL");
     await lab.instance((one) => one.restarts === 1 && one.pid !== undefined, "runs again", 30_000, ref);
-    if (alive(held)) process.kill(held, "SIGCONT");
+    signalAll(
+      new ProcessTable().all.filter(({ pid: one }) => one === held),
+      "SIGCONT",
+    );
     await lab.engine.stop(ref, [id], 500, lab.fence(), never);
     await until(async () => (await lab.instances(ref)).length === 0 && !existsSync(dir), "gone with its folder");
-    expect(new ProcessTable().all.filter((one) => commandOf(one.pid).includes(dir))).toEqual([]);
+    // One that was killed is gone when the machine comes to it.
+    await until(() => new ProcessTable().all.every((one) => !kernelOn(one.pid, "cmdline").includes(dir)), "no shim is left");
   });
 
   it("report what they use", async () => {
@@ -329,6 +328,8 @@ describe("an agent that is killed", () => {
       return all.length === 3 && all.every((one) => one.ready);
     }, "three are ready");
     const before = (await lab.instances(ref)).map(view);
+    // Its primary is told by a channel of its own.
+    await until(() => lab.readiness.length >= 4, "the primary was told of each");
     expect(lab.readiness[0]).toEqual({ type: "readiness", instances: [], full: true });
     expect(lab.readiness.slice(1).map((message) => ({ full: message.full, ready: message.instances.map((one) => one.ready) }))).toEqual(
       [1, 2, 3].map(() => ({ full: false, ready: [true] })),
@@ -339,6 +340,7 @@ describe("an agent that is killed", () => {
     await lab.up("agent");
     expect((await lab.instances(ref)).map(view)).toEqual(before);
     expect((await lab.instances(ref)).every((one) => one.ready)).toBe(true);
+    await until(() => lab.readiness.length >= 5, "the primary is told again");
     // The primary is told of all of them at once, before anything is probed anew: no request misses an instance because the agent was replaced.
     expect(lab.readiness[4]).toEqual({
       type: "readiness",
@@ -410,9 +412,14 @@ describe("an agent that is killed", () => {
     await lab.run(await lab.workload({ "run.sh": "trap '' TERM; while :; do sleep 0.05; done" }, { kind: "worker" }));
     const instance = await lab.instance((one) => one.pid !== undefined, "runs");
     await until(() => ignoresTerm(instance.pid), "is deaf");
-    await lab.engine.stop({ stack: "shop", component: "web" }, [instance.id], 4000, lab.fence(), never);
+    await lab.engine.stop({ stack: "shop", component: "web" }, [instance.id], 600_000, lab.fence(), never);
     await lab.kill("agent");
     expect(alive(instance.pid)).toBe(true);
+    // Its time ends while nobody is there to see it.
+    const file = join(lab.home, "edge", "instances", instance.id, "state.json");
+    const state = readFileSync(file, "utf8");
+    expect(state).toMatch(/"phase":"stopping".*"killAt":\d+|"killAt":\d+.*"phase":"stopping"/);
+    writeFileSync(file, state.replace(/"killAt":\d+/, `"killAt":${String(Date.now())}`));
     await lab.up("agent");
     await until(async () => (await lab.instances()).length === 0, "gone");
     expect(alive(instance.pid)).toBe(false);
@@ -439,7 +446,7 @@ describe("an agent that is killed", () => {
     await lab.up("agent");
     const second = lab.processes.get("agent");
     await until(() => second?.exitCode === 1, "the second one ends");
-    expect(lab.complaints).toMatch(/another process serves/);
+    await until(() => /another process serves/.test(lab.complaints), "it says why");
     if (first !== undefined) lab.processes.set("agent", first);
     expect(await lab.instances()).toEqual([]);
   });

@@ -11,7 +11,7 @@ import { freshState } from "./record.ts";
 import { Lab, until } from "./testing/lab.ts";
 
 // Real processes on a machine that may be busy with much else.
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 180_000 });
 
 let lab: Lab;
 beforeAll(async () => {
@@ -30,7 +30,7 @@ async function failing(
   code: string,
   files: Readonly<Record<string, string>>,
   over: Partial<Workload>,
-  timeout = 40_000,
+  timeout = 60_000,
   enough: (why: Cause, instance: Instance) => boolean = () => true,
 ): Promise<{ instance: Instance; why: Cause; ref: Ref }> {
   const ref = { stack: "shop", component: `fail-${(counter += 1)}` };
@@ -53,6 +53,9 @@ describe.concurrent("causes", () => {
       "exited_at_start",
       { "run.sh": "echo starting; sleep 0.2; echo 'cannot reach db' >&2; exit 4" },
       {},
+      60_000,
+      // The collector may not have read its lines yet when it is first asked.
+      (seen) => text(seen).includes("cannot reach db"),
     );
     expect(why.params["exitCode"]).toBe(4);
     expect(String(why.params["after"])).toMatch(/^[\d.]+ m?s$/);
@@ -121,11 +124,11 @@ describe.concurrent("causes", () => {
     const folder = join(lab.home, "stacks", "stack-1", "volumes", "ledger");
     await until(() => existsSync(join(folder, "file")), "it has written");
     rmSync(folder, { recursive: true });
-    const { cause: why, id } = await lab.instance((one) => one.cause?.code === "volume_missing", "volume missing", 40_000, ref);
+    const { cause: why, id } = await lab.instance((one) => one.cause?.code === "volume_missing", "volume missing", 60_000, ref);
     expect(why?.params).toEqual({ volume: "ledger", folder });
     expect(existsSync(folder)).toBe(false);
     mkdirSync(folder);
-    await until(() => existsSync(join(folder, "file")), "it runs again, in the folder that came back", 40_000);
+    await until(() => existsSync(join(folder, "file")), "it runs again, in the folder that came back", 60_000);
     await lab.engine.stop(ref, [id], 0, lab.fence(), new AbortController().signal);
   });
 
@@ -151,9 +154,13 @@ describe.concurrent("causes", () => {
       { ...node, ...http },
     );
     expect(why.params["expected"]).toBe(instance.addresses["http"]?.port);
-    const actual = (await lab.logs({ instance: instance.id }, { stack: "shop", component: instance.id.replace(/-[a-z2-7]{6}$/, "") }))
-      .map((line) => /on (\d+)/.exec(line.text)?.[1])
-      .find((port) => port !== undefined);
+    const actual = await until(
+      async () =>
+        (await lab.logs({ instance: instance.id }, { stack: "shop", component: instance.id.replace(/-[a-z2-7]{6}$/, "") }))
+          .map((line) => /on (\d+)/.exec(line.text)?.[1])
+          .find((port) => port !== undefined),
+      "it says where it listens",
+    );
     expect(String(why.params["actual"])).toBe(actual);
   });
 
@@ -165,7 +172,7 @@ describe.concurrent("causes", () => {
       "wrong_address",
       { "main.mjs": `import { createServer } from "node:http"; createServer().listen(process.env.PORT, "${host}");` },
       { ...node, ...http },
-      40_000,
+      60_000,
       // Its ports may be looked at before the first probe.
       (one) => text(one).includes("connection refused"),
     );
@@ -214,7 +221,7 @@ describe.concurrent("causes", () => {
     const { cause: why, id } = await lab.instance(
       (one) => one.phase === "backoff" && one.cause !== undefined,
       "the pause after its end",
-      30_000,
+      60_000,
       ref,
     );
     await lab.engine.stop(ref, [id], 0, lab.fence(), new AbortController().signal);
@@ -253,13 +260,13 @@ describe.concurrent("causes", () => {
     const script =
       "import { existsSync } from 'node:fs'; import { createServer } from 'node:http'; console.log('port', process.env.PORT); while (!existsSync('go')) await new Promise((r) => setTimeout(r, 20)); setTimeout(() => {}, 1e9);";
     await lab.run(await lab.workload({ "main.mjs": script }, { ref, ...node, ...http }));
-    const port = (await lab.instance((one) => one.pid !== undefined, "runs", 30_000, ref)).addresses["http"]?.port ?? 0;
+    const port = (await lab.instance((one) => one.pid !== undefined, "runs", 60_000, ref)).addresses["http"]?.port ?? 0;
     const intruder = createServer();
     await new Promise<void>((resolve) => {
       intruder.listen(port, "127.0.0.1", resolve);
     });
     try {
-      const instance = await lab.instance((one) => one.cause?.code === "port_taken", "port taken", 30_000, ref);
+      const instance = await lab.instance((one) => one.cause?.code === "port_taken", "port taken", 60_000, ref);
       expect(instance.ready).toBe(false);
       expect(instance.cause?.params["port"]).toBe(port);
       expect(String(instance.cause?.params["owner"])).toContain(`process ${process.pid}`);
@@ -277,7 +284,7 @@ describe.concurrent("causes", () => {
           "import { createServer } from 'node:http'; createServer((q, r) => { r.statusCode = 503; r.end(); }).listen(process.env.PORT, '127.0.0.1');",
       },
       { ...node, ...http, probes: { readiness: { check: { type: "http", path: "/health" } } } },
-      40_000,
+      60_000,
       (seen) => seen.params["last"] === "status 503",
     );
     expect(why.params).toMatchObject({ check: "GET /health", last: "status 503" });
@@ -301,7 +308,7 @@ describe.concurrent("causes", () => {
           liveness: { check: { type: "http", path: "/" }, period: 200, failureThreshold: 2, timeout: 10_000 },
         },
       },
-      40_000,
+      60_000,
       (_why, seen) => seen.restarts > 0,
     );
     expect(instance.restarts).toBeGreaterThan(0);
@@ -315,7 +322,9 @@ describe.concurrent("causes", () => {
       {
         kind: "worker",
         command: { shell: "sleep 60" },
-        probes: { startup: { check: { type: "exec", command: { shell: "echo nope; exit 3" } }, period: 100, failureThreshold: 3 } },
+        probes: {
+          startup: { check: { type: "exec", command: { shell: "echo nope; exit 3" } }, period: 100, timeout: 30_000, failureThreshold: 3 },
+        },
       },
     );
     expect(why.params).toMatchObject({ check: "the startup probe's command", last: "exit code 3: nope" });
@@ -326,10 +335,11 @@ describe.concurrent("causes", () => {
       "crash_loop",
       {
         "main.mjs":
-          "import { createServer } from 'node:http'; createServer().listen(process.env.PORT, '127.0.0.1'); setTimeout(() => process.exit(7), 600);",
+          // Not before somebody was there, however late he comes.
+          "import { createServer } from 'node:http'; createServer().listen(process.env.PORT, '127.0.0.1').once('connection', () => setTimeout(() => process.exit(7), 600));",
       },
       { ...node, ...http },
-      40_000,
+      60_000,
     );
     expect(Number(why.params["restarts"])).toBeGreaterThanOrEqual(3);
     expect(why.params["last"]).toBe("exit code 7");

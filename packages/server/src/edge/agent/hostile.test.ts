@@ -8,7 +8,7 @@ import { statOf } from "../../os/process.ts";
 import { attemptsIn, strayed, type Attempt, type Expectation } from "../../sandbox/testing/attempts.ts";
 import { isRoot, Lab, never, until } from "./testing/lab.ts";
 
-vi.setConfig({ testTimeout: 90_000, hookTimeout: 60_000 });
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 180_000 });
 
 const hostile = readFileSync(fileURLToPath(new URL("../../sandbox/testing/hostile.mjs", import.meta.url)), "utf8");
 const node = { tools: [{ name: "node", wanted: "*" }] };
@@ -103,7 +103,7 @@ async function attacked(lab: Lab, owner: number | undefined): Promise<Scene> {
       return all.some((line) => line.includes('"end"')) && all;
     },
     "every attempt was made",
-    60_000,
+    120_000,
   );
   return { lab, victim, victimRef, volume, release, got: attemptsIn(lines) };
 }

@@ -5,7 +5,7 @@ import type { Ref, Workload } from "../../engines/engine.ts";
 import { ProcessTable } from "./procfs.ts";
 import { isRoot, Lab, never, until } from "./testing/lab.ts";
 
-vi.setConfig({ testTimeout: 90_000, hookTimeout: 60_000 });
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 180_000 });
 
 const node = { tools: [{ name: "node", wanted: "*" }], command: { exec: ["node", "main.mjs"] } };
 const component = (name: string): Ref => ({ stack: "shop", component: name });
@@ -25,7 +25,8 @@ const groupsOf = (name: string): string[] => {
     : [];
 };
 /** A process that left session, group, parents and environment. */
-const escaping = (word: string): string => `(setsid env -i PATH=$PATH sh -c '(trap "" TERM; while :; do : ${word}; sleep 0.2; done) &' &)`;
+const escaping = (word: string): string =>
+  `rm -f up; (setsid env -i PATH=$PATH sh -c '(trap "" TERM; : > up; while :; do : ${word}; sleep 0.2; done) &' &); while [ ! -e up ]; do sleep 0.1; done`;
 const commandOf = (pid: number): string => {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, "latin1");
@@ -54,7 +55,7 @@ describe.runIf(isRoot)("limits by control groups, as root", () => {
     const instance = await lab.instance(
       (one) => one.lastExit !== undefined && one.cause?.code === "out_of_memory",
       "ended for memory",
-      40_000,
+      60_000,
       ref,
     );
     expect(instance.cause?.params["limit"]).toBe("96 MiB");
@@ -73,7 +74,7 @@ describe.runIf(isRoot)("limits by control groups, as root", () => {
         worker("starter", "i=0; while [ $i -lt 60 ]; do sleep 300 & i=$((i+1)); done; wait", { ref, resources: { processes: 30 } }),
       ),
     );
-    const { cause: why } = await lab.instance((one) => one.cause?.code === "process_limit", "its cause", 40_000, ref);
+    const { cause: why } = await lab.instance((one) => one.cause?.code === "process_limit", "its cause", 60_000, ref);
     expect(why?.params["limit"]).toBe("30 processes and threads");
     expect(why?.evidence[0]?.text).toMatch(/refused to start a process or thread (?:once|\d+ times)/);
   });
@@ -108,7 +109,7 @@ describe.runIf(isRoot)("limits by control groups, as root", () => {
     await using lab = await Lab.open({ agent: { sandbox: "off" } });
     const word = `escapee${process.pid}`;
     await lab.run(await lab.workload({}, worker("fugitive", `${escaping(word)}; echo out; exec sleep 300`)));
-    const instance = await lab.instance((one) => one.pid !== undefined, "runs", 30_000, component("fugitive"));
+    const instance = await lab.instance((one) => one.pid !== undefined, "runs", 60_000, component("fugitive"));
     await until(() => running(word) > 0, "it has escaped");
     await lab.engine.stop(component("fugitive"), [instance.id], 300, lab.fence(), never);
     await until(async () => (await lab.instances(component("fugitive"))).length === 0, "gone");
@@ -126,8 +127,8 @@ describe.each(users)("in a sandbox, as %s", (_name, asUser) => {
   it("forked_away: names what was left in the background, and ends it", async () => {
     await using lab = await Lab.open(asUser === undefined ? {} : { asUser });
     const word = `daemon${process.pid}${asUser ?? 0}`;
-    await lab.run(await lab.workload({}, worker("daemon", `${escaping(word)}; sleep 0.2`)));
-    const { cause: why } = await lab.instance((one) => one.cause?.code === "forked_away", "its cause", 30_000, component("daemon"));
+    await lab.run(await lab.workload({}, worker("daemon", escaping(word))));
+    const { cause: why } = await lab.instance((one) => one.cause?.code === "forked_away", "its cause", 60_000, component("daemon"));
     expect(String(why?.params["left"])).toMatch(/`(sh|sleep)`/);
     await lab.engine.remove(component("daemon"), lab.fence(), never);
     await until(async () => (await lab.instances(component("daemon"))).length === 0, "gone");
@@ -148,7 +149,7 @@ describe.each(users)("in a sandbox, as %s", (_name, asUser) => {
         }),
       ),
     );
-    await lab.instance((one) => one.lastExit !== undefined, "it met its limit", 30_000, ref);
+    await lab.instance((one) => one.lastExit !== undefined, "it met its limit", 60_000, ref);
     expect(running(word)).toBeLessThanOrEqual(30);
     await lab.engine.remove(ref, lab.fence(), never);
     await until(async () => (await lab.instances(ref)).length === 0, "gone");

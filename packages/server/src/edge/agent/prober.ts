@@ -135,7 +135,8 @@ export class Prober {
         if (successes >= times.success) this.#setReady(true);
         if (failures >= times.failure) this.#setReady(false);
       }
-      const steady = this.#ready && failures === 0;
+      // A look that did not count says nothing: the next one is not a whole period away.
+      const steady = this.#ready && failures === 0 && seen !== undefined;
       await this.#pause(steady ? times.period : Math.min(times.period, pause), (end) => {
         this.#hurry = end;
       });

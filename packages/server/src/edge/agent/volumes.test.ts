@@ -6,7 +6,7 @@ import { mountScript, refusedMounts } from "./mounts.ts";
 import { isRoot, Lab, never, until } from "./testing/lab.ts";
 
 // Real processes on a machine that may be busy with much else.
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 180_000 });
 
 const ref = { stack: "shop", component: "web" };
 const volumes = [{ volume: "my-data", path: "/srv-of-berth-test/deep/data" }];
@@ -76,7 +76,11 @@ describe.each(places)("volumes %s as %s", (_where, _name, asUser, sandbox) => {
           "run.sh":
             "echo x > /opt/x && echo wrote; echo y > /var/lib/berth-test-two/y || echo refused; ls /var/lib | grep -c . ; echo done; exec sleep 300",
         },
-        { kind: "stateful", volumes: shared, probes: { readiness: { check: { type: "exec", command: { shell: "test -f /opt/x" } } } } },
+        {
+          kind: "stateful",
+          volumes: shared,
+          probes: { readiness: { check: { type: "exec", command: { shell: "test -f /opt/x" } }, timeout: 30_000 } },
+        },
       ),
     );
     const instance = await lab.instance((one) => one.ready, "the probe sees the file");

@@ -7,10 +7,10 @@ import type { LogLine } from "../../engines/engine.ts";
 import { Lab, never, until } from "../agent/testing/lab.ts";
 
 // Real processes on a machine that may be busy with much else.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 180_000 });
 
-const numbering =
-  "let n = 0; setInterval(() => { for (let i = 0; i < 5; i += 1) process.stdout.write('n=' + n++ + '\\n'); }, 5); process.on('SIGTERM', () => { clearInterval(); process.stdout.write('end=' + n + '\\n', () => process.exit(0)); });";
+const numberingEvery = (ms: number): string =>
+  `let n = 0; setInterval(() => { for (let i = 0; i < 5; i += 1) process.stdout.write('n=' + n++ + '\\n'); }, ${ms}); process.on('SIGTERM', () => { process.stdout.write('end=' + n + '\\n', () => process.exit(0)); });`;
 const node = { kind: "worker" as const, command: { exec: ["node", "main.mjs"] }, tools: [{ name: "node", wanted: "*" }] };
 const numbers = (lines: readonly LogLine[]): number[] =>
   lines.flatMap((line) => {
@@ -24,7 +24,7 @@ const exitOf = (home: string, id: string): boolean => readdirSync(join(home, "ed
 describe("collector", () => {
   it("loses no line and holds up no instance when it is ended and started again, nor any line of an instance that is stopped meanwhile", async () => {
     await using lab = await Lab.open();
-    await lab.run(await lab.workload({ "main.mjs": numbering }, node));
+    await lab.run(await lab.workload({ "main.mjs": numberingEvery(5) }, node));
     const instance = await lab.instance((one) => one.pid !== undefined, "runs");
     await until(async () => numbers(await lab.logs({ tail: 10 })).length > 0, "first lines");
     for (let round = 0; round < 3; round += 1) {
@@ -35,7 +35,7 @@ describe("collector", () => {
       await until(async () => (numbers(await lab.logs({ tail: 1 }))[0] ?? 0) > seen, "it goes on");
     }
     await lab.kill("collector", "SIGTERM");
-    await lab.engine.stop(ref, [instance.id], 2_000, lab.fence(), never);
+    await lab.engine.stop(ref, [instance.id], 600_000, lab.fence(), never);
     await until(async () => (await lab.instances()).length === 0, "stopped without a collector");
     await lab.up("collector");
     const lines = await until(async () => {
@@ -90,7 +90,8 @@ describe("collector", () => {
 
   it("goes on after kill -9 with whole lines in order", async () => {
     await using lab = await Lab.open();
-    await lab.run(await lab.workload({ "main.mjs": numbering }, node));
+    // So slowly that one look at the pipe finds few of them, also where the collector has to wait for its turn.
+    await lab.run(await lab.workload({ "main.mjs": numberingEvery(50) }, node));
     await until(async () => numbers(await lab.logs({ tail: 10 })).length > 0, "first lines");
     await lab.kill("collector");
     await lab.up("collector");
@@ -116,7 +117,8 @@ describe("collector", () => {
       seen.push(line);
       const at = /^out (\d+)/.exec(line.text)?.[1];
       if (at !== undefined) late.push(Date.now() - Number(at));
-      if (seen.length > 60) break;
+      // On a busy machine the second one begins late.
+      if (seen.length > 60 && new Set(seen.map((each) => each.instance)).size === 2) break;
     }
     end.abort();
     expect(late.sort((a, b) => a - b)[Math.floor(late.length / 4)]).toBeLessThan(250);
@@ -142,7 +144,7 @@ describe("collector", () => {
     );
     const lines = await until(async () => {
       const all = await lab.logs();
-      return all.length >= 4 && all;
+      return all.some((line) => line.stream === "stderr") && all.some(({ text }) => /x\*\*\*$/.test(text)) && all;
     }, "all lines");
     expect(lines.map((line) => line.text).join("\n")).not.toContain("top-sec");
     expect(lines.map((line) => line.text)).toContain("token=*** ok");
@@ -181,7 +183,7 @@ describe("collector", () => {
     expect(late.sort((a, b) => a - b)[3]).toBeLessThan(250);
     const size = readdirSync(dir)
       .filter((name) => name.endsWith(".log"))
-      .reduce((sum, name) => sum + statSync(join(dir, name), { throwIfNoEntry: false })!.size, 0);
+      .reduce((sum, name) => sum + (statSync(join(dir, name), { throwIfNoEntry: false })?.size ?? 0), 0);
     expect(size).toBeLessThanOrEqual(1_000_000 + 200_000);
     expect((await lab.logs({}, quiet)).some((line) => line.text === "before")).toBe(true);
   });

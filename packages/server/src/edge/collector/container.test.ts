@@ -38,9 +38,9 @@ it("reads the last lines of a container that ended although the daemon keeps its
   try {
     writeFileSync(join(dir, "run"), "1");
     source.open();
-    await expect.poll(read, { timeout: 10_000 }).toEqual(["one", "two"]);
+    await expect.poll(read, { timeout: 30_000 }).toEqual(["one", "two"]);
     writeFileSync(join(dir, "ended"), "");
-    await expect.poll(() => source.look(), { timeout: 15_000 }).toBe(true);
+    await expect.poll(() => source.look(), { timeout: 30_000 }).toBe(true);
     expect(read()).toEqual(["one", "two", "last"]);
     expect(existsSync(join(dir, "drained"))).toBe(true);
     expect(readFileSync(join(dir, "position"), "utf8")).toContain("2030-01-01T00:00:02");

@@ -1,5 +1,5 @@
 // That there are always as many routers as there should be, never more, whatever they say or do. The routers are processes of their own that serve nobody.
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -60,9 +60,12 @@ class TestFleet implements AsyncDisposable {
   }
 
   /** What routers do that are started from now on, and how long they may take. */
-  next(how: How, startWithin = 60_000): Promise<void> {
+  async next(how: How, startWithin = 60_000): Promise<void> {
+    const file = join(this.#folder, "how");
+    // Whole, as one that starts just now reads it; and one that read what was said before keeps its time.
+    await writeFile(`${file}.new`, how);
+    await rename(`${file}.new`, file);
     this.#startWithin = startWithin;
-    return writeFile(join(this.#folder, "how"), how);
   }
 
   /** All that were ever started, by pid. */
@@ -73,7 +76,7 @@ class TestFleet implements AsyncDisposable {
   /** Resolves when there are two routers, both serving, and none of `gone`. */
   async whole(...gone: readonly (number | undefined)[]): Promise<void> {
     const isWhole = (): boolean => this.fleet.isWhole && this.fleet.pids.length === 2 && !this.fleet.pids.some((pid) => gone.includes(pid));
-    await until(isWhole, 30_000, "a fleet of two");
+    await until(isWhole, 60_000, "a fleet of two");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -82,7 +85,7 @@ class TestFleet implements AsyncDisposable {
   }
 }
 
-it("a router that says ten times that it is broken is replaced once", { timeout: 60_000 }, async () => {
+it("a router that says ten times that it is broken is replaced once", { timeout: 180_000 }, async () => {
   await using one = await TestFleet.start();
   const [first, second] = one.fleet.pids;
   process.kill(first ?? 0, "SIGUSR2");
@@ -94,7 +97,7 @@ it("a router that says ten times that it is broken is replaced once", { timeout:
   expect((await one.started()).length).toBe(3);
 });
 
-it("routers that are broken from the start are replaced ever more slowly, and never become more", { timeout: 60_000 }, async () => {
+it("routers that are broken from the start are replaced ever more slowly, and never become more", { timeout: 180_000 }, async () => {
   await using one = await TestFleet.start();
   const [first] = one.fleet.pids;
   await one.next("breaks");
@@ -108,13 +111,13 @@ it("routers that are broken from the start are replaced ever more slowly, and ne
 
 it.each(["fails", "hangs", "ends"] as const)(
   "a new router that %s leaves the broken one in its place, until one serves",
-  { timeout: 60_000 },
+  { timeout: 180_000 },
   async (how) => {
     await using one = await TestFleet.start();
     const [first, second] = one.fleet.pids;
-    await one.next(how, how === "hangs" ? 1_000 : 60_000);
+    await one.next(how, how === "hangs" ? 2_000 : 60_000);
     process.kill(first ?? 0, "SIGUSR2");
-    await until(async () => (await one.started()).length >= 4, 30_000, "another try");
+    await until(async () => (await one.started()).length >= 4, 60_000, "another try");
     expect(one.fleet.pids).toEqual(expect.arrayContaining([first, second]));
     await one.next("serves");
     await one.whole(first);
@@ -124,26 +127,26 @@ it.each(["fails", "hangs", "ends"] as const)(
 
 it.each(["fails", "hangs", "ends"] as const)(
   "a place that is free is filled, though the next router %s",
-  { timeout: 60_000 },
+  { timeout: 180_000 },
   async (how) => {
     await using one = await TestFleet.start();
     const [first] = one.fleet.pids;
-    await one.next(how, how === "hangs" ? 1_000 : 60_000);
+    await one.next(how, how === "hangs" ? 2_000 : 60_000);
     process.kill(first ?? 0, "SIGKILL");
-    await until(async () => (await one.started()).length >= 4, 30_000, "another try");
+    await until(async () => (await one.started()).length >= 4, 60_000, "another try");
     await one.next("serves");
     await one.whole(first);
   },
 );
 
-it("a broken router that ends while it is replaced leaves its place to the new one alone", { timeout: 60_000 }, async () => {
+it("a broken router that ends while it is replaced leaves its place to the new one alone", { timeout: 180_000 }, async () => {
   await using one = await TestFleet.start();
   const [first] = one.fleet.pids;
   await one.next("hangs");
   process.kill(first ?? 0, "SIGUSR2");
-  await until(async () => (await one.started()).length === 3, 30_000, "the new router");
+  await until(async () => (await one.started()).length === 3, 60_000, "the new router");
   process.kill(first ?? 0, "SIGKILL");
-  await until(() => !one.fleet.pids.includes(first ?? 0), 30_000, "the end of the broken router");
+  await until(() => !one.fleet.pids.includes(first ?? 0), 60_000, "the end of the broken router");
   await one.next("serves");
   const third = (await one.started())[2];
   process.kill(third ?? 0, "SIGKILL");
@@ -151,12 +154,12 @@ it("a broken router that ends while it is replaced leaves its place to the new o
   expect((await one.started()).length).toBe(4);
 });
 
-it("a reload whose new router cannot serve changes nothing", { timeout: 60_000 }, async () => {
+it("a reload whose new router cannot serve changes nothing", { timeout: 180_000 }, async () => {
   await using one = await TestFleet.start();
   const before = one.fleet.pids;
   await one.next("fails");
   await expect(one.fleet.reload()).rejects.toThrow("cannot take over: 127.0.0.1:1: EADDRINUSE");
-  await until(() => one.fleet.pids.length === 2, 30_000, "the end of the new router");
+  await until(() => one.fleet.pids.length === 2, 60_000, "the end of the new router");
   expect(one.fleet.pids).toEqual(before);
   await one.next("serves");
   await one.fleet.reload();

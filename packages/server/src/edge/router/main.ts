@@ -14,6 +14,7 @@ import { requestIds, type RouterContext } from "./context.ts";
 import { Doorkeeper, withinFiles } from "./doorkeeper.ts";
 import { PrimaryLink } from "./link.ts";
 import { Listeners } from "./listeners.ts";
+import { lookEvery } from "./looks.ts";
 import { SecureListener } from "./secure.ts";
 import { createHttpServer, listen, stopAccepting } from "./server.ts";
 import { Proofs } from "./proofs.ts";
@@ -28,9 +29,9 @@ type Init = Extract<ToRouter, { type: "init" }>;
 
 /** ms between two reports of what is in flight, and between two looks for the next primary. */
 const reportEvery = 250;
-const lookEvery = 50;
-/** ms that a router which leaves waits for the last of its requests to be recorded. */
-const lastWords = 500;
+const successionEvery = 50;
+/** Turns that a router which leaves waits for the last of its requests to be recorded, and ms between two of them. Not a time: one that is held up hears nothing meanwhile. */
+const lastWords = { turns: 100, pause: 5 };
 
 class Router {
   readonly #init: Init;
@@ -115,22 +116,19 @@ class Router {
       for (const upload of this.#ctx.uploads) upload.check(at, clientTimeout);
     };
     return [
-      setInterval(look, Math.min(1_000, clientTimeout / 4)).unref(),
-      setInterval(() => {
+      lookEvery(Math.min(1_000, clientTimeout / 4), look),
+      lookEvery(clientTimeout / 4, () => {
         doorkeeper.look();
-      }, clientTimeout / 4).unref(),
+      }),
     ];
   }
 
   #watchSessions({ headersTimeout, idleTimeout, clientTimeout }: Init["settings"]["limits"]): NodeJS.Timeout {
     const shortest = Math.min(...[headersTimeout, idleTimeout, clientTimeout].filter((limit) => limit > 0));
-    return setInterval(
-      () => {
-        const now = this.#ctx.now();
-        for (const session of this.#ctx.sessions) session.check(now);
-      },
-      Math.min(2_000, shortest / 4),
-    ).unref();
+    return lookEvery(Math.min(2_000, shortest / 4), () => {
+      const now = this.#ctx.now();
+      for (const session of this.#ctx.sessions) session.check(now);
+    });
   }
 
   /** What comes meanwhile follows it: it begins with what was known when this router was ordered. */
@@ -236,7 +234,7 @@ class Router {
         // Its connections end by themselves, or with the time that it was given.
       } else if (succession === undefined) return this.#retire(0);
       else if (succession.look() === "end") return this.#retire(0);
-      await sleep(lookEvery);
+      await sleep(successionEvery);
     }
   }
 
@@ -306,7 +304,7 @@ class Router {
   async #recorded(): Promise<void> {
     const { exchanges, pipes } = this.#ctx;
     if (exchanges + pipes.size === 0) return;
-    for (const end = this.#ctx.now() + lastWords; this.#ctx.exchanges + pipes.size > 0 && this.#ctx.now() < end;) await sleep(5);
+    for (let turn = 0; this.#ctx.exchanges + pipes.size > 0 && turn < lastWords.turns; turn += 1) await sleep(lastWords.pause);
   }
 
   async #exit(): Promise<void> {

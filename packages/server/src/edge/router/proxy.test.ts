@@ -281,7 +281,7 @@ describe("upgrades", () => {
     expect(got.startsWith("HTTP/1.1 101 ")).toBe(true);
     expect(got.endsWith("early:with-headmore")).toBe(true);
     socket.destroy();
-  }, 10_000);
+  });
 
   it("to HTTP/2, or with a body, are served as ordinary requests", async () => {
     const { host } = await app(echo);

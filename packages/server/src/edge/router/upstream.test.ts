@@ -5,7 +5,9 @@ import { freePort, listening, until } from "../testing/harness.ts";
 import type { AnswerSink, Failure, UpstreamConnection } from "./connection.ts";
 import { UpstreamPool } from "./upstream.ts";
 
-const now = (): number => performance.now();
+let held: number | undefined;
+/** Held still where the times between two requests matter. */
+const now = (): number => held ?? performance.now();
 const ok = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const kept = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nkeep-alive: timeout=60\r\n\r\nok";
 const get = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -44,6 +46,7 @@ let server: Server | undefined;
 let pool: UpstreamPool | undefined;
 const sockets: Socket[] = [];
 afterEach(async () => {
+  held = undefined;
   pool?.close();
   for (const socket of sockets.splice(0)) socket.destroy();
   if (server?.listening === true)
@@ -118,6 +121,7 @@ describe("a connection", () => {
 
   it("that idled for a while, or may end at any instant, is not used for a request that cannot be sent again", async () => {
     let bytes = kept;
+    held = performance.now();
     const from = await endpoint((socket) => socket.write(bytes));
     const { connection } = await ask(from);
     expect(from.take(false, now() + 300) === connection).toBe(false);
@@ -137,7 +141,7 @@ describe("a connection", () => {
     const { connection } = await ask(from);
     expect(from.take(true, now() + 5_000) === connection).toBe(false);
     await ask(from);
-    await until(() => sockets.slice(0, 2).every((socket) => socket.closed), 5_000);
+    await until(() => sockets.slice(0, 2).every((socket) => socket.closed));
   });
 });
 
@@ -149,7 +153,7 @@ describe("a failure", () => {
       if (count === 1) socket.destroy();
       else if (count === 2) socket.end("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort");
       else if (count === 3) socket.write("what?\r\n");
-    }, 100);
+    }, 3_000);
     expect((await ask(from)).answer).toMatchObject({ failure: "broken", status: 0 });
     expect((await ask(from)).answer).toMatchObject({ failure: "broken", status: 200, body: "short" });
     expect((await ask(from)).answer).toMatchObject({ failure: "broken", status: 0 });
@@ -157,10 +161,19 @@ describe("a failure", () => {
     expect([answer.outcome, connection.usable, connection.answering]).toEqual(["timeout", false, false]);
   });
 
+  it("is none of an endpoint that answered while this process was held up", async () => {
+    const from = await endpoint((socket) => {
+      socket.write(ok);
+      const end = performance.now() + 3_000;
+      while (performance.now() < end);
+    }, 2_000);
+    expect((await ask(from)).answer.outcome).toBe("200 ok");
+  });
+
   it("to begin the answer includes an endless beginning", async () => {
     const from = await endpoint((socket) => {
       socket.write("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nx: ");
-    }, 100);
+    }, 3_000);
     expect((await ask(from)).answer).toMatchObject({ failure: "timeout", informed: [100] });
   });
 

@@ -1,6 +1,7 @@
 // Connections of one router to one endpoint: a stack of idle ones, the most recently used on top, and those in use.
 // It never queues: who takes a connection gets it at once.
 import { UpstreamConnection, type ConnectionDeps } from "./connection.ts";
+import { lookEvery } from "./looks.ts";
 
 /** Requests that may not be repeated take only connections used this recently (ms) whose end is not near, or a new one: an idle one could be closing right now. */
 const safeIdle = 250;
@@ -55,9 +56,9 @@ export class UpstreamPool {
   #open(extra: boolean): UpstreamConnection {
     const connection = new UpstreamConnection(this.#deps, extra);
     this.#all.add(connection);
-    this.#checker ??= setInterval(() => {
+    this.#checker ??= lookEvery(this.#checkEvery, () => {
       this.#check();
-    }, this.#checkEvery).unref();
+    });
     return connection;
   }
 

@@ -66,7 +66,8 @@ export class TestEdge implements AsyncDisposable {
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       said += text;
     });
-    await once(child, "exit");
+    // Its last words may come after its end.
+    await once(child, "close");
     throw new Error(said);
   }
 
@@ -107,10 +108,10 @@ export class TestEdge implements AsyncDisposable {
           () => false,
         );
       },
-      30_000,
+      60_000,
       "the start of the edge",
     );
-    await until(() => existsSync(join(this.home, "run", "agent.sock")));
+    await until(() => existsSync(join(this.home, "run", "agent.sock")), 60_000, "the agent's socket");
   }
 
   async down(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
@@ -127,7 +128,11 @@ export class TestEdge implements AsyncDisposable {
     const message = { type: "readiness", full, instances: Object.entries(instances).map(([id, ready]) => ({ id, ready })) };
     const socket = connect(join(this.home, "run", "agent.sock"));
     socket.write(`${JSON.stringify(message)}\n`);
-    await once(socket, "data");
+    // An agent that ends meanwhile says nothing more.
+    const closed = once(socket, "close").then(() => {
+      throw new Error("the agent ended before it answered");
+    });
+    await Promise.race([once(socket, "data"), closed]);
     socket.destroy();
     // An entry's acknowledgement comes after everything that was sent to the routers before it.
     await this.traffic.apply(await webEntry([], { ref: { stack: "test-barrier", component: "none" }, ports: [] }), fence(1), never);
@@ -143,7 +148,7 @@ export class TestEdge implements AsyncDisposable {
     const successor = lockHolder(join(this.home, "run", "edge.lock"));
     if (successor !== undefined) {
       process.kill(successor, "SIGTERM");
-      await until(() => lockHolder(join(this.home, "run", "edge.lock")) === undefined, 20_000, "the end of the next edge");
+      await until(() => lockHolder(join(this.home, "run", "edge.lock")) === undefined, 60_000, "the end of the next edge");
     }
     await this.traffic.close();
     await rm(this.home, { recursive: true, force: true });
@@ -151,7 +156,7 @@ export class TestEdge implements AsyncDisposable {
 }
 
 /** Polls a condition; throws with `what` when it does not come true in time. */
-export async function until(condition: () => Promise<boolean> | boolean, ms = 5_000, what = "the condition"): Promise<void> {
+export async function until(condition: () => Promise<boolean> | boolean, ms = 30_000, what = "the condition"): Promise<void> {
   const deadline = performance.now() + ms;
   while (!(await condition())) {
     if (performance.now() > deadline) throw new Error(`${what} did not come true within ${String(ms)} ms`);

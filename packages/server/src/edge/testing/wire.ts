@@ -42,7 +42,7 @@ export class RawClient implements Disposable {
   }
 
   /** The next whole answer; undefined when the other side closed without another one. `bodiless`: it answers a HEAD. */
-  async answer(bodiless = false, ms = 5_000): Promise<RawAnswer | undefined> {
+  async answer(bodiless = false, ms = 30_000): Promise<RawAnswer | undefined> {
     const deadline = performance.now() + ms;
     for (;;) {
       const taken = takeAnswer(this.#buffer, bodiless, this.#closed);
@@ -57,7 +57,7 @@ export class RawClient implements Disposable {
   }
 
   /** Whether the other side closes within `ms`; what it still sends is kept. */
-  async closes(ms = 5_000): Promise<boolean> {
+  async closes(ms = 30_000): Promise<boolean> {
     const deadline = performance.now() + ms;
     while (!this.#closed) if (!(await this.#change(deadline))) return false;
     return true;

@@ -37,6 +37,8 @@ export async function openSockets(cluster: string, paths: HostSockets): Promise<
       stream = hold(await tunnel.open(target, AbortSignal.timeout(connectTimeout)));
     } catch (error) {
       socket.end(refusal(cluster, tunnel === undefined ? reason : error instanceof Error ? error.message : String(error)));
+      // Whoever still sends cannot end before somebody takes it.
+      socket.resume();
       return;
     }
     if (greeting !== "") socket.write(greeting);

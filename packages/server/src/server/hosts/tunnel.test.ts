@@ -22,7 +22,7 @@ let served: Promise<void>;
 let exec: Duplex;
 let sockets: LocalSockets;
 let paths: ReturnType<typeof hostSockets>;
-const signal = AbortSignal.timeout(60_000);
+const signal = AbortSignal.timeout(240_000);
 
 /** What the daemon does: output is framed, input is not. */
 function framed(output: PassThrough): PassThrough {
@@ -72,8 +72,10 @@ test("carries many connections at once, each whole and each with its own end", a
 });
 
 test("keeps a connection for as long as both ends want it, whatever time it had to be made", async () => {
-  const stream = await tunnel.open({ socket: "agent" }, AbortSignal.timeout(200));
-  await new Promise((resolve) => setTimeout(resolve, 400));
+  const time = new AbortController();
+  const stream = await tunnel.open({ socket: "agent" }, time.signal);
+  time.abort(new Error("its time is over"));
+  await new Promise((resolve) => setTimeout(resolve, 100));
   stream.end("still here");
   expect(await text(stream)).toBe("still here");
 });
@@ -98,6 +100,17 @@ test("answers at once with the reason while there is no tunnel", async () => {
     failure: { code: "cluster_unreachable" },
     retryable: true,
   });
+});
+
+test("answers so also who has much to say, and lets him go", async () => {
+  sockets.use(undefined, "the daemon is away");
+  const socket = connect(paths.agent);
+  // More than anybody keeps for a reader that does not come.
+  socket.write(Buffer.alloc(10_000_000));
+  let answer = "";
+  socket.setEncoding("utf8").on("data", (piece: string) => (answer += piece));
+  await once(socket, "close");
+  expect(answer).toMatch(/^HTTP\/1\.1 503/);
 });
 
 test("survives a break in the middle of everything, and tells of it", async () => {

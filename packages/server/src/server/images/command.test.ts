@@ -3,7 +3,10 @@ import { execFile } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+
+// Real processes on a machine that may be busy with much else.
+vi.setConfig({ testTimeout: 300_000 });
 
 const built = join(import.meta.dirname, "..", "..", "..", "..", "..", "dist", "server.js");
 /** The built server where there is one that is meant to be tested, else the sources. */
@@ -22,7 +25,7 @@ function images(
 ): Promise<{ readonly code: number; readonly out: string; readonly err: string }> {
   const surroundings = { PATH: process.env["PATH"], HOME: home, BERTH_HOME: home, ...env };
   return new Promise((resolve) => {
-    execFile(process.execPath, [program, "images", ...args], { env: surroundings, timeout: 30_000 }, (error, out, err) => {
+    execFile(process.execPath, [program, "images", ...args], { env: surroundings, timeout: 120_000 }, (error, out, err) => {
       resolve({ code: error === null ? 0 : typeof error.code === "number" ? error.code : -1, out, err });
     });
   });

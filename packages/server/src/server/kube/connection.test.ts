@@ -63,11 +63,12 @@ it.each([
 ] as const)(
   "is away when it is %s, although its watch still stands, since it was heard last; and is taken over again afterwards",
   async (mood, words) => {
-    const { day, connection, taken } = await start(400);
+    const { day, connection, taken } = await start(1_500);
     const before = Date.now();
     day.mood = mood;
     await until(() => !connection.state.connected);
-    expect(Date.now() - before).toBeLessThan(4_000);
+    // A beat to ask, one to wait, and what a busy machine adds.
+    expect(Date.now() - before).toBeLessThan(15_000);
     expect(connection.state.reason).toMatch(words);
     expect(connection.state.since.getTime()).toBeLessThan(Date.now() - 300);
     expect(connection.place?.connected).toBe(false);
@@ -78,20 +79,22 @@ it.each([
 );
 
 it("is there as long as it answers, if only that it is busy", async () => {
-  const { day, connection, taken } = await start(100);
+  // Longer than this process may be held up, which would look like silence.
+  const { day, server, connection, taken } = await start(1_500);
   day.mood = "busy";
   const states: boolean[] = [];
-  for (let count = 0; count < 20; count++) {
+  await until(() => {
     states.push(connection.state.connected);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+    // Nine times each beat, since whoever is busy is asked again.
+    return server.asked.filter((one) => one.includes("/version")).length >= 3 * 9;
+  });
   expect(states).not.toContain(false);
   expect(taken()).toBe(1);
 });
 
 it("is there for the whole patience when a watch is cut that was quiet for longer, and away after it", async () => {
   const patience = 1_500;
-  const { day, server, connection, taken } = await start(100, patience);
+  const { day, server, connection, taken } = await start(1_500, patience);
   await new Promise((resolve) => setTimeout(resolve, patience + 500));
   day.mood = "blind";
   for (const socket of server.sockets) socket.destroy();

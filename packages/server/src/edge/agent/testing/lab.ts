@@ -159,7 +159,7 @@ export class Lab extends EngineLab implements AsyncDisposable {
       );
       return all.close();
     };
-    if (groups !== undefined) await until(() => clear(groups), "no control group is left", 5_000);
+    if (groups !== undefined) await until(() => clear(groups), "no control group is left", 60_000);
     await this.engine.close();
     await rm(this.home, { recursive: true, force: true, maxRetries: 5 });
   }

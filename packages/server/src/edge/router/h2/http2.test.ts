@@ -24,7 +24,7 @@ beforeAll(async () => {
   const { certificate, key } = testCertificate({ hosts });
   await edge.traffic.setCertificates([{ name: "all", chain: certificate, key, isDefault: true }], fence(1), never);
   port = await securePort(edge);
-}, 60_000);
+}, 120_000);
 afterAll(async () => {
   for (const session of sessions) session.destroy();
   await edge[Symbol.asyncDispose]();
@@ -164,7 +164,7 @@ describe("HTTP/2 towards clients", () => {
     expect((await ask(session, {}, "")).headers["x-length"]).toBe("chunked");
   });
 
-  it("holds back an instance whose client reads slowly, and a client whose instance does", { timeout: 60_000 }, async () => {
+  it("holds back an instance whose client reads slowly, and a client whose instance does", { timeout: 120_000 }, async () => {
     let written = 0;
     let read = 0;
     let upload: IncomingMessage | undefined;
@@ -194,7 +194,7 @@ describe("HTTP/2 towards clients", () => {
         await new Promise((resolve) => setTimeout(resolve, 300));
         return stays;
       },
-      20_000,
+      60_000,
       "the instance to be held back",
     );
     expect(written).toBeLessThan(24 * 1024 * 1024);
@@ -218,7 +218,7 @@ describe("HTTP/2 towards clients", () => {
         await new Promise((resolve) => setTimeout(resolve, 300));
         return stays;
       },
-      20_000,
+      60_000,
       "the client to be held back",
     );
     expect(sent).toBeLessThan(24 * 1024 * 1024);
@@ -330,7 +330,7 @@ describe("HTTP/2 towards clients", () => {
     await until(async () => (await ask(session, {})).status === 200);
   });
 
-  it("takes a crowd's connections, too", { timeout: 60_000 }, async () => {
+  it("takes a crowd's connections, too", { timeout: 120_000 }, async () => {
     await using crowded = await TestEdge.start({ limits: { restFrom: 0 } });
     await using made = await endpoint("i1", echo);
     const host = "web.shop.localhost";

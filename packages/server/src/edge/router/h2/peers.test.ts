@@ -34,14 +34,14 @@ beforeAll(async () => {
   port = await securePort(edge);
   folder = await mkdtemp(join(tmpdir(), "berth-h2-"));
   await writeFile(join(folder, "ca.pem"), certificate);
-}, 60_000);
+}, 120_000);
 afterAll(async () => {
   await edge[Symbol.asyncDispose]();
   await instance[Symbol.asyncDispose]();
   await rm(folder, { recursive: true, force: true });
 });
 
-describe("others' clients of HTTP/2", { timeout: 60_000 }, () => {
+describe("others' clients of HTTP/2", { timeout: 240_000 }, () => {
   it.skipIf(isWithout("curl"))("curl gets pages and sends files, in TLS and by prior knowledge", async () => {
     const body = randomBytes(3_000_000);
     const [sent, back] = [join(folder, "sent"), join(folder, "back")];

@@ -92,7 +92,7 @@ function renew(edge: TestEdge, generation: number): Promise<void> {
   return edge.traffic.setCertificates([{ name: "one", chain: certificate, key, isDefault: true }], fence(generation), never);
 }
 
-describe("clients of HTTP/2", { timeout: 120_000 }, () => {
+describe("clients of HTTP/2", { timeout: 300_000 }, () => {
   it("lose nothing when a certificate is renewed, and keep their connections", async () => {
     const { edge, made, port } = await serving();
     await using _edge = edge;
@@ -101,7 +101,7 @@ describe("clients of HTTP/2", { timeout: 120_000 }, () => {
     for (let n = 2; n < 6; n += 1) {
       const before = caller.served;
       await renew(edge, n);
-      await until(() => caller.served > before + 50, 20_000);
+      await until(() => caller.served > before + 50, 60_000);
     }
     await caller.stop();
     expect(caller.failures).toEqual([]);
@@ -118,25 +118,25 @@ describe("clients of HTTP/2", { timeout: 120_000 }, () => {
     await once(stream, "data");
     const away = once(long, "goaway") as Promise<[number, number]>;
     const callers = [new Caller(port, 4), new Caller(port, 4)];
-    await until(() => callers.every(({ served }) => served > 100), 20_000);
+    await until(() => callers.every(({ served }) => served > 100), 60_000);
     const before = (await edge.traffic.hello(never)).pid;
     await edge.traffic.upgrade({ node: process.execPath, entry: testEntry }, never);
     const [code, last] = await away;
     // It names the stream that is under way, which is the only one.
     expect([code, last]).toEqual([0, 1]);
     expect((await answered).body.toString()).toMatch(/^begun\.+whole$/);
-    await until(() => callers.every(({ connections }) => connections > 1), 20_000, "new connections");
+    await until(() => callers.every(({ connections }) => connections > 1), 60_000, "new connections");
     await until(
       () =>
         edge.traffic.hello(never).then(
           ({ pid }) => pid !== before,
           () => false,
         ),
-      30_000,
+      60_000,
       "the next edge",
     );
     const then = callers.map((caller) => caller.served);
-    await until(() => callers.every((caller, index) => caller.served > (then[index] ?? 0) + 100), 20_000);
+    await until(() => callers.every((caller, index) => caller.served > (then[index] ?? 0) + 100), 60_000);
     for (const caller of callers) await caller.stop();
     expect(callers.flatMap(({ failures, unsent }) => [...failures, ...unsent])).toEqual([]);
     // Each one once, also those that were asked again.
@@ -167,10 +167,10 @@ describe("clients of HTTP/2", { timeout: 120_000 }, () => {
         if (client.goneAway === undefined && sent - answered() < 50) for (let n = 0; n < 5; n += 1) more();
         return client.goneAway !== undefined;
       },
-      30_000,
+      60_000,
       "the word",
     );
-    await until(() => client.closed, 20_000, "the end of the connection");
+    await until(() => client.closed, 60_000, "the end of the connection");
     const last = client.goneAway?.last ?? 0;
     expect(last).toBeGreaterThanOrEqual(39);
     expect(answered()).toBe((last + 1) / 2);
