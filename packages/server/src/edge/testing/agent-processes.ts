@@ -58,10 +58,14 @@ export class AgentProcesses {
     child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.complaints += text;
     });
-    await until(async () => {
-      if (child.exitCode !== null) throw new Error(`${name} ended: ${this.complaints}`);
-      return this.answers(name, "/v1/hello");
-    }, `${name} answers`);
+    await until(
+      async () => {
+        if (child.exitCode !== null) throw new Error(`${name} ended: ${this.complaints}`);
+        return this.answers(name, "/v1/hello");
+      },
+      `${name} answers`,
+      60_000,
+    );
   }
 
   answers(name: AgentProcess, path: string): Promise<boolean> {
