@@ -263,7 +263,7 @@ export class TestBerth {
   }
 
   /** The rollout once it has ended. */
-  async ended(stack: string, component: string, rollout: number, within = 60_000): Promise<Rollout> {
+  async ended(stack: string, component: string, rollout: number, within = 120_000): Promise<Rollout> {
     return until(
       async () => {
         const found = await this.client.showRollout({ params: { stack, component, rollout } });
@@ -343,7 +343,7 @@ export function startLoad(
   host: string,
   path = "/",
   workers = 4,
-): { stop(): Promise<{ requests: number; failed: string[] }> } {
+): { count(): number; stop(): Promise<{ requests: number; failed: string[] }> } {
   let stopped = false;
   let requests = 0;
   const failed: string[] = [];
@@ -360,6 +360,7 @@ export function startLoad(
   };
   const running = Array.from({ length: workers }, work);
   return {
+    count: () => requests,
     async stop() {
       stopped = true;
       await Promise.all(running);
