@@ -20,7 +20,7 @@ export interface Place extends AsyncDisposable {
 
 export const never = new AbortController().signal;
 
-export async function until<T>(look: () => Promise<T | undefined | false>, what: string, timeout = 30_000): Promise<T> {
+export async function until<T>(look: () => Promise<T | undefined | false>, what: string, timeout = 60_000): Promise<T> {
   for (const deadline = Date.now() + timeout; ;) {
     const found = await look();
     if (found !== undefined && found !== false) return found;
