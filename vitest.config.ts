@@ -52,8 +52,8 @@ export default defineConfig({
           include: [`packages/server/src/${docker}`, "e2e/docker/**/*.test.ts"],
           exclude: [...outside, long],
           // Each file has daemons and addresses of its own.
-          testTimeout: 240_000,
-          hookTimeout: 300_000,
+          testTimeout: 600_000,
+          hookTimeout: 900_000,
         },
       },
       {

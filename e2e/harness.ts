@@ -346,7 +346,7 @@ export function startLoad(
   host: string,
   path = "/",
   workers = 4,
-): { stop(): Promise<{ requests: number; failed: string[] }> } {
+): { count(): number; stop(): Promise<{ requests: number; failed: string[] }> } {
   let stopped = false;
   let requests = 0;
   const failed: string[] = [];
@@ -363,6 +363,7 @@ export function startLoad(
   };
   const running = Array.from({ length: workers }, work);
   return {
+    count: () => requests,
     async stop() {
       stopped = true;
       await Promise.all(running);

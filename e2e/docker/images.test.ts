@@ -51,5 +51,5 @@ test.skipIf(missing !== undefined)(
       rmSync(dir, { recursive: true, force: true });
     }
   },
-  300_000,
+  900_000,
 );

@@ -13,7 +13,7 @@ import {
   type DockerdOptions,
   type TestDaemon,
 } from "../../packages/server/src/docker/testing/daemon.ts";
-import { TestBerth } from "../harness.ts";
+import { TestBerth, until as waited } from "../harness.ts";
 
 /** Why there can be none here; undefined when there can. */
 export const missing = dockerdMissing() ?? debianMissing();
@@ -22,6 +22,21 @@ export const engines: readonly (readonly [name: "docker" | "podman", missing: st
   ["docker", missing],
   ["podman", podmanMissing() ?? buildahMissing() ?? debianMissing()],
 ];
+/** As elsewhere, with the time that containers and images take on a machine that is busy with much else. */
+export const until: typeof waited = (look, what, within = 120_000, evidence, period) => waited(look, what, within, evidence, period);
+/** Whether the doctor finds nothing that has failed: a check that is not answered within its seconds has, for that time. */
+export async function foundWhole(berth: TestBerth): Promise<void> {
+  let failed: readonly object[] = [];
+  await until(
+    async () => {
+      failed = (await berth.client.runDoctor()).checks.filter((check) => check.status === "failed");
+      return failed.length === 0 ? true : undefined;
+    },
+    "the doctor to find nothing that has failed",
+    undefined,
+    () => JSON.stringify(failed),
+  );
+}
 /** Debian with Node.js 18. */
 export const base = "berth-test/debian:12";
 const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -37,10 +52,10 @@ export class DockerPlace implements AsyncDisposable {
     this.berth = berth;
   }
 
-  /** `settings`: more of the server's config.json; `env`: of its environment; `prefix`: what stands before its command; `of`: of the daemon. */
+  /** `settings`: more of the server's config.json; `envOf`: of its environment, beside that daemon; `prefix`: what stands before its command; `of`: of the daemon. */
   static async open(
     settings: object = {},
-    env: Readonly<Record<string, string>> = {},
+    envOf: Readonly<Record<string, string>> | ((daemon: TestDaemon) => Readonly<Record<string, string>>) = {},
     { kind = "docker", prefix, ...of }: DockerdOptions & { readonly kind?: "docker" | "podman"; readonly prefix?: readonly string[] } = {},
   ): Promise<DockerPlace> {
     const daemon = await (kind === "podman" ? startPodman() : startDockerd(of));
@@ -48,7 +63,7 @@ export class DockerPlace implements AsyncDisposable {
     try {
       await importImage(api, createReadStream(await leanTar(["nodejs"])), { reference: base, env: { PATH: path } });
       const berth = await TestBerth.start(
-        { BERTH_ENGINE: "docker", BERTH_DOCKER_HOST: daemon.url, ...env },
+        { BERTH_ENGINE: "docker", BERTH_DOCKER_HOST: daemon.url, ...(typeof envOf === "function" ? envOf(daemon) : envOf) },
         {
           images: { os: base, runtimes: [{ runtime: "node", version: "18", build: base, run: base }], tools: [] },
           networks: { base: daemon.subnet.replace(/\.0\.0\/16$/, ".128.0/17"), size: 25 },
@@ -65,8 +80,11 @@ export class DockerPlace implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.berth.stop();
-    this.api.close();
-    await this.daemon[Symbol.asyncDispose]();
+    try {
+      await this.berth.stop();
+    } finally {
+      this.api.close();
+      await this.daemon[Symbol.asyncDispose]();
+    }
   }
 }

@@ -4,8 +4,8 @@ import { createReadStream } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { importImage } from "../../packages/server/src/builders/bases/import.ts";
 import { debianTar } from "../../packages/server/src/builders/testing/debian.ts";
-import { archive, until, type Files, type TestBerth } from "../harness.ts";
-import { DockerPlace, missing } from "./place.ts";
+import { archive, type Files, type TestBerth } from "../harness.ts";
+import { DockerPlace, missing, until } from "./place.ts";
 
 const path = "/usr/lib/postgresql/15/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const stores = "berth-test/stores:1";
@@ -135,7 +135,7 @@ describe.skipIf(missing !== undefined)(`a compose.yaml of the kind people have${
       for await (const chunk of answer) if (String(chunk).includes("errorDetail")) throw new Error(String(chunk));
     }
   }, 900_000);
-  afterAll(() => place?.[Symbol.asyncDispose](), 120_000);
+  afterAll(() => place?.[Symbol.asyncDispose](), 300_000);
 
   interface Answer {
     readonly hits: string;

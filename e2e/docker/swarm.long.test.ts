@@ -7,8 +7,8 @@ import { importImage } from "../../packages/server/src/builders/bases/import.ts"
 import { debianTar } from "../../packages/server/src/builders/testing/debian.ts";
 import { registryMissing, startRegistry, type TestRegistry } from "../../packages/server/src/docker/testing/registry.ts";
 import { startSwarm, type TestSwarm } from "../../packages/server/src/docker/testing/swarm.ts";
-import { startLoad, TestBerth, until, webApp, type Files } from "../harness.ts";
-import { base, missing as noDocker } from "./place.ts";
+import { startLoad, TestBerth, webApp, type Files } from "../harness.ts";
+import { base, missing as noDocker, until } from "./place.ts";
 
 const missing = noDocker ?? registryMissing();
 
@@ -47,7 +47,7 @@ describe.skipIf(missing !== undefined)(`the Docker engine on a Swarm${missing ==
     await berth?.stop();
     await swarm?.[Symbol.asyncDispose]();
     await registry?.[Symbol.asyncDispose]();
-  }, 120_000);
+  }, 300_000);
 
   const project = (version: string): Files => ({
     ...webApp(version),

@@ -1,10 +1,10 @@
 // Volumes of containers: taken out as archives while they are used, put into other stacks, and nothing half-made when something dies in the middle.
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { until, type Files, type TestBerth } from "../harness.ts";
-import { base, DockerPlace, type engines } from "./place.ts";
+import type { Files, TestBerth } from "../harness.ts";
+import { base, DockerPlace, until, type engines } from "./place.ts";
 
 /** Keeps what it is told in a file of its volume, which belongs to a user of its own. */
 const program = `const http = require("http"), fs = require("fs");
@@ -38,7 +38,7 @@ export function volumeTests(kind: (typeof engines)[number][0], missing: string |
   }, 900_000);
   afterAll(async () => {
     await place?.[Symbol.asyncDispose]();
-  }, 120_000);
+  });
 
   const volumes = async (stack: string) => (await berth.client.listVolumes({ params: { stack } })).items;
   const listed = () => execFileSync("tar", ["-tvf", archive, "--numeric-owner"], { encoding: "utf8" });
@@ -129,11 +129,13 @@ export function volumeTests(kind: (typeof engines)[number][0], missing: string |
   /** What is in the daemon's folder of the stack's volume: the content's folder, and what is put together beside it. */
   async function folders(stack: string): Promise<string[]> {
     const found = await volumeOf(stack);
-    return found === undefined
-      ? []
-      : execFileSync("ls", ["-A", join(found, "..")], { encoding: "utf8" })
-          .split("\n")
-          .filter((name) => name !== "");
+    try {
+      return found === undefined ? [] : readdirSync(join(found, ".."));
+    } catch (error) {
+      // It was removed since it was listed.
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+      throw error;
+    }
   }
   async function kept(stack: string): Promise<string> {
     return join((await volumeOf(stack)) ?? "", "kept");

@@ -3,9 +3,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { DockerApi } from "../../packages/server/src/docker/api.ts";
 import { pushImage, registryMissing, startRegistry, type TestRegistry } from "../../packages/server/src/docker/testing/registry.ts";
-import { freePort } from "../../packages/server/src/edge/testing/harness.ts";
-import { until, type Files, type TestBerth } from "../harness.ts";
-import { base, DockerPlace, missing as noDocker } from "./place.ts";
+import type { Files, TestBerth } from "../harness.ts";
+import { base, DockerPlace, missing as noDocker, until } from "./place.ts";
 
 const missing = noDocker ?? registryMissing();
 
@@ -18,7 +17,7 @@ describe.skipIf(missing !== undefined)(`a registry with a webhook${missing === u
 
   beforeAll(async () => {
     // Where the registry calls stays the same when the server is started again.
-    place = await DockerPlace.open({}, { BERTH_PORT: String(await freePort()) });
+    place = await DockerPlace.open({}, ({ ports }) => ({ BERTH_PORT: String(ports[0]) }));
     ({ api, berth } = place);
     registry = await startRegistry({
       notify: async (host) => {
@@ -37,7 +36,7 @@ describe.skipIf(missing !== undefined)(`a registry with a webhook${missing === u
   afterAll(async () => {
     await place?.[Symbol.asyncDispose]();
     await registry?.[Symbol.asyncDispose]();
-  }, 120_000);
+  });
 
   /** Pushes an image whose program answers with that word; its digest. */
   const push = async (name: string, word: string, tag = "1"): Promise<string> => {
@@ -63,7 +62,7 @@ describe.skipIf(missing !== undefined)(`a registry with a webhook${missing === u
     until(
       async () => (await rollouts(stack)).find((one) => one.number === number && one.endedAt !== undefined),
       `rollout ${String(number)} of ${stack}`,
-      60_000,
+      180_000,
       () => berth.log(),
     );
   const release = (stack: string, number: number) => berth.client.showRelease({ params: { stack, component: "web", release: number } });

@@ -9,7 +9,7 @@ describe.skipIf(missing !== undefined)(`the Docker engine${missing === undefined
   beforeAll(async () => {
     place = await DockerPlace.open({ routerLimits: { restFrom: 5 } });
   }, 900_000);
-  afterAll(() => place?.[Symbol.asyncDispose](), 120_000);
+  afterAll(() => place?.[Symbol.asyncDispose](), 300_000);
 
   test("0 of 20,000 requests fail while everything is released, restarted, scaled, rolled back and upgraded", async () => {
     const { report, streams, faults } = await loadThroughChanges(place.berth, {

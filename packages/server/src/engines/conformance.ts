@@ -8,7 +8,7 @@ import { whatIsKept } from "./conformance/kept.ts";
 import { Lab, type Place } from "./conformance/lab.ts";
 
 // Real processes on a machine that may be busy with much else.
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 300_000 });
 
 /** Defines the suite for one engine. `open` makes an empty place for it; the suite disposes of it. */
 export function describeEngine(name: string, open: () => Promise<Place>): void {

@@ -89,10 +89,10 @@ describe.skipIf(missing !== undefined)(`attested builds${missing === undefined ?
     builders = { docker: attested(docker, "docker"), buildkit: attested(buildkit, "buildkit") };
   });
   afterAll(async () => {
-    api.close();
-    await registry[Symbol.asyncDispose]();
-    await buildkitd[Symbol.asyncDispose]();
-    await daemon[Symbol.asyncDispose]();
+    api?.close();
+    await registry?.[Symbol.asyncDispose]();
+    await buildkitd?.[Symbol.asyncDispose]();
+    await daemon?.[Symbol.asyncDispose]();
     rmSync(dir, { recursive: true, force: true });
   });
 
@@ -214,7 +214,7 @@ describe.skipIf(missing !== undefined)(`attested builds${missing === undefined ?
     const body = { Image: base, Cmd: ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package} ${Version}\\n"] };
     const { Id } = await api.json<{ Id: string }>("POST", "/containers/create", { body });
     await api.json("POST", `/containers/${Id}/start`);
-    await api.json("POST", `/containers/${Id}/wait`, { timeout: 60_000 });
+    await api.json("POST", `/containers/${Id}/wait`, { timeout: 240_000 });
     const { readFrames } = await import("../../docker/frames.ts");
     let text = "";
     for await (const { data } of readFrames(await api.stream("GET", `/containers/${Id}/logs`, { query: { stdout: "true" } })))

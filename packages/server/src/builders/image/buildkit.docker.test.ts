@@ -49,9 +49,9 @@ describe.skipIf(missing !== undefined)(`image builds by buildkit${missing === un
     expect(existsSync(folder) ? readdirSync(folder) : []).toEqual([]);
   });
   afterAll(async () => {
-    api.close();
-    await buildkitd[Symbol.asyncDispose]();
-    await daemon[Symbol.asyncDispose]();
+    api?.close();
+    await buildkitd?.[Symbol.asyncDispose]();
+    await daemon?.[Symbol.asyncDispose]();
     rmSync(dir, { recursive: true, force: true });
   });
 

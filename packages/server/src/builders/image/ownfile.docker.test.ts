@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { planOf, type Files } from "../../core/buildplan/tree.fixture.ts";
 import { base, imageBuilders, ImageBuilders, imageBuildersMissing, type ImagePlace } from "../testing/imagebuilders.ts";
 import { buildahLacks, chooseBuilder } from "./choice.ts";
-import { buildFiles, filesIn, imageOf, type Asked, type Run } from "../testing/imagelab.ts";
+import { buildFiles, filesIn, imageOf, told, type Asked, type Run } from "../testing/imagelab.ts";
 
 const missing = imageBuildersMissing();
 
@@ -18,7 +18,7 @@ describe.skipIf(missing !== undefined)(`a Dockerfile of one's own${missing === u
     all = await ImageBuilders.open(dir);
   });
   afterAll(async () => {
-    await all[Symbol.asyncDispose]();
+    await all?.[Symbol.asyncDispose]();
     rmSync(dir, { recursive: true, force: true });
   });
 
@@ -132,8 +132,8 @@ describe.skipIf(missing !== undefined)(`a Dockerfile of one's own${missing === u
       });
       const [install, make] = ["RUN echo installed > /deps (line 3)", "RUN cat /srv/code > /made (line 5)"];
       expect((await build(files("1"))).steps).toEqual([`${install} started`, `${install} finished`, `${make} started`, `${make} finished`]);
-      expect((await build(files("2"))).steps).toEqual([`${install} cached`, `${make} started`, `${make} finished`]);
-      expect((await build(files("2"))).steps).toEqual([`${install} cached`, `${make} cached`]);
+      expect(told((await build(files("2"))).steps)).toEqual([`${install} cached`, `${make} started`, `${make} finished`]);
+      expect(told((await build(files("2"))).steps)).toEqual([`${make} cached`, `${install} cached`]);
     });
   });
 

@@ -13,7 +13,7 @@ import type { DockerApi } from "../../docker/api.ts";
 import type { Builder } from "../builder.ts";
 import { hostileProgram, hostileTargets } from "./hostile-build.ts";
 import { base, entriesOf, ImageBuilders, imageBuildersMissing, type ImageBuilderKind } from "./imagebuilders.ts";
-import { buildFiles, imageOf, processesRunning, until, type Asked, type Run } from "./imagelab.ts";
+import { buildFiles, imageOf, processesRunning, told, until, type Asked, type Run } from "./imagelab.ts";
 import { folderTar, streamOf } from "./tarball.ts";
 
 const catalogue: Catalogue = { os: base, runtimes: [{ runtime: "node", version: "18", build: base, run: base }], tools: [] };
@@ -86,7 +86,7 @@ export function builderTests(extents: Partial<Record<ImageBuilderKind, "all" | "
       }
 
       async function answerOf(url: string): Promise<string> {
-        for (const end = Date.now() + 30_000; ;) {
+        for (const end = Date.now() + 120_000; ;) {
           try {
             return await (await fetch(url)).text();
           } catch (error) {
@@ -111,7 +111,7 @@ export function builderTests(extents: Partial<Record<ImageBuilderKind, "all" | "
         });
         const { id, url } = await started(digest);
         expect(await answerOf(url)).toBe("hello from 10001");
-        await api.json("POST", `/containers/${id}/stop`, { query: { t: 20 } });
+        await api.json("POST", `/containers/${id}/stop`, { query: { t: 120 }, timeout: 180_000 });
         expect(await api.json("GET", `/containers/${id}/json`)).toMatchObject({ State: { ExitCode: 0 } });
         await api.json("DELETE", `/containers/${id}`);
       });
@@ -140,7 +140,7 @@ export function builderTests(extents: Partial<Record<ImageBuilderKind, "all" | "
         expect(first.lines).toEqual(expect.arrayContaining(["installed", "built"]));
         const changed = { ...hello, "server.js": `${String(hello["server.js"])}\n// changed`, lock: "1" };
         const second = await build(changed, { steps });
-        expect(second.steps).toEqual(["install cached", "build started", "build finished"]);
+        expect(told(second.steps)).toEqual(["install cached", "build started", "build finished"]);
         const third = await build({ ...changed, lock: "2" }, { steps });
         expect(third.steps).toEqual(["install started", "install finished", "build started", "build finished"]);
         // Dependencies are a layer of their own, which a change of the code leaves as it is.
@@ -166,9 +166,7 @@ export function builderTests(extents: Partial<Record<ImageBuilderKind, "all" | "
         const failing = [...steps, step("build", "exit 3")];
         expect((await build(hello, { steps: failing, stackId: "three" })).steps).toEqual([...ran, "build started", "build failed"]);
         const again = (await build(hello, { steps: failing, stackId: "three" })).steps;
-        // BuildKit may tell of what it found once it has begun with what comes next.
-        expect(again.toSorted()).toEqual(["build failed", "build started", "install cached"]);
-        expect(again.at(-1)).toBe("build failed");
+        expect(told(again)).toEqual(["install cached", "build started", "build failed"]);
       });
 
       it("tell which step failed, how, and by which line; and leave no container", async () => {

@@ -65,7 +65,7 @@ export async function startBuildkitd(): Promise<TestBuildkit> {
 }
 
 async function answering(buildkit: Buildkit): Promise<void> {
-  for (const until = performance.now() + 60_000; ;) {
+  for (const until = performance.now() + 120_000; ;) {
     try {
       await callBuildctl(buildkit, ["debug", "workers"], new AbortController().signal);
       return;

@@ -47,6 +47,12 @@ export async function buildFiles(builder: Builder, blobs: BlobWriter, files: Fil
   return { request, outcome: await builder.build(request, take, signal), steps, lines };
 }
 
+/** Steps with those first that nothing had to be done for: BuildKit may tell of what it found once it has begun with what comes next. */
+export const told = (steps: readonly string[]): string[] => {
+  const found = steps.filter((one) => one.endsWith(" cached"));
+  return [...found.toSorted(), ...steps.filter((one) => !found.includes(one))];
+};
+
 /** The image, or a failure of the test that shows why there is none. */
 export function imageOf({ outcome, lines }: Run): string {
   if (!outcome.ok) throw new Error(`${JSON.stringify(outcome.cause)}\n${lines.join("\n")}`);
@@ -98,6 +104,6 @@ export function pidsWhere(fits: (line: string) => boolean): number[] {
 }
 
 export async function until(look: () => boolean, what: string): Promise<void> {
-  for (const end = Date.now() + 30_000; !look(); await new Promise((resolve) => setTimeout(resolve, 50)))
-    if (Date.now() > end) throw new Error(`waited 30 s for ${what}`);
+  for (const end = Date.now() + 120_000; !look(); await new Promise((resolve) => setTimeout(resolve, 50)))
+    if (Date.now() > end) throw new Error(`waited 120 s for ${what}`);
 }

@@ -24,12 +24,14 @@ export interface TestDaemon extends AsyncDisposable {
   readonly storage: string;
   /** All its addresses: networks of containers get theirs from here. */
   readonly subnet: string;
+  /** Of this machine, for what a test has listen there: nobody else takes them. */
+  readonly ports: readonly number[];
   /** Where its images and containers lie. */
   readonly data: string;
   /** What it wrote about itself so far. */
   log(): string;
-  /** As a power cut: everything ends at once, and the daemon comes back with its images, its containers stopped. */
-  reboot(): Promise<void>;
+  /** As a power cut: everything ends at once, and the daemon comes back with its images, its containers stopped. `off`: what is done before it comes back. */
+  reboot(off?: () => Promise<void>): Promise<void>;
 }
 
 export interface DaemonOptions {
@@ -64,7 +66,7 @@ export function podmanMissing(): string | undefined {
 
 export async function startDockerd(options: DockerdOptions = {}): Promise<TestDaemon> {
   const place = await claimPlace();
-  return start(place, async () => {
+  return start(place, () => {
     const at = (name: string): string => join(place.folder, name);
     const bridge = `berth${String(place.number)}`;
     if (options.dataBytes !== undefined) {
@@ -75,7 +77,7 @@ export async function startDockerd(options: DockerdOptions = {}): Promise<TestDa
     execFileSync("ip", ["link", "add", bridge, "type", "bridge"]);
     execFileSync("ip", ["addr", "add", `10.${String(place.number)}.0.1/24`, "dev", bridge]);
     execFileSync("ip", ["link", "set", bridge, "up"]);
-    const tls = options.tls === true ? await makeTls(at("tls")) : undefined;
+    const tls = options.tls === true ? makeTls(at("tls"), place.ports.at(-1) ?? 0) : undefined;
     // dockerd's own rules would be shared with, and emptied by, every other dockerd of the machine. Ports are published by docker-proxy.
     applyFirewall(networkRules(place.number, options.outbound === true));
     if (options.outbound === true) writeFileSync("/proc/sys/net/ipv4/ip_forward", "1");
@@ -173,10 +175,10 @@ interface Recipe {
   readonly volatile: readonly string[];
 }
 
-async function start(place: Place, prepare: () => Recipe | Promise<Recipe>): Promise<TestDaemon> {
+async function start(place: Place, prepare: () => Recipe): Promise<TestDaemon> {
   let child: ChildProcess | undefined;
   try {
-    const recipe = await prepare();
+    const recipe = prepare();
     const endpoint: DockerEndpoint = { type: "unix", path: join(place.folder, "s") };
     child = await launch(place, recipe, endpoint);
     return {
@@ -186,10 +188,12 @@ async function start(place: Place, prepare: () => Recipe | Promise<Recipe>): Pro
       url: `unix://${endpoint.path}`,
       storage: recipe.storage,
       subnet: `10.${String(place.number)}.0.0/16`,
+      ports: place.ports.slice(0, -1),
       data: join(place.folder, recipe.kind === "docker" ? "data" : "root"),
       log: () => readLog(place),
-      reboot: async () => {
+      reboot: async (off) => {
         await endConfined(child);
+        await off?.();
         // A boot begins without any, and podman forgets those of containers that it has not stopped itself.
         removeGroups(place);
         for (const path of recipe.volatile) rmSync(path, { recursive: true, force: true });
@@ -279,7 +283,7 @@ export async function startConfined(
 
 export async function answering(endpoint: DockerEndpoint): Promise<void> {
   const api = new DockerApi(endpoint);
-  const until = performance.now() + 60_000;
+  const until = performance.now() + 120_000;
   try {
     for (;;) {
       try {

@@ -18,6 +18,8 @@ export interface Place {
   readonly mark: string;
   /** Of the control groups, below the root of each hierarchy. */
   readonly group: string;
+  /** Of this machine, and below those that the kernel gives to whoever asks for any: nobody else takes one before it is listened on. */
+  readonly ports: readonly number[];
 }
 
 const root = join(tmpdir(), "berth-lab");
@@ -26,7 +28,13 @@ const forwarding = "/proc/sys/net/ipv4/ip_forward";
 
 function placeOf(number: number): Place {
   const folder = join(root, String(number));
-  return { number, folder, mark: `CONTAINERS_CONF=${join(folder, "containers.conf")}`, group: `berth-test-${String(number)}` };
+  return {
+    number,
+    folder,
+    mark: `CONTAINERS_CONF=${join(folder, "containers.conf")}`,
+    group: `berth-test-${String(number)}`,
+    ports: Array.from({ length: 10 }, (_, index) => 12_000 + 10 * number + index),
+  };
 }
 
 /** A free place, once what dead tests left is away. */

@@ -151,6 +151,8 @@ class Proxy {
     this.#server = createServer((request, response) => {
       this.#pass(request, response).catch((error: unknown) => response.destroy(error as Error));
     });
+    // As the registry itself: who sends on a connection at the moment of its end would lose what it sent.
+    this.#server.keepAliveTimeout = 0;
   }
 
   async open(address: string): Promise<void> {

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DockerApi } from "../api.ts";
 import type { DockerEndpoint } from "../endpoint.ts";
+import { DockerError } from "../errors.ts";
 import { answering, endConfined, readLog, startConfined, storageFor } from "./daemon.ts";
 import { applyFirewall, networkRules } from "./firewall.ts";
 import { claimPlace, releasePlace, type Place } from "./place.ts";
@@ -143,7 +144,14 @@ async function joinSwarm(api: DockerApi, address: string, manager: SwarmNode | u
       RemoteAddrs: [`${manager.address}:2377`],
       JoinToken: JoinTokens.Worker,
     };
-    await api.json("POST", "/swarm/join", { body });
+    // On a machine that is busy it takes longer than dockerd lets anybody wait, and goes on.
+    await api.json("POST", "/swarm/join", { body }).catch((error: unknown) => {
+      if (!(error instanceof DockerError && /will continue in the background/.test(error.message))) throw error;
+    });
   }
-  return (await api.json<{ readonly Swarm: { readonly NodeID: string } }>("GET", "/info")).Swarm.NodeID;
+  for (const until = performance.now() + 120_000; ; await sleep(100)) {
+    const { Swarm } = await api.json<{ readonly Swarm: { readonly NodeID: string; readonly LocalNodeState: string } }>("GET", "/info");
+    if (Swarm.LocalNodeState === "active") return Swarm.NodeID;
+    if (performance.now() > until) throw new Error(`the node at ${address} does not join: it is ${Swarm.LocalNodeState}`);
+  }
 }

@@ -1,7 +1,6 @@
 // A certificate authority, and certificates of a daemon on 127.0.0.1 and of its client, made by openssl.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import type { DockerEndpoint } from "../endpoint.ts";
 
@@ -11,7 +10,8 @@ export interface TestTls {
   readonly endpoint: DockerEndpoint;
 }
 
-export async function makeTls(folder: string): Promise<TestTls> {
+/** `port`: of 127.0.0.1, where the daemon is to listen. */
+export function makeTls(folder: string, port: number): TestTls {
   mkdirSync(folder, { recursive: true });
   const at = (name: string): string => join(folder, name);
   const openssl = (...args: string[]): void => {
@@ -44,7 +44,6 @@ export async function makeTls(folder: string): Promise<TestTls> {
     );
   }
   const read = (name: string): string => readFileSync(at(name), "utf8");
-  const port = await freePort();
   return {
     flags: [
       "--host",
@@ -59,14 +58,4 @@ export async function makeTls(folder: string): Promise<TestTls> {
     ],
     endpoint: { type: "tcp", host: "127.0.0.1", port, tls: { ca: read("ca.pem"), cert: read("client.pem"), key: read("client.key") } },
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => {
-    server.listen(0, "127.0.0.1", resolve);
-  });
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

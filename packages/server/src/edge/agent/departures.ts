@@ -46,6 +46,12 @@ export class Departures<T extends Member> {
     return this.#waiting.has(id);
   }
 
+  /** Whether no line of it is to come any more, of one that has ended. */
+  isRead(id: string): boolean {
+    const waiting = this.#waiting.get(id);
+    return waiting === undefined || existsSync(join(waiting.one.dir, "drained"));
+  }
+
   ofStack(stackId: string): boolean {
     return [...this.#waiting.values()].some(({ one }) => one.spec.workload.stackId === stackId);
   }

@@ -103,6 +103,11 @@ export abstract class TaskRuns<T extends Member & { readonly state: Readonly<Sta
   }
 
   async state(id: string): Promise<TaskAnswer | undefined> {
+    const found = await this.#state(id);
+    return found === undefined || found.state.phase === "running" ? found : { ...found, read: this.departures.isRead(id) };
+  }
+
+  async #state(id: string): Promise<TaskAnswer | undefined> {
     const run = this.running.get(id);
     if (run !== undefined) return { ref: run.spec.ref, state: await stateOf(run) };
     const starting = this.#starting.get(id);

@@ -2,7 +2,6 @@
 import { createHash, randomUUID } from "node:crypto";
 import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { importImage } from "../../builders/bases/import.ts";
 import type { Builder, BuildEvent, BuildRequest } from "../../builders/builder.ts";
@@ -13,12 +12,12 @@ import { folderTar, streamOf } from "../../builders/testing/tarball.ts";
 import type { RegistryLogin } from "../../core/image/reference.ts";
 import { dockerdMissing } from "../../docker/testing/daemon.ts";
 import { registryMissing, startRegistry, type TestRegistry } from "../../docker/testing/registry.ts";
-import { StillPreparing, type Pulling, type Ref } from "../../engines/engine.ts";
+import { StillPreparing, type Pulling, type ResolvedImage } from "../../engines/engine.ts";
 import { installation, never } from "../testing/engine-lab.ts";
-import { ContainersLab } from "./testing/lab.ts";
+import { ContainersLab, until } from "./testing/lab.ts";
 
 const missing = dockerdMissing() ?? debianMissing() ?? registryMissing();
-const patience = { trouble: 4_000, stalled: 10_000, pause: 100 };
+const patience = { trouble: 4_000, stalled: 120_000, pause: 100 };
 
 describe.skipIf(missing !== undefined)(`images of a registry${missing === undefined ? "" : ` (${missing})`}`, () => {
   let lab: ContainersLab;
@@ -28,7 +27,7 @@ describe.skipIf(missing !== undefined)(`images of a registry${missing === undefi
   beforeAll(async () => {
     [lab, registry] = await Promise.all([ContainersLab.open("docker"), startRegistry()]);
     login = { ...registry.login, plainHttp: true };
-  }, 120_000);
+  });
   afterEach(() => {
     registry.fault = undefined;
     lab.logins.clear();
@@ -61,17 +60,15 @@ describe.skipIf(missing !== undefined)(`images of a registry${missing === undefi
     return done.reference;
   };
   const forget = (image: string): Promise<unknown> => lab.api.json("DELETE", `/images/${image}`, { query: { force: true } });
-  const prepare = async (reference: string, component = "web"): Promise<void> => {
-    const ref: Ref = { stack: "shop", component };
-    const workload = lab.workload({ ref, artifact: { kind: "image", reference } });
-    for (;;) {
+  const prepare = (reference: string): Promise<void> => lab.prepare(lab.workload({ artifact: { kind: "image", reference } }));
+  /** Asked as often as it takes. */
+  const resolve = async (name: string): Promise<ResolvedImage> => {
+    for (;;)
       try {
-        await lab.engine.prepare(workload, lab.fence(), never);
-        return;
+        return await lab.engine.resolveImage(name, never);
       } catch (error) {
         if (!(error instanceof StillPreparing)) throw error;
       }
-    }
   };
   const failure = (code: string, retryable: boolean): object => ({ failure: { code }, retryable });
 
@@ -79,13 +76,13 @@ describe.skipIf(missing !== undefined)(`images of a registry${missing === undefi
     const reference = await pushed("private/web");
     const name = `${registry.host}/private/web:1`;
     await expect(prepare(reference)).rejects.toMatchObject(failure("image_denied", false));
-    await expect(lab.engine.resolveImage(name, never)).rejects.toMatchObject(failure("image_denied", false));
+    await expect(resolve(name)).rejects.toMatchObject(failure("image_denied", false));
     know("wrong");
     await expect(prepare(reference)).rejects.toMatchObject(failure("image_denied", false));
     know("", false);
     await expect(prepare(reference)).rejects.toMatchObject(failure("registry_unreadable", false));
     know();
-    expect(await lab.engine.resolveImage(name, never)).toMatchObject({ reference });
+    expect(await resolve(name)).toMatchObject({ reference });
     await prepare(reference);
     expect(await lab.api.json("GET", `/images/${reference}/json`)).toMatchObject({ RepoDigests: [reference] });
     // Once it is here, nobody has to be asked.
@@ -97,17 +94,17 @@ describe.skipIf(missing !== undefined)(`images of a registry${missing === undefi
     know();
     await prepare(await pushed("private/quiet"));
     await lab.run(lab.workload({ ref: { stack: "shop", component: "quiet" } }));
-    await lab.instance((one) => one.ready || one.phase === "running", "it runs", undefined, { stack: "shop", component: "quiet" });
+    await lab.instance((one) => one.ready, "it runs", undefined, { stack: "shop", component: "quiet" });
     const all = await lab.api.json<{ Id: string }[]>("GET", "/containers/json", { query: { all: true } });
     for (const { Id } of all) expect(JSON.stringify(await lab.api.json("GET", `/containers/${Id}/json`))).not.toContain(login.password);
     const files = readdirSync(lab.home, { recursive: true, withFileTypes: true }).filter((one) => one.isFile());
     expect(files.length).toBeGreaterThan(0);
-    for (const file of files) expect(readFileSync(join(file.parentPath, file.name), "utf8")).not.toContain(login.password);
+    for (const file of files) expect(contentOf(join(file.parentPath, file.name))).not.toContain(login.password);
   });
 
   it("say what is not there: a name, a tag, a digest that the registry has lost, and another machine's processor", async () => {
     know();
-    await expect(lab.engine.resolveImage(`${registry.host}/nobody/has:1`, never)).rejects.toMatchObject(failure("image_not_found", false));
+    await expect(resolve(`${registry.host}/nobody/has:1`)).rejects.toMatchObject(failure("image_not_found", false));
     const reference = await pushed("private/lost");
     expect(await lab.engine.holdsImage(reference, never)).toBe(true);
     const digest = reference.slice(reference.indexOf("@") + 1);
@@ -125,7 +122,7 @@ describe.skipIf(missing !== undefined)(`images of a registry${missing === undefi
     const platform = { os: "linux", architecture: "s390x" };
     const list = { schemaVersion: 2, mediaType: type, manifests: [{ mediaType, size, digest: own.slice(own.indexOf("@") + 1), platform }] };
     expect((await registry.ask("PUT", "/v2/private/far/manifests/list", { body: JSON.stringify(list), type })).status).toBe(201);
-    const { reference: far } = await lab.engine.resolveImage(`${registry.host}/private/far:list`, never);
+    const { reference: far } = await resolve(`${registry.host}/private/far:list`);
     await expect(prepare(far)).rejects.toMatchObject(failure("image_other_platform", false));
   });
 
@@ -149,17 +146,16 @@ describe.skipIf(missing !== undefined)(`images of a registry${missing === undefi
     const workload = lab.workload({ ref: { stack: "shop", component: "slow" }, artifact: { kind: "image", reference } });
     const asked = Date.now();
     await expect(lab.engine.prepare(workload, lab.fence(), never)).rejects.toBeInstanceOf(StillPreparing);
-    expect(Date.now() - asked).toBeLessThan(10_000);
+    expect(Date.now() - asked).toBeLessThan(60_000);
     const left = new AbortController();
     const second = lab.engine.prepare(workload, lab.fence(), left.signal);
     setTimeout(() => left.abort(new Error("killed")), 100);
     await expect(second).rejects.toThrow();
     held.resolve();
-    for (const end = Date.now() + 20_000; ; await sleep(50)) {
+    await until(async () => {
       const there = await lab.api.json<{ RepoDigests?: string[] }[]>("GET", "/images/json");
-      if (there.some((one) => one.RepoDigests?.includes(reference) === true)) break;
-      if (Date.now() > end) throw new Error("it never came");
-    }
+      return there.some((one) => one.RepoDigests?.includes(reference) === true);
+    }, "it comes");
     // One pull, whoever asked and left.
     expect(registry.requests.filter((one) => one.startsWith("GET") && one.includes("private/slow/blobs")).length).toBeLessThanOrEqual(2);
   });
@@ -181,18 +177,17 @@ describe.skipIf(missing !== undefined)(`images of a registry${missing === undefi
       if (still !== undefined && !(still instanceof StillPreparing)) throw still as Error;
       return still?.pull;
     };
-    const states: Pulling[] = [];
-    while ((states.at(-1)?.quiet ?? 0) < 5_000) {
+    const last = await until(async () => {
       const state = await told();
       if (state === undefined) throw new Error("it came though it is held back");
-      states.push(state);
-    }
-    const last = states.at(-1);
+      // A daemon that is held up is quiet as well.
+      return state.bytes > bytes * 0.3 && state.quiet >= 5_000 && state;
+    }, "nothing comes any more");
     expect(last).toMatchObject({ image: reference, layers: 1, there: 0 });
     // Compressed: about as much as was put in, and half of it is here but for what the daemon has not counted yet.
-    expect(last?.total).toBeGreaterThan(bytes * 0.9);
-    expect(last?.bytes).toBeGreaterThan(bytes * 0.3);
-    expect(last?.bytes).toBeLessThan(bytes * 0.6);
+    expect(last.total).toBeGreaterThan(bytes * 0.9);
+    expect(last.bytes).toBeGreaterThan(bytes * 0.3);
+    expect(last.bytes).toBeLessThan(bytes * 0.6);
     held.resolve();
     await prepare(reference);
     expect(await told()).toBeUndefined();
@@ -259,7 +254,7 @@ describe.skipIf(missing !== undefined)(`images of a registry${missing === undefi
         if (method === "PATCH" && (faults += 1) === 1) return { cutAfter: 100_000 };
         return path.includes("/manifests/") && (faults += 1) < 5 ? { status: 500 } : undefined;
       };
-      expect(await pushImage(lab.api, await order("pushed/again", lines), never, { ...patience, trouble: 30_000 })).toMatchObject({
+      expect(await pushImage(lab.api, await order("pushed/again", lines), never, { ...patience, trouble: 120_000 })).toMatchObject({
         ok: true,
       });
       expect(lines.join("\n")).toMatch(/tried again/);
@@ -283,7 +278,7 @@ describe.skipIf(missing !== undefined)(`images of a registry${missing === undefi
       const done = { ok: true, digest: image, size: 1, processes: [], tools: [] } as const;
       const inner = { kind: "image", build: () => Promise.resolve(done) } as unknown as Builder;
       const builder = pushing(inner, { api: lab.api, login: (host) => Promise.resolve(lab.logins.get(host)), clock: () => new Date() });
-      const request = { id: "b", deadline: 60_000, secretValues: [], destination: { repository, tag } } as unknown as BuildRequest;
+      const request = { id: "b", deadline: 240_000, secretValues: [], destination: { repository, tag } } as unknown as BuildRequest;
       const build = (over: Partial<BuildRequest> = {}) => builder.build({ ...request, ...over }, (event) => events.push(event), never);
       expect(await builder.build({ ...request, destination: undefined } as unknown as BuildRequest, () => undefined, never)).toEqual(done);
       know("", false);
@@ -315,3 +310,13 @@ describe.skipIf(missing !== undefined)(`images of a registry${missing === undefi
     });
   });
 });
+
+/** Nothing of a draft that has become its file meanwhile. */
+function contentOf(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";
+    throw error;
+  }
+}

@@ -3,6 +3,7 @@
 import { holdsSecret } from "../workload.ts";
 import { connect } from "node:net";
 import type { Duplex } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "@berth/contract/spec.ts";
 import { BerthError } from "../../core/errors.ts";
 import {
@@ -43,6 +44,9 @@ import {
 import { dialThrough } from "../dial.ts";
 import { openSession } from "./session.ts";
 import { SocketClient } from "./socket.ts";
+
+/** ms that lines of a run may lag behind its end, where the agent is an older one and does not say whether all are read. */
+const unsaid = 300;
 
 export interface AgentEngineDeps {
   readonly agentSocket: string;
@@ -234,16 +238,23 @@ export abstract class AgentEngine implements Engine {
       last = line.cursor;
       yield line;
     }
-    // The run has ended: what its pipes still held has been written by now.
+    // The run has ended, and all that it wrote is there.
     if (options.follow && !signal.aborted)
       yield* this.logs(found.ref, { ...options, follow: false, instance: id, ...(last === undefined ? {} : { after: last }) }, signal);
     ended.abort();
   }
 
   async #untilEnded(id: string, signal: AbortSignal): Promise<void> {
-    while ((await this.#task(id, signal))?.state.phase === "running") await new Promise((resolve) => setTimeout(resolve, 200));
-    // Its last lines are on their way through the collector.
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    for (;;) {
+      const found = await this.#task(id, signal);
+      const running = found?.state.phase === "running";
+      // Its last lines are on their way through the collector, which takes its time where much else is to be done.
+      if (!running && found?.read !== false) {
+        if (found?.read === undefined) await sleep(unsaid);
+        return;
+      }
+      await sleep(running ? 200 : 20);
+    }
   }
 
   async usage(refs: readonly Ref[], signal: AbortSignal): Promise<Usage[]> {

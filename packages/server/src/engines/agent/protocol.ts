@@ -48,6 +48,8 @@ export interface StartTaskRequest {
 export interface TaskAnswer {
   readonly state: TaskState;
   readonly ref: Ref;
+  /** Of one that has ended: whether all that it wrote is read. Absent from older agents. */
+  readonly read?: boolean;
 }
 export interface CapabilitiesAnswer {
   readonly capabilities: Capabilities;

@@ -7,7 +7,7 @@ export function tasksAndQuestions(lab: Lab): void {
   it("runs a task at most once per id, and tells its outcome", async () => {
     const workload = await lab.place.workload("run", { ref: lab.newRef() });
     await lab.engine.prepare(workload, lab.fence(), never);
-    const task = (id: string, shell: string, deadline = 60_000): TaskRun => ({
+    const task = (id: string, shell: string, deadline = 240_000): TaskRun => ({
       id: `${id}-${workload.ref.component}`,
       workload,
       command: { shell },
@@ -23,7 +23,7 @@ export function tasksAndQuestions(lab: Lab): void {
       task("good", "exit 0"),
       task("bad", "exit 5"),
       task("slow", "sleep 60", 300),
-      task("endless", "sleep 60"),
+      task("endless", "echo begun; sleep 240"),
     ];
     for (const run of [good, bad, slow, endless]) await lab.engine.startTask(run, lab.fence(lab.generation), never);
     await lab.engine.startTask(bad, lab.fence(lab.generation), never);
@@ -32,7 +32,12 @@ export function tasksAndQuestions(lab: Lab): void {
     expect(failed).toMatchObject({ phase: "failed", exitCode: 5 });
     expect(await ended(slow)).toMatchObject({ phase: "failed", cause: { code: "task_deadline" } });
     expect(await lab.engine.task(endless.id, never)).toMatchObject({ phase: "running" });
-    await lab.engine.cancelTask(endless.id, 1_000, never);
+    // Nothing can be asked of a program that has not begun.
+    await until(async () => {
+      for await (const { text } of lab.engine.taskLogs(endless.id, { follow: false }, never)) if (text === "begun") return true;
+      return false;
+    }, "endless begins");
+    await lab.engine.cancelTask(endless.id, 10_000, never);
     expect(await ended(endless)).toMatchObject({ phase: "failed", signal: "SIGTERM" });
     await lab.engine.startTask(bad, lab.fence(lab.generation), never);
     expect(await ended(bad)).toMatchObject({ ...failed, phase: "failed" });
@@ -45,9 +50,9 @@ export function tasksAndQuestions(lab: Lab): void {
     await lab.engine.prepare(workload, lab.fence(), never);
     const id = `told-${workload.ref.component}`;
     const command = { shell: "echo one; sleep 1; echo two; exit 3" };
-    await lab.engine.startTask({ id, workload, command, deadline: 60_000, tty: false }, lab.fence(lab.generation), never);
+    await lab.engine.startTask({ id, workload, command, deadline: 240_000, tty: false }, lab.fence(lab.generation), never);
     const told: string[] = [];
-    for await (const { text } of lab.engine.taskLogs(id, { follow: true }, AbortSignal.timeout(30_000))) told.push(text);
+    for await (const { text } of lab.engine.taskLogs(id, { follow: true }, AbortSignal.timeout(120_000))) told.push(text);
     expect(told).toEqual(["one", "two"]);
     expect(await lab.engine.task(id, never)).toMatchObject({ phase: "failed", exitCode: 3 });
   });

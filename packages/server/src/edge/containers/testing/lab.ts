@@ -11,7 +11,7 @@ import { startDockerd, startPodman, type TestDaemon } from "../../../docker/test
 import { DockerEngine } from "../../../engines/docker/engine.ts";
 import { plainWorkload } from "../../../engines/conformance/workload.ts";
 import type { Workload } from "../../../engines/engine.ts";
-import { AgentProcesses, until } from "../../testing/agent-processes.ts";
+import { AgentProcesses, until as waited } from "../../testing/agent-processes.ts";
 import { EngineLab, installation, never } from "../../testing/engine-lab.ts";
 import { edgeProgram } from "../../testing/programs.ts";
 
@@ -23,6 +23,9 @@ my $s = IO::Socket::INET->new(LocalPort => $ENV{PORT}, Listen => 64, ReuseAddr =
 print "listening on $ENV{PORT}\\n";
 while (my $c = $s->accept) { my $l = <$c>; while (my $h = <$c>) { last if $h =~ /^\\r?$/ } print $c "HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\nConnection: close\\r\\n\\r\\nhello"; close $c }`;
 
+/** As elsewhere, with the time that containers take on a machine that is busy with much else. */
+export const until: typeof waited = (condition, label, timeout = 120_000) => waited(condition, label, timeout);
+
 export interface LabPlace {
   readonly daemon: Pick<TestDaemon, "endpoint" | "url" | "log" | "reboot"> & AsyncDisposable;
   readonly networks: { readonly base: string; readonly size: number };
@@ -32,6 +35,7 @@ export interface LabPlace {
 }
 
 export class ContainersLab extends EngineLab implements AsyncDisposable {
+  protected override readonly patience = 120_000;
   readonly home: string;
   readonly daemon: LabPlace["daemon"];
   readonly api: DockerApi;
@@ -71,16 +75,18 @@ export class ContainersLab extends EngineLab implements AsyncDisposable {
     const { daemon } = place;
     const api = new DockerApi(daemon.endpoint);
     const home = await mkdtemp(join(tmpdir(), "berth-lab-"));
+    let lab: ContainersLab | undefined;
     try {
       const image = await importImage(api, createReadStream(await debianTar()), { reference: "berth-test/debian:lab" });
       mkdirSync(join(home, "run"));
-      const lab = new ContainersLab(home, place, api, image);
+      lab = new ContainersLab(home, place, api, image);
       lab.configure();
       await lab.upAgent();
       await lab.processes.up("collector");
       return lab;
     } catch (error) {
-      await daemon[Symbol.asyncDispose]();
+      if (lab !== undefined) await lab[Symbol.asyncDispose]();
+      else await daemon[Symbol.asyncDispose]();
       throw error;
     }
   }

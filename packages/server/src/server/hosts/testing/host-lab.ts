@@ -12,7 +12,6 @@ import { silentLog } from "../../../db/log.ts";
 import { DockerApi } from "../../../docker/api.ts";
 import { formatEndpoint } from "../../../docker/endpoint.ts";
 import { startDockerd, type TestDaemon } from "../../../docker/testing/daemon.ts";
-import { freePort } from "../../../edge/testing/harness.ts";
 import { DockerEngine } from "../../../engines/docker/engine.ts";
 import { hostSockets, pathsOf } from "../../../paths.ts";
 import type { OpenHost } from "../../../resources/clusters/store.ts";
@@ -48,7 +47,7 @@ export class HostLab implements AsyncDisposable {
     try {
       await importImage(api, createReadStream(await leanTar(["nodejs", "iproute2"])), { reference: "berth-test/with-ip:lab" });
       await buildImage(api, { tag: image, base: "berth-test/with-ip:lab", onLine: () => undefined });
-      const { facts, tls } = await factsOf(daemon);
+      const { facts, tls } = factsOf(daemon);
       const paths = pathsOf(home, join(home, "run"));
       mkdirSync(paths.run);
       const sockets = hostSockets(paths, cluster);
@@ -96,16 +95,17 @@ export class HostLab implements AsyncDisposable {
   }
 }
 
-async function factsOf(daemon: TestDaemon): Promise<Pick<OpenHost, "facts"> & { readonly tls: HostTls }> {
+function factsOf(daemon: TestDaemon): Pick<OpenHost, "facts"> & { readonly tls: HostTls } {
   const endpoint = daemon.tlsEndpoint;
   if (endpoint?.type !== "tcp") throw new Error("the daemon has no TLS");
   const folder = dirname(daemon.url.slice("unix://".length));
+  const [httpPort = 0, httpsPort = 0] = daemon.ports;
   const facts: HostFacts = {
     endpoint: formatEndpoint(endpoint),
     home: join(folder, "home"),
     socket: join(folder, "s"),
-    httpPort: await freePort(),
-    httpsPort: await freePort(),
+    httpPort,
+    httpsPort,
     networks: { base: daemon.subnet.replace(/\.0\.0\/16$/, ".128.0/17"), size: 25 },
   };
   const { ca = "", cert = "", key = "" } = endpoint.tls ?? {};
@@ -115,6 +115,6 @@ async function factsOf(daemon: TestDaemon): Promise<Pick<OpenHost, "facts"> & { 
 /** Rejects when it is not connected in time, with its reason. */
 function refused(host: Host): Promise<never> {
   return new Promise((_resolve, reject) => {
-    setTimeout(() => reject(new Error(`the host is not connected: ${host.state.reason ?? "?"}`)), 60_000).unref();
+    setTimeout(() => reject(new Error(`the host is not connected: ${host.state.reason ?? "?"}`)), 180_000).unref();
   });
 }
