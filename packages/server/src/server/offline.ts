@@ -12,6 +12,7 @@ import type { Hello } from "../edge/ipc.ts";
 import { livingRouters } from "../edge/registry.ts";
 import { EdgeTraffic } from "../engines/edge-traffic.ts";
 import type { AgentEngine } from "../engines/agent/engine.ts";
+import { EngineFailure, type Fence } from "../engines/engine.ts";
 import { identify, isAlive } from "../os/process.ts";
 import { noBlobs, openEngine } from "./machine.ts";
 import type { Paths } from "../paths.ts";
@@ -119,7 +120,21 @@ async function stopInstances(config: Config, paths: Paths, signal: AbortSignal):
     const { rows } = await sql<{ fence: number }>`select nextval('fences') as fence`.execute(db);
     return { installation: id, epoch, generation: rows[0]?.fence ?? 0 };
   });
-  await agentAnswers(engine, paths, signal);
+  for (;;) {
+    try {
+      await agentAnswers(engine, paths, signal);
+      await stopAll(engine, fence, signal);
+      break;
+    } catch (error) {
+      // A connection that idled is cut, and an agent that ends is started again: what was asked may be asked once more.
+      if (!(error instanceof EngineFailure && error.retryable)) throw error;
+      await delay(100, undefined, { signal });
+    }
+  }
+  await engine.close();
+}
+
+async function stopAll(engine: AgentEngine, fence: Fence, signal: AbortSignal): Promise<void> {
   for await (const observed of engine.list(signal))
     if (observed.instances.length > 0)
       await engine.stop(
@@ -135,5 +150,4 @@ async function stopInstances(config: Config, paths: Paths, signal: AbortSignal):
     return count;
   };
   while ((await left()) > 0) await delay(100, undefined, { signal });
-  await engine.close();
 }
