@@ -13,6 +13,8 @@ export interface Sim extends ReleaseTraits {
   readonly revision: Revision;
   readonly startedAt: string;
   phase: SeenInstance["phase"];
+  /** It ended for good before it was told to stop. */
+  over?: boolean;
   ready: boolean;
   /** By the wall clock, as an engine tells it, and by true time, at which the routers hear of it. */
   readySince: number;
@@ -231,7 +233,7 @@ export class World {
     for (const id of ids) {
       const sim = this.sims.get(id);
       if (sim !== undefined && sim.phase !== "stopping")
-        Object.assign(sim, { phase: "stopping", ready: false, due: this.time + this.between(0, 800) });
+        Object.assign(sim, { over: sim.phase === "exited", phase: "stopping", ready: false, due: this.time + this.between(0, 800) });
     }
   }
 
