@@ -31,7 +31,7 @@ export interface Verdict {
 }
 
 /** ms that the end of a killed process's connections may take to be read: a client that is held up meanwhile reads of it when it goes on. */
-const news = 10_000;
+const news = 3_000;
 /** ms after which a router has written a line of its access log. */
 const written = 2_000;
 

@@ -110,6 +110,7 @@ const elsewhere: Partial<Record<CauseCode, Where>> = {
   webhook_down: { test: kubernetes },
   cluster_rights_missing: { test: kubernetes },
   field_conflict: { test: kubernetes },
+  service_leads_elsewhere: { test: "packages/server/src/engines/kubernetes/imports.cluster.test.ts" },
   object_refused: { test: kubernetes },
   namespace_of_others: { test: kubernetes },
   namespace_terminating: { test: kubernetes },

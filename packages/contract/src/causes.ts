@@ -210,6 +210,10 @@ export const causesEn = {
     sentence: "The cluster does not take the component as it is described: {reason}.",
     next: "Change what it names and deploy again.",
   },
+  service_leads_elsewhere: {
+    sentence: "Service {service}, which was imported with the component, leads to {pod}, which is not of what was imported.",
+    next: "Undo what was changed of the Deployment since, or have the Service choose no pods but its own; then deploy again.",
+  },
   namespace_of_others: {
     sentence: "The namespace {namespace} of cluster {cluster} was not made by this installation of Berth.",
     next: "Name the stack otherwise, or have an administrator of the cluster remove the namespace.",

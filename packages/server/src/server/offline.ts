@@ -120,18 +120,23 @@ async function stopInstances(config: Config, paths: Paths, signal: AbortSignal):
     const { rows } = await sql<{ fence: number }>`select nextval('fences') as fence`.execute(db);
     return { installation: id, epoch, generation: rows[0]?.fence ?? 0 };
   });
-  for (;;) {
-    try {
-      await agentAnswers(engine, paths, signal);
-      await stopAll(engine, fence, signal);
-      break;
-    } catch (error) {
-      // A connection that idled is cut, and an agent that ends is started again: what was asked may be asked once more.
-      if (!(error instanceof EngineFailure && error.retryable)) throw error;
-      await delay(100, undefined, { signal });
+  try {
+    for (;;) {
+      try {
+        await agentAnswers(engine, paths, signal);
+        await stopAll(engine, fence, signal);
+        return;
+      } catch (error) {
+        // A connection that idled is cut, and an agent that ends is started again: what was asked may be asked once more.
+        if (signal.aborted || !(error instanceof EngineFailure && error.retryable)) throw error;
+        await delay(100, undefined, { signal }).catch(() => {
+          throw error;
+        });
+      }
     }
+  } finally {
+    await engine.close();
   }
-  await engine.close();
 }
 
 async function stopAll(engine: AgentEngine, fence: Fence, signal: AbortSignal): Promise<void> {

@@ -275,8 +275,8 @@ describe("Services that lead to it", () => {
     expect(refusals(found)).toEqual([]);
     expect(found.spec.ports).toEqual([{ name: "http", protocol: "http", port: 3000 }]);
     expect(found.services).toEqual([
-      { name: "web", uid: "web", ports: { 80: 3000 } },
-      { name: "web-again", uid: "web-again", ports: { 8080: 3000 } },
+      { name: "web", uid: "web", selector: { app: "web" }, ports: { 80: 3000 } },
+      { name: "web-again", uid: "web-again", selector: { app: "web" }, ports: { 8080: 3000 } },
     ]);
   });
 

@@ -8,6 +8,8 @@ import type { Tree } from "../overlay/merge.ts";
 export interface ServiceChange {
   readonly name: string;
   readonly uid: string;
+  /** Its owner's choice of pods. */
+  readonly selector: Readonly<Record<string, string>>;
   /** The Service's port -> the number that it leads to, which a release keeps. */
   readonly ports: Readonly<Record<string, number>>;
 }
@@ -66,7 +68,7 @@ export function portsOf(deployment: ForeignDeployment, container: Tree, path: st
         ports[String(port)] = number;
       }
     }
-    changes.push({ name: metadata.name, uid: metadata.uid ?? "", ports });
+    changes.push({ name: metadata.name, uid: metadata.uid ?? "", selector: spec.selector ?? {}, ports });
   }
   return {
     ports: named([...numbers], (number) => isHttp(number, container, services)),

@@ -111,7 +111,7 @@ describe("a thief of ports, where everything has one user", () => {
     await until(
       () => lab.readiness.flatMap(({ instances }) => instances).findLast((one) => one.id === id)?.ready === false,
       "it left traffic",
-      60_000,
+      15_000,
     );
   });
 
@@ -128,7 +128,7 @@ describe("a thief of ports, where everything has one user", () => {
     await until(
       () => lab.readiness.flatMap(({ instances }) => instances).findLast((one) => one.id === id)?.ready === false,
       "it left traffic",
-      60_000,
+      15_000,
     );
     await told(ref, "instance waiter-");
   });

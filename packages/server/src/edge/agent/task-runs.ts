@@ -104,7 +104,10 @@ export abstract class TaskRuns<T extends Member & { readonly state: Readonly<Sta
 
   async state(id: string): Promise<TaskAnswer | undefined> {
     const found = await this.#state(id);
-    return found === undefined || found.state.phase === "running" ? found : { ...found, read: this.departures.isRead(id) };
+    if (found === undefined || found.state.phase === "running") return found;
+    // Until note was taken of its end nobody has looked for its last lines.
+    const isNoted = !this.running.has(id) || this.departures.has(id);
+    return { ...found, read: isNoted && this.departures.isRead(id) };
   }
 
   async #state(id: string): Promise<TaskAnswer | undefined> {

@@ -95,14 +95,14 @@ export class Collector {
     return store;
   }
 
-  /** Resolves when the store has what the component's instances wrote until now, or one of them: who saw it end is told its last words. */
-  async catchUp(ref: Ref, instance?: string): Promise<void> {
+  /** Resolves when the store has what an instance wrote until now: who saw it end is told its last words. */
+  async catchUp(ref: Ref, instance: string): Promise<void> {
     this.#look();
     const store = this.store(ref);
     await Promise.all(
       [...this.#sources].map(async ([dir, source]) => {
         try {
-          if (source?.store === store && (instance ?? source.instance) === source.instance) await source.catchUp(instance !== undefined);
+          if (source?.store === store && source.instance === instance) await source.catchUp();
         } catch (error) {
           this.#deps.say("logs not read", { dir, error: error instanceof Error ? error.message : String(error) });
         }

@@ -282,8 +282,8 @@ export class ContainerSource implements LogSource {
   }
 
   /** Of one that runs, the daemon alone knows what there is. */
-  async catchUp(alone: boolean): Promise<void> {
-    if (alone && this.#draining === "yes") await Promise.race([this.#drained, delay(lastWords, undefined, { ref: false })]);
+  async catchUp(): Promise<void> {
+    if (this.#draining === "yes") await Promise.race([this.#drained, delay(lastWords, undefined, { ref: false })]);
   }
 
   close(): void {

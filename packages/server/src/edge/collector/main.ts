@@ -55,8 +55,8 @@ async function sendLogs(collector: Collector, call: Call): Promise<"answered"> {
   request.resume();
   response.writeHead(200, { "content-type": "application/jsonl" });
   response.flushHeaders();
-  // A follower gets them as they come.
-  if (!query.follow) await collector.catchUp(ref, query.instance);
+  // A follower gets them as they come; and who asks for all that a component wrote must not make floods of it be read at once.
+  if (!query.follow && query.instance !== undefined) await collector.catchUp(ref, query.instance);
   const alive = query.follow ? setInterval(() => response.write("\n"), 10_000) : undefined;
   try {
     for await (const line of readLines(collector.store(ref), query, () => collector.newest(), gone.signal)) {

@@ -134,8 +134,8 @@ export interface LogSource {
   flushIdle(): void;
   /** true when the instance has ended for good and all its lines are written. */
   look(): boolean;
-  /** Resolves when what was written until now is in the store, as far as that can be known. `alone`: nothing else is asked for, and what takes a while is waited for. */
-  catchUp(alone: boolean): Promise<void>;
+  /** Resolves when what was written until now is in the store, as far as that can be known. */
+  catchUp(): Promise<void>;
   close(): void;
 }
 

@@ -16,7 +16,8 @@ import { accessOf, KubernetesPlace, nobodyImage } from "./testing/place.ts";
 const { missing, kubeconfig } = inject("cluster");
 
 interface Slice extends KubeObject {
-  readonly endpoints?: readonly { readonly targetRef: { readonly name: string } }[] | null;
+  readonly endpoints?:
+    readonly { readonly targetRef: { readonly name: string }; readonly conditions: { readonly ready: boolean } }[] | null;
 }
 
 describe.skipIf(missing !== undefined)(`imports${missing === undefined ? "" : ` (${missing})`}`, () => {
@@ -54,7 +55,7 @@ describe.skipIf(missing !== undefined)(`imports${missing === undefined ? "" : ` 
   /** Pods that the Service leads to. */
   const leads = async (): Promise<string[]> =>
     (await listed<Slice>(place.api, "EndpointSlice", { namespace, labels: "kubernetes.io/service-name=front" }))
-      .flatMap(({ endpoints }) => (endpoints ?? []).map(({ targetRef }) => targetRef.name))
+      .flatMap(({ endpoints }) => (endpoints ?? []).flatMap(({ targetRef, conditions }) => (conditions.ready ? [targetRef.name] : [])))
       .toSorted();
   const observed = async () => (await place.engine.observe(ref, never))?.instances ?? [];
   let taken: TakeIn;
@@ -127,14 +128,38 @@ describe.skipIf(missing !== undefined)(`imports${missing === undefined ? "" : ` 
   it("is emptied like any other slot beside one of Berth's own, and its Services go with the component", async () => {
     const next = { ...taken.workload, releaseHash: `sha256:${"2".repeat(64)}`, releaseNumber: 2 };
     await place.engine.prepare(next, fence(), never);
+    const release = () => place.engine.ensure({ ref, track: "stable", workload: next, restart: 0, replicas: 1 }, fence(), never);
+    // A pod that somebody put behind the Service since would have no requests any more.
+    await place.api.create(strangerOf(namespace));
+    await until(async () => (await leads()).includes("stranger"), "the Service leads to it");
+    await expect(release()).rejects.toMatchObject({
+      failure: { code: "service_leads_elsewhere", params: { service: "front", pod: "stranger" } },
+    });
+    expect((await service()).spec).toMatchObject({ selector: { app: "web" } });
+    await place.api.delete({ kind: "Pod", namespace, name: "stranger" }, { grace: 0 });
+    await until(async () => !(await leads()).includes("stranger"), "it is gone");
+    // One that its owner leads elsewhere is his.
+    await place.api.merge({ kind: "Service", namespace, name: "back" }, { spec: { selector: { app: "db" } } });
     const led = await leads();
-    await place.engine.ensure({ ref, track: "stable", workload: next, restart: 0, replicas: 1 }, fence(), never);
+    const looks: string[][] = [];
+    let isOver = false;
+    const watching = (async () => {
+      while (!isOver) looks.push(await leads());
+    })();
+    await release().finally(() => {
+      isOver = true;
+    });
+    await watching;
+    // At no moment it led to fewer.
+    expect(looks.filter((look) => led.some((pod) => !look.includes(pod)))).toEqual([]);
+    expect((await place.api.get<KubeObject & { readonly spec: object }>({ kind: "Service", namespace, name: "back" })).spec).toMatchObject({
+      selector: { app: "db" },
+    });
     expect((await service()).spec).toMatchObject({
       selector: { "berth.component": "web", "berth.track": "stable", "berth.serving": "yes" },
       ports: [{ port: 80, targetPort: 8080 }],
     });
-    expect(await leads()).toEqual(expect.arrayContaining(led));
-    expect((await listed(place.api, "Service", { namespace })).map(({ metadata }) => metadata.name)).toEqual(["front"]);
+    expect((await listed(place.api, "Service", { namespace })).map(({ metadata }) => metadata.name).toSorted()).toEqual(["back", "front"]);
     const old = (await observed()).filter(({ releaseNumber }) => releaseNumber === 1).map(({ id }) => id);
     await place.engine.stop(ref, old, 1_000, fence(), never);
     await until(
@@ -159,6 +184,17 @@ describe.skipIf(missing !== undefined)(`imports${missing === undefined ? "" : ` 
     );
     expect(printed.filter((right) => !used.has(right))).toEqual([]);
   });
+});
+
+const strangerOf = (namespace: string) => ({
+  apiVersion: "v1",
+  kind: "Pod",
+  metadata: { namespace, name: "stranger", labels: { app: "web" } },
+  spec: {
+    containers: [
+      { name: "server", image: nobodyImage, command: ["sh", "-c", "exec sleep 600"], ports: [{ name: "http", containerPort: 8080 }] },
+    ],
+  },
 });
 
 function objects(namespace: string): readonly (KubeObject & Record<string, unknown>)[] {
@@ -192,11 +228,11 @@ function objects(namespace: string): readonly (KubeObject & Record<string, unkno
         },
       },
     },
-    {
+    ...["front", "back"].map((name) => ({
       apiVersion: "v1",
       kind: "Service",
-      metadata: metadata("front"),
+      metadata: metadata(name),
       spec: { selector: { app: "web" }, ports: [{ port: 80, targetPort: "http" }] },
-    },
+    })),
   ];
 }

@@ -1,6 +1,7 @@
 // Takes Deployments that somebody else made into a stack as they run (docs/decisions/0050-imported-as-it-runs.md): they are marked, never changed in what makes their pods, so that
 // no pod is replaced. From then on such a Deployment is a slot like any other, that is emptied by the next release.
 import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import { cause } from "@berth/contract/causes.ts";
 import { BerthError } from "../../core/errors.ts";
 import { portNumbers } from "../../core/ports.ts";
@@ -18,7 +19,8 @@ import { ensureRights } from "./rights.ts";
 import type { Service } from "./routes.ts";
 
 interface Slice extends Listed {
-  readonly endpoints?: readonly { readonly targetRef?: { readonly name?: string } }[] | null;
+  readonly endpoints?:
+    readonly { readonly targetRef?: { readonly name?: string }; readonly conditions?: { readonly ready?: boolean | null } }[] | null;
 }
 /** As its owner wrote it. */
 interface ForeignService extends KubeObject {
@@ -149,23 +151,29 @@ export class Imports {
   /**
    * Services that were imported choose by Berth's marks from now on, so that a release decides which pods have their requests. Called before a slot of Berth's own stands beside the
    * imported one; until then they choose as their owner wrote it, whether Berth is there or not. What they lead to does not change by it, so that nobody who leads requests has
-   * anything to hear of. Errors: EngineFailure (`cluster_unreachable`), KubeError.
+   * anything to hear of. One whose owner has it choose otherwise since then is his. Errors: EngineFailure (`service_leads_elsewhere`, `cluster_unreachable`), KubeError.
    */
   async lead(ref: Ref, slots: readonly Deployment[], signal: AbortSignal): Promise<void> {
-    const marks = chosenBy(ref);
-    const left = (await this.#services(ref, signal)).filter(({ spec }) =>
-      Object.entries(marks).some(([key, value]) => spec.selector?.[key] !== value),
-    );
+    const left = (await this.#services(ref, signal)).flatMap((service) => {
+      const seen = seenOf(service);
+      return seen !== undefined && isDeepStrictEqual(service.spec.selector, seen.selector) ? [{ service, seen }] : [];
+    });
     if (left.length === 0) return;
-    await this.#whenKnown(ref, slots, signal);
-    for (const { metadata, spec } of left) {
-      const numbers = JSON.parse(metadata.annotations?.[mark.ports] ?? "{}") as Readonly<Record<string, number>>;
+    await this.#whenKnown(
+      ref,
+      slots,
+      left.map(({ service }) => service.metadata.name),
+      signal,
+    );
+    for (const { service, seen } of left) {
+      const { metadata, spec } = service;
       const operations = [
         { op: "test", path: "/metadata/uid", value: metadata.uid },
-        { op: "replace", path: "/spec/selector", value: marks },
+        { op: "test", path: "/spec/selector", value: seen.selector },
+        { op: "replace", path: "/spec/selector", value: chosenBy(ref) },
         // A release keeps a port's number, and may call it otherwise.
         ...(spec.ports ?? []).flatMap(({ port, targetPort }, index) => {
-          const number = numbers[String(port)];
+          const number = seen.ports[String(port)];
           return number === undefined || targetPort === number
             ? []
             : [{ op: "replace", path: `/spec/ports/${String(index)}/targetPort`, value: number } as const];
@@ -196,6 +204,18 @@ export class Imports {
     };
   }
 
+  /** Names of pods that a Service gives requests to. */
+  async #ledTo(namespace: string, service: string, signal: AbortSignal): Promise<ReadonlySet<string>> {
+    const slices = await listed<Slice>(this.#api, "EndpointSlice", { namespace, labels: `${serviceLabel}=${service}`, signal });
+    return new Set(
+      slices.flatMap(({ endpoints }) =>
+        (endpoints ?? []).flatMap(({ targetRef, conditions }) =>
+          conditions?.ready === false || targetRef?.name === undefined ? [] : [targetRef.name],
+        ),
+      ),
+    );
+  }
+
   #marksOf({ workload }: TakeIn): Readonly<Record<string, string>> {
     const { ref, stackId, releaseHash, releaseNumber } = workload;
     return {
@@ -211,8 +231,10 @@ export class Imports {
   }
 
   /** Its owner's choice of pods stays as it is until `lead`. */
-  async #adopt(ref: Ref, { name, uid, ports }: TakeIn["services"][number], signal: AbortSignal): Promise<void> {
-    const annotations = { [mark.ports]: JSON.stringify(ports) };
+  async #adopt(ref: Ref, { name, uid, selector: chosen, ports }: TakeIn["services"][number], signal: AbortSignal): Promise<void> {
+    const seen: Seen = { selector: chosen, ports };
+    // One that an import that was broken off has got to, and a release after it, has been told what it was.
+    const annotations = chosen[mark.component] === undefined ? { [mark.imported]: JSON.stringify(seen) } : {};
     const patch = { metadata: { uid, labels: this.#marksOfService(ref), annotations } };
     await this.#api.merge({ kind: "Service", namespace: namespaceOf(ref), name }, patch, { signal }).catch((error: unknown) => {
       throw error instanceof KubeError && error.status === 409 ? changed(`Service ${name}`) : error;
@@ -220,10 +242,10 @@ export class Imports {
   }
 
   /**
-   * Until whoever makes endpoints of Services knows the marks of all pods. It is told so by a Service that nobody uses and that chooses by these marks: what has the pods of one
-   * Service has them for every other.
+   * Until whoever makes endpoints of Services knows the marks of all pods that these Services lead to. It is told so by a Service that nobody uses and that chooses by these marks:
+   * what has the pods of one Service has them for every other.
    */
-  async #whenKnown(ref: Ref, slots: readonly Deployment[], signal: AbortSignal): Promise<void> {
+  async #whenKnown(ref: Ref, slots: readonly Deployment[], services: readonly string[], signal: AbortSignal): Promise<void> {
     const namespace = namespaceOf(ref);
     const place = { kind: "Service", namespace, name: `berth-import-${digest(`${ref.stack}/${ref.component}`)}` } as const;
     const owner = slots.find((slot) => importedOf(slot) !== undefined);
@@ -246,16 +268,32 @@ export class Imports {
         if (!(error instanceof KubeError) || error.reason !== "AlreadyExists") throw error;
       });
       for (const end = performance.now() + patience; ; await sleep(look, undefined, { signal })) {
-        const pods = await this.label(ref, slots, signal);
-        const slices = await listed<Slice>(this.#api, "EndpointSlice", { namespace, labels: `${serviceLabel}=${place.name}`, signal });
-        const known = new Set(slices.flatMap(({ endpoints }) => (endpoints ?? []).flatMap(({ targetRef }) => targetRef?.name ?? [])));
-        if (pods.every(({ metadata }) => known.has(metadata.name))) return;
+        const ours = new Set((await this.label(ref, slots, signal)).map(({ metadata }) => metadata.name));
+        const known = await this.#ledTo(namespace, place.name, signal);
+        const led = await Promise.all(
+          services.map(async (service) => [...(await this.#ledTo(namespace, service, signal))].map((pod) => ({ service, pod }))),
+        );
+        const unknown = led.flat().filter(({ pod }) => !known.has(pod));
+        const stranger = unknown.find(({ pod }) => !ours.has(pod));
+        if (stranger !== undefined) throw new EngineFailure(cause("service_leads_elsewhere", stranger), { retryable: false });
+        if (unknown.length === 0) return;
         if (performance.now() > end) throw unreachable(this.#cluster, new Error("it does not tell what Services lead to"));
       }
     } finally {
       await this.#api.delete(place, { signal: AbortSignal.timeout(cleaning) });
     }
   }
+}
+
+/** Of a Service: what its owner had it choose, and its port -> the number that it leads to. */
+interface Seen {
+  readonly selector: Readonly<Record<string, string>>;
+  readonly ports: Readonly<Record<string, number>>;
+}
+
+function seenOf({ metadata }: ForeignService): Seen | undefined {
+  const text = metadata.annotations?.[mark.imported];
+  return text === undefined ? undefined : (JSON.parse(text) as Seen);
 }
 
 interface Imported {

@@ -160,7 +160,11 @@ function namesIn(folder: string): readonly string[] {
   }
 }
 
+/** ms after which a program that did not say its version in time is asked again, however often it was late. */
+const longestDoubt = 86_400_000;
 const versions = new Map<string, string | undefined>();
+/** How often each was late. */
+const lates = new Map<string, number>();
 
 async function versionOf(
   path: string,
@@ -184,8 +188,12 @@ async function versionOf(
   const version = output === undefined ? undefined : /\d+(\.\d+)+/.exec(output)?.[0];
   if (signal?.aborted === true) return version;
   versions.set(key, version);
-  // A machine that is busy is so for a while; what is asked for over and over meanwhile is not waited for each time.
-  if (late) setTimeout(() => versions.delete(key), 2 * patience).unref();
+  // A machine that is busy is so for a while, and a program that hangs does so always: what is asked for over and over meanwhile is not waited for each time.
+  if (late) {
+    const times = (lates.get(key) ?? 0) + 1;
+    lates.set(key, times);
+    setTimeout(() => versions.delete(key), Math.min(longestDoubt, patience * 2 ** times)).unref();
+  }
   return version;
 }
 
