@@ -122,6 +122,10 @@ describe.skipIf(missing !== undefined)(`What others made in a cluster${missing =
     const pods = await uids();
     const before = await services();
     const addresses = addressesOf(before);
+    // Whoever leads requests may hear of a Service that was just made long after its pods are ready.
+    for (const address of addresses)
+      await until(() => ask(address).then(({ status }) => status === 200 || undefined, isRefused), "the Service leads to its pods", 60_000);
+    await until(async () => (await place.get(`front.${place.domain}`)).status === 200 || undefined, "the route leads to them", 60_000);
     load = [startLoad(place, `front.${place.domain}`), ...addresses.map(through)];
     const said = await place.berth.cli(["import", `kube/${namespace}`, "--name", stack, "--yes"]);
     expect(said, place.berth.log()).toMatchObject({
@@ -199,8 +203,11 @@ interface Address {
 const addressesOf = (services: readonly Service[]): readonly Address[] =>
   services.map(({ spec, metadata }) => ({ host: spec.clusterIP, port: metadata.name === "web" ? 80 : 8080 }));
 /** As somebody inside of the cluster asks. */
-const through = (address: Address) =>
-  startLoad({ get: (host, path = "/") => getThrough({ ...address, agent: false }, host, path, {}) }, "web");
+const ask = (address: Address, path = "/") => getThrough({ ...address, agent: false }, "web", path, {});
+const through = (address: Address) => startLoad({ get: (_host, path) => ask(address, path) }, "web");
+function isRefused(error: unknown): undefined {
+  if ((error as { readonly code?: string }).code !== "ECONNREFUSED") throw error;
+}
 
 const byName = (one: KubeObject, other: KubeObject): number => (one.metadata.name < other.metadata.name ? -1 : 1);
 
