@@ -23,7 +23,9 @@ interface Deployment extends KubeObject {
   readonly status?: { readonly readyReplicas?: number };
 }
 interface Pod extends KubeObject {
-  readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
+  readonly status?: {
+    readonly conditions?: readonly { readonly type: string; readonly status: string; readonly lastTransitionTime?: string }[];
+  };
 }
 interface Service extends KubeObject {
   readonly spec: { readonly clusterIP: string; readonly selector: object; readonly ports: readonly object[] };
@@ -54,6 +56,11 @@ describe.skipIf(missing !== undefined)(`What others made in a cluster${missing =
       .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
       .map(({ metadata }) => metadata.uid)
       .toSorted();
+  /** Of each pod: who is not ready for a moment gets no requests, whoever made it so. */
+  const readySince = async (): Promise<readonly (string | undefined)[]> =>
+    (await listed<Pod>(place.api, "Pod", { namespace, labels: "app=web" })).map(
+      ({ status }) => status?.conditions?.find(({ type }) => type === "Ready")?.lastTransitionTime,
+    );
   const env = async (): Promise<string[]> => (await place.get(`front.${place.domain}`, "/env")).body.split("\n");
   /** Ends all load; answers what failed of it. */
   const lost = async (): Promise<string[]> => (await Promise.all(load.splice(0).map((one) => one.stop()))).flatMap(({ failed }) => failed);
@@ -126,6 +133,7 @@ describe.skipIf(missing !== undefined)(`What others made in a cluster${missing =
     for (const address of addresses)
       await until(() => ask(address).then(({ status }) => status === 200 || undefined, isRefused), "the Service leads to its pods", 60_000);
     await until(async () => (await place.get(`front.${place.domain}`)).status === 200 || undefined, "the route leads to them", 60_000);
+    const ready = await readySince();
     load = [startLoad(place, `front.${place.domain}`), ...addresses.map(through)];
     const said = await place.berth.cli(["import", `kube/${namespace}`, "--name", stack, "--yes"]);
     expect(said, place.berth.log()).toMatchObject({
@@ -147,7 +155,7 @@ describe.skipIf(missing !== undefined)(`What others made in a cluster${missing =
       state: "known",
     });
     expect(await uids()).toEqual(pods);
-    expect(await lost()).toEqual([]);
+    expect({ lost: await lost(), ready: await readySince() }).toEqual({ lost: [], ready });
   });
 
   test("has a pod that ended started again as it was", async () => {
@@ -244,7 +252,8 @@ function objects(image: string, domain: string): readonly (KubeObject & Record<s
           ],
           envFrom: [{ configMapRef: { name: "settings" } }],
           ports: [{ name: "http", containerPort: 3000 }],
-          readinessProbe: { httpGet: { path: "/", port: "http" }, periodSeconds: 1 },
+          // A busy machine must not take a pod out that serves.
+          readinessProbe: { httpGet: { path: "/", port: "http" }, periodSeconds: 1, timeoutSeconds: 10, failureThreshold: 10 },
           resources: { limits: { memory: "256Mi" } },
         },
       ],

@@ -129,6 +129,8 @@ describe.skipIf(missing !== undefined)(`imports${missing === undefined ? "" : ` 
     const next = { ...taken.workload, releaseHash: `sha256:${"2".repeat(64)}`, releaseNumber: 2 };
     await place.engine.prepare(next, fence(), never);
     const release = () => place.engine.ensure({ ref, track: "stable", workload: next, restart: 0, replicas: 1 }, fence(), never);
+    // One that its owner leads elsewhere is his.
+    await place.api.merge({ kind: "Service", namespace, name: "back" }, { spec: { selector: { app: "db" } } });
     // A pod that somebody put behind the Service since would have no requests any more.
     await place.api.create(strangerOf(namespace));
     await until(async () => (await leads()).includes("stranger"), "the Service leads to it");
@@ -138,8 +140,6 @@ describe.skipIf(missing !== undefined)(`imports${missing === undefined ? "" : ` 
     expect((await service()).spec).toMatchObject({ selector: { app: "web" } });
     await place.api.delete({ kind: "Pod", namespace, name: "stranger" }, { grace: 0 });
     await until(async () => !(await leads()).includes("stranger"), "it is gone");
-    // One that its owner leads elsewhere is his.
-    await place.api.merge({ kind: "Service", namespace, name: "back" }, { spec: { selector: { app: "db" } } });
     const led = await leads();
     const looks: string[][] = [];
     let isOver = false;
