@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { cause } from "@berth/contract/causes.ts";
 import { BerthError } from "../../core/errors.ts";
+import type { ForeignService } from "../../core/imports/foreign.ts";
 import { portNumbers } from "../../core/ports.ts";
 import type { KubeApi } from "../../kubernetes/api.ts";
 import { ignoring, KubeError } from "../../kubernetes/errors.ts";
@@ -23,12 +24,7 @@ interface Slice extends Listed {
     readonly { readonly targetRef?: { readonly name?: string }; readonly conditions?: { readonly ready?: boolean | null } }[] | null;
 }
 /** As its owner wrote it. */
-interface ForeignService extends KubeObject {
-  readonly spec: {
-    readonly selector?: Readonly<Record<string, string>>;
-    readonly ports?: readonly { readonly port: number; readonly targetPort?: number | string }[];
-  };
-}
+type ImportedService = ForeignService & KubeObject;
 
 /** What Services of a component choose: instances of the track that serves. */
 const chosenBy = ({ stack, component }: Ref): Readonly<Record<string, string>> => ({
@@ -189,10 +185,10 @@ export class Imports {
       await this.#api.delete({ kind: "Service", namespace: metadata.namespace, name: metadata.name }, { signal });
   }
 
-  #services(ref: Ref, signal: AbortSignal): Promise<readonly ForeignService[]> {
+  #services(ref: Ref, signal: AbortSignal): Promise<readonly ImportedService[]> {
     if (ref.namespace === undefined) return Promise.resolve([]);
     const labels = selector(this.#marksOfService(ref));
-    return listed<ForeignService>(this.#api, "Service", { namespace: ref.namespace, labels, signal });
+    return listed<ImportedService>(this.#api, "Service", { namespace: ref.namespace, labels, signal });
   }
 
   #marksOfService(ref: Ref): Readonly<Record<string, string>> {
@@ -291,7 +287,7 @@ interface Seen {
   readonly ports: Readonly<Record<string, number>>;
 }
 
-function seenOf({ metadata }: ForeignService): Seen | undefined {
+function seenOf({ metadata }: ImportedService): Seen | undefined {
   const text = metadata.annotations?.[mark.imported];
   return text === undefined ? undefined : (JSON.parse(text) as Seen);
 }
