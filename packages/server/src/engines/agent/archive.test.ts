@@ -77,6 +77,17 @@ it("does not take place when the volume is taken into use meanwhile", async () =
   expect([existsSync(folder), existsSync(join(home, "new"))]).toEqual([false, false]);
 });
 
+it("fails of what the archive failed of before it was read", async () => {
+  const archive = new Readable({ read: () => undefined });
+  const checkFree = (): Promise<void> => {
+    archive.destroy(new Error("the line went dead"));
+    return new Promise((resolve) => archive.once("close", resolve));
+  };
+  const filling = { folder: join(home, "volume"), staging: join(home, "new"), checkFree };
+  await expect(fillFolder(filling, archive, never)).rejects.toThrow("the line went dead");
+  expect(readdirSync(home)).toEqual([]);
+});
+
 it("is rid of what a killed one left, and of its own when it is given up", async () => {
   const staging = join(home, "new");
   mkdirSync(staging);

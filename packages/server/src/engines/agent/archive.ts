@@ -55,6 +55,8 @@ export interface Filling {
 
 /** Errors: `volume_not_empty`, what `checkFree` says, `archive_refused`, `storage_full`; what the archive's own stream failed of. After a failure nothing is left. */
 export async function fillFolder({ folder, staging, owner, checkFree }: Filling, archive: Readable, signal: AbortSignal): Promise<void> {
+  // One that fails before it is read has its error asked for then.
+  archive.on("error", () => undefined);
   try {
     await checkFree();
     await checkEmpty(folder);
@@ -113,7 +115,7 @@ async function unpack(folder: string, owner: Owner | undefined, archive: Readabl
   archive.once("error", breakOff).once("close", () => {
     if (!archive.readableEnded) breakOff(new Error("the archive broke off"));
   });
-  if (archive.errored !== null) breakOff(archive.errored);
+  if (archive.destroyed) breakOff(archive.errored ?? new Error("the archive broke off"));
   archive.pipe(child.stdin);
   const end = await ended.promise.catch((error: unknown) => {
     signal.throwIfAborted();

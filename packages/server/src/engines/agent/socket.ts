@@ -44,7 +44,7 @@ export class SocketClient {
 
   /** Sends bytes; the stream is destroyed in the end, whatever happens. Errors: as of `call`, and what the stream failed of. */
   async upload(path: string, body: Readable, signal: AbortSignal): Promise<void> {
-    let failed: Error | undefined;
+    let failed = body.errored ?? undefined;
     body.once("error", (error) => (failed = error));
     try {
       const headers = { [protocolHeader]: protocolVersion, "content-type": "application/x-tar" };
