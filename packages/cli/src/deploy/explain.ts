@@ -15,6 +15,8 @@ export interface PlanOptions {
   readonly file: readonly string[];
   readonly profile: readonly string[];
   readonly prune: boolean;
+  readonly cluster: string | undefined;
+  readonly team: string | undefined;
 }
 
 export async function showPlan(ctx: Context, folder: string, options: PlanOptions): Promise<number> {
@@ -28,6 +30,8 @@ export async function showPlan(ctx: Context, folder: string, options: PlanOption
     composeFiles: options.file,
     profiles: options.profile,
     component: ctx.settings.component,
+    cluster: options.cluster,
+    team: options.team,
     ...(options.prune ? { prune: true } : {}),
   });
   if (ctx.out.json) ctx.out.object(plan);

@@ -19,6 +19,9 @@ export interface PlanWish {
   readonly overrides?: PlanRequest["overrides"] | undefined;
   readonly prune?: boolean | undefined;
   readonly runEnv?: string | undefined;
+  /** Of a stack that is not there yet. */
+  readonly cluster?: string | undefined;
+  readonly team?: string | undefined;
   /** Says what is uploaded; for `berth plan`, which explains each context. */
   readonly onSource?: ((context: string, digest: string) => void) | undefined;
 }
@@ -62,6 +65,8 @@ export async function makePlan(ctx: Context, wish: PlanWish): Promise<StackPlan>
           ...(wish.overrides === undefined ? {} : { overrides: wish.overrides }),
           ...(wish.prune === undefined ? {} : { prune: wish.prune }),
           ...(wish.runEnv === undefined ? {} : { runEnv: wish.runEnv }),
+          ...(wish.cluster === undefined ? {} : { cluster: wish.cluster }),
+          ...(wish.team === undefined ? {} : { team: wish.team }),
         },
       },
       { signal: ctx.signal },

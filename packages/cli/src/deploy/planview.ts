@@ -11,7 +11,7 @@ export function planLines(plan: StackPlan, paint: Paint, whole = false): string[
   const active = plan.changes.filter((change) => change.action !== "unchanged");
   const still = plan.changes.filter((change) => change.action === "unchanged");
   return [
-    paint.bold(`Plan for stack ${plan.stack}${plan.createsStack ? " (new)" : ""}`),
+    paint.bold(`Plan for stack ${plan.stack}${plan.createsStack ? ` (new, on ${plan.cluster})` : ""}`),
     ...active.flatMap((change) => changeLines(change, paint, whole)),
     ...(still.length === 0 ? [] : [`  ${paint.dim(`= ${still.map((change) => change.component).join(", ")}: unchanged`)}`]),
     ...plan.volumes.create.map((volume) => `  ${paint.good("+")} volume ${volume}`),

@@ -98,6 +98,14 @@ const objects = (out: string): unknown[] =>
 const up = (args = "up", options: RunOptions = {}) => cli.run(args, { cwd: folder, ...options });
 
 describe("berth up", () => {
+  it("says where a new stack is to be, and shows where it will be", async () => {
+    project({ "compose.yaml": "services:\n  web: { image: nginx }\n" });
+    await serve({ plan: { createsStack: true, cluster: "fra1" } });
+    const ran = await up("up --cluster fra1 --team second");
+    expect(asked.at(-1)).toMatchObject({ cluster: "fra1", team: "second" });
+    expect(ran.err).toContain("Plan for stack shop (new, on fra1)");
+  });
+
   it("sends what the plan needs, shows it, applies it, follows it, and ends with the verified URL", async () => {
     project({
       "compose.yaml": "services:\n  web: { build: ., environment: [TITLE=${TITLE}] }\n  api: { build: ./api, env_file: api/.env }\n",

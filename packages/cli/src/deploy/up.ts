@@ -20,6 +20,8 @@ export interface UpOptions {
   readonly start: string | undefined;
   readonly process: string | undefined;
   readonly replicas: number | undefined;
+  readonly cluster: string | undefined;
+  readonly team: string | undefined;
 }
 
 export async function up(ctx: Context, folder: string, options: UpOptions): Promise<number> {
@@ -38,6 +40,8 @@ export async function up(ctx: Context, folder: string, options: UpOptions): Prom
     component: ctx.settings.component,
     overrides: overridesOf(options),
     runEnv: options.runEnv,
+    cluster: options.cluster,
+    team: options.team,
     ...(options.prune ? { prune: true } : {}),
   });
   for (const line of planLines(plan, ctx.out.errPaint)) ctx.out.progress(line);

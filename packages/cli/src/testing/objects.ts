@@ -115,6 +115,7 @@ export const aPlan = (over: Partial<StackPlan> = {}): StackPlan => ({
   id: "plan-1",
   stack: "shop",
   createsStack: false,
+  cluster: "local",
   changes: [
     {
       component: "web",

@@ -62,6 +62,7 @@ export const StackPlan = Type.Object(
     id: Type.String(),
     stack: Name,
     createsStack: Type.Boolean(),
+    cluster: Type.String({ description: "Where the stack is, or would be made." }),
     changes: Type.Array(ComponentChange),
     volumes: Type.Object({ create: Type.Array(Name), keep: Type.Array(Name) }, { additionalProperties: false }),
     secrets: Type.Object(
@@ -111,8 +112,14 @@ export const PlanRequest = Type.Object(
     ),
     prune: Type.Optional(Type.Boolean({ description: "Remove components that the file no longer has." })),
     runEnv: Type.Optional(RunEnv),
+    cluster: Type.Optional(Name),
+    team: Type.Optional(Name),
   },
-  { additionalProperties: false, $id: "PlanRequest" },
+  {
+    additionalProperties: false,
+    $id: "PlanRequest",
+    description: "`cluster` and `team` say where a stack is made that is not there yet; one that is there and elsewhere is refused.",
+  },
 );
 export type PlanRequest = Static<typeof PlanRequest>;
 

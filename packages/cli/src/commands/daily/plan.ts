@@ -16,6 +16,8 @@ export const command = defineCommand({
     file: texts("-f, --file <file>", "a Compose file; repeatable", "file"),
     profile: texts("--profile <name>", "a profile of the Compose file; repeatable"),
     prune: flag("--prune", "plan the removal of components that the file no longer has"),
+    cluster: text("--cluster <cluster>", "where a new stack runs; one that is there stays where it is"),
+    team: text("--team <team>", "whose a new stack is"),
   },
   examples: [
     ["berth plan", "the folder that you are in"],

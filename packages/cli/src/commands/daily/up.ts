@@ -18,6 +18,8 @@ export const command = defineCommand({
     follow: flag("--follow", "with --image: roll out what its tag is moved to, when the registry says so (`berth webhooks`)"),
     port: integer("--port <n>", "with --image: where its program listens"),
     prune: flag("--prune", "remove components that the file no longer has"),
+    cluster: text("--cluster <cluster>", "where a new stack runs; one that is there stays where it is"),
+    team: text("--team <team>", "whose a new stack is"),
     runEnv: text("--run-env <name>", "injected into every component as RUN_ENV"),
     restart: flag("--restart-unchanged", "replace instances of unchanged components too"),
     kind: choice("--kind <kind>", "without a Compose file: the component's kind", ["web", "worker", "stateful", "cron"]),
@@ -29,6 +31,7 @@ export const command = defineCommand({
     ["berth up", "the folder that you are in"],
     ["berth up examples/guestbook -s guestbook-test", "another folder, as a stack of another name"],
     ["berth up --image nginx:1.28 --port 80 -s pages", "an image, as it is"],
+    ["berth up --cluster fra1 -s shop", "a new stack on another cluster than the first"],
     ["berth up --prune --yes --timeout 10m", "in a pipeline"],
   ],
   async run(ctx, { arguments: { folder }, options }) {

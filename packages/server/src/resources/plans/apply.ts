@@ -35,6 +35,9 @@ export interface PlanBody {
   readonly builds: readonly NeededBuild[];
   readonly remove: readonly string[];
   readonly runEnv?: string;
+  /** Of a stack that applying makes. */
+  readonly cluster?: string;
+  readonly team?: string;
   readonly reason: string;
 }
 

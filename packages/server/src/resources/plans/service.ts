@@ -23,8 +23,7 @@ import type { ResourceDeps } from "../deps.ts";
 import { keepAnswer } from "../intent.ts";
 import { newestVersions, readableSecrets } from "../secrets/store.ts";
 import { findSource } from "../sources/store.ts";
-import type { MayHere, StackHandle, StackService } from "../stacks/service.ts";
-import { findCluster } from "../stacks/store.ts";
+import type { StackHandle, StackService } from "../stacks/service.ts";
 import { volumeNames } from "../volumes/store.ts";
 import { applyDefinition, planSecret, type PlanBody } from "./apply.ts";
 import { sameSpec } from "../components/definition.ts";
@@ -47,19 +46,20 @@ export interface PlanDeps extends ResourceDeps {
 export type PlanService = ReturnType<typeof createPlanService>;
 
 export function createPlanService(deps: PlanDeps, stacks: StackService) {
-  async function existing(call: Call, name: string): Promise<StackHandle | undefined> {
-    if (await stacks.exists(name)) return stacks.find(call, name, "releases.deploy");
-    const team = await deps.access.findTeam("default", deps.db);
-    if (team === undefined || !(await deps.access.may(call.principal, "stacks.create", { team: team.id })))
+  async function existing(call: Call, name: string, wished: Wished): Promise<StackHandle | undefined> {
+    if (await stacks.exists(name)) return asWished(await stacks.find(call, name, "releases.deploy"), wished);
+    const team = await deps.access.findTeam(wished.team ?? "default", deps.db);
+    // Who may make none hears of the stack that he does not see, unless he named the team.
+    if (wished.team === undefined && (team === undefined || !(await deps.access.may(call.principal, "stacks.create", { team: team.id }))))
       return stacks.find(call, name, "releases.deploy");
     return undefined;
   }
 
-  /** What the caller may do in the stack, or in the one that the plan would make. */
-  async function mayIn(call: Call, stack: StackHandle | undefined): Promise<MayHere> {
-    if (stack !== undefined) return stacks.permissionsIn(call, stack);
-    const team = await deps.access.findTeam("default", deps.db);
-    return team === undefined ? () => false : stacks.permissionsIn(call, { teamId: team.id });
+  /** Where the stack is, or the one that the plan would make. Errors: those of making it. */
+  async function whereOf(call: Call, stack: StackHandle | undefined, wished: Wished): Promise<Where> {
+    if (stack !== undefined) return stack;
+    const { team, cluster } = await stacks.placeOfNew(deps.db, call, wished);
+    return { cluster: cluster.name, domain: cluster.domain, teamId: team.id, team: team.name };
   }
 
   async function treeOf(call: Call, stack: StackHandle | undefined, digest: string): Promise<SourceTree> {
@@ -68,11 +68,16 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
     return deps.readSourceTree(digest, call.signal);
   }
 
-  async function detectAll(call: Call, stack: StackHandle | undefined, builds: readonly NeededBuild[]): Promise<Map<string, BuildPlan>> {
+  async function detectAll(
+    call: Call,
+    stack: StackHandle | undefined,
+    cluster: string,
+    builds: readonly NeededBuild[],
+  ): Promise<Map<string, BuildPlan>> {
     const plans = new Map<string, BuildPlan>();
     for (const build of builds) {
       const plan = planFor(await treeOf(call, stack, build.source), build.context, build.options);
-      const lacking = await deps.builderFor(stack?.cluster ?? deps.places.standard).check(plan, stack?.id ?? "");
+      const lacking = await deps.builderFor(cluster).check(plan, stack?.id ?? "");
       if (lacking !== undefined) throw planError(lacking, build.context);
       plans.set(build.key, plan);
     }
@@ -97,16 +102,11 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
     };
   }
 
-  /** Of a stack that is yet to be made. */
-  async function factsOfNew(cluster: string) {
-    const team = await deps.access.findTeam("default", deps.db);
-    return team === undefined ? undefined : { cluster, teamId: team.id, team: team.name };
-  }
-
   return {
     async create(call: Call, name: string, request: PlanRequest): Promise<StackPlan | Static<typeof PlanNeeds>> {
-      const stack = await existing(call, name);
-      const cluster = stack?.cluster ?? deps.places.standard;
+      const stack = await existing(call, name, request);
+      const where = await whereOf(call, stack, request);
+      const { cluster } = where;
       const kind = deps.places.engine(cluster).kind;
       const defined = readDefinition(request, kind);
       if (defined.status === "needs") return { status: "needs", files: defined.files, variables: defined.variables, contexts: [] };
@@ -132,7 +132,7 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
         ]),
       );
       const builds = neededBuilds(definition.components, sources, kind === "local" ? "process" : "image");
-      const plans = await detectAll(call, stack, builds);
+      const plans = await detectAll(call, stack, cluster, builds);
       const rows = new Map((stack === undefined ? [] : await allComponents(deps.db, stack.id)).map((row) => [row.name, row]));
       // What the caller says wins over the file; a stack that is there keeps its own when neither says anything.
       const runEnv = request.runEnv ?? definition.runEnv;
@@ -141,9 +141,8 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
         ...[...rows].map(([component, row]): [string, ComponentSpec] => [component, row.spec]),
         ...Object.entries(definition.components),
       ]);
-      const facts = stack ?? (await factsOfNew(cluster));
       for (const component of Object.keys(definition.components))
-        if (facts !== undefined) await checkPlacement(deps.db, deps.places, facts, component, specs, call.signal);
+        await checkPlacement(deps.db, deps.places, where, component, specs, call.signal);
       const at: Planned = {
         db: deps.db,
         places: deps.places,
@@ -151,7 +150,7 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
         stack,
         stackName: name,
         cluster,
-        domain: stack?.domain ?? (await findCluster(deps.db, cluster))?.domain ?? "localhost",
+        domain: where.domain,
         runEnv: runEnv ?? stack?.runEnv ?? "production",
         coming: secrets.coming,
         reachable: [...specs].filter(([, spec]) => spec.ports.length > 0).map(([component]) => component),
@@ -187,6 +186,7 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
         builds,
         remove: request.prune === true ? gone.map((row) => row.name) : [],
         ...(runEnv === undefined ? {} : { runEnv }),
+        ...(stack === undefined ? { cluster, team: where.team } : {}),
         reason: "up",
       };
       const expiresAt = new Date(deps.clock().getTime() + lifetime);
@@ -204,6 +204,7 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
         id,
         stack: name,
         createsStack: stack === undefined,
+        cluster,
         changes,
         volumes: { create: wanted.filter((volume) => !have.includes(volume)), keep: wanted.filter((volume) => have.includes(volume)) },
         secrets: { create: secrets.create, change: secrets.change, generate: [...new Set(planned.flatMap(({ generate }) => generate))] },
@@ -219,7 +220,7 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
         ],
         warnings: [...plans.values()].flatMap((plan) => plan.warnings),
         expiresAt: expiresAt.toISOString(),
-        allowed: planVerbs(await mayIn(call, stack), {
+        allowed: planVerbs(await stacks.permissionsIn(call, stack ?? { teamId: where.teamId }), {
           defines:
             body.remove.length > 0 ||
             (runEnv !== undefined && runEnv !== stack?.runEnv) ||
@@ -263,8 +264,8 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
   async function lockOrCreate(trx: Db, call: Call, name: string, plan: store.PlanRow): Promise<StackHandle> {
     if (!(await stacks.exists(name, trx))) {
       if (plan.stack_revision !== 0) throw new BerthError("plan_stale");
-      const { runEnv } = plan.body as PlanBody;
-      return stacks.createIn(trx, call, { name, ...(runEnv === undefined ? {} : { runEnv }) });
+      const { runEnv, cluster, team } = plan.body as PlanBody;
+      return stacks.createIn(trx, call, { name, cluster, team, ...(runEnv === undefined ? {} : { runEnv }) });
     }
     const stack = await stacks.find(call, name, "releases.deploy", { trx, lock: true });
     if (stack.revision !== plan.stack_revision) throw new BerthError("plan_stale");
@@ -276,6 +277,21 @@ export function createPlanService(deps: PlanDeps, stacks: StackService) {
       });
     return stack;
   }
+}
+
+/** Where a stack is to be made that is not there yet. */
+type Wished = Pick<PlanRequest, "cluster" | "team">;
+type Where = Pick<StackHandle, "cluster" | "domain" | "teamId" | "team">;
+
+/** Errors: `wrong_state` when it is elsewhere, or another team's. */
+function asWished(stack: StackHandle, { cluster = stack.cluster, team = stack.team }: Wished): StackHandle {
+  const is = cluster !== stack.cluster ? `is on ${stack.cluster}` : team !== stack.team ? `is team ${stack.team}'s` : undefined;
+  if (is === undefined) return stack;
+  throw new BerthError("wrong_state", {
+    verb: "Deploying it there",
+    reason: `stack ${stack.name} ${is}, and stays`,
+    hint: "Leave --cluster and --team out, or make another stack with -s.",
+  });
 }
 
 /** Only one component of the file when the caller named it. */

@@ -104,17 +104,18 @@ export function createStackService(deps: ResourceDeps) {
     return deps.access.permissions(call.principal, { team: stack.teamId, ...(stack.id === undefined ? {} : { stack: stack.id }) });
   }
 
-  /** Creates inside a running transaction; also used by a plan that makes its stack. */
-  async function createIn(
+  /** Whose a new stack would be and where it would run, once it is known that it may be made there. Errors: `not_found`, `wrong_state`, those of a second team. */
+  async function placeOfNew(
     trx: Db,
     call: Call,
-    wanted: { name: string; team?: string; cluster?: string; runEnv?: string },
-  ): Promise<StackHandle> {
+    wanted: { readonly team?: string | undefined; readonly cluster?: string | undefined },
+    options: { readonly lock?: boolean } = {},
+  ) {
     const team = await deps.access.findTeam(wanted.team ?? "default", trx);
     if (team === undefined || !(await deps.access.may(call.principal, "stacks.create", { team: team.id })))
       throw new BerthError("not_found", { kind: "team", name: wanted.team ?? "default", hint: "`berth teams list` shows yours." });
     const where = wanted.cluster ?? deps.places.standard;
-    const cluster = await store.lockCluster(trx, where);
+    const cluster = await (options.lock === true ? store.lockCluster(trx, where) : store.findCluster(trx, where));
     if (cluster === undefined)
       throw new BerthError("not_found", { kind: "cluster", name: where, hint: "`berth clusters list` shows them." });
     if (cluster.draining_since !== null)
@@ -126,6 +127,16 @@ export function createStackService(deps: ResourceDeps) {
     const other = await store.otherTeam(trx, cluster.id, team.id);
     if (other !== undefined)
       refuseSecondTeam(await deps.places.engine(cluster.name).capabilities(call.signal), cluster.name, { wanted: team.name, other });
+    return { team, cluster };
+  }
+
+  /** Creates inside a running transaction; also used by a plan that makes its stack. */
+  async function createIn(
+    trx: Db,
+    call: Call,
+    wanted: { name: string; team?: string | undefined; cluster?: string | undefined; runEnv?: string },
+  ): Promise<StackHandle> {
+    const { team, cluster } = await placeOfNew(trx, call, wanted, { lock: true });
     const id = await store.insertStack(trx, {
       name: wanted.name,
       teamId: team.id,
@@ -170,6 +181,7 @@ export function createStackService(deps: ResourceDeps) {
   return {
     find,
     createIn,
+    placeOfNew,
     permissionsIn,
     heldIn,
     mayWith,

@@ -237,28 +237,23 @@ export async function nextNumber(trx: Db, stackId: string, counter: "last_versio
 export async function findCluster(
   trx: Db,
   name: string,
-): Promise<{ id: string; name: string; engine: "local" | "docker" | "kubernetes"; domain: string } | undefined> {
-  return trx
-    .selectFrom("clusters")
-    .select(["id", "name", "engine", "domain"])
-    .where("name", "=", name)
-    .where("removed_at", "is", null)
-    .executeTakeFirst();
+): Promise<
+  { id: string; name: string; engine: "local" | "docker" | "kubernetes"; domain: string; draining_since: Date | null } | undefined
+> {
+  return clusterNamed(trx, name).executeTakeFirst();
 }
 
 /** Locked: who may have a stack on a cluster depends on the stacks that it has. */
-export async function lockCluster(
-  trx: Db,
-  name: string,
-): Promise<{ id: string; name: string; engine: "local" | "docker" | "kubernetes"; draining_since: Date | null } | undefined> {
-  return trx
-    .selectFrom("clusters")
-    .select(["id", "name", "engine", "draining_since"])
-    .where("name", "=", name)
-    .where("removed_at", "is", null)
-    .forUpdate()
-    .executeTakeFirst();
+export async function lockCluster(trx: Db, name: string): ReturnType<typeof findCluster> {
+  return clusterNamed(trx, name).forUpdate().executeTakeFirst();
 }
+
+const clusterNamed = (trx: Db, name: string) =>
+  trx
+    .selectFrom("clusters")
+    .select(["id", "name", "engine", "domain", "draining_since"])
+    .where("name", "=", name)
+    .where("removed_at", "is", null);
 
 /** A team that has something on the cluster beside this one: a stack, or volumes that it kept of one. */
 export async function otherTeam(trx: Db, clusterId: string, teamId: string): Promise<string | undefined> {
