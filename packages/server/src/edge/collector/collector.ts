@@ -73,7 +73,10 @@ export class Collector {
     this.#look();
     this.#sweep = setInterval(() => this.#look(), sweepPeriod);
     this.#ticks = setInterval(() => {
-      for (const source of this.#sources.values()) source?.flushIdle();
+      for (const [dir, source] of this.#sources)
+        this.#guarded(dir, () => {
+          source?.flushIdle();
+        });
     }, tick);
   }
 
@@ -90,7 +93,9 @@ export class Collector {
     const known = this.#stores.get(refKey(ref));
     if (known !== undefined) return known;
     const { maxFileBytes, maxFiles } = this.#deps.settings;
-    const store = new ComponentStore(componentDir(join(this.#deps.home, "logs"), ref), { maxFileBytes, maxFiles }, this.#stamps);
+    const store = new ComponentStore(componentDir(join(this.#deps.home, "logs"), ref), { maxFileBytes, maxFiles }, this.#stamps, (error) =>
+      this.#deps.say("logs not written", { ...ref, error: textOf(error) }),
+    );
     this.#stores.set(refKey(ref), store);
     return store;
   }
@@ -104,7 +109,7 @@ export class Collector {
         try {
           if (source?.store === store && source.instance === instance) await source.catchUp();
         } catch (error) {
-          this.#deps.say("logs not read", { dir, error: error instanceof Error ? error.message : String(error) });
+          this.#deps.say("logs not read", { dir, error: textOf(error) });
         }
       }),
     );
@@ -146,23 +151,28 @@ export class Collector {
 
   #look(): void {
     const there = new Set<string>();
-    for (const folder of this.#folders) {
-      for (const id of readdirSync(folder)) {
-        const dir = join(folder, id);
-        there.add(dir);
-        try {
-          this.#lookAt(dir);
-        } catch (error) {
-          // One broken folder must not cost the others their lines.
-          this.#deps.say("logs not read", { dir, error: error instanceof Error ? error.message : String(error) });
-        }
-      }
+    try {
+      for (const folder of this.#folders) for (const id of readdirSync(folder)) there.add(join(folder, id));
+    } catch (error) {
+      // No more files can be opened, for instance: nothing is known to be gone, and the next look comes soon.
+      this.#deps.say("logs not looked for", { error: textOf(error) });
+      return;
     }
+    for (const dir of there) this.#guarded(dir, () => this.#lookAt(dir));
     for (const [dir, source] of this.#sources) {
       if (there.has(dir)) continue;
       source?.close();
       this.#sources.delete(dir);
       this.#owners.delete(dir);
+    }
+  }
+
+  /** One broken folder must not cost the others their lines. */
+  #guarded(dir: string, act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      this.#deps.say("logs not read", { dir, error: textOf(error) });
     }
   }
 
@@ -188,7 +198,7 @@ export class Collector {
     const { now, say, daemon, settings } = this.#deps;
     const store = this.store({ stack, component });
     const of = { dir, instance, secrets, maxLineBytes: settings.maxLineBytes };
-    if (container === undefined) return new Source(of, store, now);
+    if (container === undefined) return new Source(of, store, now, (error) => say("logs not read", { dir, error: textOf(error) }));
     if (daemon === undefined) {
       say("no daemon to read from", { instance });
       return undefined;
@@ -196,6 +206,8 @@ export class Collector {
     return new ContainerSource({ ...of, container }, store, { api: daemon, now, say, onDrained: () => this.#lookSoon() });
   }
 }
+
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 function readAbout(file: string): Static<typeof LogFile> | undefined {
   const value: unknown = JSON.parse(readFileSync(file, "utf8"));

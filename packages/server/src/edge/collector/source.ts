@@ -28,17 +28,24 @@ class Pipe {
   readonly #splitter: LineSplitter;
   readonly #onLines: (lines: readonly string[]) => void;
   readonly #now: () => number;
+  readonly #onTrouble: (error: unknown) => void;
   #socket: Socket | undefined;
   #timer: NodeJS.Timeout | undefined;
   #lastByte: number;
 
-  constructor(of: SourceOf, name: "stdout" | "stderr", onLines: (lines: readonly string[]) => void, now: () => number) {
+  constructor(
+    of: SourceOf,
+    name: "stdout" | "stderr",
+    onLines: (lines: readonly string[]) => void,
+    { now, onTrouble }: { readonly now: () => number; readonly onTrouble: (error: unknown) => void },
+  ) {
     this.#path = join(of.dir, name);
     this.#heldFile = join(of.dir, `held-${name}`);
     const held = existsSync(this.#heldFile) ? readFileSync(this.#heldFile) : Buffer.alloc(0);
     this.#splitter = new LineSplitter(createMask(of.secrets), of.maxLineBytes, held);
     this.#onLines = onLines;
     this.#now = now;
+    this.#onTrouble = onTrouble;
     this.#lastByte = now();
   }
 
@@ -53,7 +60,12 @@ class Pipe {
       onread: {
         buffer,
         callback: (length: number) => {
-          this.#take(buffer.subarray(0, length));
+          try {
+            this.#take(buffer.subarray(0, length));
+          } catch (error) {
+            // Nobody else must lose lines for it.
+            this.#onTrouble(error);
+          }
           this.#timer = setTimeout(() => socket.resume(), pace);
           return false;
         },
@@ -145,11 +157,14 @@ export class Source implements LogSource {
   readonly instance: string;
   readonly #pipes: readonly Pipe[];
 
-  constructor(of: SourceOf, store: ComponentStore, now: () => number) {
+  /** `onTrouble`: told of what fails while it reads by itself. */
+  constructor(of: SourceOf, store: ComponentStore, now: () => number, onTrouble: (error: unknown) => void) {
     this.#of = of;
     this.store = store;
     this.instance = of.instance;
-    this.#pipes = (["stdout", "stderr"] as const).map((name) => new Pipe(of, name, (lines) => store.append(of.instance, name, lines), now));
+    this.#pipes = (["stdout", "stderr"] as const).map(
+      (name) => new Pipe(of, name, (lines) => store.appendOrLose(of.instance, name, lines), { now, onTrouble }),
+    );
   }
 
   open(): void {

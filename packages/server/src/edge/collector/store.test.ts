@@ -1,9 +1,10 @@
 // The store of a component's lines: bounded, in order, and honest about what is gone.
-import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { LogLine } from "../../engines/engine.ts";
+import { canMount, smallDisk } from "../../os/testing/smalldisk.ts";
 import { readLines, type Query } from "./query.ts";
 import { ComponentStore, Stamps } from "./store.ts";
 
@@ -118,5 +119,32 @@ describe("store", () => {
     expect((await next).value?.text).toBe("hello");
     end.abort();
     expect((await lines.next()).done).toBe(true);
+  });
+
+  it.skipIf(!canMount)("on a full disk loses what nobody can keep, says how much once it can, and cuts no line in half", async () => {
+    const disk = join(dir, "disk");
+    using _disk = smallDisk(disk, "256k");
+    const troubles: unknown[] = [];
+    const store = new ComponentStore(join(disk, "logs"), { maxFileBytes: 1_000_000, maxFiles: 4 }, stamps, (error) => troubles.push(error));
+    store.appendOrLose("web-a", "stdout", ["before"]);
+    writeFileSync(join(disk, "filler"), Buffer.alloc(220 * 1024));
+    const flood = Array.from({ length: 20 }, (_line, index) => `${String(index)} ${"x".repeat(8_000)}`);
+    for (const line of flood) store.appendOrLose("web-a", "stdout", [line]);
+    expect(() => store.append("web-b", "stdout", ["y".repeat(60_000)])).toThrow(/no space left/);
+    expect(troubles).toHaveLength(1);
+    rmSync(join(disk, "filler"));
+    store.appendOrLose("web-a", "stdout", ["after"]);
+    store.append("web-b", "stdout", ["it has room now"]);
+    const seen = await read(store, { instance: "web-a" });
+    const kept = seen.filter((line) => line.text.endsWith("x")).length;
+    expect(kept).toBeLessThan(flood.length);
+    expect(seen.map(({ stream, text }) => [stream, text])).toEqual([
+      ["stdout", "before"],
+      ...flood.slice(0, kept).map((line) => ["stdout", line]),
+      ["berth", expect.stringMatching(new RegExp(`^${String(flood.length - kept)} lines are missing here: .*no space left`)) as string],
+      ["stdout", "after"],
+    ]);
+    expect((await read(store, { instance: "web-b" })).map(({ text }) => text)).toEqual(["it has room now"]);
+    store.close();
   });
 });

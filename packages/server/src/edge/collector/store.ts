@@ -1,6 +1,18 @@
 // The log files of one component: appends lines, begins new files, and removes the oldest when there is too much. It remembers what it removed, so that a
 // reader who was not there yet is told. One instance that floods takes room from itself first.
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, readSync, rmSync, statSync, writeFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import type { LogLine } from "../../engines/engine.ts";
 import { droppedNote, parseLine, parseSegment, segmentName, type Segment } from "./files.ts";
@@ -46,12 +58,17 @@ export class ComponentStore {
   readonly #live = new Set<string>();
   readonly #dropped = new Map<string, number>();
   readonly #listeners = new Set<() => void>();
+  /** What could not be written of an instance's lines since the last one that could. */
+  readonly #lost = new Map<string, { readonly lines: number; readonly why: string }>();
+  readonly #onTrouble: (error: unknown) => void;
   #bytes = 0;
 
-  constructor(dir: string, limits: StoreLimits, stamps: Stamps) {
+  /** `onTrouble`: told of what the disk refuses, once until it takes lines again. */
+  constructor(dir: string, limits: StoreLimits, stamps: Stamps, onTrouble: (error: unknown) => void = () => undefined) {
     this.dir = dir;
     this.#limits = limits;
     this.#stamps = stamps;
+    this.#onTrouble = onTrouble;
     this.#load();
   }
 
@@ -108,18 +125,45 @@ export class ComponentStore {
     this.#retire(instance);
   }
 
+  /** Throws when the disk does not take them; then none of them is there. */
   append(instance: string, stream: LogLine["stream"], lines: readonly string[]): void {
     if (lines.length === 0) return;
-    const stamps = lines.map(() => this.#stamps.next());
-    const data = Buffer.from(lines.map((m, index) => `${JSON.stringify({ t: stamps[index], s: stream, m })}\n`).join(""));
-    const { segment, handle } = this.#active.get(instance) ?? this.#open(instance, stamps[0] ?? this.#stamps.next());
-    for (let done = 0; done < data.length;) done += writeSync(handle, data, done);
-    segment.bytes += data.length;
-    segment.last = stamps.at(-1) ?? segment.last;
-    this.#bytes += data.length;
-    if (segment.bytes >= this.#fileLimit()) this.#retire(instance);
+    const lost = this.#lost.get(instance);
+    this.#write(instance, [
+      ...(lost === undefined ? [] : [{ s: "berth" as const, m: missingNote(lost) }]),
+      ...lines.map((m) => ({ s: stream, m })),
+    ]);
+    this.#lost.delete(instance);
     this.#bound();
     for (const listener of this.#listeners) listener();
+  }
+
+  /** As `append`, for lines that nobody else has and whose writer must not be held up: those that the disk does not take are lost, and readers are told how many. */
+  appendOrLose(instance: string, stream: LogLine["stream"], lines: readonly string[]): void {
+    try {
+      this.append(instance, stream, lines);
+    } catch (error) {
+      const lost = this.#lost.get(instance);
+      this.#lost.set(instance, { lines: (lost?.lines ?? 0) + lines.length, why: error instanceof Error ? error.message : String(error) });
+      if (lost === undefined) this.#onTrouble(error);
+    }
+  }
+
+  #write(instance: string, lines: readonly { readonly s: LogLine["stream"]; readonly m: string }[]): void {
+    const stamped = lines.map((line) => ({ t: this.#stamps.next(), ...line }));
+    const data = Buffer.from(stamped.map((line) => `${JSON.stringify(line)}\n`).join(""));
+    const { segment, handle } = this.#active.get(instance) ?? this.#open(instance, stamped[0]?.t ?? this.#stamps.next());
+    try {
+      for (let done = 0; done < data.length;) done += writeSync(handle, data, done);
+    } catch (error) {
+      // What comes next must not be the end of half a line.
+      ftruncateSync(handle, segment.bytes);
+      throw error;
+    }
+    segment.bytes += data.length;
+    segment.last = stamped.at(-1)?.t ?? segment.last;
+    this.#bytes += data.length;
+    if (segment.bytes >= this.#fileLimit()) this.#retire(instance);
   }
 
   /** Calls back after every append; returns the function that ends it. */
@@ -167,8 +211,17 @@ export class ComponentStore {
       this.#segments.splice(this.#segments.indexOf(victim), 1);
       this.#bytes -= victim.bytes;
       this.#dropped.set(victim.instance, Math.max(this.#dropped.get(victim.instance) ?? 0, victim.last));
-      writeFileSync(join(this.dir, droppedNote), JSON.stringify(Object.fromEntries([...this.#dropped].slice(-200))), { mode: 0o600 });
+      this.#noteDropped();
       rmSync(victim.file, { force: true });
+    }
+  }
+
+  #noteDropped(): void {
+    try {
+      writeFileSync(join(this.dir, droppedNote), JSON.stringify(Object.fromEntries([...this.#dropped].slice(-200))), { mode: 0o600 });
+    } catch (error) {
+      // It is known here all the same, and what it is about is removed to make room.
+      this.#onTrouble(error);
     }
   }
 
@@ -182,6 +235,9 @@ export class ComponentStore {
     return this.#segments.find((one) => one.instance === largest);
   }
 }
+
+const missingNote = ({ lines, why }: { readonly lines: number; readonly why: string }): string =>
+  `${lines === 1 ? "A line is" : `${String(lines)} lines are`} missing here: not written (${why}).`;
 
 /** The stamp of a file's last whole line; undefined when there is none near its end. */
 function lastStamp(file: string, bytes: number): number | undefined {
