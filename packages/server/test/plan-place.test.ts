@@ -11,7 +11,7 @@ import { useServices } from "./services.ts";
 const fake = Object.assign(new FakeEngine({ now: Date.now }) as object, {
   kind: "docker",
   resolveImage: (name: string) => Promise.resolve(`${name}@sha256:${"0".repeat(64)}`),
-}) as Engine;
+}) as unknown as Engine;
 const services = useServices(({ places }) => {
   const traffic = new FakeTraffic(new FakeEngine({ now: Date.now }));
   return { places: { ...places, engine: () => fake, traffic: () => traffic } };
@@ -67,7 +67,10 @@ test("is the installation's own where nothing is said", async () => {
 test("is no other one than that of a stack that is there, whose cluster and team stay", async () => {
   const { handlers, call } = services();
   await handlers.createStack({ body: { name: "there" } }, call());
-  expect(await errorOf(plan("there", { cluster: "far" }))).toMatchObject({ code: "wrong_state", reason: expect.stringMatching(/is on local/) as unknown });
+  expect(await errorOf(plan("there", { cluster: "far" }))).toMatchObject({
+    code: "wrong_state",
+    reason: expect.stringMatching(/is on local/) as unknown,
+  });
   expect(await errorOf(plan("there", { team: "second" }))).toMatchObject({
     code: "wrong_state",
     reason: expect.stringMatching(/is team default's/) as unknown,
@@ -76,7 +79,10 @@ test("is no other one than that of a stack that is there, whose cluster and team
 
 test("is refused before anything is sent, when it is not there, takes nothing new, or is not the caller's", async () => {
   expect(await errorOf(plan("fresh", { cluster: "nowhere" }))).toMatchObject({ code: "not_found", kind: "cluster" });
-  expect(await errorOf(plan("fresh", { cluster: "full" }))).toMatchObject({ code: "wrong_state", hint: expect.stringMatching(/--cluster/) as unknown });
+  expect(await errorOf(plan("fresh", { cluster: "full" }))).toMatchObject({
+    code: "wrong_state",
+    hint: expect.stringMatching(/--cluster/) as unknown,
+  });
   expect(await errorOf(plan("fresh", { team: "third" }))).toMatchObject({ code: "not_found", kind: "team" });
   const call = services().call();
   const limited = { ...call, principal: { ...call.principal, scopes: ["stacks.read"] } };
@@ -88,6 +94,8 @@ test("of a cluster that stopped taking stacks after the plan was shown makes non
   const { handlers, call, database } = services();
   const planned = await plan("late", { cluster: "far" });
   await database.db.updateTable("clusters").set({ draining_since: new Date() }).where("name", "=", "far").execute();
-  expect(await errorOf(handlers.applyPlan({ params: { stack: "late", plan: planned.id }, body: {} }, call()))).toMatchObject({ code: "wrong_state" });
+  expect(await errorOf(handlers.applyPlan({ params: { stack: "late", plan: planned.id }, body: {} }, call()))).toMatchObject({
+    code: "wrong_state",
+  });
   expect(await errorOf(handlers.showStack({ params: { stack: "late" } }, call()))).toMatchObject({ code: "not_found" });
 });

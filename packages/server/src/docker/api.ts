@@ -114,6 +114,8 @@ export class DockerApi {
         await this.#refuse(answer, limit.signal);
         throw new DockerStreamError(`POST ${path} did not hand over the connection: status ${String(answer.statusCode)}`);
       }
+      // It may break before whoever asked for it reads it.
+      connection.on("error", () => undefined);
       return owned(connection, signal);
     } finally {
       clearTimeout(limit.timer);

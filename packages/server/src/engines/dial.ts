@@ -19,6 +19,8 @@ export function dialThrough(
           return;
         }
         if (head.length > 0) socket.unshift(head);
+        // It may break before whoever asked for it reads it.
+        socket.on("error", () => undefined);
         resolve(socket as Socket);
       })
       .once("response", (answer) => {

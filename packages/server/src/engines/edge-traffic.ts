@@ -290,8 +290,15 @@ function connectThrough(
     const socket = await dialThrough(socketPath, { host: at.host.replace(/^\[|\]$/g, ""), port: at.port }, signal);
     if (trust === undefined) return socket;
     const secure = connectTls({ ...trust, socket });
-    await once(secure, "secureConnect", { signal });
-    return secure;
+    try {
+      await once(secure, "secureConnect", { signal });
+      return secure;
+    } catch (error) {
+      // The far end may still say something of a handshake that nobody waits for.
+      secure.on("error", () => undefined).destroy();
+      socket.destroy();
+      throw error;
+    }
   };
   return (_options, callback) => {
     void settle(open(), callback);

@@ -27,8 +27,13 @@ export interface SocketDeps {
 interface Socket {
   readonly pattern: RegExp;
   readonly server: WebSocketServer;
-  /** Opens what is asked for, and answers how its bytes are carried. */
-  readonly open: (deps: SocketDeps, raw: RawInput, call: Call) => Promise<(client: WebSocket) => void>;
+  readonly open: (deps: SocketDeps, raw: RawInput, call: Call) => Promise<Opened>;
+}
+
+interface Opened {
+  /** What was opened; it may end, also with an error, before anybody carries its bytes. */
+  readonly stream: Duplex;
+  readonly carry: (client: WebSocket) => void;
 }
 
 const sockets: readonly Socket[] = [
@@ -36,14 +41,14 @@ const sockets: readonly Socket[] = [
     ...wire("openTerminal", terminalProtocol, mostTerminalBytes + 1),
     open: async ({ handlers, validate }, raw, call) => {
       const session = await handlers.openTerminal(validate("openTerminal", raw) as never, call);
-      return (client) => carryTerminal(client, session);
+      return { stream: session.stream, carry: (client) => carryTerminal(client, session) };
     },
   },
   {
     ...wire("openPort", portProtocol, mostPortBytes),
     open: async ({ handlers, validate }, raw, call) => {
       const stream = await handlers.openPort(validate("openPort", raw) as never, call);
-      return (client) => carryPort(client, stream);
+      return { stream, carry: (client) => carryPort(client, stream) };
     },
   },
 ];
@@ -77,6 +82,8 @@ async function upgrade(deps: SocketDeps, request: IncomingMessage, socket: Duple
     return groups === undefined ? [] : [{ ...one, groups }];
   })[0];
   if (found === undefined) throw new BerthError("not_found", { kind: "page", name: url.pathname, hint: `The API is under ${apiPrefix}.` });
+  if (request.headers["sec-websocket-key"] === undefined || request.headers.upgrade?.toLowerCase() !== "websocket")
+    throw new BerthError("invalid_request", { reason: "this page is a WebSocket (RFC 6455)" });
   const caller = await deps.authorize(request);
   const params = Object.fromEntries(Object.entries(found.groups).map(([key, value]) => [key, decodeURIComponent(value)]));
   const gone = new AbortController();
@@ -84,6 +91,13 @@ async function upgrade(deps: SocketDeps, request: IncomingMessage, socket: Duple
     gone.abort(new BerthError("client_closed"));
   });
   const raw = { params, query: Object.fromEntries(url.searchParams), body: undefined };
-  const carry = await found.open(deps, raw, { ...caller, signal: gone.signal });
-  found.server.handleUpgrade(request, socket, head, carry);
+  const { stream, carry } = await found.open(deps, raw, { ...caller, signal: gone.signal });
+  stream.on("error", () => undefined);
+  let carried = false;
+  found.server.handleUpgrade(request, socket, head, (client) => {
+    carried = true;
+    carry(client);
+  });
+  // The client left while it was opened, or does not speak the protocol.
+  if (!carried) stream.destroy();
 }

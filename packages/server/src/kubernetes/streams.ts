@@ -170,6 +170,8 @@ export async function forward(
   const socket = await api.webSocket(pathOf("Pod", namespace, pod, "portforward"), { ports: port }, [forwardProtocol], signal);
   const channels = new Channels(socket, api.name, signal);
   const stream = channels.duplex(0, portBytes);
+  // It may break before whoever asked for it has it in hands.
+  stream.on("error", () => undefined);
   let refusal = "";
   const refused = (data: Buffer): void => {
     refusal = (refusal + data.toString()).slice(0, 2_000);

@@ -62,6 +62,8 @@ export async function runStep(run: StepRun): Promise<StepEnd> {
       }),
     [stdout, stderr],
   );
+  // Told of by its end; where no more files can be opened there is nothing else of it.
+  child.on("error", () => undefined);
   if (child.pid !== undefined) lowerPriority(child.pid);
   if (input !== undefined) giveInput(child.stdio[3] as Writable, input);
   const ended = new Promise<StepEnd>((resolve) => {

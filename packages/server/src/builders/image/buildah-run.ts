@@ -50,6 +50,8 @@ export function startBuildah(program: string, box: Box, call: BuildahCall): Buil
       [mark]: box.folder,
     },
   });
+  // Told of by its end; where no more files can be opened there is nothing else of it.
+  child.on("error", () => undefined);
   // A box that ends before it has read is told of by its end.
   child.stdin.on("error", () => undefined);
   child.stdin.end(call.auth ?? "");

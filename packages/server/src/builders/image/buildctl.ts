@@ -47,6 +47,8 @@ export function startBuildctl(buildkit: Buildkit, call: BuildctlCall): BuildctlR
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...call.env },
   });
+  // Told of by its end; where no more files can be opened there is nothing else of it.
+  child.on("error", () => undefined);
   let killing: NodeJS.Timeout | undefined;
   const stop = (): void => {
     child.kill("SIGTERM");

@@ -39,6 +39,8 @@ async function connectSuperuser(connection: SocketConnection): Promise<pg.Client
       database: "template1",
       connectionTimeoutMillis: 5_000,
     });
+    // What breaks it is what the next question fails of.
+    client.on("error", () => undefined);
     try {
       await client.connect();
       return client;

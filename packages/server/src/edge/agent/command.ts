@@ -17,6 +17,8 @@ export function runCommand(
   const [command = "", ...args] = besideCommand(program, beside);
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd: "/", env: { PATH: systemPath }, detached: true, stdio: ["ignore", "pipe", "pipe"] });
+    // First of all: where no more files can be opened there is nothing else of it.
+    child.once("error", reject);
     let output = "";
     const take = (chunk: Buffer): void => {
       if (output.length < keptOutput) output += chunk.toString("utf8").slice(0, keptOutput - output.length);
@@ -32,7 +34,6 @@ export function runCommand(
     };
     signal.addEventListener("abort", end, { once: true });
     if (signal.aborted) end();
-    child.once("error", reject);
     child.once("exit", (code) => {
       signal.removeEventListener("abort", end);
       let answered = false;

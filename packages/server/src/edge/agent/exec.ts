@@ -164,6 +164,8 @@ async function withTerminal(
 
 function withPipes([command = "", ...args]: readonly string[], events: SessionEvents, socket: Duplex): Running {
   const child = spawn(command, args, { cwd: "/", env: { PATH: systemPath }, detached: true, stdio: ["pipe", "pipe", "pipe"] });
+  // Told of by its end; where no more files can be opened there is nothing else of it.
+  child.on("error", () => undefined);
   let ended = false;
   for (const [stream, type] of [
     [child.stdout, frameTypes.stdout],

@@ -20,9 +20,8 @@ export type Handler = (call: Call) => Promise<object | "answered" | undefined>;
 
 export function serve(handler: Handler, onError: (error: unknown) => void): Server {
   const server = createServer((request, response) => {
-    const url = new URL(request.url ?? "/", "http://berth");
-    const call: Call = { request, response, url, path: url.pathname.split("/").slice(1).map(decodeURIComponent) };
     const act = async (): Promise<void> => {
+      const call = callOf(request, response);
       const version = request.headers[protocolHeader];
       if (version !== undefined && version !== protocolVersion)
         throw new BerthError("wrong_state", {
@@ -38,6 +37,15 @@ export function serve(handler: Handler, onError: (error: unknown) => void): Serv
   // What is put into a volume may take hours; the socket is for Berth alone.
   server.requestTimeout = 0;
   return server;
+}
+
+function callOf(request: IncomingMessage, response: ServerResponse): Call {
+  try {
+    const url = new URL(request.url ?? "/", "http://berth");
+    return { request, response, url, path: url.pathname.split("/").slice(1).map(decodeURIComponent) };
+  } catch (error) {
+    throw new BerthError("invalid_request", { reason: "this is no path" }, { cause: error });
+  }
 }
 
 export function answer(response: ServerResponse, status: number, body: object | undefined): void {

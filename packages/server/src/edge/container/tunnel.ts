@@ -37,7 +37,7 @@ export async function serveTunnel(runDir: string, input: Readable, output: Writa
 
 function lead(stream: ServerHttp2Stream, socket: Socket): void {
   socket.once("connect", () => {
-    if (stream.destroyed) {
+    if (stream.destroyed || stream.closed) {
       socket.destroy();
       return;
     }
@@ -47,7 +47,7 @@ function lead(stream: ServerHttp2Stream, socket: Socket): void {
   });
   socket.on("error", (error) => {
     // Before the connection was there, that is the answer; afterwards the other end sees it break.
-    if (!stream.headersSent && !stream.destroyed)
+    if (!stream.headersSent && !stream.destroyed && !stream.closed)
       stream.respond({ ":status": 502, reason: error.message.slice(0, 200) }, { endStream: true });
     else stream.close(constants.NGHTTP2_CONNECT_ERROR);
   });

@@ -75,7 +75,11 @@ export async function beginInContainer(
     turn = turn.then(act).catch(() => undefined);
   };
   // Before anything is typed: what is asked for the size first has to see it.
-  if (tty !== undefined) await firstSize(daemon, exec, tty);
+  if (tty !== undefined)
+    await firstSize(daemon, exec, tty).catch((error: unknown) => {
+      connection.destroy();
+      throw error;
+    });
   const read = async (): Promise<void> => {
     if (tty === undefined)
       for await (const { stream, data } of readFrames(connection))

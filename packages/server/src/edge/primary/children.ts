@@ -36,7 +36,23 @@ export class SupervisedChild {
   start(): void {
     this.#stopping = false;
     const startedAt = performance.now();
-    const child = fork(this.#deps.file, [...this.#deps.args], { execArgv: [...nodeFlags], stdio: ["ignore", "inherit", "inherit", "ipc"] });
+    const endedWith = (how: string): void => {
+      this.#process = undefined;
+      this.#deps.onExit(how);
+      if (this.#stopping) return;
+      this.#pause = nextPause(this.#pause, performance.now() - startedAt);
+      this.#timer = setTimeout(() => {
+        this.start();
+      }, this.#pause);
+    };
+    let child: ChildProcess;
+    try {
+      child = fork(this.#deps.file, [...this.#deps.args], { execArgv: [...nodeFlags], stdio: ["ignore", "inherit", "inherit", "ipc"] });
+    } catch (error) {
+      // The machine has no room for it now.
+      endedWith(error instanceof Error ? error.message : String(error));
+      return;
+    }
     this.#process = child;
     child.on("message", (value) => {
       const message = childMessage(value);
@@ -46,13 +62,7 @@ export class SupervisedChild {
     const ended = (how: string): void => {
       if (gone) return;
       gone = true;
-      this.#process = undefined;
-      this.#deps.onExit(how);
-      if (this.#stopping) return;
-      this.#pause = nextPause(this.#pause, performance.now() - startedAt);
-      this.#timer = setTimeout(() => {
-        this.start();
-      }, this.#pause);
+      endedWith(how);
     };
     child.once("error", (error) => {
       ended(error.message);

@@ -334,7 +334,11 @@ async function doChores(
   sockets: Sockets,
   log: FleetDeps["log"],
 ): Promise<void> {
-  await certificates.retry();
+  try {
+    await certificates.retry();
+  } catch (error) {
+    log("error", "certificates could not be put in force", { err: String(error) });
+  }
   if (fleet.problems().length > 0 || fleet.secureProblem !== undefined) fleet.tellAll({ type: "retryListeners" });
   // Routers that died may have left one that nobody wanted again.
   if (fleet.isWhole) sockets.closeUnused();

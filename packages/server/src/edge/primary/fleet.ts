@@ -250,7 +250,14 @@ export class Fleet {
   async #restart(lived: number): Promise<void> {
     await this.#pauseAfter(lived);
     if (this.#stopping) return;
-    const router = this.#fork();
+    let router: Router;
+    try {
+      router = this.#fork();
+    } catch (error) {
+      // The machine has no room for it now.
+      this.#deps.log("error", "a router could not be started", { reason: String(error) });
+      return this.#restart(0);
+    }
     const problem = await router.ready;
     // When it ends, the next one is started.
     if (problem !== undefined) router.link.kill();

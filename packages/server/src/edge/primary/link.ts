@@ -36,7 +36,11 @@ export function forkRouter(file: string): Link & { hear(events: LinkEvents): voi
         .on("message", (message: FromRouter) => {
           events.onMessage(message);
         })
-        .on("error", events.onError)
+        .on("error", (error) => {
+          events.onError(error);
+          // It never began, and has no end of its own.
+          if (child.pid === undefined) events.onEnd(null, null);
+        })
         .once("exit", events.onEnd);
     },
     get pid() {

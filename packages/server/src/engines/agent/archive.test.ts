@@ -1,10 +1,10 @@
 // Volumes as archives where something goes wrong: a full disk, a reader that leaves, a sender that breaks off. What every engine does alike is in the conformance suite.
-import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { canMount, smallDisk } from "../../os/testing/smalldisk.ts";
 import { fillFolder, packFolder } from "./archive.ts";
 
 const never = new AbortController().signal;
@@ -20,37 +20,17 @@ const folderWith = (name: string, bytes: number): string => {
   return folder;
 };
 
-const mounts = ((): boolean => {
-  if (process.getuid?.() !== 0) return false;
-  const at = mkdtempSync(join(tmpdir(), "berth-mount-"));
-  try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", at], { stdio: "ignore" });
-    execFileSync("umount", [at]);
-    return true;
-  } catch {
-    // Not here; then there is no small disk to fill.
-    return false;
-  } finally {
-    rmSync(at, { recursive: true });
-  }
-})();
-
-describe.skipIf(!mounts)("on a disk that is too small", () => {
+describe.skipIf(!canMount)("on a disk that is too small", () => {
   it("says so, and leaves nothing", async () => {
     const disk = join(home, "disk");
-    mkdirSync(disk);
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", disk]);
-    try {
-      const source = folderWith("source", 5 * 1024 * 1024);
-      const filling = { folder: join(disk, "volume"), staging: join(disk, "new"), checkFree: free };
-      await expect(fillFolder(filling, packFolder(source, never), never)).rejects.toMatchObject({ code: "storage_full" });
-      expect(readdirSync(disk)).toEqual([]);
-      const small = folderWith("small", 1_000);
-      await fillFolder(filling, packFolder(small, never), never);
-      expect(readdirSync(join(disk, "volume"))).toEqual(["large"]);
-    } finally {
-      execFileSync("umount", [disk]);
-    }
+    using _disk = smallDisk(disk, "1m");
+    const source = folderWith("source", 5 * 1024 * 1024);
+    const filling = { folder: join(disk, "volume"), staging: join(disk, "new"), checkFree: free };
+    await expect(fillFolder(filling, packFolder(source, never), never)).rejects.toMatchObject({ code: "storage_full" });
+    expect(readdirSync(disk)).toEqual([]);
+    const small = folderWith("small", 1_000);
+    await fillFolder(filling, packFolder(small, never), never);
+    expect(readdirSync(join(disk, "volume"))).toEqual(["large"]);
   });
 });
 

@@ -30,8 +30,9 @@ export function packFolder(folder: string, signal: AbortSignal): Readable {
     stdio: ["ignore", "pipe", "pipe"],
     signal,
   });
-  const said = lastWords(child.stderr);
+  // First of all: where no more files can be opened there is nothing else of it.
   child.once("error", (error) => out.destroy(error));
+  const said = lastWords(child.stderr);
   child.stdout.pipe(out, { end: false });
   // 1: something was changed while it was read, which is no failure for a volume that is in use.
   child.once("close", (code) => {
@@ -101,10 +102,11 @@ async function unpack(folder: string, owner: Owner | undefined, archive: Readabl
     ["--extract", "--file=-", ownership, "--same-permissions", "--delay-directory-restore", ...common, "-C", folder],
     { cwd: "/", env, stdio: ["pipe", "ignore", "pipe"], signal, ...(owner === undefined ? {} : owner) },
   );
-  const said = lastWords(child.stderr);
   const ended = Promise.withResolvers<number | null>();
+  ended.promise.catch(() => undefined);
   child.once("error", ended.reject);
   child.once("close", ended.resolve);
+  const said = lastWords(child.stderr);
   // It reads no further once it has failed, or has seen the archive's end, and says itself which; a stream that breaks off must not look like a short archive.
   let broke: Error | undefined;
   const breakOff = (error: Error): void => {

@@ -82,13 +82,22 @@ function sessionOver(socket: Socket, head: Buffer, start: ExecRequest): Session 
         socket.pause();
     }
   };
-  socket.on("data", take);
+  // It may break before whoever asked for it has it in hands.
+  stream.on("error", () => undefined);
+  socket.on("data", (chunk: Buffer) => {
+    try {
+      take(chunk);
+    } catch (error) {
+      // No frames, or none of ours.
+      stream.destroy(error instanceof Error ? error : new Error(String(error)));
+    }
+  });
   socket.on("error", (error) => stream.destroy(error));
   socket.on("close", () => {
     exit.reject(new BerthError("wrong_state", { verb: "exec", reason: "the connection ended", hint: "Begin a new session." }));
     if (!stream.readableEnded && !stream.destroyed) stream.push(null);
   });
-  if (head.length > 0) take(head);
+  if (head.length > 0) socket.emit("data", head);
   socket.write(encodeFrame(frameTypes.start, Buffer.from(JSON.stringify(start))));
   return {
     stream,

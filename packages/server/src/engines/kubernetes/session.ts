@@ -24,12 +24,13 @@ export async function openSession(
       done(error);
     },
   });
+  // It may break before whoever asked for it has it in hands.
+  stream.on("error", () => undefined);
   joinInto(stream, outputs);
-  return {
-    stream,
-    resize: (columns, rows) => running.resize(columns, rows),
-    exit: running.exit.then(({ exitCode }) => statusOf({ exitCode })),
-  };
+  const exit = running.exit.then(({ exitCode }) => statusOf({ exitCode }));
+  // Whoever only reads the stream must not be ended by an exit that nobody asked for.
+  exit.catch(() => undefined);
+  return { stream, resize: (columns, rows) => running.resize(columns, rows), exit };
 }
 
 /** Ends when the last of them does; stops reading them while nobody takes what they gave. */

@@ -29,26 +29,30 @@ const mostSaid = 4_000;
 export async function runHook({ program, verb, name, value, env, deadline }: HookCall, signal: AbortSignal): Promise<void> {
   const within = AbortSignal.timeout(deadline);
   const child = spawn(program, [verb, name, value], { stdio: ["ignore", "pipe", "pipe"], env: { ...env }, detached: true });
+  // Told of by its end; where no more files can be opened there is nothing else of it.
+  child.on("error", () => undefined);
   let said = "";
   const hear = (text: string): void => {
     said = (said + text).slice(-mostSaid);
   };
   child.stdout.setEncoding("utf8").on("data", hear);
   child.stderr.setEncoding("utf8").on("data", hear);
+  const left = Promise.withResolvers<string>();
   const end = (): void => {
     if (child.pid === undefined) return;
     try {
       // With everything that it started.
       process.kill(-child.pid, "SIGKILL");
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+      // All of it became another user, and goes on.
+      if ((error as NodeJS.ErrnoException).code !== "ESRCH") left.resolve(`cannot be ended (${String(error)})`);
     }
   };
   const both = AbortSignal.any([signal, within]);
   both.addEventListener("abort", end, { once: true });
   if (both.aborted) end();
   try {
-    const how = await new Promise<string | undefined>((resolve) => {
+    const ended = new Promise<string | undefined>((resolve) => {
       child.once("error", (error) => {
         resolve(`could not be started (${error.message})`);
       });
@@ -56,6 +60,7 @@ export async function runHook({ program, verb, name, value, env, deadline }: Hoo
         resolve(code === 0 ? undefined : by === null ? `ended with exit code ${String(code)}` : `was ended by ${by}`);
       });
     });
+    const how = await Promise.race([ended, left.promise]);
     signal.throwIfAborted();
     if (within.aborted) throw new HookFailed(`did not end within ${String(Math.round(deadline / 1_000))} s`, said);
     if (how !== undefined) throw new HookFailed(how, said);

@@ -75,12 +75,17 @@ export function createBuildLogs(folder: string, blobs: BlobStore): BuildLogs {
     async *read(build, options, signal) {
       let number = 0;
       if (options.digest !== null) {
-        for await (const text of createInterface({
-          input: await blobs.open(options.digest, signal),
-          crlfDelay: Number.POSITIVE_INFINITY,
-        })) {
-          number += 1;
-          if (number > options.after) yield parse(text, number);
+        const input = await blobs.open(options.digest, signal);
+        const lines = createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY });
+        // readline passes on what the input fails of after the reader has left, too.
+        lines.on("error", () => undefined);
+        try {
+          for await (const text of lines) {
+            number += 1;
+            if (number > options.after) yield parse(text, number);
+          }
+        } finally {
+          input.destroy();
         }
         return;
       }

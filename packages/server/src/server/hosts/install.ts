@@ -3,6 +3,7 @@ import { isAbsolute, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Readable } from "node:stream";
 import { buffer, text } from "node:stream/consumers";
+import { pipeline } from "node:stream/promises";
 import { extract, pack } from "tar-stream";
 import { ErrorScan } from "../../core/builderrors.ts";
 import type { DockerApi } from "../../docker/api.ts";
@@ -108,8 +109,16 @@ export async function readFile(api: DockerApi, name: string, path: string, signa
     if (error instanceof DockerError && error.status === 404) return undefined;
     throw error;
   }
-  for await (const entry of archive.pipe(extract())) return text(entry as unknown as Readable);
-  return undefined;
+  const entries = extract();
+  // What breaks it off is what reading it fails of.
+  const feeding = pipeline(archive, entries);
+  feeding.catch(() => undefined);
+  try {
+    for await (const entry of entries) return await text(entry as unknown as Readable);
+    return undefined;
+  } finally {
+    archive.destroy();
+  }
 }
 
 interface Inspected {

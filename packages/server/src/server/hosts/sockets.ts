@@ -57,6 +57,7 @@ export async function openSockets(cluster: string, paths: HostSockets): Promise<
       const server = createHttpServer((_call, answer) => answer.writeHead(405).end());
       server.on("connect", (call: IncomingMessage, connection: Duplex) => {
         const target = parseTarget(call.url ?? "");
+        connection.on("error", () => connection.destroy());
         if (target === undefined) connection.end("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
         else void lead(connection, target, "HTTP/1.1 200 OK\r\n\r\n");
       });

@@ -67,6 +67,8 @@ function overConnection(connection: Duplex, near: Socket, far: Socket, life: Abo
     ended.resolve(said.trim() === "" ? error : new TunnelClosed(`${error.message}: ${said.trim()}`));
   };
   const asking = setInterval(() => {
+    // It may have ended, and not said so yet.
+    if (session.destroyed) return;
     const late = setTimeout(() => end(new TunnelClosed("the tunnel does not answer any more")), pingPatience);
     session.ping((error) => {
       clearTimeout(late);
