@@ -1,14 +1,14 @@
 // Plans: what `berth up` would change, made from files that the caller sends by content, then applied exactly as shown.
 import { Type, type Static } from "typebox";
 import { BuildPlan } from "../buildplan.ts";
-import { Digest, Instant, Name, RunEnv, Text } from "../names.ts";
+import { Digest, facts, Instant, Name, RunEnv, Text } from "../names.ts";
 import { Allowed, type Route } from "../route.ts";
 import { ComponentSpec } from "../spec.ts";
 import { InStack } from "./common.ts";
 
 /** A code of the notes catalogue with parameters; `file` and `line` say where it comes from. */
 export const Note = Type.Object(
-  { code: Type.String(), params: Type.Record(Type.String(), Type.String()) },
+  { code: Type.String(), params: Type.Record(Type.String(), Type.String(), facts) },
   { additionalProperties: false },
 );
 export const FieldChange = Type.Object(
@@ -189,7 +189,12 @@ export const planRoutes = {
         ),
         missing: Type.Optional(
           Type.Object(
-            { code: Type.String(), params: Type.Record(Type.String(), Type.Unknown()), sentence: Type.String(), next: Type.String() },
+            {
+              code: Type.String(),
+              params: Type.Record(Type.String(), Type.Unknown(), facts),
+              sentence: Type.String(),
+              next: Type.String(),
+            },
             { additionalProperties: false },
           ),
         ),
