@@ -12,7 +12,12 @@ export const command = defineCommand({
   examples: [["berth clusters rename prod-2 prod", "after the old prod was removed"]],
   async run(ctx, { arguments: { cluster, to } }) {
     const changed = await (await ctx.api()).changeCluster({ params: { cluster }, body: { name: to } }, { signal: ctx.signal });
-    const before = (changed.formerNames ?? []).join(", ");
-    done(ctx, changed, `${cluster} is called ${changed.name} now${before === "" ? "." : `; ${before} goes on leading to it.`}`);
+    const before = changed.formerNames ?? [];
+    const lead = before.length === 1 ? "leads" : "lead";
+    done(
+      ctx,
+      changed,
+      `${cluster} is called ${changed.name} now${before.length === 0 ? "." : `; ${before.join(", ")} ${lead} to it as before.`}`,
+    );
   },
 });
