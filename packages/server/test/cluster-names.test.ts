@@ -216,6 +216,10 @@ describe("what runs in a cluster that is renamed", () => {
       failure: { code: "cluster_unreachable", params: { cluster: called } },
     });
     await services().handlers.createStack({ body: { name: unique(), cluster } }, services().call());
+    await services().handlers.changeCluster({ params: { cluster: called }, body: { draining: true } }, services().call());
+    await expect(services().handlers.createStack({ body: { name: unique(), cluster } }, services().call())).rejects.toMatchObject({
+      params: { reason: `cluster ${called} takes no new stacks` },
+    });
     await expect(remove(cluster)).rejects.toMatchObject({ code: "wrong_state", params: { reason: `cluster ${called} has 1 stack` } });
   });
 });

@@ -46,7 +46,7 @@ function named(handler: AnyHandler, route: Route, deps: Deps): AnyHandler {
       // What a call has changed itself is newer than its question.
       return answered(told, answer, await clusterNames(deps, isReading ? call : {}));
     } catch (error) {
-      throw await renamedError(error, deps);
+      throw await renamedError(deps, error);
     }
   };
 }
@@ -101,7 +101,7 @@ async function* streamed(events: AsyncIterable<Sent<unknown>>, rewrite: Rewrite,
 }
 
 /** What went wrong is told with the name that the cluster has. A database that cannot be asked for it is no reason to tell something else. */
-async function renamedError(error: unknown, deps: Deps): Promise<unknown> {
+async function renamedError(deps: Deps, error: unknown): Promise<unknown> {
   const params = error instanceof BerthError ? error.params : error instanceof EngineFailure ? error.failure.params : {};
   const isCluster = params["kind"] === "cluster" && typeof params["name"] === "string";
   if (typeof params["cluster"] !== "string" && !isCluster) return error;

@@ -250,10 +250,12 @@ export async function findCluster(
 export async function lockCluster(
   trx: Db,
   name: string,
-): Promise<{ id: string; name: string; engine: "local" | "docker" | "kubernetes"; draining_since: Date | null } | undefined> {
+): Promise<
+  { id: string; name: string; called: string; engine: "local" | "docker" | "kubernetes"; draining_since: Date | null } | undefined
+> {
   return trx
     .selectFrom("clusters")
-    .select(["id", "name", "engine", "draining_since"])
+    .select(["id", "name", sql<string>`coalesce(called, name)`.as("called"), "engine", "draining_since"])
     .where("name", "=", name)
     .where("removed_at", "is", null)
     .forUpdate()
