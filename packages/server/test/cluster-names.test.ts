@@ -2,6 +2,7 @@
 import { defaultSpec, type ComponentSpec } from "@berth/contract/spec.ts";
 import { beforeAll, describe, expect, it } from "vitest";
 import { claimCluster } from "../src/db/clusters.ts";
+import { appendEvent } from "../src/db/events.ts";
 import { silentLog } from "../src/db/log.ts";
 import { transaction } from "../src/db/transaction.ts";
 import { createViews } from "../src/db/views.ts";
@@ -189,6 +190,35 @@ describe("what runs in a cluster that is renamed", () => {
     expect(taken.map(({ key }) => key)).toEqual([stack]);
     const shown = await services().handlers.showStack({ params: { stack } }, services().call());
     expect(shown).toMatchObject({ body: { cluster: called } });
+  });
+
+  it("is told of by the new name: in what happened before, while somebody follows, and in an answer that is kept for a repetition", async () => {
+    const cluster = await add();
+    const [called, stack] = [unique(), unique()];
+    const kept: unknown[] = [];
+    const keeping = services().call({ keep: async (_trx, answer) => void kept.push(answer) });
+    const topic = `test:${stack}`;
+    const ends = new AbortController();
+    const following = await services().handlers.watch({ query: { topics: topic, after: "0" } }, services().call({ signal: ends.signal }));
+    const heard: unknown[] = [];
+    const listening = (async () => {
+      for await (const { data } of following) {
+        heard.push(data);
+        if (heard.length === 2) return;
+      }
+    })();
+    const happens = () => appendEvent(db(), { code: "component_left", params: { component: "app", cluster }, topics: [topic] });
+    await happens();
+    await expect.poll(() => heard, { timeout: 60_000 }).toMatchObject([{ params: { cluster } }]);
+    await rename(cluster, called);
+    await happens();
+    await listening;
+    ends.abort();
+    expect(heard).toMatchObject([{ params: { cluster } }, { params: { cluster: called } }]);
+    const { items } = await services().handlers.listEvents({ query: { topics: topic } }, services().call());
+    expect(items.map(({ params }) => params["cluster"])).toEqual([called, called]);
+    await services().handlers.createStack({ body: { name: stack, cluster } }, keeping);
+    expect(kept).toMatchObject([{ name: stack, cluster: called }]);
   });
 
   it("is told of by the new name where it fails", async () => {
