@@ -18,6 +18,7 @@ import { command as clustersDrain } from "./commands/clusters/drain.ts";
 import { command as clustersList } from "./commands/clusters/list.ts";
 import { command as clustersRbac } from "./commands/clusters/rbac.ts";
 import { command as clustersRemove } from "./commands/clusters/remove.ts";
+import { command as clustersRename } from "./commands/clusters/rename.ts";
 import { command as clustersSet } from "./commands/clusters/set.ts";
 import { command as clustersShow } from "./commands/clusters/show.ts";
 import { command as clustersUndrain } from "./commands/clusters/undrain.ts";
@@ -239,6 +240,7 @@ export const registry = registryOf(
     clustersList,
     clustersRbac,
     clustersRemove,
+    clustersRename,
     clustersSet,
     clustersShow,
     clustersUndrain,

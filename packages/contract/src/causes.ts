@@ -1,5 +1,6 @@
 // Why something failed, as a code with parameters. Sentences live in messages.en.ts; nothing here or in the database is prose.
 import { Type, type Static } from "typebox";
+import { facts } from "./names.ts";
 
 /** One line of proof under a cause: a log line, an exit, a probe result. */
 export const Evidence = Type.Object(
@@ -23,7 +24,7 @@ export type Evidence = Static<typeof Evidence>;
 export const Cause = Type.Object(
   {
     code: Type.String({ pattern: "^[a-z][a-z0-9_]*$" }),
-    params: Type.Record(Type.String(), Type.Union([Type.String(), Type.Number(), Type.Boolean()])),
+    params: Type.Record(Type.String(), Type.Union([Type.String(), Type.Number(), Type.Boolean()]), facts),
     evidence: Type.Array(Evidence, { maxItems: 50 }),
   },
   { additionalProperties: false, $id: "Cause" },

@@ -46,6 +46,11 @@ export const errors = {
   },
   request_timeout: { status: 408, detail: "The request did not arrive in time.", hint: "Send it again, without pauses." },
   conflict: { status: 409, detail: "{kind} `{name}` exists already.", hint: "Choose another name, or change the one that exists." },
+  name_taken: {
+    status: 409,
+    detail: "{name} leads to cluster {cluster}, which was called so before.",
+    hint: "Choose another name; this one is free once {cluster} is removed.",
+  },
   wrong_state: { status: 409, detail: "{verb} is not possible now: {reason}.", hint: "{hint}" },
   host_taken: {
     status: 409,

@@ -9,6 +9,13 @@ export const Name = Type.String({
 });
 export type Name = Static<typeof Name>;
 
+/**
+ * A cluster's name, by which the server knows where names of clusters are: people may call a cluster otherwise than it was added (`Cluster.formerNames`). Under `x-berth`
+ * stands `cluster` for such a name, and `facts` for parameters of a sentence, where `cluster` is one and `clusters` several with commas.
+ */
+export const ClusterName = { ...Name, "x-berth": "cluster" };
+export const facts = { "x-berth": "facts" };
+
 /** An environment variable's name. */
 export const EnvName = Type.String({ pattern: "^[A-Za-z_][A-Za-z0-9_]{0,254}$" });
 

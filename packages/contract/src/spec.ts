@@ -1,7 +1,7 @@
 // What a component should be: the part of a release that a person writes (by Compose file, API or CLI).
 // Browser-safe data only; durations are whole milliseconds and sizes are bytes, so that no engine has to parse units.
 import { Type, type Static } from "typebox";
-import { EnvName, Host, Name, Text } from "./names.ts";
+import { ClusterName, EnvName, Host, Name, Text } from "./names.ts";
 import { Overlays } from "./overlay.ts";
 
 /** A week. */
@@ -160,7 +160,7 @@ export type Autoscale = Static<typeof Autoscale>;
 
 const PlacedCluster = Type.Object(
   {
-    name: Name,
+    name: ClusterName,
     replicas: Type.Optional(Type.Integer({ minimum: 0, maximum: 1000 })),
     share: Type.Optional(
       Type.Integer({ minimum: 0, maximum: 1000, description: "Of all its instances, in proportion to the others' shares; 1 when absent." }),

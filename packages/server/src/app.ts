@@ -32,6 +32,7 @@ import { loadProbeKey } from "./edge/probe-header.ts";
 import { enqueue, freeLeases, hurryFailed } from "./reconcile/queue.ts";
 import { createBuildLogs } from "./resources/builds/log.ts";
 import type { ResourceDeps } from "./resources/deps.ts";
+import { readClusterNames } from "./resources/clusters/names.ts";
 import { openAdded } from "./resources/clusters/store.ts";
 import { createHandlers } from "./resources/handlers.ts";
 import { staticServerText } from "./edge/agent/static-install.ts";
@@ -275,7 +276,7 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
         id: () => installation.id,
         version: config.version,
         routerUrl: () => `http://${router().host}:${router().port}`,
-        doctor: (signal) =>
+        doctor: async (signal) =>
           runDoctor(
             {
               db,
@@ -284,7 +285,7 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
               config,
               paths,
               clock,
-              added: addedChecks(added?.all() ?? []),
+              added: addedChecks(added?.all() ?? [], (await readClusterNames(db)).called),
               ...(prefix === undefined || (imageBuilder === undefined && !buildsElsewhere(added?.all() ?? [])) || !mine
                 ? {}
                 : { registry: registryCheck(prefix, () => openRegistry(config, logins)) }),

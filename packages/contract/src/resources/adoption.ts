@@ -1,6 +1,6 @@
 // Adoption: what runs and the database does not know, after it was lost or put back in time, and taking it over as it runs.
 import { Type, type Static } from "typebox";
-import { Name } from "../names.ts";
+import { ClusterName, Name } from "../names.ts";
 import type { Route } from "../route.ts";
 import { Note } from "./plans.ts";
 
@@ -8,7 +8,7 @@ export const Candidate = Type.Object(
   {
     stack: Name,
     component: Name,
-    cluster: Name,
+    cluster: ClusterName,
     unknown: Type.Union([Type.Literal("stack"), Type.Literal("component"), Type.Literal("release")], {
       description: "The largest thing that the database does not know.",
     }),
@@ -24,7 +24,7 @@ export type Candidate = Static<typeof Candidate>;
 
 const manage = { permission: "installation.manage", at: "installation" } as const;
 const Candidates = Type.Array(Candidate);
-const Away = Type.Array(Name, { description: "Clusters that are not connected, so that nobody looked there." });
+const Away = Type.Array(ClusterName, { description: "Clusters that are not connected, so that nobody looked there." });
 export const adoptionRoutes = {
   showAdoption: {
     method: "GET",

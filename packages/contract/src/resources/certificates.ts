@@ -2,7 +2,7 @@
 import { Type, type Static } from "typebox";
 import { lists } from "../lists.ts";
 import { Cause } from "../causes.ts";
-import { Host, Instant, Name, Text } from "../names.ts";
+import { ClusterName, Host, Instant, Name, Text } from "../names.ts";
 import { Allowed, Empty, ListQuery, Page, type Route } from "../route.ts";
 import { Note } from "./plans.ts";
 
@@ -31,7 +31,7 @@ export type Certificate = Static<typeof Certificate>;
 export const AutomaticCertificate = Type.Object(
   {
     host: Type.String(),
-    cluster: Name,
+    cluster: ClusterName,
     phase: Type.Union(
       [Type.Literal("waiting"), Type.Literal("ordering"), Type.Literal("proving"), Type.Literal("issuing"), Type.Literal("issued")],
       { description: "Of what is under way; a certificate of before is served meanwhile." },

@@ -1,6 +1,6 @@
 // Clusters: configured places that an engine drives.
 import { Type, type Static } from "typebox";
-import { Instant, Name, Text } from "../names.ts";
+import { ClusterName, Instant, Name, Text } from "../names.ts";
 import { lists } from "../lists.ts";
 import { Allowed, Empty, ListQuery, Page, type Route } from "../route.ts";
 
@@ -148,7 +148,10 @@ export type NewCluster = Static<typeof NewCluster>;
 
 export const Cluster = Type.Object(
   {
-    name: Name,
+    name: ClusterName,
+    formerNames: Type.Optional(
+      Type.Array(Name, { description: "What it was called before: each goes on leading here, for as long as the cluster is there." }),
+    ),
     engine: EngineKind,
     reachable: Type.Boolean(),
     version: Type.String(),
@@ -168,13 +171,17 @@ export type Cluster = Static<typeof Cluster>;
 
 /** What is left out stays. */
 export const ClusterChange = Type.Object(
-  { draining: Type.Optional(Type.Boolean()), kubernetes: Type.Optional(RenewedKubernetes) },
+  {
+    name: Type.Optional({ ...Name, description: "What it is called from now on; the name before goes on leading to it." }),
+    draining: Type.Optional(Type.Boolean()),
+    kubernetes: Type.Optional(RenewedKubernetes),
+  },
   { additionalProperties: false, minProperties: 1 },
 );
 export type ClusterChange = Static<typeof ClusterChange>;
 
 const manage = { permission: "installation.manage", at: "installation" } as const;
-const Named = Type.Object({ cluster: Name }, { additionalProperties: false });
+const Named = Type.Object({ cluster: ClusterName }, { additionalProperties: false });
 
 export const clusterRoutes = {
   listClusters: {
@@ -211,7 +218,7 @@ export const clusterRoutes = {
   changeCluster: {
     method: "PATCH",
     path: "/clusters/:cluster",
-    summary: "Let a cluster take new stacks, or no more; give it another kubeconfig",
+    summary: "Let a cluster take new stacks, or no more; give it another name or kubeconfig",
     kind: "json",
     access: manage,
     verbs: ["Cluster.change"],

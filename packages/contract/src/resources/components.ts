@@ -2,7 +2,7 @@
 import { Type, type Static } from "typebox";
 import { Cause } from "../causes.ts";
 import { lists } from "../lists.ts";
-import { Digest, Instant, Name, PointInTime, Text } from "../names.ts";
+import { ClusterName, Digest, Instant, Name, PointInTime, Text } from "../names.ts";
 import { Allowed, Empty, ListQuery, Page, type Route } from "../route.ts";
 import { Autoscale, ComponentKind, ComponentSpec, Placement } from "../spec.ts";
 import { InComponent, InStack, Number_, UnknownSince } from "./common.ts";
@@ -12,7 +12,7 @@ import { RolloutPhase } from "./rollouts.ts";
 export const InstanceView = Type.Object(
   {
     id: Type.String(),
-    cluster: Type.Optional({ ...Name, description: "Where the component runs in several." }),
+    cluster: Type.Optional({ ...ClusterName, description: "Where the component runs in several." }),
     track: Type.String(),
     release: Type.Integer(),
     phase: Type.String(),
@@ -47,7 +47,7 @@ export const ComponentState = Type.Union([
 /** A component in one of several clusters. */
 export const ClusterPart = Type.Object(
   {
-    name: Name,
+    name: ClusterName,
     state: ComponentState,
     replicas: Type.Integer(),
     ready: Type.Integer(),
@@ -120,7 +120,7 @@ export const LogLine = Type.Object(
     text: Type.String(),
     cursor: Type.String(),
     component: Type.Optional(Name),
-    cluster: Type.Optional({ ...Name, description: "Where what it comes from runs in several clusters." }),
+    cluster: Type.Optional({ ...ClusterName, description: "Where what it comes from runs in several clusters." }),
   },
   { additionalProperties: false, $id: "LogLine" },
 );

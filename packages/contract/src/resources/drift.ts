@@ -1,6 +1,6 @@
 // Drift: what somebody made by hand of the objects that Berth put into a cluster, and what a stack wants done about it.
 import { Type, type Static } from "typebox";
-import { Instant, Name } from "../names.ts";
+import { ClusterName, Instant, Name } from "../names.ts";
 import type { Route } from "../route.ts";
 import { InStack, UnknownSince } from "./common.ts";
 
@@ -12,7 +12,7 @@ export type StackDrift = Static<typeof StackDrift>;
 export const Drift = Type.Object(
   {
     stack: Name,
-    cluster: Name,
+    cluster: ClusterName,
     drift: StackDrift,
     unknownSince: Type.Optional(UnknownSince),
     differences: Type.Array(

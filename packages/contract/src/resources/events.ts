@@ -2,7 +2,7 @@
 import { Type, type Static } from "typebox";
 import { Cause } from "../causes.ts";
 import { lists } from "../lists.ts";
-import { Instant, Name, PointInTime, Text } from "../names.ts";
+import { facts, Instant, Name, PointInTime, Text } from "../names.ts";
 import { ListQuery, Page, type Route } from "../route.ts";
 
 /** `code` is a key of `eventsEn`; objects are named by `topic`: `stack:S`, `component:S/C`, `rollout:S/C/N`, `build:S/N`, `task:S/N`, `volume:S/V`, `certificate:HOST`, `registry:HOST`, `cluster:C`. */
@@ -11,7 +11,7 @@ export const Event = Type.Object(
     id: Type.String({ description: "Also the SSE id; goes back as Last-Event-ID." }),
     at: Instant,
     code: Type.String(),
-    params: Type.Record(Type.String(), Type.Unknown()),
+    params: Type.Record(Type.String(), Type.Unknown(), facts),
     topics: Type.Array(Type.String()),
     stack: Type.Optional(Name),
     component: Type.Optional(Name),
@@ -104,6 +104,7 @@ export const eventsEn = {
   component_autoscale_set: "{component} is scaled by what its instances use, from {min} to {max}.",
   component_autoscale_off: "{component} is scaled by hand again, and keeps {replicas}.",
   component_autoscaled: "The autoscaler scaled {component} from {from} to {to}, for what its instances use.",
+  cluster_renamed: "Cluster {from} is called {to} now.",
   component_placed: "{component} is placed in {clusters}.",
   component_leaving: "{component} leaves cluster {cluster}, where it is not placed any more.",
   component_left: "Nothing of {component} is left in cluster {cluster}.",

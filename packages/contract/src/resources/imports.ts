@@ -1,6 +1,6 @@
 // Imports: what runs in a namespace of a Kubernetes cluster and was made by others, as the components that it would be, and taking it over as it runs.
 import { Type, type Static } from "typebox";
-import { Name, Text } from "../names.ts";
+import { ClusterName, Name, Text } from "../names.ts";
 import type { Route } from "../route.ts";
 import { ComponentSpec } from "../spec.ts";
 import { Note } from "./plans.ts";
@@ -35,7 +35,7 @@ export const importRoutes = {
     access: { permission: "installation.manage", at: "installation" },
     body: Type.Object(
       {
-        cluster: Name,
+        cluster: ClusterName,
         namespace: Namespace,
         stack: Type.Optional({ ...Name, description: "What the stack is called; as the namespace, when absent." }),
         only: Type.Optional(
@@ -50,7 +50,7 @@ export const importRoutes = {
       { additionalProperties: false },
     ),
     response: Type.Object(
-      { cluster: Name, namespace: Type.String(), stack: Type.String(), items: Type.Array(ImportItem) },
+      { cluster: ClusterName, namespace: Type.String(), stack: Type.String(), items: Type.Array(ImportItem) },
       { additionalProperties: false },
     ),
   },

@@ -1,14 +1,14 @@
 // Plans: what `berth up` would change, made from files that the caller sends by content, then applied exactly as shown.
 import { Type, type Static } from "typebox";
 import { BuildPlan } from "../buildplan.ts";
-import { Digest, Instant, Name, RunEnv, Text } from "../names.ts";
+import { ClusterName, Digest, facts, Instant, Name, RunEnv, Text } from "../names.ts";
 import { Allowed, type Route } from "../route.ts";
 import { ComponentSpec } from "../spec.ts";
 import { InStack } from "./common.ts";
 
 /** A code of the notes catalogue with parameters; `file` and `line` say where it comes from. */
 export const Note = Type.Object(
-  { code: Type.String(), params: Type.Record(Type.String(), Type.String()) },
+  { code: Type.String(), params: Type.Record(Type.String(), Type.String(), facts) },
   { additionalProperties: false },
 );
 export const FieldChange = Type.Object(
@@ -62,7 +62,7 @@ export const StackPlan = Type.Object(
     id: Type.String(),
     stack: Name,
     createsStack: Type.Boolean(),
-    cluster: Type.String({ description: "Where the stack is, or would be made." }),
+    cluster: ClusterName,
     changes: Type.Array(ComponentChange),
     volumes: Type.Object({ create: Type.Array(Name), keep: Type.Array(Name) }, { additionalProperties: false }),
     secrets: Type.Object(
@@ -112,7 +112,7 @@ export const PlanRequest = Type.Object(
     ),
     prune: Type.Optional(Type.Boolean({ description: "Remove components that the file no longer has." })),
     runEnv: Type.Optional(RunEnv),
-    cluster: Type.Optional(Name),
+    cluster: Type.Optional(ClusterName),
     team: Type.Optional(Name),
   },
   {
@@ -196,7 +196,12 @@ export const planRoutes = {
         ),
         missing: Type.Optional(
           Type.Object(
-            { code: Type.String(), params: Type.Record(Type.String(), Type.Unknown()), sentence: Type.String(), next: Type.String() },
+            {
+              code: Type.String(),
+              params: Type.Record(Type.String(), Type.Unknown(), facts),
+              sentence: Type.String(),
+              next: Type.String(),
+            },
             { additionalProperties: false },
           ),
         ),

@@ -2,7 +2,7 @@
 import { Type, type Static } from "typebox";
 import { Cause } from "../causes.ts";
 import { lists } from "../lists.ts";
-import { Instant, Name } from "../names.ts";
+import { ClusterName, facts, Instant, Name } from "../names.ts";
 import { Allowed, ListQuery, Page, type Route } from "../route.ts";
 import { InComponent, InStack, Number_ } from "./common.ts";
 
@@ -21,7 +21,7 @@ export const RolloutPhase = Type.Union([
 ]);
 export type RolloutPhase = Static<typeof RolloutPhase>;
 export const RolloutStep = Type.Object(
-  { code: Type.String(), params: Type.Record(Type.String(), Type.Union([Type.String(), Type.Number()])) },
+  { code: Type.String(), params: Type.Record(Type.String(), Type.Union([Type.String(), Type.Number()]), facts) },
   { additionalProperties: false },
 );
 export type RolloutStep = Static<typeof RolloutStep>;
@@ -29,7 +29,7 @@ export const Rollout = Type.Object(
   {
     stack: Name,
     component: Name,
-    cluster: Type.Optional({ ...Name, description: "Where the component runs in several clusters: each has a rollout of its own." }),
+    cluster: Type.Optional({ ...ClusterName, description: "Where the component runs in several clusters: each has a rollout of its own." }),
     number: Number_,
     phase: RolloutPhase,
     reason: Type.String(),

@@ -1,7 +1,7 @@
 // Stacks: one complete environment each, and their immutable versions.
 import { Type, type Static } from "typebox";
 import { lists } from "../lists.ts";
-import { Instant, Name, RunEnv, Text } from "../names.ts";
+import { ClusterName, Instant, Name, RunEnv, Text } from "../names.ts";
 import { Allowed, Empty, ListQuery, Page, type Route } from "../route.ts";
 import { InStack, Number_, UnknownSince } from "./common.ts";
 import { StackDrift } from "./drift.ts";
@@ -19,7 +19,7 @@ export const Stack = Type.Object(
   {
     name: Name,
     team: Type.String(),
-    cluster: Type.String(),
+    cluster: ClusterName,
     runEnv: Type.String({ description: "Injected as RUN_ENV." }),
     drift: StackDrift,
     state: StackState,
@@ -71,7 +71,7 @@ export type StackQuota = Static<typeof StackQuota>;
 export const Manifests = Type.Object(
   {
     stack: Name,
-    cluster: Name,
+    cluster: ClusterName,
     engine: Type.Union([Type.Literal("local"), Type.Literal("docker"), Type.Literal("kubernetes")]),
     objects: Type.Array(
       Type.Object(
@@ -97,7 +97,11 @@ export const stackRoutes = {
     kind: "json",
     access: "signed-in",
     list: lists.stacks,
-    query: ListQuery(lists.stacks, { state: Type.Optional(StackState), team: Type.Optional(Text(100)), cluster: Type.Optional(Name) }),
+    query: ListQuery(lists.stacks, {
+      state: Type.Optional(StackState),
+      team: Type.Optional(Text(100)),
+      cluster: Type.Optional(ClusterName),
+    }),
     response: Page(Stack),
   },
   createStack: {
@@ -110,7 +114,7 @@ export const stackRoutes = {
     idempotent: true,
     status: 201,
     body: Type.Object(
-      { name: Name, team: Type.Optional(Text(100)), cluster: Type.Optional(Name), runEnv: Type.Optional(RunEnv) },
+      { name: Name, team: Type.Optional(Text(100)), cluster: Type.Optional(ClusterName), runEnv: Type.Optional(RunEnv) },
       { additionalProperties: false },
     ),
     response: Stack,

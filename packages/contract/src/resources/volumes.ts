@@ -1,7 +1,7 @@
 // Named volumes: they survive releases, and the removal of component and stack, until someone deletes them by name.
 import { Type, type Static } from "typebox";
 import { lists } from "../lists.ts";
-import { Instant, Name } from "../names.ts";
+import { ClusterName, Instant, Name } from "../names.ts";
 import { Allowed, Empty, ListQuery, Page, type Route } from "../route.ts";
 import { InStack } from "./common.ts";
 
@@ -9,7 +9,7 @@ export const Volume = Type.Object(
   {
     stack: Name,
     name: Name,
-    cluster: Type.String(),
+    cluster: ClusterName,
     bytes: Type.Optional(Type.Integer()),
     usedBy: Type.Array(Name),
     stackDeleted: Type.Boolean({ description: "The stack is gone and the volume was kept." }),

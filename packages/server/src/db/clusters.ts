@@ -3,6 +3,7 @@ import { sql } from "kysely";
 import { isKube } from "../core/kube-clusters.ts";
 import type { Db } from "./pool.ts";
 import { DatabaseRefused } from "./refused.ts";
+import { transaction } from "./transaction.ts";
 
 /** The home folder that a server works for, and the machine that it lies on. */
 export interface NodeIdentity {
@@ -31,7 +32,12 @@ export const goneAfter = 60_000;
 /** What drives a node's own machine. */
 export type NodeEngine = "local" | "docker";
 
-/** Makes the cluster this node's when it is nobody's yet (or `always`), and says whose it is. Errors: `engine_changed`. */
+/** Who gives a cluster a name waits for whoever does the same, until the transaction's end. Comes before the lock on any cluster. */
+export async function lockNames(trx: Db): Promise<void> {
+  await sql`select pg_advisory_xact_lock(hashtextextended('cluster names', 0))`.execute(trx);
+}
+
+/** Makes the cluster this node's when it is nobody's yet (or `always`), and says whose it is. Errors: `engine_changed`, `cluster_taken`. */
 export async function claimCluster(
   db: Db,
   cluster: string,
@@ -51,15 +57,35 @@ export async function claimCluster(
       `Cluster ${cluster} is of the ${known.engine} engine, and what runs there stays there.`,
       `Start the server with BERTH_ENGINE=${known.engine}, or with another home folder (BERTH_HOME) for ${options.engine}.`,
     );
-  await sql`
+  await transaction(db, async (trx) => {
+    await lockNames(trx);
+    if (known === undefined) await refuseGiven(trx, cluster);
+    await sql`
     insert into clusters (name, engine, node_id, node_host, seen_at) values (${cluster}, ${options.engine}, ${node.id}, ${node.host}, now())
     on conflict (name) do update set node_id = excluded.node_id, node_host = excluded.node_host, seen_at = now()
     where clusters.engine = excluded.engine and (clusters.node_id is null or clusters.node_id = excluded.node_id or ${options.always})`.execute(
-    db,
-  );
+      trx,
+    );
+  });
   const owner = (await clusterOwners(db)).find((one) => one.cluster === cluster);
   if (owner === undefined) throw new Error(`cluster ${cluster} belongs to no node`);
   return owner.node === node.id ? "mine" : owner;
+}
+
+/** A name that a cluster was given later leads there, and is no other machine's. Errors: `cluster_taken`. */
+async function refuseGiven(trx: Db, name: string): Promise<void> {
+  const given = await trx
+    .selectFrom("cluster_names as n")
+    .innerJoin("clusters as k", "k.id", "n.cluster_id")
+    .select("k.name")
+    .where("n.name", "=", name)
+    .executeTakeFirst();
+  if (given !== undefined)
+    throw new DatabaseRefused(
+      "cluster_taken",
+      `${name} is what cluster ${given.name} is called, or was.`,
+      `Start that cluster's own server with BERTH_CLUSTER=${given.name}, as before it was renamed; any other with another name.`,
+    );
 }
 
 /** A sign of life for all that the node drives. False when another node took the cluster meanwhile: then this one must stop. */

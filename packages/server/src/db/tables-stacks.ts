@@ -41,7 +41,9 @@ export interface StackTables {
     draining_since: TimeOrNull;
     removed_at: TimeOrNull;
     created_at: Time;
+    /** 0020; null: as `name`, which never changes. */ called: ColumnType<string | null, string | null | undefined, string | null>;
   };
+  /** 0020 */ cluster_names: { name: string; cluster_id: string; created_at: Time };
   stacks: {
     id: Generated<string>;
     team_id: string;

@@ -10,6 +10,7 @@ import type { BuildLogs } from "./builds/log.ts";
 import type { Handlers } from "./call.ts";
 import { certificateHandlers } from "./certificates/routes.ts";
 import { createCertificateService } from "./certificates/service.ts";
+import { withClusterNames } from "./clusters/naming.ts";
 import { clusterHandlers } from "./clusters/routes.ts";
 import { createClusterService } from "./clusters/service.ts";
 import { componentHandlers } from "./components/routes.ts";
@@ -55,7 +56,7 @@ export function createHandlers(deps: HandlerDeps, facts: InstallationFacts): Han
   const certificates = createCertificateService(deps);
   const components = createComponentService(deps, stacks, certificates);
   const tokens = createTokenService(deps);
-  return {
+  const handlers: Handlers = {
     ...installationHandlers(deps, facts, tokens),
     ...tokenHandlers(tokens),
     ...driftHandlers(createDriftService(deps, stacks, components)),
@@ -87,4 +88,5 @@ export function createHandlers(deps: HandlerDeps, facts: InstallationFacts): Han
     ...adoptionHandlers(adoption),
     ...importHandlers(createImportService(deps, adoption)),
   };
+  return withClusterNames(handlers, deps);
 }

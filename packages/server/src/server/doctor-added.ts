@@ -5,8 +5,10 @@ import { ok, type Looking } from "./doctor-check.ts";
 
 type Added = Pick<Connection, "of" | "state" | "builder">;
 
-export function addedChecks(added: readonly Added[]): Looking[] {
-  return [...connectedChecks(added), ...added.flatMap(builderCheck)];
+/** `called`: what those are called that were renamed, by the name in their row. */
+export function addedChecks(added: readonly Added[], called: ReadonlyMap<string, string>): Looking[] {
+  const nameOf = ({ of }: Added): string => called.get(of.cluster) ?? of.cluster;
+  return added.flatMap((one) => connectedCheck(one, nameOf(one))).concat(added.flatMap((one) => builderCheck(one, nameOf(one))));
 }
 
 /** Whether one of them builds its own images. */
@@ -14,14 +16,14 @@ export const buildsElsewhere = (added: readonly Pick<Connection, "of">[]): boole
   added.some(({ of: { facts } }) => isKube(facts) && facts.builder !== undefined);
 
 /** Of clusters that build their own images; one that is not connected is told of as such. */
-function builderCheck(connection: Added): Looking[] {
+function builderCheck(connection: Added, name: string): Looking[] {
   const { of, state } = connection;
   if (!isKube(of.facts) || of.facts.builder === undefined || !state.connected) return [];
   const { mode, image } = of.facts.builder;
   const next = "See what `kubectl -n berth--builder describe pods` says of its pod.";
   return [
     {
-      name: `builder of cluster ${of.cluster}`,
+      name: `builder of cluster ${name}`,
       why: "Nothing can be built from source for it; what runs goes on.",
       next,
       look: async (within) => {
@@ -34,8 +36,8 @@ function builderCheck(connection: Added): Looking[] {
   ];
 }
 
-function connectedChecks(added: readonly Added[]): Looking[] {
-  return added.map(({ of: { cluster, facts }, state }) => ({
+function connectedCheck({ of: { facts }, state }: Added, cluster: string): Looking {
+  return {
     name: `${isKube(facts) ? "cluster" : "host"} ${cluster}`,
     why: "What runs there goes on, and nothing can be deployed or changed there.",
     next: isKube(facts)
@@ -45,5 +47,5 @@ function connectedChecks(added: readonly Added[]): Looking[] {
       state.connected
         ? ok(`connected since ${state.since.toISOString()}${isKube(facts) ? "" : `, edge ${state.edgeVersion ?? "?"}`}`)
         : { status: "failed", found: `not connected since ${state.since.toISOString()}: ${state.reason ?? "it is being connected"}` },
-  }));
+  };
 }

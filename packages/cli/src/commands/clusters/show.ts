@@ -15,6 +15,7 @@ export const command = defineCommand({
     const state = cluster.host ?? cluster.kubernetes;
     showObject(ctx, cluster, [
       ["cluster", ctx.out.paint.bold(cluster.name)],
+      ["called before", cluster.formerNames?.join(", ")],
       ["engine", cluster.engine],
       ["answers", cluster.reachable ? "yes" : "no"],
       ["version", cluster.version],

@@ -12,6 +12,8 @@ import { BerthError } from "../../core/errors.ts";
 import { wantedHost, type HostFacts } from "../../core/hosts.ts";
 import { isKube, wantedKube, type KubeFacts, type PlaceFacts } from "../../core/kube-clusters.ts";
 import type { Page } from "../../core/page.ts";
+import { lockNames } from "../../db/clusters.ts";
+import { appendEvent } from "../../db/events.ts";
 import type { Db } from "../../db/pool.ts";
 import { transaction } from "../../db/transaction.ts";
 import type { Call } from "../call.ts";
@@ -19,6 +21,7 @@ import { dropLeaving } from "../components/leaving.ts";
 import type { PlaceState, ResourceDeps } from "../deps.ts";
 import { audit, keepAnswer } from "../intent.ts";
 import { slice, toPage, type ListRequest } from "../page.ts";
+import { callCluster, clusterBehind } from "./names.ts";
 import * as store from "./store.ts";
 
 export type ClusterService = ReturnType<typeof createClusterService>;
@@ -32,6 +35,7 @@ export function createClusterService(deps: ResourceDeps) {
     const { reachable, version, isolation, ...capabilities } = found;
     return {
       name: row.name,
+      ...(row.former.length === 0 ? {} : { formerNames: [...row.former] }),
       engine: row.engine,
       reachable,
       version,
@@ -77,9 +81,9 @@ export function createClusterService(deps: ResourceDeps) {
 
   /** How a Kubernetes cluster that is known is reached from now on, once it has answered. */
   async function checkedAgain(call: Call, name: string, given: RenewedKubernetes): Promise<Pick<store.KubeAdded, "facts" | "access">> {
-    const { host, stacks } = await transaction(deps.db, (trx) => lock(trx, name));
+    const { called, host, stacks } = await transaction(deps.db, (trx) => lock(trx, name));
     if (host === null || !isKube(host))
-      throw new BerthError("invalid_request", { reason: `cluster ${name} is no Kubernetes cluster: it has no kubeconfig` });
+      throw new BerthError("invalid_request", { reason: `cluster ${called} is no Kubernetes cluster: it has no kubeconfig` });
     const read = wantedKube(given, name);
     if ("refusal" in read) throw new BerthError("cluster_unusable", { ...read.refusal });
     const { gateway, address } = host;
@@ -100,8 +104,8 @@ export function createClusterService(deps: ResourceDeps) {
     async add(call: Call, given: NewCluster): Promise<Cluster> {
       const added = await checked(call, given);
       const answer = await transaction(deps.db, async (trx) => {
-        const there = await store.lockHost(trx, given.name);
-        if (there?.removed === false) throw new BerthError("conflict", { kind: "cluster", name: given.name });
+        await refuseTaken(trx, given.name);
+        await store.lockHost(trx, given.name);
         await store.putAdded(trx, deps.secretBox, given.name, added, deps.places.standard);
         const at = added.kind === "docker" ? added.facts.endpoint : added.facts.server;
         await audit(trx, call, "clusters.add", "installation", { cluster: given.name, endpoint: at });
@@ -113,11 +117,24 @@ export function createClusterService(deps: ResourceDeps) {
       return answer;
     },
 
-    /** Errors: `not_found`, `invalid_request`, `cluster_unusable` for a kubeconfig that does not lead to this cluster. */
-    async change(call: Call, name: string, { draining, kubernetes }: ClusterChange): Promise<Cluster> {
+    /**
+     * Errors: `not_found`, `invalid_request`, `cluster_unusable` for a kubeconfig that does not lead to this cluster, `conflict` and `name_taken` for a name that leads to
+     * another one.
+     */
+    async change(call: Call, name: string, { name: called, draining, kubernetes }: ClusterChange): Promise<Cluster> {
       const renewed = kubernetes === undefined ? undefined : await checkedAgain(call, name, kubernetes);
       await transaction(deps.db, async (trx) => {
+        const before = called === undefined ? undefined : await refuseTaken(trx, called, name);
         const { id } = await lock(trx, name);
+        if (called !== undefined && before !== undefined && called !== before) {
+          await callCluster(trx, { id, name }, called);
+          await appendEvent(trx, {
+            code: "cluster_renamed",
+            params: { from: before, to: called },
+            topics: [`cluster:${before}`, `cluster:${called}`],
+          });
+          await audit(trx, call, "clusters.rename", "installation", { cluster: name, from: before, to: called });
+        }
         if (draining !== undefined) {
           await store.setDraining(trx, id, draining ? deps.clock() : null);
           await audit(trx, call, draining ? "clusters.drain" : "clusters.undrain", "installation", { cluster: name });
@@ -136,17 +153,17 @@ export function createClusterService(deps: ResourceDeps) {
      */
     async remove(call: Call, name: string, { unreached = false }: { readonly unreached?: boolean }): Promise<void> {
       const removable = async (trx: Db, isGone: boolean): Promise<string> => {
-        const { id, host, stacks, staying } = await lock(trx, name);
+        const { id, called, host, stacks, staying } = await lock(trx, name);
         if (host === null)
           throw new BerthError("wrong_state", {
             verb: "Removing it",
-            reason: `cluster ${name} is its server's own machine`,
+            reason: `cluster ${called} is its server's own machine`,
             hint: "Only what was added can be removed.",
           });
         if ((isGone ? staying : stacks) > 0)
           throw new BerthError("wrong_state", {
             verb: "Removing it",
-            reason: `cluster ${name} has ${String(stacks)} ${stacks === 1 ? "stack" : "stacks"}`,
+            reason: `cluster ${called} has ${String(stacks)} ${stacks === 1 ? "stack" : "stacks"}`,
             hint:
               staying > 0
                 ? "Delete them first; `berth clusters drain` keeps new ones away."
@@ -171,6 +188,17 @@ export function createClusterService(deps: ResourceDeps) {
       await deps.addedClusters.refresh();
     },
   };
+}
+
+/** Under a lock on all names: what the cluster `of` is called now. Errors: `conflict` and `name_taken` for a name that leads to another one. */
+async function refuseTaken(trx: Db, wanted: string, of?: string): Promise<string | undefined> {
+  await lockNames(trx);
+  const there = await clusterBehind(trx, wanted);
+  if (there !== undefined && there.name !== of) {
+    if (there.called === wanted) throw new BerthError("conflict", { kind: "cluster", name: wanted });
+    throw new BerthError("name_taken", { name: wanted, cluster: there.called });
+  }
+  return of === undefined ? undefined : (await clusterBehind(trx, of))?.called;
 }
 
 const notFound = (name: string): BerthError =>

@@ -5,15 +5,19 @@ import type { HostFacts, HostTls, WantedHost } from "../../core/hosts.ts";
 import { isKube, type KubeAccess, type KubeFacts, type PlaceFacts } from "../../core/kube-clusters.ts";
 import type { Db } from "../../db/pool.ts";
 import type { SecretBox } from "../../db/secretbox.ts";
+import { freeNames } from "./names.ts";
 import { defineList, instant, text, type Keyed, type Slice } from "../page.ts";
 
 /** What a ciphertext is bound to. */
 export const hostIdentity = (cluster: string): string => `host:${cluster}`;
 
+/** What it is called. */
+const called = sql<string>`coalesce(k.called, k.name)`;
+
 export const clusterList = defineList(lists.clusters, {
-  sort: { name: text("k.name"), engine: text("k.engine"), createdAt: instant("k.created_at") },
+  sort: { name: { by: called, type: "text" }, engine: text("k.engine"), createdAt: instant("k.created_at") },
   unique: [text("k.name")],
-  search: { name: sql.ref("k.name") },
+  search: { name: called },
 });
 export interface ClusterRow {
   readonly name: string;
@@ -23,6 +27,8 @@ export interface ClusterRow {
   readonly domain: string;
   readonly draining_since: Date | null;
   readonly host: PlaceFacts | null;
+  /** What it was called before. */
+  readonly former: readonly string[];
 }
 /** How many stacks have something in a cluster: those of its own, and those of which a component has a part there, or one that is like `parts`. */
 const stacksIn = (cluster: RawBuilder<unknown>, parts = sql<boolean>`true`) =>
@@ -42,6 +48,11 @@ export async function listClusters(
       "k.domain",
       "k.draining_since",
       "k.host",
+      sql<
+        string[]
+      >`array(select name from (select k.name union select n.name from cluster_names n where n.cluster_id = k.id) names where name <> ${called} order by name)`.as(
+        "former",
+      ),
       query.page.keys.as("cursor_keys"),
       stacksIn(sql.ref("k.id")).as("stacks"),
     ])
@@ -56,6 +67,8 @@ export async function listClusters(
 
 export interface LockedCluster {
   readonly id: string;
+  /** What it is called now. */
+  readonly called: string;
   readonly host: PlaceFacts | null;
   readonly removed: boolean;
   readonly stacks: number;
@@ -65,7 +78,12 @@ export interface LockedCluster {
 
 /** A cluster's row, locked; undefined: there is none. */
 export async function lockHost(trx: Db, name: string): Promise<LockedCluster | undefined> {
-  const row = await trx.selectFrom("clusters").select(["id", "host", "removed_at"]).where("name", "=", name).forUpdate().executeTakeFirst();
+  const row = await trx
+    .selectFrom("clusters")
+    .select(["id", "called", "host", "removed_at"])
+    .where("name", "=", name)
+    .forUpdate()
+    .executeTakeFirst();
   if (row === undefined) return undefined;
   const id = sql`${row.id}::uuid`;
   const many = await trx
@@ -73,7 +91,7 @@ export async function lockHost(trx: Db, name: string): Promise<LockedCluster | u
     .select([stacksIn(id).as("stacks"), stacksIn(id, sql<boolean>`c.delete_requested_at is null`).as("staying")])
     .where("id", "=", row.id)
     .executeTakeFirstOrThrow();
-  return { id: row.id, host: row.host, removed: row.removed_at !== null, ...many };
+  return { id: row.id, called: row.called ?? name, host: row.host, removed: row.removed_at !== null, ...many };
 }
 
 export interface KubeAdded {
@@ -132,6 +150,7 @@ export async function setDraining(trx: Db, id: string, since: Date | null): Prom
 /** The row stays for the history; what the host asked for does not. */
 export async function removeHost(trx: Db, id: string, name: string, at: Date): Promise<void> {
   await trx.updateTable("clusters").set({ removed_at: at, host_ciphertext: null, node_id: null }).where("id", "=", id).execute();
+  await freeNames(trx, id);
   await trx.deleteFrom("due").where("cluster", "=", name).execute();
 }
 

@@ -79,11 +79,11 @@ export async function checkPlacement(
     const cluster = clusters.get(where);
     if (cluster === undefined) return refuse(`there is no cluster ${where}`, "`berth clusters list` shows them.");
     if (cluster.engine === "local")
-      refuse(`cluster ${where} runs processes of its own machine`, "Clusters that run containers can share a component.");
-    if (!places.owns(where)) refuse(`another server drives cluster ${where}`, "Name clusters of the stack's own server.");
+      refuse(`cluster ${cluster.called} runs processes of its own machine`, "Clusters that run containers can share a component.");
+    if (!places.owns(where)) refuse(`another server drives cluster ${cluster.called}`, "Name clusters of the stack's own server.");
     if (where === stack.cluster || has.has(where)) continue;
     if (cluster.draining_since !== null)
-      refuse(`cluster ${where} takes nothing new`, `Name another one, or \`berth clusters undrain ${where}\`.`);
+      refuse(`cluster ${cluster.called} takes nothing new`, `Name another one, or \`berth clusters undrain ${cluster.called}\`.`);
     const other = await otherTeam(trx, cluster.id, stack.teamId);
     if (other !== undefined) refuseSecondTeam(await places.engine(where).capabilities(signal), where, { wanted: stack.team, other });
   }
@@ -93,7 +93,7 @@ export async function checkPlacement(
     const lacks = spec.placement.clusters.find((one) => !there.includes(one.name));
     if (needed !== undefined && lacks !== undefined)
       refuse(
-        `it needs ${component}, which does not run in cluster ${lacks.name}`,
+        `it needs ${component}, which does not run in cluster ${clusters.get(lacks.name)?.called ?? lacks.name}`,
         `Place ${component} there too, or drop it from \`depends_on\`.`,
       );
   }

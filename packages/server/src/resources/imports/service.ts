@@ -83,9 +83,9 @@ export function createImportService(deps: ResourceDeps, adoption: Pick<AdoptionS
       throw new BerthError("not_found", { kind: "cluster", name: cluster, hint: "`berth clusters list` shows them." });
     const engine = deps.places.engine(cluster);
     const refuse = (reason: string, hint: string): BerthError => new BerthError("wrong_state", { verb: "Importing", reason, hint });
-    if (found.draining) throw refuse(`cluster ${cluster} takes no new stacks`, "`berth clusters undrain` lets it take them again.");
+    if (found.draining) throw refuse(`cluster ${found.called} takes no new stacks`, "`berth clusters undrain` lets it take them again.");
     if (engine.foreign === undefined || engine.takeIn === undefined)
-      throw refuse(`cluster ${cluster} is not Kubernetes`, "Name a cluster of Kubernetes: `berth clusters list` shows them.");
+      throw refuse(`cluster ${found.called} is not Kubernetes`, "Name a cluster of Kubernetes: `berth clusters list` shows them.");
     return engine as Engine & Required<Pick<Engine, "foreign" | "takeIn">>;
   }
 

@@ -32,9 +32,9 @@ export async function stackNamed(db: Db, name: string): Promise<KnownStack | und
   };
 }
 
-export async function clusterNamed(db: Db, name: string): Promise<{ readonly draining: boolean } | undefined> {
-  const row = await db.selectFrom("clusters").select("draining_since").where("name", "=", name).executeTakeFirst();
-  return row === undefined ? undefined : { draining: row.draining_since !== null };
+export async function clusterNamed(db: Db, name: string): Promise<{ readonly called: string; readonly draining: boolean } | undefined> {
+  const row = await db.selectFrom("clusters").select(["called", "draining_since"]).where("name", "=", name).executeTakeFirst();
+  return row === undefined ? undefined : { called: row.called ?? name, draining: row.draining_since !== null };
 }
 
 /** Name -> what its first version says, of those that the stack has. Errors: `secret_unreadable`. */

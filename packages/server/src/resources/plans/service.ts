@@ -24,6 +24,7 @@ import { keepAnswer } from "../intent.ts";
 import { newestVersions, readableSecrets } from "../secrets/store.ts";
 import { findSource } from "../sources/store.ts";
 import type { StackHandle, StackService } from "../stacks/service.ts";
+import { findCluster } from "../stacks/store.ts";
 import { volumeNames } from "../volumes/store.ts";
 import { applyDefinition, planSecret, type PlanBody } from "./apply.ts";
 import { sameSpec } from "../components/definition.ts";
@@ -47,7 +48,7 @@ export type PlanService = ReturnType<typeof createPlanService>;
 
 export function createPlanService(deps: PlanDeps, stacks: StackService) {
   async function existing(call: Call, name: string, wished: Wished): Promise<StackHandle | undefined> {
-    if (await stacks.exists(name)) return asWished(await stacks.find(call, name, "releases.deploy"), wished);
+    if (await stacks.exists(name)) return asWished(deps.db, await stacks.find(call, name, "releases.deploy"), wished);
     const team = await deps.access.findTeam(wished.team ?? "default", deps.db);
     // Who may make none hears of the stack that he does not see, unless he named the team.
     if (wished.team === undefined && (team === undefined || !(await deps.access.may(call.principal, "stacks.create", { team: team.id }))))
@@ -284,8 +285,13 @@ type Wished = Pick<PlanRequest, "cluster" | "team">;
 type Where = Pick<StackHandle, "cluster" | "domain" | "teamId" | "team">;
 
 /** Errors: `wrong_state` when it is elsewhere, or another team's. */
-function asWished(stack: StackHandle, { cluster = stack.cluster, team = stack.team }: Wished): StackHandle {
-  const is = cluster !== stack.cluster ? `is on ${stack.cluster}` : team !== stack.team ? `is team ${stack.team}'s` : undefined;
+async function asWished(db: Db, stack: StackHandle, { cluster = stack.cluster, team = stack.team }: Wished): Promise<StackHandle> {
+  const is =
+    cluster !== stack.cluster
+      ? `is on ${(await findCluster(db, stack.cluster))?.called ?? stack.cluster}`
+      : team !== stack.team
+        ? `is team ${stack.team}'s`
+        : undefined;
   if (is === undefined) return stack;
   throw new BerthError("wrong_state", {
     verb: "Deploying it there",

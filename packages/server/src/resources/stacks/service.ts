@@ -121,7 +121,7 @@ export function createStackService(deps: ResourceDeps) {
     if (cluster.draining_since !== null)
       throw new BerthError("wrong_state", {
         verb: "create",
-        reason: `cluster ${where} takes no new stacks`,
+        reason: `cluster ${cluster.called} takes no new stacks`,
         hint: "Name another one with --cluster, or `berth clusters undrain` it.",
       });
     const other = await store.otherTeam(trx, cluster.id, team.id);

@@ -234,24 +234,32 @@ export async function nextNumber(trx: Db, stackId: string, counter: "last_versio
   return row[counter];
 }
 
+export interface ClusterFacts {
+  readonly id: string;
+  readonly name: string;
+  /** What people call it now. */
+  readonly called: string;
+  readonly engine: "local" | "docker" | "kubernetes";
+  readonly domain: string;
+  readonly draining_since: Date | null;
+}
+
 export async function findCluster(
   trx: Db,
   name: string,
-): Promise<
-  { id: string; name: string; engine: "local" | "docker" | "kubernetes"; domain: string; draining_since: Date | null } | undefined
-> {
+): Promise<ClusterFacts | undefined> {
   return clusterNamed(trx, name).executeTakeFirst();
 }
 
 /** Locked: who may have a stack on a cluster depends on the stacks that it has. */
-export async function lockCluster(trx: Db, name: string): ReturnType<typeof findCluster> {
+export async function lockCluster(trx: Db, name: string): Promise<ClusterFacts | undefined> {
   return clusterNamed(trx, name).forUpdate().executeTakeFirst();
 }
 
 const clusterNamed = (trx: Db, name: string) =>
   trx
     .selectFrom("clusters")
-    .select(["id", "name", "engine", "domain", "draining_since"])
+    .select(["id", "name", sql<string>`coalesce(called, name)`.as("called"), "engine", "domain", "draining_since"])
     .where("name", "=", name)
     .where("removed_at", "is", null);
 
