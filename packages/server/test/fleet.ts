@@ -4,6 +4,7 @@ import { beforeAll } from "vitest";
 import { BerthError } from "../src/core/errors.ts";
 import { openTombstone } from "../src/db/tombstones.ts";
 import { EngineFailure, type Engine } from "../src/engines/engine.ts";
+import type { Traffic } from "../src/engines/traffic.ts";
 import { FakeTraffic } from "../src/engines/fake-traffic.ts";
 import { FakeEngine } from "../src/engines/fake.ts";
 import { reconcileStack } from "../src/reconcile/stack.ts";
@@ -39,9 +40,15 @@ export function useFleet(): {
   readonly make: () => Promise<Fleet>;
 } {
   let engines: ReadonlyMap<string, FakeEngine> = new Map();
+  let traffics: ReadonlyMap<string, FakeTraffic> = new Map();
   let states = new Map<string, PlaceState>();
   const services = useServices((deps) => ({
-    places: { ...deps.places, standard: "home", engine: (cluster): Engine => engines.get(cluster) ?? deps.places.engine(cluster) },
+    places: {
+      engine: (cluster): Engine => engines.get(cluster) ?? deps.places.engine(cluster),
+      traffic: (cluster): Traffic => traffics.get(cluster) ?? deps.places.traffic(cluster),
+      standard: "home",
+      owns: (cluster) => cluster !== "local",
+    },
     addedClusters: {
       ...deps.addedClusters,
       state: (cluster) => states.get(cluster),
@@ -63,6 +70,7 @@ export function useFleet(): {
     make: async () => {
       const made = new Fleet(services());
       engines = made.engines;
+      traffics = made.traffics;
       states = new Map();
       await made.create();
       return made;
@@ -73,6 +81,7 @@ export function useFleet(): {
 /** Four clusters with a stack of which the first is its own. */
 export class Fleet extends Scene {
   readonly engines: ReadonlyMap<string, FakeEngine>;
+  readonly traffics: ReadonlyMap<string, FakeTraffic>;
 
   constructor(services: TestServices) {
     super(services);
@@ -80,6 +89,7 @@ export class Fleet extends Scene {
     for (const cluster of clusters.slice(1)) here.set(cluster, new FakeEngine({ now: () => this.now, cluster }));
     const traffics = new Map([...here].map(([cluster, engine]) => [cluster, cluster === "home" ? this.traffic : new FakeTraffic(engine)]));
     this.engines = here;
+    this.traffics = traffics;
     Object.assign(this.deps, {
       isReachable: (cluster: string) => this.in(cluster).reachable,
       places: {

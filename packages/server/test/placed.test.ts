@@ -281,3 +281,60 @@ test("a quota counts the instances of each cluster once", async () => {
   await handlers.stopComponent({ params: at.ref }, call());
   expect((await handlers.showQuota({ params }, call())).used).toMatchObject({ instances: 0 });
 });
+
+test("what runs in every cluster is taken over into a database that was lost, each cluster with the release that it serves", async () => {
+  const at = await apart({ secrets: { TOKEN: "token" } });
+  await at.passAll();
+  const { database, handlers, call } = services();
+  const { db } = database;
+  const runs = async () => [
+    await at.running("home"),
+    await at.running("west"),
+    await instancesOf(at, "home"),
+    await instancesOf(at, "west"),
+  ];
+  const before = await runs();
+  const stackId = await at.stackId();
+  const lose = async () => {
+    await db.updateTable("components").set({ stable_release_id: null }).where("stack_id", "=", stackId).execute();
+    await db.deleteFrom("components").where("stack_id", "=", stackId).where("part_of", "is not", null).execute();
+    await db.deleteFrom("components").where("stack_id", "=", stackId).execute();
+    await db.deleteFrom("stacks").where("id", "=", stackId).execute();
+  };
+  await lose();
+  const adopt = () => handlers.adopt({ body: { stacks: [at.ref.stack] } }, call());
+  const summary = (items: readonly { cluster: string; release: number }[]) => items.map(({ cluster, release }) => [cluster, release]);
+  // Nothing can be said of the part while nobody can look where its component is.
+  states().set("home", { connected: false, reason: "it is away", since: new Date(at.now) });
+  expect(await adopt()).toMatchObject({
+    adopted: [],
+    left: [{ cluster: "west", possible: false, notes: [{ code: "adopt_part", params: { component: "app", home: "home" } }] }],
+    away: ["home"],
+  });
+  states().clear();
+  const taken = await adopt();
+  expect([summary(taken.adopted), taken.left]).toEqual([
+    [
+      ["home", 2],
+      ["west", 1],
+    ],
+    [],
+  ]);
+  at.componentId = (await at.row()).id;
+  for (let count = 0; count < 5; count += 1) await at.passAll(second);
+  expect(await runs()).toEqual(before);
+  expect(await at.shown()).toMatchObject({
+    state: "healthy",
+    clusters: [
+      { name: "home", release: 2, replicas: 2, ready: 2 },
+      { name: "west", release: 1, replicas: 1, ready: 1 },
+    ],
+  });
+  expect((await handlers.listSecrets({ params: { stack: at.ref.stack }, query: {} }, call())).items).toMatchObject([
+    { name: "token", usedBy: ["app"] },
+  ]);
+  expect((await handlers.showAdoption({}, call())).candidates.filter(({ stack }) => stack === at.ref.stack)).toEqual([]);
+  // What is taken away is taken away everywhere.
+  await handlers.deleteComponent({ params: at.ref }, call());
+  await at.until(async () => Object.keys(await at.running("west")).length === 0, "the end in the other cluster");
+});
