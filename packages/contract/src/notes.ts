@@ -39,6 +39,7 @@ export const notesEn = {
     "An older Berth started {component}, which kept no record of its release: deploy it again, or stop its processes by hand.",
   overlay_unused: "{component} has `x-berth.kubernetes`, which has no effect here: cluster {cluster} is not Kubernetes.",
   adopt_other_stack: "Another stack is called {stack} by now: remove that one first, or leave this one running as it is.",
+  adopt_part: "It is a part of {component}, whose own cluster is {home}: it is taken over once what runs there was.",
   adopt_deleting: "Stack {stack} is being removed.",
   adopt_rollout: "A rollout of {component} is under way; it decides what runs.",
   adopt_refused: "{reason}",

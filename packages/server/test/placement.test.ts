@@ -1,189 +1,14 @@
 // A component in several clusters: its release goes through them in their order, with a pause between, and stops where it fails; what happens in one of them keeps no other waiting.
-import { defaultSpec, type ComponentSpec, type Placement } from "@berth/contract/spec.ts";
-import { beforeAll, expect, test } from "vitest";
-import { BerthError } from "../src/core/errors.ts";
+import type { Placement } from "@berth/contract/spec.ts";
+import { expect, test } from "vitest";
 import { bury, openTombstone } from "../src/db/tombstones.ts";
-import { EngineFailure, type Engine } from "../src/engines/engine.ts";
-import { FakeTraffic } from "../src/engines/fake-traffic.ts";
-import { FakeEngine } from "../src/engines/fake.ts";
-import { reconcileStack } from "../src/reconcile/stack.ts";
 import { transaction } from "../src/db/transaction.ts";
-import type { PlaceState } from "../src/resources/deps.ts";
-import { Scene } from "./scene.ts";
-import { useServices } from "./services.ts";
+import { both, placed, second, useFleet, worker, type ClusterName } from "./fleet.ts";
 
-const clusters = ["home", "west", "north", "east"] as const;
-type ClusterName = (typeof clusters)[number];
-let engines = new Map<string, FakeEngine>();
-let states = new Map<string, PlaceState>();
-const services = useServices((deps) => ({
-  places: { ...deps.places, standard: "home", engine: (cluster): Engine => engines.get(cluster) ?? deps.places.engine(cluster) },
-  addedClusters: {
-    ...deps.addedClusters,
-    state: (cluster) => states.get(cluster),
-    clear: (cluster) => {
-      const { connected = true, reason = "" } = states.get(cluster) ?? {};
-      return connected ? Promise.resolve() : Promise.reject(new BerthError("engine_unavailable", { cluster, reason }));
-    },
-  },
-}));
-
-beforeAll(async () => {
-  await services()
-    .database.db.insertInto("clusters")
-    .values(clusters.map((name) => ({ name, engine: "kubernetes" as const, domain: `${name}.test` })))
-    .execute();
-});
-
-const second = 1_000;
-const worker = { ...defaultSpec("worker"), build: { context: "." }, command: { exec: ["app"] }, gracePeriod: 1 };
-const placed = (placement: Placement, more: Partial<ComponentSpec> = {}): ComponentSpec => ({
-  ...worker,
-  replicas: placement.clusters.reduce((all, { replicas }) => all + (replicas ?? 0), 0),
-  placement,
-  ...more,
-});
-const both: Placement = {
-  clusters: [
-    { name: "home", replicas: 2 },
-    { name: "west", replicas: 1 },
-  ],
-  pause: 30 * second,
-};
-
-/** Three clusters with a stack of which the first is its own. */
-class Fleet extends Scene {
-  readonly engines: ReadonlyMap<string, FakeEngine>;
-
-  static async make(): Promise<Fleet> {
-    const made = new Fleet();
-    engines = new Map(made.engines);
-    states = new Map();
-    await made.create();
-    return made;
-  }
-
-  constructor() {
-    super(services());
-    const here = new Map<string, FakeEngine>([["home", this.engine]]);
-    for (const cluster of clusters.slice(1)) here.set(cluster, new FakeEngine({ now: () => this.now, cluster }));
-    const traffics = new Map([...here].map(([cluster, engine]) => [cluster, cluster === "home" ? this.traffic : new FakeTraffic(engine)]));
-    this.engines = here;
-    Object.assign(this.deps, {
-      isReachable: (cluster: string) => this.in(cluster).reachable,
-      places: {
-        engine: (cluster: string) => this.in(cluster),
-        traffic: (cluster: string) => traffics.get(cluster) ?? this.traffic,
-        standard: "home",
-        owns: () => true,
-      },
-    });
-  }
-
-  in(cluster: string): FakeEngine {
-    const engine = this.engines.get(cluster);
-    if (engine === undefined) throw new Error(`no cluster ${cluster}`);
-    return engine;
-  }
-
-  /** Ids of the component's rows by cluster. */
-  async rows(): Promise<Map<string, string>> {
-    const parts = await this.services.database.db
-      .selectFrom("components as c")
-      .innerJoin("clusters as k", "k.id", "c.cluster_id")
-      .select(["c.id", "k.name"])
-      .where("c.part_of", "=", this.componentId)
-      .execute();
-    return new Map([["home", this.componentId], ...parts.map(({ id, name }): [string, string] => [name, id])]);
-  }
-
-  /** A pass of every row whose cluster answers, and `each` ms afterwards; one that does not fails as its loop would have it. */
-  async passAll(each = 100): Promise<void> {
-    for (const [cluster, id] of await this.rows())
-      await this.pass(undefined, id).catch((error: unknown) => {
-        if (!(error instanceof EngineFailure) || this.in(cluster).reachable) throw error;
-      });
-    this.now += each;
-  }
-
-  async until(holds: () => Promise<boolean>, what: string, each = 100): Promise<void> {
-    for (let count = 0; count < 400; count += 1) {
-      if (await holds()) return;
-      await this.passAll(each);
-    }
-    throw new Error(`${what} did not come about: ${JSON.stringify((await this.rollouts()).items)}`);
-  }
-
-  /** One of the stack, which is told that it is to go. */
-  async passStack(id: string): Promise<void> {
-    const {
-      database: { db },
-      deps,
-    } = this.services;
-    await reconcileStack(
-      {
-        db,
-        places: this.deps.places,
-        builderFor: () => ({ forget: () => Promise.resolve() }),
-        buildLogs: deps.buildLogs,
-        clock: this.deps.clock,
-      },
-      id,
-      { signal: this.signal, commit: (work) => transaction(db, work), fence: Number.MAX_SAFE_INTEGER },
-    );
-  }
-  async stackId(): Promise<string> {
-    const { db } = this.services.database;
-    return (await db.selectFrom("stacks").select("id").where("name", "=", this.ref.stack).executeTakeFirstOrThrow()).id;
-  }
-  /** Whether it is decided, and not carried out yet, that the whole stack leaves the cluster. */
-  async isLeaving(cluster: ClusterName): Promise<boolean> {
-    return (await openTombstone(this.services.database.db, cluster, { kind: "stack", stack: this.ref.stack })) !== undefined;
-  }
-
-  rollouts() {
-    return this.services.handlers.listRollouts({ params: this.ref, query: { sort: "number" } }, this.services.call());
-  }
-  /** Of the newest release: how it went in each cluster. */
-  async went(): Promise<Record<string, string>> {
-    const newest = new Map<string, string>();
-    for (const { cluster, phase } of (await this.rollouts()).items.toSorted((one, other) => one.number - other.number))
-      newest.set(cluster ?? "home", phase);
-    return Object.fromEntries(newest);
-  }
-  async over(): Promise<void> {
-    await this.until(
-      async () => (await this.rollouts()).items.every(({ endedAt }) => endedAt !== undefined),
-      "the end of all rollouts",
-      second,
-    );
-  }
-  /** How many run of each release in a cluster. */
-  async running(cluster: ClusterName): Promise<Record<number, number>> {
-    const seen = (await this.in(cluster).observe(this.ref, this.signal))?.instances ?? [];
-    const counts: Record<number, number> = {};
-    for (const { releaseNumber, phase } of seen) if (phase !== "stopping") counts[releaseNumber] = (counts[releaseNumber] ?? 0) + 1;
-    return counts;
-  }
-  async shown() {
-    return (await this.services.handlers.showComponent({ params: this.ref }, this.services.call())).body;
-  }
-  /** The hash of the release that is on its way, once there is one. */
-  async hash(number: number): Promise<string> {
-    const find = () =>
-      this.services.database.db
-        .selectFrom("releases")
-        .select("hash")
-        .where("component_id", "=", this.componentId)
-        .where("number", "=", number)
-        .executeTakeFirst();
-    await this.until(async () => (await find()) !== undefined, `release ${String(number)}`);
-    return (await find())?.hash ?? "";
-  }
-}
+const { services, states, make } = useFleet();
 
 test("a release goes to the next cluster only when it is live in the one before and the pause has passed", async () => {
-  const at = await Fleet.make();
+  const at = await make();
   await at.deploy(placed(both));
   await at.until(async () => (await at.went())["home"] === "succeeded", "the first cluster");
   const [, follower] = (await at.rollouts()).items.toSorted((one, other) => one.number - other.number);
@@ -217,7 +42,7 @@ test("a release goes to the next cluster only when it is live in the one before 
 });
 
 test("what fails in a cluster stops there: the one before keeps it, that one goes back, and none after begins; a retry goes on, a rollback takes it back", async () => {
-  const at = await Fleet.make();
+  const at = await make();
   const three: Placement = { clusters: [...both.clusters, { name: "north", replicas: 1 }] };
   await at.deploy(placed(three));
   await at.over();
@@ -255,7 +80,7 @@ test("what fails in a cluster stops there: the one before keeps it, that one goe
 });
 
 test("does not go on from a cluster that is not well any more after the pause", async () => {
-  const at = await Fleet.make();
+  const at = await make();
   await at.deploy(placed(both));
   await at.until(async () => (await at.went())["home"] === "succeeded", "the first cluster");
   at.in("home").behave(await at.hash(1), { exitAfter: 1, exitCode: 1, readyAfter: Infinity });
@@ -268,12 +93,12 @@ test("does not go on from a cluster that is not well any more after the pause", 
 });
 
 test("a cluster that is away keeps its own work waiting, and nothing in the others", async () => {
-  const at = await Fleet.make();
+  const at = await make();
   await at.deploy(placed({ ...both, pause: 0 }));
   await at.over();
   at.in("west").reachable = false;
   const since = new Date("2026-07-01T10:00:00Z");
-  states.set("west", { connected: false, reason: "it is away", since });
+  states().set("west", { connected: false, reason: "it is away", since });
   await at.deploy(placed({ ...both, pause: 0 }, { command: { exec: ["next"] } }));
   await at.until(async () => (await at.went())["home"] === "succeeded", "the first cluster");
   for (let count = 0; count < 20; count += 1) await at.passAll(60 * second);
@@ -288,14 +113,14 @@ test("a cluster that is away keeps its own work waiting, and nothing in the othe
     { name: "west", ready: 1, release: 1, unknownSince: since.toISOString() },
   ]);
   at.in("west").reachable = true;
-  states.clear();
+  states().clear();
   await at.over();
   await at.until(async () => (await at.running("west"))[2] === 2, "two in the second");
   expect(await at.went()).toEqual({ home: "succeeded", west: "succeeded" });
 });
 
 test("is stopped, started and restarted in all of its clusters", async () => {
-  const at = await Fleet.make();
+  const at = await make();
   await at.deploy(placed({ ...both, pause: 0 }));
   await at.over();
   const { handlers, call } = services();
@@ -324,7 +149,7 @@ test("is stopped, started and restarted in all of its clusters", async () => {
 });
 
 test("gets its release in a cluster that is added, and leaves one that is taken off the list only when the others have it", async () => {
-  const at = await Fleet.make();
+  const at = await make();
   await at.deploy(placed({ ...both, pause: 0 }));
   await at.over();
   const { handlers, call } = services();
@@ -354,7 +179,7 @@ test("gets its release in a cluster that is added, and leaves one that is taken 
 });
 
 test("keeps the cluster that it is to leave when it does not come up in the one that is added", async () => {
-  const at = await Fleet.make();
+  const at = await make();
   await at.deploy(placed({ ...both, pause: 0 }));
   await at.over();
   at.in("north").behave(await at.hash(1), { readyAfter: Infinity, exitAfter: 10, exitCode: 3 });
@@ -367,7 +192,7 @@ test("keeps the cluster that it is to leave when it does not come up in the one 
 });
 
 test("what is on its way in a cluster that is taken off the list gives way, and what serves there stays until the others have the newer release", async () => {
-  const at = await Fleet.make();
+  const at = await make();
   await at.deploy(placed({ ...both, pause: 0 }));
   await at.over();
   await at.deploy(placed({ ...both, pause: 0 }, { command: { exec: ["second"] } }));
@@ -390,7 +215,7 @@ test("what is on its way in a cluster that is taken off the list gives way, and 
 });
 
 test("a definition that places it anew while a release is on its way takes it out of no cluster before the others have anything of it", async () => {
-  const at = await Fleet.make();
+  const at = await make();
   await at.deploy(placed({ ...both, pause: 0 }));
   await at.over();
   await at.deploy(placed({ ...both, pause: 0 }, { command: { exec: ["second"] } }));
@@ -408,7 +233,7 @@ test("a definition that places it anew while a release is on its way takes it ou
 });
 
 test("nobody waits for a cluster that takes its time to let go of a stack, and nothing is placed there meanwhile", async () => {
-  const at = await Fleet.make();
+  const at = await make();
   await at.deploy(placed({ ...both, pause: 0 }));
   await at.over();
   const { handlers, call } = services();
@@ -439,7 +264,7 @@ test("nobody waits for a cluster that takes its time to let go of a stack, and n
 });
 
 test("a decision that its stack leaves a cluster is taken back where another component is, and none of them goes by it", async () => {
-  const at = await Fleet.make();
+  const at = await make();
   await at.deploy(placed({ ...both, pause: 0 }));
   await at.over();
   const { handlers, call, database } = services();
@@ -457,7 +282,7 @@ test("a decision that its stack leaves a cluster is taken back where another com
 });
 
 test("a cluster that is gone for good is removed with what was to leave it, and who waited for that goes on", async () => {
-  const at = await Fleet.make();
+  const at = await make();
   await at.deploy(placed({ clusters: [both.clusters[0]!, { name: "east", replicas: 1 }], pause: 0 }));
   await at.over();
   const { handlers, call, database } = services();
@@ -468,7 +293,7 @@ test("a cluster that is gone for good is removed with what was to leave it, and 
     .where("name", "=", "east")
     .execute();
   at.in("east").reachable = false;
-  states.set("east", { connected: false, reason: "it is away", since: new Date(at.now) });
+  states().set("east", { connected: false, reason: "it is away", since: new Date(at.now) });
   const remove = (unreached: boolean) => handlers.removeCluster({ params: { cluster: "east" }, query: { unreached } }, call());
   // What is placed there is given up by nobody.
   await expect(remove(true)).rejects.toMatchObject({ code: "wrong_state" });
@@ -479,9 +304,9 @@ test("a cluster that is gone for good is removed with what was to leave it, and 
   expect([...(await at.rows()).keys()]).toEqual(["home", "east"]);
   await expect(remove(false)).rejects.toMatchObject({ code: "wrong_state" });
   // Nor while it answers: then its parts go by themselves.
-  states.set("east", { connected: true, since: new Date(at.now) });
+  states().set("east", { connected: true, since: new Date(at.now) });
   await expect(remove(true)).rejects.toMatchObject({ code: "wrong_state" });
-  states.set("east", { connected: false, reason: "it is away", since: new Date(at.now) });
+  states().set("east", { connected: false, reason: "it is away", since: new Date(at.now) });
   await database.db.deleteFrom("due").execute();
   await remove(true);
   expect((await at.rows()).has("east")).toBe(false);
@@ -498,7 +323,7 @@ test("a cluster that is gone for good is removed with what was to leave it, and 
 });
 
 test("is removed with its stack in all clusters, and its stack waits for one that is away", async () => {
-  const at = await Fleet.make();
+  const at = await make();
   await at.deploy(placed({ ...both, pause: 0 }));
   await at.over();
   const { handlers, call, database } = services();
@@ -517,7 +342,7 @@ test("is removed with its stack in all clusters, and its stack waits for one tha
 });
 
 test("says why it cannot be placed", async () => {
-  const at = await Fleet.make();
+  const at = await make();
   await at.deploy(worker);
   const { handlers, call } = services();
   const place = (placement: Placement) => handlers.placeComponent({ params: at.ref, body: { placement } }, call());

@@ -50,7 +50,7 @@ export function rowsOf(model: Model, now: Date): Row[] {
 }
 
 /** `web`, or `web (west)` where it runs in several clusters. */
-export const labelOf = ({ component, cluster }: Pick<Rollout, "component" | "cluster">): string =>
+export const labelOf = ({ component, cluster }: { readonly component: string; readonly cluster?: string | undefined }): string =>
   cluster === undefined ? component : `${component} (${cluster})`;
 
 export function isEnded(rollout: Rollout): boolean {

@@ -12,6 +12,12 @@ export interface Forwarding {
   readonly local: number;
 }
 
+/** Which instance; undefined: any. */
+interface Chosen {
+  readonly instance: string | undefined;
+  readonly cluster: string | undefined;
+}
+
 /** `5432`, `15432:5432`, `http`, `:http`, `8080:http`. Errors: UsageError. */
 export function readForwarding(text: string): Forwarding {
   const parts = text.split(":");
@@ -26,11 +32,11 @@ export function readForwarding(text: string): Forwarding {
 const isNumber = (text: string): boolean => /^\d+$/.test(text);
 
 /** Until the command is interrupted. Says where it listens once an instance was reached at each port. */
-export async function forward(ctx: Context, wanted: readonly Forwarding[], instance: string | undefined): Promise<void> {
+export async function forward(ctx: Context, wanted: readonly Forwarding[], of: Chosen): Promise<void> {
   const api = await ctx.api();
   const params = await ctx.inComponent();
   const dial = ({ port }: Forwarding): WebSocket => {
-    const { url, headers } = api.openPort({ params, query: { instance, port } });
+    const { url, headers } = api.openPort({ params, query: { instance: of.instance, cluster: of.cluster, port } });
     return new WebSocket(url, portProtocol, { headers, perMessageDeflate: false, maxPayload: mostPortBytes });
   };
   const servers: Server[] = [];

@@ -11,6 +11,7 @@ import { bytesOf, sendFrom, socketRefusal } from "./websocket.ts";
 
 export interface ExecOptions {
   readonly instance: string | undefined;
+  readonly cluster: string | undefined;
   readonly terminal: boolean;
 }
 
@@ -26,6 +27,7 @@ export async function execute(ctx: Context, words: readonly string[], options: E
     query: {
       command: JSON.stringify({ exec: words }),
       instance: options.instance,
+      cluster: options.cluster,
       tty: options.terminal,
       ...(options.terminal ? size : {}),
     },

@@ -18,6 +18,7 @@ export const en = {
   no_manifests: "Nothing of stack {stack} was released yet; `berth up` releases it.",
   no_drift: "Nothing of stack {stack} was changed by hand.",
   drift_unknown: "Cluster {cluster} is away: this is what was seen last.",
+  usage_away: "Cluster {cluster} does not answer: what runs there is left out.",
   import_nothing: "There is nothing in {place} that could be imported.",
   import_done: "{component} was imported: {count} pod(s) run on.",
   adopt_away: "Cluster {cluster} is away: what runs there is not known.",

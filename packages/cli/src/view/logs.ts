@@ -15,9 +15,9 @@ export function logText(line: Pick<LogLine, "text" | "stream">, out: Output): st
   return line.stream === "berth" ? out.paint.dim(`[berth] ${text}`) : text;
 }
 
-/** Who said a line: the component, and the instance where there are several. */
-export function speaker(component: string, instance: string | undefined): string {
-  return instance === undefined ? component : `${component}/${shortInstance(instance, component)}`;
+/** Who said a line: the component, with its cluster where it runs in several, and the instance where there are several. */
+export function speaker(label: string, component: string, instance: string | undefined): string {
+  return instance === undefined ? label : `${label}/${shortInstance(instance, component)}`;
 }
 
 /** With the time and who said it, the names beneath each other. */

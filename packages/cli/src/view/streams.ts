@@ -1,6 +1,7 @@
 // Reading and following logs of one component, several, or a whole stack.
 import { when } from "../output/time.ts";
 import type { Context } from "../context.ts";
+import { labelOf } from "../follow/model.ts";
 import { widthOf } from "../output/width.ts";
 import { prefixedLog, speaker } from "./logs.ts";
 
@@ -9,6 +10,7 @@ export interface LogOptions {
   readonly tail: number | undefined;
   readonly since: string | undefined;
   readonly instance: string | undefined;
+  readonly cluster: string | undefined;
   readonly timestamps: boolean;
 }
 
@@ -23,6 +25,7 @@ export async function showLogs(ctx: Context, named: readonly string[], options: 
     tail: options.tail ?? (options.since === undefined ? usualTail : undefined),
     since: options.since,
     instance: options.instance,
+    cluster: options.cluster,
   };
   const settings = {
     signal: ctx.signal,
@@ -42,7 +45,8 @@ export async function showLogs(ctx: Context, named: readonly string[], options: 
   for await (const { data } of stream) {
     const component = data.component ?? only ?? stack;
     if (wanted.length > 1 && !wanted.includes(component)) continue;
-    const who = speaker(component, several(instances, component, data.instance) ? data.instance : undefined);
+    const label = labelOf({ component, cluster: data.cluster });
+    const who = speaker(label, component, several(instances, label, data.instance) ? data.instance : undefined);
     width = Math.max(width, widthOf(who));
     const text = ctx.out.json
       ? JSON.stringify(data)
@@ -53,9 +57,9 @@ export async function showLogs(ctx: Context, named: readonly string[], options: 
   if (lines === 0) ctx.out.note(ctx.say("nothing", { what: `log lines of ${wanted.length === 0 ? stack : wanted.join(", ")}` }));
 }
 
-/** Whether a component has shown more than one instance: then lines say which. */
-function several(instances: Map<string, Set<string>>, component: string, instance: string): boolean {
-  const known = instances.get(component) ?? new Set<string>();
-  instances.set(component, known.add(instance));
+/** Whether a component has shown more than one instance in its cluster: then lines say which. */
+function several(instances: Map<string, Set<string>>, label: string, instance: string): boolean {
+  const known = instances.get(label) ?? new Set<string>();
+  instances.set(label, known.add(instance));
   return known.size > 1;
 }

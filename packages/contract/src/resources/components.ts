@@ -9,6 +9,8 @@ import { InComponent, InStack, Number_, UnknownSince } from "./common.ts";
 import { Deployment, Note } from "./plans.ts";
 import { RolloutPhase } from "./rollouts.ts";
 
+const OneCluster = { ...Name, description: "Of those in which the component runs." };
+
 export const InstanceView = Type.Object(
   {
     id: Type.String(),
@@ -105,6 +107,7 @@ export type Component = Static<typeof Component>;
 export const Usage = Type.Object(
   {
     instance: Type.String(),
+    cluster: Type.Optional({ ...Name, description: "Where the component runs in several." }),
     at: Instant,
     cpuSeconds: Type.Number(),
     memory: Type.Integer({ description: "bytes" }),
@@ -134,6 +137,7 @@ export const LogQuery = Type.Object(
   },
   { additionalProperties: false },
 );
+const PlacedLogQuery = Type.Object({ ...LogQuery.properties, cluster: Type.Optional(OneCluster) }, { additionalProperties: false });
 
 const Started = Type.Object(
   {
@@ -329,7 +333,12 @@ export const componentRoutes = {
     access: read,
     params: InStack,
     response: Type.Object(
-      { items: Type.Array(Type.Object({ component: Name, instances: Type.Array(Usage) }, { additionalProperties: false })) },
+      {
+        items: Type.Array(Type.Object({ component: Name, instances: Type.Array(Usage) }, { additionalProperties: false })),
+        away: Type.Optional(
+          Type.Array(Name, { description: "Clusters that do not answer: what runs there is not in it. Absent: all answer." }),
+        ),
+      },
       { additionalProperties: false },
     ),
   },
@@ -340,7 +349,7 @@ export const componentRoutes = {
     kind: "events",
     access: read,
     params: InComponent,
-    query: LogQuery,
+    query: PlacedLogQuery,
     response: LogLine,
   },
   readStackLogs: {
@@ -350,7 +359,7 @@ export const componentRoutes = {
     kind: "events",
     access: read,
     params: InStack,
-    query: LogQuery,
+    query: PlacedLogQuery,
     response: LogLine,
   },
   openTerminal: {
@@ -364,6 +373,7 @@ export const componentRoutes = {
     query: Type.Object(
       {
         instance: Type.Optional(Text(200)),
+        cluster: Type.Optional(OneCluster),
         command: Text(16_384, { description: "JSON of a Command" }),
         tty: Type.Optional(Type.Boolean()),
         columns: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
@@ -384,6 +394,7 @@ export const componentRoutes = {
     query: Type.Object(
       {
         instance: Type.Optional(Text(200)),
+        cluster: Type.Optional(OneCluster),
         port: Type.Optional(Text(63, { description: "A port's name or number; absent: the first port of the component" })),
       },
       { additionalProperties: false },

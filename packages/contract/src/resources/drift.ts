@@ -15,10 +15,16 @@ export const Drift = Type.Object(
     cluster: ClusterName,
     drift: StackDrift,
     unknownSince: Type.Optional(UnknownSince),
+    others: Type.Optional(
+      Type.Array(Type.Object({ name: Name, unknownSince: Type.Optional(UnknownSince) }, { additionalProperties: false }), {
+        description: "Clusters beside the stack's own that components of it run in.",
+      }),
+    ),
     differences: Type.Array(
       Type.Object(
         {
           component: Name,
+          cluster: Type.Optional({ ...Name, description: "Where the component runs in several." }),
           object: Type.String({ description: "Kind and name." }),
           path: Type.String({ description: "Of the field, as in `spec.template.spec.containers[web].image`." }),
           wanted: Type.Optional(Type.String({ description: "What Berth put there, JSON unless it is a text; absent: nothing." })),

@@ -77,6 +77,7 @@ export const Manifests = Type.Object(
       Type.Object(
         {
           component: Name,
+          cluster: Type.Optional({ ...Name, description: "Where the component runs in several." }),
           name: Type.String({ description: "Kind and name." }),
           body: Type.Unknown({ description: "As it is applied; on Kubernetes an object that `kubectl` reads." }),
           hidden: Type.Array(Type.String(), { description: "Where in the body values of secrets were left out." }),
@@ -188,11 +189,14 @@ export const stackRoutes = {
   showManifests: {
     method: "GET",
     path: "/stacks/:stack/manifests",
-    summary: "The objects that a stack's releases are in its cluster, without the values of secrets",
+    summary: "The objects that a stack's releases are in its clusters, without the values of secrets",
     kind: "json",
     access: { permission: "stacks.read", at: "stack" },
     params: InStack,
-    query: Type.Object({ component: Type.Optional(Name) }, { additionalProperties: false }),
+    query: Type.Object(
+      { component: Type.Optional(Name), cluster: Type.Optional({ ...Name, description: "Absent: all in which something of it runs." }) },
+      { additionalProperties: false },
+    ),
     response: Manifests,
   },
   exportStack: {

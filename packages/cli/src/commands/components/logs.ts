@@ -13,6 +13,7 @@ export const command = defineCommand({
     tail: integer("-n, --tail <n>", "the last lines (10000 at most)"),
     since: instant("--since <time>", "only what is newer: 10m, 2h or an instant"),
     instance: text("-i, --instance <id>", "only of this instance"),
+    cluster: text("--cluster <cluster>", "only from this cluster"),
     timestamps: flag("-t, --timestamps", "with the time of each line"),
   },
   examples: [

@@ -36,7 +36,9 @@ export const command = defineCommand({
     if (ctx.out.json) ctx.out.object(done);
     else {
       for (const item of done.adopted)
-        ctx.out.line(`${item.stack}/${item.component} was taken over: release ${item.release}, ${item.instances} instance(s).`);
+        ctx.out.line(
+          `${item.stack}/${item.component} was taken over in ${item.cluster}: release ${item.release}, ${item.instances} instance(s).`,
+        );
       if (done.left.length > 0) show(ctx, done.left);
     }
     return done.left.length > 0 ? exitCodes.failed : exitCodes.done;
@@ -47,7 +49,7 @@ function show(ctx: Context, items: readonly Candidate[]): void {
   const { paint } = ctx.out;
   for (const item of items) {
     ctx.out.line(
-      `${paint.bold(`${item.stack}/${item.component}`)}  release ${item.release}, ${item.instances} instance(s)${item.urls[0] === undefined ? "" : `, ${item.urls[0]}`}: ${item.possible ? paint.good(`unknown ${item.unknown}`) : paint.bad("cannot be taken over")}`,
+      `${paint.bold(`${item.stack}/${item.component}`)}  in ${item.cluster}, release ${item.release}, ${item.instances} instance(s)${item.urls[0] === undefined ? "" : `, ${item.urls[0]}`}: ${item.possible ? paint.good(`unknown ${item.unknown}`) : paint.bad("cannot be taken over")}`,
     );
     for (const one of item.notes) ctx.out.line(`  ${renderNote(one)}`);
   }

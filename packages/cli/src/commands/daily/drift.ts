@@ -1,6 +1,7 @@
 // `berth drift`
 import { defineCommand } from "../../command.ts";
 import { exitCodes } from "../../failure.ts";
+import { labelOf } from "../../follow/model.ts";
 import { ago } from "../../output/time.ts";
 
 export const command = defineCommand({
@@ -23,11 +24,12 @@ export const command = defineCommand({
       ctx.out.object(answer);
       return code;
     }
-    if (answer.unknownSince !== undefined) ctx.out.note(ctx.say("drift_unknown", { cluster: answer.cluster }));
+    for (const { name, unknownSince } of [{ name: answer.cluster, unknownSince: answer.unknownSince }, ...(answer.others ?? [])])
+      if (unknownSince !== undefined) ctx.out.note(ctx.say("drift_unknown", { cluster: name }));
     if (answer.differences.length === 0) ctx.out.note(ctx.say("no_drift", { stack }));
     const { paint } = ctx.out;
-    for (const { component: of, object, path, wanted, found, by, at } of answer.differences) {
-      ctx.out.line(`${paint.bold(of)}  ${object}  ${path}`);
+    for (const { component: of, cluster, object, path, wanted, found, by, at } of answer.differences) {
+      ctx.out.line(`${paint.bold(labelOf({ component: of, cluster }))}  ${object}  ${path}`);
       if (wanted !== undefined) ctx.out.line(paint.bad(`  - ${wanted}`));
       if (found !== undefined) ctx.out.line(paint.good(`  + ${found}`));
       if (by !== undefined) ctx.out.line(paint.dim(`  by ${by}${at === undefined ? "" : `, ${ago(at, ctx.now())}`}`));

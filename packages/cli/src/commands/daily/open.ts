@@ -19,7 +19,8 @@ export const command = defineCommand({
     const { items } = await (await ctx.api()).listComponents({ params: { stack }, query: { limit: 500 } }, { signal: ctx.signal });
     const name = input.arguments.component ?? ctx.settings.component;
     const component = items.find((item) => (name === undefined ? item.urls.length > 0 : item.name === name));
-    const url = component?.urls[0];
+    // Of several clusters the first one where something answers.
+    const url = component?.clusters?.find(({ ready, urls }) => ready > 0 && urls.length > 0)?.urls[0] ?? component?.urls[0];
     if (url === undefined)
       throw new Failure(
         exitCodes.notAllowed,

@@ -17,6 +17,8 @@ export interface Found {
   readonly record: ReleaseRecord | undefined;
   readonly entry: TrafficEntry | undefined;
   readonly known: store.KnownComponent | undefined;
+  /** Of a part of a component: the stack's own cluster, as it was called when it was started. */
+  readonly home: string | undefined;
 }
 
 type Note = Candidate["notes"][number];
@@ -37,8 +39,19 @@ export async function lookAround(deps: LookDeps, signal: AbortSignal): Promise<L
   const away = driven.filter((cluster) => deps.addedClusters.state(cluster)?.connected === false);
   const found: Found[] = [];
   for (const cluster of driven) if (!away.includes(cluster)) found.push(...(await lookIn(deps, cluster, signal)));
-  return { found, away };
+  return { found: found.map((one) => withOwner(one, found)), away };
 }
+
+/** A part is taken over after its component, or with it. */
+function withOwner(one: Found, all: readonly Found[]): Found {
+  const { home, known, stackId, shown } = one;
+  const isOwner = (other: Found): boolean =>
+    other.home === undefined && other.stackId === stackId && other.shown.component === shown.component && other.shown.possible;
+  if (home === undefined || known !== undefined || !shown.possible || all.some(isOwner)) return one;
+  return { ...one, shown: { ...shown, possible: false, notes: [...shown.notes, partAlone(shown.component, home)] } };
+}
+
+export const partAlone = (component: string, home: string): Note => note("adopt_part", { component, home });
 
 async function lookIn(deps: LookDeps, cluster: string, signal: AbortSignal): Promise<Found[]> {
   const running = new Map<string, { ref: Ref; records: InstanceRecord[] }>();
@@ -70,14 +83,15 @@ async function lookAt(
   const workload = group.instances[0]?.workload;
   if (workload === undefined) return undefined;
   const record = readRecord(workload.record, workload.releaseHash);
-  // A part of what another cluster has: it is taken over by the component's next release, which that one's adoption makes possible.
-  if (record?.home !== undefined && record.home !== cluster) return undefined;
+  const home = record?.home === cluster ? undefined : record?.home;
   const stack = await store.stackNamed(deps.db, ref.stack);
   const known = stack === undefined ? undefined : await store.componentNamed(deps.db, stack.id, ref.component);
   const ours = stack?.id === workload.stackId;
+  const part = known === undefined || home === undefined ? undefined : await store.partIn(deps.db, known.id, cluster);
+  const row = home === undefined ? known : part;
   const knows = (hash: string): boolean => known?.hashes.includes(hash) === true;
-  if (known !== undefined && ours && !known.held && records.every((record) => knows(record.workload.releaseHash))) return undefined;
-  const refusals = await whyNot(deps.db, ref, { stack, ours, known, record });
+  if (row !== undefined && ours && !row.held && records.every((record) => knows(record.workload.releaseHash))) return undefined;
+  const refusals = await whyNot(deps.db, ref, { stack, ours, rows: [known?.id, part?.id], record });
   const remarks = await remarksOn(deps, cluster, records, group, record);
   return {
     stackId: workload.stackId,
@@ -85,11 +99,12 @@ async function lookAt(
     record,
     entry,
     known: ours ? known : undefined,
+    home,
     shown: {
       stack: ref.stack,
       component: ref.component,
       cluster,
-      unknown: stack === undefined || !ours ? "stack" : known === undefined ? "component" : "release",
+      unknown: stack === undefined || !ours ? "stack" : row === undefined ? "component" : "release",
       release: group.releaseNumber,
       instances: group.instances.length,
       urls: (entry?.ports ?? []).flatMap((port) =>
@@ -104,15 +119,17 @@ async function lookAt(
 interface Seen {
   readonly stack: { readonly id: string; readonly deleting: boolean } | undefined;
   readonly ours: boolean;
-  readonly known: store.KnownComponent | undefined;
+  /** Of the component, and of its part there. */
+  readonly rows: readonly (string | undefined)[];
   readonly record: ReleaseRecord | undefined;
 }
 
-async function whyNot(db: Db, ref: Ref, { stack, ours, known, record }: Seen): Promise<Note[]> {
+async function whyNot(db: Db, ref: Ref, { stack, ours, rows, record }: Seen): Promise<Note[]> {
   if (record === undefined) return [note("adopt_no_record", { component: ref.component })];
   if (stack !== undefined && !ours) return [note("adopt_other_stack", { stack: ref.stack })];
   if (stack?.deleting === true) return [note("adopt_deleting", { stack: ref.stack })];
-  if (known !== undefined && (await store.hasOpenRollout(db, known.id))) return [note("adopt_rollout", { component: ref.component })];
+  for (const id of rows)
+    if (id !== undefined && (await store.hasOpenRollout(db, id))) return [note("adopt_rollout", { component: ref.component })];
   return [];
 }
 

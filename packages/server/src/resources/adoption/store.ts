@@ -6,6 +6,7 @@ import type { ReleaseRecord } from "../../core/release/record.ts";
 import type { Db } from "../../db/pool.ts";
 import type { SecretBox } from "../../db/secretbox.ts";
 import type { BuildOptions } from "../../db/tables-stacks.ts";
+import type { ComponentRow } from "../components/store.ts";
 import { secretIdentity } from "../secrets/store.ts";
 
 export interface KnownComponent {
@@ -36,6 +37,17 @@ export async function componentNamed(db: Db, stackId: string, name: string): Pro
   if (row === undefined) return undefined;
   const releases = await db.selectFrom("releases").select("hash").where("component_id", "=", row.id).execute();
   return { ...row, hashes: releases.map((release) => release.hash) };
+}
+
+/** A component's part in a cluster other than its stack's own. */
+export async function partIn(db: Db, componentId: string, cluster: string): Promise<{ id: string; held: boolean } | undefined> {
+  return db
+    .selectFrom("components as c")
+    .innerJoin("clusters as k", "k.id", "c.cluster_id")
+    .select(["c.id", "c.held"])
+    .where("c.part_of", "=", componentId)
+    .where("k.name", "=", cluster)
+    .executeTakeFirst();
 }
 
 export async function hasOpenRollout(db: Db, componentId: string): Promise<boolean> {
@@ -223,15 +235,52 @@ export async function takeOver(trx: Db, taken: TakenOver): Promise<{ componentId
     .returning("id")
     .executeTakeFirstOrThrow();
   const { releaseId, release } = await releaseOf(trx, id, taken);
-  await trx
-    .updateTable("components")
-    .set({ stable_release_id: releaseId, last_release: sql`greatest(last_release, ${release})` })
-    .where("id", "=", id)
-    .execute();
+  await trx.updateTable("components").set({ stable_release_id: releaseId }).where("id", "=", id).execute();
   return { componentId: id, releaseId, release };
 }
 
-/** The release with this hash; its old number, unless another release has it by now. */
+export type Owner = Pick<ComponentRow, "id" | "kind" | "spec">;
+
+/** The component itself, locked until the transaction ends. */
+export async function lockOwner(trx: Db, stackId: string, name: string): Promise<Owner | undefined> {
+  return trx
+    .selectFrom("components")
+    .select(["id", "kind", "spec"])
+    .where("stack_id", "=", stackId)
+    .where("name", "=", name)
+    .where("part_of", "is", null)
+    .forUpdate()
+    .executeTakeFirst();
+}
+
+/** The component's part in that cluster as it runs, under the component's row lock. Answers its id, and the number of its release. */
+export async function takeOverPart(
+  trx: Db,
+  owner: Owner,
+  at: { readonly cluster: string; readonly clusterId: string },
+  taken: TakenOver,
+): Promise<{ componentId: string; release: number }> {
+  const { releaseId, release } = await releaseOf(trx, owner.id, taken);
+  const { stackId, name, restart, replicas } = taken;
+  const as = { spec: JSON.stringify(owner.spec), kind: owner.kind, replicas, restart, stopped: false, stable_release_id: releaseId };
+  const known = await partIn(trx, owner.id, at.cluster);
+  if (known === undefined) {
+    const { id } = await trx
+      .insertInto("components")
+      .values({ ...as, stack_id: stackId, part_of: owner.id, cluster_id: at.clusterId, name })
+      .returning("id")
+      .executeTakeFirstOrThrow();
+    return { componentId: id, release };
+  }
+  await trx
+    .updateTable("components")
+    .set({ ...as, held: false, delete_requested_at: null, memory: "{}", revision: sql`revision + 1`, updated_at: sql`now()` })
+    .where("id", "=", known.id)
+    .execute();
+  return { componentId: known.id, release };
+}
+
+/** The component's release with this hash; its old number, unless another release has it by now. */
 async function releaseOf(
   trx: Db,
   componentId: string,
@@ -260,6 +309,11 @@ async function releaseOf(
     })
     .returning("id")
     .executeTakeFirstOrThrow();
+  await trx
+    .updateTable("components")
+    .set({ last_release: sql`greatest(last_release, ${release})` })
+    .where("id", "=", componentId)
+    .execute();
   return { releaseId: id, release };
 }
 

@@ -47,6 +47,7 @@ export function clusterParts(
     deleting: row.delete_requested_at !== null,
     running: true,
     cause: row.cause,
+    drift: row.drift.length,
     release: row.release_number,
     rollout: row.rollout_number === null || row.rollout_phase === null ? null : { number: row.rollout_number, phase: row.rollout_phase },
     routes: row.routes,
@@ -77,10 +78,11 @@ export function presentComponent(
   autoscaler: boolean,
   parts: readonly ClusterPart[] | undefined,
 ): Component {
-  const isLeft = stack.drift === "report" && row.drift.length > 0;
+  const changed = row.parts.reduce((all, part) => all + part.drift, row.drift.length);
+  const isLeft = stack.drift === "report" && changed > 0;
   const warnings = [
     ...warningsOf(row.routes.map(({ host }) => host)),
-    ...(isLeft ? [{ code: "drifted", params: { count: String(row.drift.length) } }] : []),
+    ...(isLeft ? [{ code: "drifted", params: { count: String(changed) } }] : []),
   ];
   const internal = row.ports.map(
     ({ name, port }) => [name, `${row.spec.ports.find((wanted) => wanted.name === name)?.protocol ?? "tcp"}://127.0.0.1:${port}`] as const,

@@ -14,10 +14,13 @@ export interface RunsIn {
   readonly cluster: string;
   readonly engine: Engine;
 }
-export interface Running {
-  readonly engine: Engine;
-  readonly ref: Ref;
+export interface Running extends RunsIn {
   readonly instance: Instance;
+}
+/** `away`: why a cluster did not answer, of each that did not. */
+export interface LookedAt {
+  readonly running: readonly Running[];
+  readonly away: readonly Error[];
 }
 type Deps = Pick<ResourceDeps, "db" | "places" | "addedClusters" | "clock">;
 
@@ -44,6 +47,16 @@ export async function runIn(deps: Deps, stack: StackHandle, rows: readonly Compo
   );
 }
 
+/** Those in a cluster, if one is named. Errors: `not_found` for one that nothing of it is placed in. `of`: all; `what`: as users call it. */
+export function inCluster(of: readonly RunsIn[], cluster: string | undefined, what: string): readonly RunsIn[] {
+  if (cluster === undefined) return of;
+  const there = of.filter((one) => one.cluster === cluster);
+  if (there.length > 0) return there;
+  const clusters = [...new Set(of.map((one) => one.cluster))];
+  const hint = clusters.length === 0 ? `${what} has no components yet.` : `${what} runs in ${clusters.join(", ")}.`;
+  throw new BerthError("not_found", { kind: "cluster", name: cluster, hint });
+}
+
 /** Lines of one of several; where its cluster does not answer, a line of Berth's that says so. */
 export async function* linesIn(
   deps: Deps,
@@ -60,21 +73,25 @@ export async function* linesIn(
   }
 }
 
-const isAway = (error: unknown): error is EngineFailure | BerthError =>
+/** Whether it says that a cluster does not answer now, and nothing else. */
+export const isAway = (error: unknown): error is EngineFailure | BerthError =>
   (error instanceof EngineFailure && error.retryable) ||
   (error instanceof BerthError && (error.code === "engine_unavailable" || error.code === "other_server"));
 
 /** Running ones, with the engine of each. Errors: those of the engine, when no cluster answers. */
-export async function runningIn(of: readonly RunsIn[], signal: AbortSignal): Promise<readonly Running[]> {
-  const looks = await Promise.allSettled(of.map(async ({ engine, ref }) => ({ engine, ref, seen: await engine.observe(ref, signal) })));
+export async function runningIn(of: readonly RunsIn[], signal: AbortSignal): Promise<LookedAt> {
+  const looks = await Promise.allSettled(of.map(async (one) => ({ one, seen: await one.engine.observe(one.ref, signal) })));
   const failed = looks.filter((look) => look.status === "rejected");
   const bad = failed.find(({ reason }) => failed.length === looks.length || !isAway(reason));
   if (bad !== undefined) throw bad.reason;
-  return looks.flatMap((look) =>
-    look.status === "rejected"
-      ? []
-      : (look.value.seen?.instances ?? [])
-          .filter(({ phase }) => phase === "running")
-          .map((instance) => ({ engine: look.value.engine, ref: look.value.ref, instance })),
-  );
+  return {
+    running: looks.flatMap((look) =>
+      look.status === "rejected"
+        ? []
+        : (look.value.seen?.instances ?? [])
+            .filter(({ phase }) => phase === "running")
+            .map((instance) => ({ ...look.value.one, instance })),
+    ),
+    away: failed.map(({ reason }) => reason as Error),
+  };
 }

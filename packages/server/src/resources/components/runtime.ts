@@ -14,11 +14,12 @@ import { audit } from "../intent.ts";
 import type { StackService } from "../stacks/service.ts";
 import type { LogQuery } from "../tasks/service.ts";
 import type { ComponentService } from "./service.ts";
-import { linesIn, runIn, runningIn, type Running, type RunsIn } from "./runtime-parts.ts";
+import { inCluster, isAway, linesIn, runIn, runningIn, type LookedAt, type Running, type RunsIn } from "./runtime-parts.ts";
 import { allComponents } from "./store.ts";
 
 export interface TerminalQuery {
   readonly instance?: string;
+  readonly cluster?: string;
   readonly command: string;
   readonly tty?: boolean;
   readonly columns?: number;
@@ -26,19 +27,22 @@ export interface TerminalQuery {
 }
 export interface PortQuery {
   readonly instance?: string;
+  readonly cluster?: string;
   /** Name or number. */
   readonly port?: string;
 }
+/** Of one cluster, if it is named. */
+export type PlacedLogQuery = LogQuery & { readonly cluster?: string };
 export type RuntimeService = ReturnType<typeof createRuntimeService>;
 
 export function createRuntimeService(deps: ResourceDeps, stacks: StackService, components: ComponentService) {
   const opened: Opened = new Map();
 
-  /** In order of time; nothing to resume from. */
-  function allLogs(call: Call, of: readonly RunsIn[], query: LogQuery): AsyncIterable<Sent<LogLine>> {
-    const { follow = false, ...rest } = query;
-    const isSpread = new Set(of.map(({ cluster }) => cluster)).size > 1;
-    const sources = of.map((one) => {
+  /** In order of time; nothing to resume from. `what`: as users call all of it. */
+  function allLogs(call: Call, of: readonly RunsIn[], query: PlacedLogQuery, what: string): AsyncIterable<Sent<LogLine>> {
+    const { follow = false, cluster, ...rest } = query;
+    const isSpread = new Set(of.map((one) => one.cluster)).size > 1;
+    const sources = inCluster(of, cluster, what).map((one) => {
       const options = { ...rest, follow };
       return named<LogLine>(
         one.ref.component,
@@ -52,11 +56,13 @@ export function createRuntimeService(deps: ResourceDeps, stacks: StackService, c
   }
 
   return {
-    async logs(call: Call, stackName: string, name: string, query: LogQuery): Promise<AsyncIterable<Sent<LogLine>>> {
+    /** Errors: `not_found` for a cluster that it does not run in. */
+    async logs(call: Call, stackName: string, name: string, query: PlacedLogQuery): Promise<AsyncIterable<Sent<LogLine>>> {
       const { stack, component } = await components.find(call, stackName, name);
-      const { follow, ...rest } = query;
+      const { follow, cluster, ...rest } = query;
       const places = await runIn(deps, stack, [component]);
-      if (places.length > 1) return allLogs(call, places, query);
+      if (places.length > 1) return allLogs(call, places, query, name);
+      inCluster(places, cluster, name);
       const options = { ...rest, follow: follow ?? false, ...(call.lastEventId === undefined ? {} : { after: call.lastEventId }) };
       return sent(deps.places.engine(stack.cluster).logs(refOf(stack, name), options, call.signal), (line) => ({
         id: line.cursor,
@@ -65,48 +71,63 @@ export function createRuntimeService(deps: ResourceDeps, stacks: StackService, c
     },
 
     /** All components, in order of time as far as the past goes; a follower cannot resume by id, so that there is none. */
-    async stackLogs(call: Call, stackName: string, query: LogQuery): Promise<AsyncIterable<Sent<LogLine>>> {
+    async stackLogs(call: Call, stackName: string, query: PlacedLogQuery): Promise<AsyncIterable<Sent<LogLine>>> {
       const stack = await stacks.find(call, stackName);
       const rows = await allComponents(deps.db, stack.id);
-      return allLogs(call, await runIn(deps, stack, rows), query);
+      return allLogs(call, await runIn(deps, stack, rows), query, `stack ${stackName}`);
     },
 
+    /** `away`: clusters other than the stack's own that did not answer. Errors: those of the engine of the stack's own. */
     async usage(call: Call, stackName: string) {
       const stack = await stacks.find(call, stackName);
       const rows = await allComponents(deps.db, stack.id);
-      const byCluster = Map.groupBy(await runIn(deps, stack, rows), ({ cluster }) => cluster);
-      const usage = (
-        await Promise.all(
-          [...byCluster].map(async ([cluster, of]) =>
-            // Of the stack's own it is an error; others that are away use nothing that anybody could know.
-            cluster !== stack.cluster && deps.addedClusters.state(cluster)?.connected === false
-              ? []
-              : deps.places.engine(cluster).usage(
-                  of.map(({ ref }) => ref),
-                  call.signal,
-                ),
-          ),
-        )
-      ).flat();
+      const places = await runIn(deps, stack, rows);
+      const away: string[] = [];
+      const usage = await Promise.all(
+        [...Map.groupBy(places, ({ cluster }) => cluster)].map(async ([cluster, of]) => {
+          try {
+            if (cluster === stack.cluster || deps.addedClusters.state(cluster)?.connected !== false) {
+              const refs = of.map(({ ref }) => ref);
+              return (await deps.places.engine(cluster).usage(refs, call.signal)).map((item) => ({ ...item, cluster }));
+            }
+          } catch (error) {
+            if (cluster === stack.cluster || call.signal.aborted || !isAway(error)) throw error;
+          }
+          away.push(cluster);
+          return [];
+        }),
+      );
+      const isSpread = (name: string): boolean => places.filter(({ ref }) => ref.component === name).length > 1;
       return {
-        items: rows.map((row) => ({
-          component: row.name,
+        items: rows.map(({ name }) => ({
+          component: name,
           instances: usage
-            .filter((item) => item.ref.component === row.name)
-            .map(({ instance, at, cpuSeconds, memory, processes }) => ({ instance, at, cpuSeconds, memory, processes })),
+            .flat()
+            .filter((item) => item.ref.component === name)
+            .map(({ instance, cluster, at, cpuSeconds, memory, processes }) => ({
+              instance,
+              ...(isSpread(name) ? { cluster } : {}),
+              at,
+              cpuSeconds,
+              memory,
+              processes,
+            })),
         })),
+        ...(away.length === 0 ? {} : { away: away.toSorted() }),
       };
     },
 
-    /** Errors: `wrong_state` when nothing runs; `not_found` for an instance that is not there. */
+    /** Errors: `wrong_state` when nothing runs; `not_found` for an instance or a cluster that is not there; those of the engine, where it may be in a cluster that does not answer. */
     async terminal(call: Call, stackName: string, name: string, query: TerminalQuery): Promise<Session> {
       const { stack, component } = await components.find(call, stackName, name, "terminal.open");
       const command = parseCommand(query.command);
-      const running = await runningIn(await runIn(deps, stack, [component]), call.signal);
-      const { instance: chosen, engine, ref } = choose(component.name, running, query.instance, "Opening a terminal");
+      const places = await runIn(deps, stack, [component]);
+      const looked = await runningIn(inCluster(places, query.cluster, name), call.signal);
+      const { instance: chosen, engine, ref, cluster } = choose(component.name, looked, query, "Opening a terminal");
       await transaction(deps.db, (trx) =>
         audit(trx, call, "terminal.open", `component:${stackName}/${name}`, {
           instance: chosen.id,
+          ...(places.length > 1 ? { cluster } : {}),
           command: "exec" in command ? (command.exec[0] ?? "") : "sh",
         }),
       );
@@ -119,15 +140,18 @@ export function createRuntimeService(deps: ResourceDeps, stacks: StackService, c
       );
     },
 
-    /** A connection to a port of an instance. Errors: `wrong_state` when nothing runs or nobody answers there; `not_found` for an instance or a port that is not there. */
+    /** A connection to a port of an instance. Errors: as of a terminal; `wrong_state` when nobody answers there; `not_found` for a port that is not there. */
     async port(call: Call, stackName: string, name: string, query: PortQuery): Promise<Duplex> {
       const { stack, component } = await components.find(call, stackName, name, "terminal.open");
-      const running = await runningIn(await runIn(deps, stack, [component]), call.signal);
-      const { instance: chosen, engine, ref } = choose(component.name, running, query.instance, "Forwarding a port");
+      const places = await runIn(deps, stack, [component]);
+      const looked = await runningIn(inCluster(places, query.cluster, name), call.signal);
+      const { instance: chosen, engine, ref, cluster } = choose(component.name, looked, query, "Forwarding a port");
       const port = portOf(ref, chosen, query.port);
       const subject = `component:${stackName}/${name}`;
-      await writtenOnce(opened, `${call.by} ${subject} ${chosen.id} ${String(port)}`, () =>
-        transaction(deps.db, (trx) => audit(trx, call, "port.open", subject, { instance: chosen.id, port: String(port) })),
+      await writtenOnce(opened, `${call.by} ${subject} ${cluster} ${chosen.id} ${String(port)}`, () =>
+        transaction(deps.db, (trx) =>
+          audit(trx, call, "port.open", subject, { instance: chosen.id, ...(places.length > 1 ? { cluster } : {}), port: String(port) }),
+        ),
       );
       return engine.forward(ref, chosen.id, port, call.signal);
     },
@@ -154,13 +178,20 @@ async function writtenOnce(opened: Opened, key: string, write: () => Promise<voi
   }
 }
 
-/** The one that was named, or any, a ready one if there is one. */
-function choose(component: string, running: readonly Running[], wanted: string | undefined, verb: string): Running {
+/** The one that was named, or any, a ready one if there is one. What may be in a cluster that does not answer is not called absent. */
+function choose(
+  component: string,
+  { running, away }: LookedAt,
+  { instance: wanted, cluster }: Pick<TerminalQuery, "instance" | "cluster">,
+  verb: string,
+): Running {
   const chosen =
     wanted === undefined
       ? (running.find(({ instance }) => instance.ready) ?? running[0])
       : running.find(({ instance }) => instance.id === wanted);
   if (chosen !== undefined) return chosen;
+  const [unreached] = away;
+  if (unreached !== undefined) throw unreached;
   if (wanted !== undefined)
     throw new BerthError("not_found", {
       kind: "instance",
@@ -169,7 +200,7 @@ function choose(component: string, running: readonly Running[], wanted: string |
     });
   throw new BerthError("wrong_state", {
     verb,
-    reason: `nothing of ${component} runs`,
+    reason: `nothing of ${component} runs${cluster === undefined ? "" : ` in cluster ${cluster}`}`,
     hint: "`berth run` runs a command in a process of its own.",
   });
 }

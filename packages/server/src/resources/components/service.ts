@@ -171,7 +171,8 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
     async scale(call: Call, stackName: string, name: string, replicas: number): Promise<Component> {
       const { stack } = await operate(call, stackName, name, "scale", async (component, trx, at) => {
         refuseCron(component, "Scaling");
-        if (component.held)
+        const parts = await otherParts(trx, at, component.id);
+        if (component.held || parts.some(({ row }) => row.held))
           throw new BerthError("wrong_state", {
             verb: "Scaling",
             reason: "it runs a release that this database does not know",
@@ -180,7 +181,6 @@ export function createComponentService(deps: ResourceDeps, stacks: StackService,
         const limits = component.spec.autoscale;
         if (limits !== undefined)
           throw new BerthError("autoscaled", { component: name, min: limits.min, max: limits.max, replicas: component.replicas });
-        const parts = await otherParts(trx, at, component.id);
         const now = amountsNow(at.cluster, { spec: component.spec, home: component.replicas, parts });
         const amounts = scaledAmounts(at.cluster, component.spec, replicas);
         if ([...amounts].every(([cluster, amount]) => now.get(cluster) === amount)) return undefined;

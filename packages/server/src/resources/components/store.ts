@@ -67,6 +67,7 @@ export interface PartSummary {
   readonly deleting: boolean;
   readonly running: boolean;
   readonly cause: Cause | null;
+  /** How many differences somebody made by hand. */ readonly drift: number;
   readonly release: number | null;
   readonly rollout: { readonly number: number; readonly phase: RolloutPhase } | null;
   readonly routes: { host: string; path: string; isDefault: boolean }[];
@@ -188,7 +189,7 @@ const ownNewest = sql<number>`(select max(n.number) from rollouts n where n.comp
 
 const partsOfRow = sql<PartSummary[]>`coalesce((
   select jsonb_agg(jsonb_build_object(
-    'id', p.id, 'cluster', k.name, 'replicas', p.replicas, 'ready', p.ready, 'state', p.state, 'deleting', p.delete_requested_at is not null, 'cause', p.cause,
+    'id', p.id, 'cluster', k.name, 'replicas', p.replicas, 'ready', p.ready, 'state', p.state, 'deleting', p.delete_requested_at is not null, 'cause', p.cause, 'drift', jsonb_array_length(p.drift),
     'running', exists (select 1 from jsonb_array_elements(p.observed -> 'instances') e where e ->> 'phase' = 'running'),
     'release', (select r.number from releases r where r.id = p.stable_release_id),
     'rollout', (select jsonb_build_object('number', x.number, 'phase', x.phase) from rollouts x where x.component_id = p.id order by x.number desc limit 1),

@@ -6,6 +6,7 @@ import { loadComponent } from "../../reconcile/component/load.ts";
 import { workloadOf } from "../../reconcile/component/workload.ts";
 import type { Call } from "../call.ts";
 import type { ComponentService } from "../components/service.ts";
+import { otherParts, type Part } from "../components/parts.ts";
 import { allComponents, type ComponentRow } from "../components/store.ts";
 import type { ResourceDeps } from "../deps.ts";
 import type { StackHandle, StackService } from "../stacks/service.ts";
@@ -23,7 +24,7 @@ export function createManifestService(deps: ResourceDeps, stacks: StackService, 
     return { ref: workload.ref, track: "stable", workload, restart, replicas: stopped || kind === "cron" ? 0 : replicas };
   }
 
-  async function objectsOf(call: Call, { cluster }: StackHandle, target: TrackTarget): Promise<Rendered[]> {
+  async function objectsOf(call: Call, { cluster }: Pick<StackHandle, "cluster">, target: TrackTarget): Promise<Rendered[]> {
     const [engine, traffic] = [deps.places.engine(cluster), deps.places.traffic(cluster)];
     return [
       ...((await engine.manifests?.(target, call.signal)) ?? engine.render(target.workload)),
@@ -31,29 +32,53 @@ export function createManifestService(deps: ResourceDeps, stacks: StackService, 
     ];
   }
 
+  /** A component in each of its clusters; what is on its way out is left out. */
+  async function partsOf(stack: StackHandle, row: ComponentRow): Promise<Part[]> {
+    const others = (await otherParts(deps.db, stack, row.id)).filter((part) => part.row.delete_requested_at === null);
+    return [{ row, at: stack }, ...others];
+  }
+
   return {
-    /** Of the release that serves, or else of the one that is on its way. Errors: `wrong_state` for a component of which nothing was released; those of the engine. */
-    async show(call: Call, stackName: string, component: string | undefined): Promise<Manifests> {
+    /**
+     * Of the release that serves, or else of the one that is on its way; in each cluster, or in the one that is named. Errors: `wrong_state` for a component of which nothing was
+     * released; `not_found` for a cluster that nothing of it is placed in; those of the engine.
+     */
+    async show(call: Call, stackName: string, component: string | undefined, cluster: string | undefined): Promise<Manifests> {
       const stack = await stacks.find(call, stackName);
       const rows =
         component === undefined
           ? (await allComponents(deps.db, stack.id)).filter((row) => row.delete_requested_at === null)
           : [(await components.find(call, stackName, component)).component];
+      const placed = await Promise.all(rows.map((row) => partsOf(stack, row)));
+      refuseUnknown(cluster, component ?? `stack ${stackName}`, [stack.cluster, ...placed.flat().map(({ at }) => at.cluster)]);
       const objects = new Map<string, Manifests["objects"][number]>();
-      for (const row of rows) {
-        const target = await targetOf(row);
-        if (target === undefined && component !== undefined)
-          throw new BerthError("wrong_state", {
-            verb: "Showing its manifests",
-            reason: "nothing was released yet",
-            hint: "`berth up` or `berth deploy` releases it.",
-          });
-        // What surrounds them is the same for all, and volumes may be shared.
-        for (const one of target === undefined ? [] : await objectsOf(call, stack, target))
-          if (!objects.has(one.name))
-            objects.set(one.name, { component: row.name, name: one.name, body: one.body, hidden: [...(one.hidden ?? [])] });
-      }
-      return { stack: stack.name, cluster: stack.cluster, engine: deps.places.engine(stack.cluster).kind, objects: [...objects.values()] };
+      let isReleased = false;
+      for (const parts of placed)
+        for (const { row, at } of parts) {
+          if (cluster !== undefined && at.cluster !== cluster) continue;
+          const target = await targetOf(row);
+          if (target === undefined) continue;
+          isReleased = true;
+          const where = parts.length > 1 ? { cluster: at.cluster } : {};
+          // What surrounds them is the same for all, and volumes may be shared.
+          for (const { name, body, hidden = [] } of await objectsOf(call, at, target)) {
+            const key = `${at.cluster} ${name}`;
+            if (!objects.has(key)) objects.set(key, { component: row.name, ...where, name, body, hidden: [...hidden] });
+          }
+        }
+      if (!isReleased && component !== undefined)
+        throw new BerthError("wrong_state", {
+          verb: "Showing its manifests",
+          reason: `nothing was released ${cluster === undefined ? "" : `in cluster ${cluster} `}yet`,
+          hint: "`berth up` or `berth deploy` releases it.",
+        });
+      const where = cluster ?? stack.cluster;
+      return { stack: stack.name, cluster: where, engine: deps.places.engine(where).kind, objects: [...objects.values()] };
     },
   };
+}
+
+function refuseUnknown(cluster: string | undefined, what: string, known: readonly string[]): void {
+  if (cluster === undefined || known.includes(cluster)) return;
+  throw new BerthError("not_found", { kind: "cluster", name: cluster, hint: `${what} runs in ${[...new Set(known)].join(", ")}.` });
 }

@@ -104,7 +104,7 @@ export const secretList = defineList(lists.secrets, {
   unique: [text("s.name")],
   search: { name: sql.ref("s.name"), updatedBy: sql.ref("s.created_by") },
 });
-/** The newest version of each. */
+/** The newest version of each. A component in several clusters uses what its release in any of them does. */
 export async function listSecrets(
   trx: Db,
   stackId: string,
@@ -132,14 +132,14 @@ export async function listSecrets(
           "n.created_by",
           sql<
             string[]
-          >`coalesce((select array_agg(c.name order by c.name) from components c where c.stack_id = n.stack_id and c.part_of is null and (exists (select 1 from jsonb_each_text(c.spec -> 'secrets') e where e.value = n.name)
+          >`coalesce((select array_agg(distinct c.name order by c.name) from components c where c.stack_id = n.stack_id and (exists (select 1 from jsonb_each_text(c.spec -> 'secrets') e where e.value = n.name)
         or exists (select 1 from jsonb_each_text(c.spec #> '{build,secrets}') e where e.value = n.name)
         or exists (select 1 from releases r, jsonb_each(r.secret_refs) e where r.id = c.stable_release_id and e.value ->> 'secret' = n.name))), '{}')`.as(
             "used_by",
           ),
           sql<
             string[]
-          >`coalesce((select array_agg(c.name order by c.name) from components c join releases r on r.id = c.stable_release_id where c.stack_id = n.stack_id and c.part_of is null
+          >`coalesce((select array_agg(distinct c.name order by c.name) from components c join releases r on r.id = c.stable_release_id where c.stack_id = n.stack_id
         and exists (select 1 from jsonb_each(r.secret_refs) e where e.value ->> 'secret' = n.name and (e.value ->> 'version')::int < n.version)), '{}')`.as(
             "pending_in",
           ),

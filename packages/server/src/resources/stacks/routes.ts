@@ -26,7 +26,7 @@ export function stackHandlers(
     showQuota: ({ params }, call) => quotas.show(call, params.stack),
     setQuota: ({ params, body }, call) => quotas.set(call, params.stack, body),
     listStackVersions: ({ params, query }, call) => stacks.versions(call, params.stack, query),
-    showManifests: ({ params, query }, call) => manifests.show(call, params.stack, query.component),
+    showManifests: ({ params, query }, call) => manifests.show(call, params.stack, query.component, query.cluster),
     exportStack: async ({ params }, call) => ({ compose: await exporter.compose(call, params.stack) }),
   };
 }

@@ -186,7 +186,7 @@ function closingWords(
   outcomes: readonly MakingOutcome[],
   behind: (outcome: MakingOutcome) => readonly RunningImage[],
 ): string {
-  const late = new Map(outcomes.flatMap(behind).map((one) => [nameOf(one), one]));
+  const late = new Map(outcomes.flatMap(behind).map((one) => [`${nameOf(one)} ${String(one.release)}`, one]));
   const made = readBases(paths.bases).bases;
   const system = currentBases(made).find(({ runtime }) => runtime === undefined);
   const stale = currentBases(made).filter(({ on }) => on !== undefined && on !== system?.build.reference);

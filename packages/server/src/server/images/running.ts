@@ -34,20 +34,25 @@ export async function runningImages(config: Config, paths: Paths, api: DockerApi
   return rows.map(({ digest, ...row }) => ({ ...row, layers: layers.get(digest) ?? [] }));
 }
 
-async function servingImages(
+/** What serves, of a component in several clusters once for each release that does in any of them. `digest`: of the image. */
+export async function servingImages(
   db: Db,
 ): Promise<{ readonly stack: string; readonly component: string; readonly release: number; readonly digest: string }[]> {
-  return db
-    .selectFrom("components")
-    .innerJoin("stacks", "stacks.id", "components.stack_id")
-    .innerJoin("releases", "releases.id", "components.stable_release_id")
-    .innerJoin("artifacts", "artifacts.digest", "releases.artifact_digest")
-    .where("artifacts.kind", "=", "image")
-    .where("components.part_of", "is", null)
-    .select(["stacks.name as stack", "components.name as component", "releases.number as release", "releases.artifact_digest as digest"])
-    .orderBy("stacks.name")
-    .orderBy("components.name")
-    .execute();
+  return (
+    db
+      .selectFrom("components")
+      .innerJoin("stacks", "stacks.id", "components.stack_id")
+      .innerJoin("releases", "releases.id", "components.stable_release_id")
+      .innerJoin("artifacts", "artifacts.digest", "releases.artifact_digest")
+      .where("artifacts.kind", "=", "image")
+      .select(["stacks.name as stack", "components.name as component", "releases.number as release", "releases.artifact_digest as digest"])
+      // Where its release failed, a cluster serves the one before.
+      .distinct()
+      .orderBy("stacks.name")
+      .orderBy("components.name")
+      .orderBy("releases.number", "desc")
+      .execute()
+  );
 }
 
 /** None for an image that the daemon does not have: nothing runs from it there. */

@@ -38,7 +38,7 @@ export function listImages(
       run,
       from: base !== undefined ? "made here" : published ? "its makers" : "config.json",
       ...(base === undefined ? {} : { madeAt: base.madeAt }),
-      behind: base === undefined ? [] : behind(base).map(nameOf),
+      behind: base === undefined ? [] : [...new Set(behind(base).map(nameOf))],
     };
   };
   return [
