@@ -9,7 +9,7 @@ import { InComponent, InStack, Number_, UnknownSince } from "./common.ts";
 import { Deployment, Note } from "./plans.ts";
 import { RolloutPhase } from "./rollouts.ts";
 
-const OneCluster = { ...Name, description: "Of those in which the component runs." };
+const OneCluster = { ...ClusterName, description: "Of those in which the component runs." };
 
 export const InstanceView = Type.Object(
   {
@@ -107,7 +107,7 @@ export type Component = Static<typeof Component>;
 export const Usage = Type.Object(
   {
     instance: Type.String(),
-    cluster: Type.Optional({ ...Name, description: "Where the component runs in several." }),
+    cluster: Type.Optional({ ...ClusterName, description: "Where the component runs in several." }),
     at: Instant,
     cpuSeconds: Type.Number(),
     memory: Type.Integer({ description: "bytes" }),
@@ -336,7 +336,7 @@ export const componentRoutes = {
       {
         items: Type.Array(Type.Object({ component: Name, instances: Type.Array(Usage) }, { additionalProperties: false })),
         away: Type.Optional(
-          Type.Array(Name, { description: "Clusters that do not answer: what runs there is not in it. Absent: all answer." }),
+          Type.Array(ClusterName, { description: "Clusters that do not answer: what runs there is not in it. Absent: all answer." }),
         ),
       },
       { additionalProperties: false },

@@ -24,7 +24,7 @@ export const Drift = Type.Object(
       Type.Object(
         {
           component: Name,
-          cluster: Type.Optional({ ...Name, description: "Where the component runs in several." }),
+          cluster: Type.Optional({ ...ClusterName, description: "Where the component runs in several." }),
           object: Type.String({ description: "Kind and name." }),
           path: Type.String({ description: "Of the field, as in `spec.template.spec.containers[web].image`." }),
           wanted: Type.Optional(Type.String({ description: "What Berth put there, JSON unless it is a text; absent: nothing." })),

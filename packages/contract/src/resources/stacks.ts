@@ -77,7 +77,7 @@ export const Manifests = Type.Object(
       Type.Object(
         {
           component: Name,
-          cluster: Type.Optional({ ...Name, description: "Where the component runs in several." }),
+          cluster: Type.Optional({ ...ClusterName, description: "Where the component runs in several." }),
           name: Type.String({ description: "Kind and name." }),
           body: Type.Unknown({ description: "As it is applied; on Kubernetes an object that `kubectl` reads." }),
           hidden: Type.Array(Type.String(), { description: "Where in the body values of secrets were left out." }),
@@ -194,7 +194,10 @@ export const stackRoutes = {
     access: { permission: "stacks.read", at: "stack" },
     params: InStack,
     query: Type.Object(
-      { component: Type.Optional(Name), cluster: Type.Optional({ ...Name, description: "Absent: all in which something of it runs." }) },
+      {
+        component: Type.Optional(Name),
+        cluster: Type.Optional({ ...ClusterName, description: "Absent: all in which something of it runs." }),
+      },
       { additionalProperties: false },
     ),
     response: Manifests,

@@ -244,10 +244,7 @@ export interface ClusterFacts {
   readonly draining_since: Date | null;
 }
 
-export async function findCluster(
-  trx: Db,
-  name: string,
-): Promise<ClusterFacts | undefined> {
+export async function findCluster(trx: Db, name: string): Promise<ClusterFacts | undefined> {
   return clusterNamed(trx, name).executeTakeFirst();
 }
 
