@@ -115,8 +115,11 @@ export interface HostProof {
 }
 
 export interface Traffic {
-  /** Puts the entry in force; returns after every router worker has it. Refuses an older epoch or generation with `stale_generation`. */
-  apply(entry: TrafficEntry, fence: Fence, signal: AbortSignal): Promise<void>;
+  /**
+   * Puts the entry in force; returns after every router worker has it. Refuses an older epoch or generation with `stale_generation`. `leaves`: what somebody changed
+   * by hand stays, as long as what it is to be is what it was before.
+   */
+  apply(entry: TrafficEntry, fence: Fence, signal: AbortSignal, options?: { readonly leaves?: boolean }): Promise<void>;
   remove(ref: Ref, fence: Fence, signal: AbortSignal): Promise<void>;
   applied(ref: Ref, signal: AbortSignal): Promise<Applied>;
   /** All refs with an entry, with the generation in force: for resync. */

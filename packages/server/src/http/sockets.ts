@@ -93,6 +93,7 @@ async function upgrade(deps: SocketDeps, request: IncomingMessage, socket: Duple
   const raw = { params, query: Object.fromEntries(url.searchParams), body: undefined };
   const { stream, carry } = await found.open(deps, raw, { ...caller, signal: gone.signal });
   stream.on("error", () => undefined);
+  if (stream.destroyed) throw stream.errored ?? new BerthError("client_closed");
   let carried = false;
   found.server.handleUpgrade(request, socket, head, (client) => {
     carried = true;

@@ -71,7 +71,7 @@ export class Collector {
       this.#watchers.push(watcher);
     }
     this.#look();
-    this.#sweep = setInterval(() => this.#look(), sweepPeriod);
+    this.#sweep = setInterval(() => this.#lookAgain(), sweepPeriod);
     this.#ticks = setInterval(() => {
       for (const [dir, source] of this.#sources)
         this.#guarded(dir, () => {
@@ -146,18 +146,21 @@ export class Collector {
 
   #lookSoon(): void {
     clearTimeout(this.#soon);
-    this.#soon = setTimeout(() => this.#look(), 10);
+    this.#soon = setTimeout(() => this.#lookAgain(), 10);
+  }
+
+  #lookAgain(): void {
+    try {
+      this.#look();
+    } catch (error) {
+      // No more files can be opened, for instance. The next look comes soon.
+      this.#deps.say("logs not looked for", { error: textOf(error) });
+    }
   }
 
   #look(): void {
     const there = new Set<string>();
-    try {
-      for (const folder of this.#folders) for (const id of readdirSync(folder)) there.add(join(folder, id));
-    } catch (error) {
-      // No more files can be opened, for instance: nothing is known to be gone, and the next look comes soon.
-      this.#deps.say("logs not looked for", { error: textOf(error) });
-      return;
-    }
+    for (const folder of this.#folders) for (const id of readdirSync(folder)) there.add(join(folder, id));
     for (const dir of there) this.#guarded(dir, () => this.#lookAt(dir));
     for (const [dir, source] of this.#sources) {
       if (there.has(dir)) continue;

@@ -1,11 +1,10 @@
-// What a collector does where the daemon forgets to end a stream, or the disk is full: over a real socket, since no daemon does the first when it is wanted.
+// What a collector does with a daemon that forgets to end a stream: over a real socket, since no daemon does so when it is wanted.
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it, vi } from "vitest";
 import { DockerApi } from "../../docker/api.ts";
-import { canMount, smallDisk } from "../../os/testing/smalldisk.ts";
 import { ContainerSource } from "./container.ts";
 import { ComponentStore, Stamps } from "./store.ts";
 
@@ -51,58 +50,5 @@ it("reads the last lines of a container that ended although the daemon keeps its
     daemon.closeAllConnections();
     daemon.close();
     rmSync(dir, { recursive: true, force: true });
-  }
-});
-
-it.skipIf(!canMount)("loses no line to a full disk: the daemon has them, and is asked once more", async () => {
-  const dir = mkdtempSync(join(tmpdir(), "berth-container-"));
-  using _folder = { [Symbol.dispose]: () => rmSync(dir, { recursive: true, force: true }) };
-  const disk = join(dir, "disk");
-  using _disk = smallDisk(disk, "256k");
-  const lines = Array.from({ length: 40 }, (_line, at) =>
-    frame(`2030-01-01T00:00:${String(at).padStart(2, "0")}.000000000Z ${String(at)} ${"x".repeat(900)}\n`),
-  );
-  const daemon = createServer((request, response) => {
-    const { pathname } = new URL(request.url ?? "", "http://daemon");
-    if (!pathname.endsWith("/logs")) return response.end(JSON.stringify({ ApiVersion: "1.41" }));
-    response.writeHead(200, { "content-type": "application/octet-stream" });
-    return response.write(Buffer.concat(lines));
-  });
-  const path = join(dir, "daemon.sock");
-  await new Promise<void>((resolve) => daemon.listen(path, resolve));
-  const api = new DockerApi({ type: "unix", path });
-  const store = new ComponentStore(join(disk, "store"), { maxFileBytes: 1_000_000, maxFiles: 4 }, new Stamps(Date.now));
-  const said: string[] = [];
-  const of = { dir, instance: "web-a", secrets: [], maxLineBytes: 1_000, container: { id: "abc", tty: false } };
-  const source = new ContainerSource(of, store, { api, now: Date.now, say: (what) => said.push(what), onDrained: () => undefined });
-  writeFileSync(join(disk, "filler"), Buffer.alloc(240 * 1024));
-  try {
-    writeFileSync(join(dir, "run"), "1");
-    source.open();
-    await expect.poll(() => said, { timeout: 30_000 }).toContain("output not written");
-    rmSync(join(disk, "filler"));
-    const written = (): string[] =>
-      store.segments("web-a").flatMap(({ file }) =>
-        readFileSync(file, "utf8")
-          .split("\n")
-          .filter((line) => line !== "")
-          .map((line) => (JSON.parse(line) as { m: string }).m.split(" ")[0] ?? ""),
-      );
-    await expect
-      .poll(
-        () => {
-          source.look();
-          return new Set(written()).size;
-        },
-        { timeout: 30_000 },
-      )
-      .toBe(lines.length);
-    // Some may come twice, none in pieces.
-    expect([...new Set(written())]).toEqual(lines.map((_line, at) => String(at)));
-  } finally {
-    source.close();
-    store.close();
-    daemon.closeAllConnections();
-    daemon.close();
   }
 });

@@ -53,7 +53,7 @@ export class ContainerSource implements LogSource {
   readonly #of: ContainerSourceOf;
   readonly #api: DockerApi;
   readonly #now: () => number;
-  #splitters: Readonly<Record<Stream, LineSplitter>>;
+  readonly #splitters: Readonly<Record<Stream, LineSplitter>>;
   readonly #positionFile: string;
   /** How far it came. */
   #position: Position;
@@ -82,18 +82,10 @@ export class ContainerSource implements LogSource {
     this.#now = deps.now;
     this.#say = deps.say;
     this.#onDrained = deps.onDrained;
+    const splitter = (): LineSplitter => new LineSplitter(createMask(of.secrets), of.maxLineBytes);
+    this.#splitters = { stdout: splitter(), stderr: splitter() };
     this.#positionFile = join(of.dir, "position");
-    this.#splitters = this.#newSplitters();
-    this.#position = this.#notedPosition();
-  }
-
-  #newSplitters(): Readonly<Record<Stream, LineSplitter>> {
-    const splitter = (): LineSplitter => new LineSplitter(createMask(this.#of.secrets), this.#of.maxLineBytes);
-    return { stdout: splitter(), stderr: splitter() };
-  }
-
-  #notedPosition(): Position {
-    return readPosition(existsSync(this.#positionFile) ? readFileSync(this.#positionFile, "utf8") : "");
+    this.#position = readPosition(existsSync(this.#positionFile) ? readFileSync(this.#positionFile, "utf8") : "");
   }
 
   open(): void {
@@ -226,14 +218,7 @@ export class ContainerSource implements LogSource {
     this.#lastByte = this.#now();
     for (const text of this.#splitters[stream].push(space < 0 ? Buffer.from("\n") : data.subarray(space + 1)))
       this.#gathered.push({ stream, text });
-    this.#timer ??= setTimeout(() => {
-      try {
-        this.#write();
-      } catch (error) {
-        // Read once more, later.
-        this.#say("output not written", { instance: this.#of.instance, error: error instanceof Error ? error.message : String(error) });
-      }
-    }, gather);
+    this.#timer ??= setTimeout(() => this.#write(), gather);
   }
 
   /** `since` gives what has the same time once more. podman gives all lines that a program wrote at once the same time, so those that were taken are counted. */
@@ -245,23 +230,10 @@ export class ContainerSource implements LogSource {
     return this.#resume.left >= 0;
   }
 
-  /** Throws when the disk does not take them. The daemon has them still: the reading ends, and begins anew where the note says that it came to. */
+  /** Lines first, then the note of how far it came: a kill between the two repeats some, and loses none. */
   #write(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    try {
-      this.#writeGathered();
-    } catch (error) {
-      this.#splitters = this.#newSplitters();
-      this.#position = this.#notedPosition();
-      this.#retryAt = this.#now() + pause;
-      this.#following.abort(error);
-      throw error;
-    }
-  }
-
-  /** Lines first, then the note of how far it came: a kill between the two repeats some, and loses none. */
-  #writeGathered(): void {
     const lines = this.#gathered;
     this.#gathered = [];
     for (let from = 0, to = 0; from < lines.length; from = to) {

@@ -32,6 +32,7 @@ class Pipe {
   #socket: Socket | undefined;
   #timer: NodeJS.Timeout | undefined;
   #lastByte: number;
+  #isNoted = true;
 
   constructor(
     of: SourceOf,
@@ -84,8 +85,15 @@ class Pipe {
   #write(lines: readonly string[]): void {
     this.#onLines(lines);
     const { held } = this.#splitter;
-    if (held.length > 0) writeFileSync(this.#heldFile, held, { mode: 0o600 });
-    else if (existsSync(this.#heldFile)) rmSync(this.#heldFile, { force: true });
+    try {
+      if (held.length > 0) writeFileSync(this.#heldFile, held, { mode: 0o600 });
+      else if (existsSync(this.#heldFile)) rmSync(this.#heldFile, { force: true });
+      this.#isNoted = true;
+    } catch (error) {
+      // It is for whoever comes after a kill; what is written meanwhile must not wait for it.
+      if (this.#isNoted) this.#onTrouble(error);
+      this.#isNoted = false;
+    }
   }
 
   flushIdle(): void {

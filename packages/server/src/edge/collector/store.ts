@@ -122,6 +122,7 @@ export class ComponentStore {
 
   end(instance: string): void {
     this.#live.delete(instance);
+    this.#tellLost(instance);
     this.#retire(instance);
   }
 
@@ -147,6 +148,15 @@ export class ComponentStore {
       this.#lost.set(instance, { lines: (lost?.lines ?? 0) + lines.length, why: error instanceof Error ? error.message : String(error) });
       if (lost === undefined) this.#onTrouble(error);
     }
+  }
+
+  /** At its end there is no later line to tell it with. */
+  #tellLost(instance: string): void {
+    const lost = this.#lost.get(instance);
+    if (lost === undefined) return;
+    this.#write(instance, [{ s: "berth", m: missingNote(lost) }]);
+    this.#lost.delete(instance);
+    for (const listener of this.#listeners) listener();
   }
 
   #write(instance: string, lines: readonly { readonly s: LogLine["stream"]; readonly m: string }[]): void {

@@ -212,8 +212,8 @@ export class Fleet {
 
   /** Throws when no new one can take its place: the old one serves on then. At most one at a time for each old one. */
   async #replace(old: Router): Promise<void> {
-    old.state = "replacing";
     const router = this.#fork();
+    old.state = "replacing";
     router.predecessor = old;
     const problem = await router.ready;
     router.predecessor = undefined;

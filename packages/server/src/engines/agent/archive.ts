@@ -30,7 +30,8 @@ export function packFolder(folder: string, signal: AbortSignal): Readable {
     stdio: ["ignore", "pipe", "pipe"],
     signal,
   });
-  // First of all: where no more files can be opened there is nothing else of it.
+  // First of all: where no more files can be opened there is nothing else of it, and nobody has the stream.
+  out.on("error", () => undefined);
   child.once("error", (error) => out.destroy(error));
   const said = lastWords(child.stderr);
   child.stdout.pipe(out, { end: false });

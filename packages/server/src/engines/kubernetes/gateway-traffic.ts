@@ -62,7 +62,7 @@ export class GatewayTraffic implements Traffic, AsyncDisposable {
     await this.#objects[Symbol.asyncDispose]();
   }
 
-  async apply(entry: TrafficEntry, fence: Fence, signal: AbortSignal): Promise<void> {
+  async apply(entry: TrafficEntry, fence: Fence, signal: AbortSignal, options: { readonly leaves?: boolean } = {}): Promise<void> {
     await this.#asking(async () => {
       await this.#ready(signal);
       await this.#fences.pass(entry.ref, fence, signal);
@@ -71,7 +71,7 @@ export class GatewayTraffic implements Traffic, AsyncDisposable {
       // Before any rule names them.
       const prints: Record<string, Print> = {};
       const put = async (object: Service | HTTPRoute): Promise<void> => {
-        prints[nameOf(object)] = await this.#objects.apply(object, signal);
+        prints[nameOf(object)] = await this.#objects.apply(object, signal, options);
       };
       for (const service of services) await put(service);
       for (const left of this.#gone(entry)) this.#left.delete(left);

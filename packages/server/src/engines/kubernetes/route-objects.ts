@@ -111,13 +111,17 @@ export class RouteObjects implements AsyncDisposable {
     return new Set(this.#slices.of(ref).flatMap(({ value }) => value));
   }
 
-  /** Makes it so, unless it is so as it was applied. Answers what it is now. Errors: as of KubeApi.request. */
-  async apply(object: Service | HTTPRoute, signal: AbortSignal): Promise<Print> {
+  /**
+   * Makes it so, unless it is so as it was applied; with `leaves`, also unless somebody changed it since and it is to be as before. Answers how it was put. Errors: as of
+   * KubeApi.request.
+   */
+  async apply(object: Service | HTTPRoute, signal: AbortSignal, { leaves = false }: { readonly leaves?: boolean } = {}): Promise<Print> {
     const { kind, metadata } = object;
     const key = `${kind} ${metadata.namespace ?? ""}/${metadata.name}`;
     const content = contentHash(object);
     const before = this.#applied.get(key);
-    if (before?.content === content && this.#printOf(object) === before.print) return before.print;
+    const now = this.#printOf(object);
+    if (before?.content === content && (now === before.print || (leaves && now?.includes(" going ") === false))) return before.print;
     const stored = await this.#api.apply<Service | HTTPRoute>(object, { force: true, signal }).catch((error: unknown) => {
       // Beside a port that somebody changed, ours would be a second one of its name: an apply only adds.
       if (!(error instanceof KubeError) || error.status !== 422 || kind !== "Service") throw error;

@@ -212,7 +212,8 @@ async function act(
   for (const action of actions) {
     switch (action.type) {
       case "setRoutes": {
-        await scene.traffic.apply(scene.entryOf(action.endpoints), context.fence, context.signal);
+        const leaves = scene.loaded.stack.drift === "report";
+        await scene.traffic.apply(scene.entryOf(action.endpoints), context.fence, context.signal, { leaves });
         entry = { generation: context.fence.generation };
         break;
       }

@@ -36,11 +36,9 @@ export function createSourceService(deps: SourceDeps, stacks: StackService) {
     /** For a stack that exists, or for one that the caller may create: then it waits for the plan that uses it. */
     async upload(call: Call, stackName: string, body: Readable, facts: UploadFacts): Promise<Source> {
       const stack = (await stacks.exists(stackName)) ? await stacks.find(call, stackName, "releases.deploy") : undefined;
-      if (stack === undefined) {
-        const team = await deps.access.findTeam("default", deps.db);
-        if (team === undefined || !(await deps.access.may(call.principal, "stacks.create", { team: team.id })))
-          await stacks.find(call, stackName);
-      }
+      // In which team it will be made, the plan says.
+      if (stack === undefined && (await deps.access.teamsWith(call.principal, "stacks.create")).length === 0)
+        await stacks.find(call, stackName);
       const stored = await deps.receiveUpload(body, call.signal);
       return transaction(deps.db, async (trx) => {
         const row = await store.insertSource(trx, {
