@@ -212,7 +212,8 @@ async function act(
   for (const action of actions) {
     switch (action.type) {
       case "setRoutes": {
-        const leaves = scene.loaded.stack.drift === "report";
+        // A release makes all of it as it is wanted.
+        const leaves = scene.loaded.stack.drift === "report" && scene.loaded.rollout === undefined;
         await scene.traffic.apply(scene.entryOf(action.endpoints), context.fence, context.signal, { leaves });
         entry = { generation: context.fence.generation };
         break;
