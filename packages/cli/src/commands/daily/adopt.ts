@@ -35,10 +35,9 @@ export const command = defineCommand({
     const done = await api.adopt({ body: stacks.length === 0 ? {} : { stacks: [...stacks] } }, { signal: ctx.signal });
     if (ctx.out.json) ctx.out.object(done);
     else {
+      const at = placeOf(done.adopted);
       for (const item of done.adopted)
-        ctx.out.line(
-          `${item.stack}/${item.component} was taken over in ${item.cluster}: release ${item.release}, ${item.instances} instance(s).`,
-        );
+        ctx.out.line(`${item.stack}/${item.component} was taken over${at(item)}: release ${item.release}, ${item.instances} instance(s).`);
       if (done.left.length > 0) show(ctx, done.left);
     }
     return done.left.length > 0 ? exitCodes.failed : exitCodes.done;
@@ -47,10 +46,17 @@ export const command = defineCommand({
 
 function show(ctx: Context, items: readonly Candidate[]): void {
   const { paint } = ctx.out;
+  const at = placeOf(items);
   for (const item of items) {
     ctx.out.line(
-      `${paint.bold(`${item.stack}/${item.component}`)}  in ${item.cluster}, release ${item.release}, ${item.instances} instance(s)${item.urls[0] === undefined ? "" : `, ${item.urls[0]}`}: ${item.possible ? paint.good(`unknown ${item.unknown}`) : paint.bad("cannot be taken over")}`,
+      `${paint.bold(`${item.stack}/${item.component}`)}${at(item)}  release ${item.release}, ${item.instances} instance(s)${item.urls[0] === undefined ? "" : `, ${item.urls[0]}`}: ${item.possible ? paint.good(`unknown ${item.unknown}`) : paint.bad("cannot be taken over")}`,
     );
     for (const one of item.notes) ctx.out.line(`  ${renderNote(one)}`);
   }
+}
+
+/** ` in east`, where they are in several clusters. */
+function placeOf(items: readonly Pick<Candidate, "cluster">[]): (item: Pick<Candidate, "cluster">) => string {
+  const isOne = new Set(items.map(({ cluster }) => cluster)).size <= 1;
+  return ({ cluster }) => (isOne ? "" : ` in ${cluster}`);
 }
