@@ -92,8 +92,8 @@ export function instancesAndOrders(lab: Lab): void {
   });
 
   it("gives an instance its grace period, during which it is stopping and not ready", async () => {
-    // One stays: with the last of them goes what made them. Whatever made them may tell one to end as well, with the time that all of them have.
-    const wanted = await lab.up("stubborn", { replicas: 3 }, { gracePeriod: 60_000 });
+    // One stays: with the last of them goes what made them, and it has its own idea of how long the others may take.
+    const wanted = await lab.up("stubborn", { replicas: 3 });
     const [patient = "", hasty = ""] = await until(async () => {
       const now = await lab.instances(wanted.ref);
       return now.length === 3 && now.every((one) => one.ready) && now.map((one) => one.id);
