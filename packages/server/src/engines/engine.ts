@@ -321,7 +321,7 @@ export interface Engine {
   /** Whether this process prepared it a moment ago: the next wave of a release need not do that again. Absent: never, since it costs little. */
   prepared?(workload: Workload): boolean;
   ensure(target: TrackTarget, fence: Fence, signal: AbortSignal): Promise<void>;
-  /** Asks these instances to end (SIGTERM, after `grace` ms SIGKILL) and forgets them; returns when told, `observe` shows them go. Unknown id = success. */
+  /** Asks these instances to end (SIGTERM, after `grace` ms SIGKILL) and forgets them; returns when told, `observe` shows them go. Unknown id = success. A cluster that ends what it counts too many may be quicker, and gives them the workload's grace instead. */
   stop(ref: Ref, instances: readonly string[], grace: number, fence: Fence, signal: AbortSignal): Promise<void>;
   /**
    * From now on the place decides by itself how many instances of this revision's stable track run, beginning with those that do; `ensure` raises their number no more.

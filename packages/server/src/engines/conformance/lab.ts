@@ -14,6 +14,8 @@ export interface Place extends AsyncDisposable {
   readonly engine: Engine;
   /** Whose the files of a restored volume are: everybody's, as the archive says; one owner's (a stack has one user), or nobody's: nothing is unpacked. */
   readonly owners: "kept" | "one" | "none";
+  /** Whose word an instance's grace is: that of each `stop`, or the workload's where the place may be quicker to tell it to end; then a shorter one comes too late. Left out: of each `stop`. */
+  readonly grace?: "stop" | "workload";
   /** A prepared-for workload whose program does this; different `over` gives a different releaseHash. */
   workload(does: Does, over: Partial<Workload> & { readonly ref: Ref }): Promise<Workload>;
 }

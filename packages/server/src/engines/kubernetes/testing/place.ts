@@ -47,6 +47,7 @@ export interface PlaceOptions {
 
 export class KubernetesPlace implements Place {
   readonly owners = "kept" as const;
+  readonly grace = "workload" as const;
   /** An administrator's. */
   readonly api: KubeApi;
   /** The engine's own. */
