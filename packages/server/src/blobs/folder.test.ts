@@ -1,5 +1,4 @@
 // The blob folder: whole or not at all, private, and honest about what is on disk.
-import { spawnSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { mkdtempSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -7,6 +6,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { canMount, smallDisk } from "../os/testing/smalldisk.ts";
 import { openBlobFolder } from "./folder.ts";
 import type { BlobStore } from "./store.ts";
 
@@ -104,17 +104,11 @@ describe("the blob folder", () => {
     expect(drafts()).toEqual(["new"]);
   });
 
-  it.runIf(process.getuid?.() === 0)("says that the disk is full (on a small one, mounted as root)", async () => {
-    const small = mkdtempSync(join(tmpdir(), "berth-small-"));
-    const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=1m", "none", small]).status === 0;
-    try {
-      if (mounted)
-        await expect((await openBlobFolder(small)).put(Readable.from([randomBytes(2_000_000)]))).rejects.toMatchObject({
-          code: "storage_full",
-        });
-    } finally {
-      if (mounted) spawnSync("umount", [small]);
-      rmSync(small, { recursive: true, force: true });
-    }
+  it.skipIf(!canMount)("says that the disk is full (on a small one, mounted as root)", async () => {
+    const small = join(root, "small");
+    using _disk = smallDisk(small, "1m");
+    await expect((await openBlobFolder(small)).put(Readable.from([randomBytes(2_000_000)]))).rejects.toMatchObject({
+      code: "storage_full",
+    });
   });
 });

@@ -19,10 +19,10 @@ export const canMount = ((): boolean => {
   }
 })();
 
-/** A file system of so many bytes (as tmpfs(5) says sizes) in this folder, which is made; gone with its end. */
-export function smallDisk(folder: string, size: string): Disposable {
+/** A file system of so many bytes (as tmpfs(5) says sizes) in this folder, which is made; gone with its end. `mode`: who may use it, in octal. */
+export function smallDisk(folder: string, size: string, mode = "1777"): Disposable {
   mkdirSync(folder, { recursive: true });
-  execFileSync("mount", ["-t", "tmpfs", "-o", `size=${size}`, "tmpfs", folder], { stdio: "ignore" });
+  execFileSync("mount", ["-t", "tmpfs", "-o", `size=${size},mode=${mode}`, "tmpfs", folder], { stdio: "ignore" });
   return {
     [Symbol.dispose]: () => {
       execFileSync("umount", [folder], { stdio: "ignore" });

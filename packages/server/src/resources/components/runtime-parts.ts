@@ -48,7 +48,11 @@ export async function runIn(deps: Deps, stack: StackHandle, rows: readonly Compo
 }
 
 /** Those in a cluster, if one is named. Errors: `not_found` for one that nothing of it is placed in. `of`: all; `what`: as users call it. */
-export function inCluster(of: readonly RunsIn[], cluster: string | undefined, what: string): readonly RunsIn[] {
+export function inCluster<Part extends { readonly cluster: string }>(
+  of: readonly Part[],
+  cluster: string | undefined,
+  what: string,
+): readonly Part[] {
   if (cluster === undefined) return of;
   const there = of.filter((one) => one.cluster === cluster);
   if (there.length > 0) return there;

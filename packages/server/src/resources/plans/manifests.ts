@@ -6,6 +6,7 @@ import { loadComponent } from "../../reconcile/component/load.ts";
 import { workloadOf } from "../../reconcile/component/workload.ts";
 import type { Call } from "../call.ts";
 import type { ComponentService } from "../components/service.ts";
+import { inCluster } from "../components/runtime-parts.ts";
 import { otherParts, type Part } from "../components/parts.ts";
 import { allComponents, type ComponentRow } from "../components/store.ts";
 import type { ResourceDeps } from "../deps.ts";
@@ -50,7 +51,7 @@ export function createManifestService(deps: ResourceDeps, stacks: StackService, 
           ? (await allComponents(deps.db, stack.id)).filter((row) => row.delete_requested_at === null)
           : [(await components.find(call, stackName, component)).component];
       const placed = await Promise.all(rows.map((row) => partsOf(stack, row)));
-      refuseUnknown(cluster, component ?? `stack ${stackName}`, [stack.cluster, ...placed.flat().map(({ at }) => at.cluster)]);
+      inCluster([stack, ...placed.flat().map(({ at }) => at)], cluster, component ?? `stack ${stackName}`);
       const objects = new Map<string, Manifests["objects"][number]>();
       let isReleased = false;
       for (const parts of placed)
@@ -76,9 +77,4 @@ export function createManifestService(deps: ResourceDeps, stacks: StackService, 
       return { stack: stack.name, cluster: where, engine: deps.places.engine(where).kind, objects: [...objects.values()] };
     },
   };
-}
-
-function refuseUnknown(cluster: string | undefined, what: string, known: readonly string[]): void {
-  if (cluster === undefined || known.includes(cluster)) return;
-  throw new BerthError("not_found", { kind: "cluster", name: cluster, hint: `${what} runs in ${[...new Set(known)].join(", ")}.` });
 }

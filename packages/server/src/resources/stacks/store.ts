@@ -143,24 +143,21 @@ async function withHosts<Row extends { readonly id: string }>(
   const found = await trx
     .selectFrom("components as c")
     .innerJoin("routes as r", "r.component_id", "c.id")
-    .where(
-      "c.stack_id",
-      "in",
-      rows.map((row) => row.id),
-    )
+    .where("c.stack_id", "=", sql<string>`any(${rows.map((row) => row.id)}::uuid[])`)
     // Those of parts lead to other clusters: they are shown with their component.
     .where("c.part_of", "is", null)
-    // One row for each stack: hundreds of small ones take longer to read than to find.
-    .select([
-      "c.stack_id",
-      sql<StackListRow["hosts"]>`jsonb_agg(jsonb_build_object('host', r.host, 'path', r.path) order by r.is_default, r.host, r.path)`.as(
-        "hosts",
-      ),
-    ])
+    // One row for each stack: hundreds of small ones take longer to read than to find. Of texts and not of JSON, which takes twice as long to make.
+    .select(["c.stack_id", sql<string[]>`array_agg(r.host || r.path order by r.is_default, r.host, r.path)`.as("hosts")])
     .groupBy("c.stack_id")
     .execute();
-  const hosts = new Map(found.map((one) => [one.stack_id, one.hosts]));
+  const hosts = new Map(found.map((one) => [one.stack_id, one.hosts.map(hostAndPath)]));
   return rows.map((row) => ({ ...row, hosts: hosts.get(row.id) ?? [] }));
+}
+
+/** No host has a slash, and every path begins with one. */
+function hostAndPath(text: string): StackListRow["hosts"][number] {
+  const slash = text.indexOf("/");
+  return { host: text.slice(0, slash), path: text.slice(slash) };
 }
 
 export interface NewStack {
